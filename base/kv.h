@@ -1,0 +1,53 @@
+/* Small state that must change atomically: an ordered map from bytes to bytes,
+ * kept in LMDB (base/kv_lmdb.c; the simulator has its own).
+ *
+ * Writes are gathered in a batch and applied as one transaction, all or
+ * nothing, also across kill -9 and power loss when `sync` was asked for.
+ * kv_write and kv_open block and belong in env_work on loops; kv_get and
+ * kv_scan read memory-mapped pages.  One writer at a time (the caller orders
+ * writes with an env_work lane); readers may run on other threads. */
+#ifndef BASE_KV_H
+#define BASE_KV_H
+
+#include "base/slice.h"
+
+struct env;
+struct kv;
+
+/* Opens or creates the store in directory `path`.  On failure returns a
+ * negative errno and *why gets a sentence (what, where, what to do) that the
+ * caller frees. */
+int kv_open(struct env *env, const char *path, struct kv **kv, char **why);
+void kv_close(struct kv *kv);
+
+/* Puts and deletions in the order they will be applied.  Owns its bytes. */
+struct kv_batch {
+    struct buf ops;
+    size_t count;
+};
+
+#define KV_BATCH_INIT ((struct kv_batch){BUF_INIT, 0})
+
+void kv_batch_put(struct kv_batch *b, struct slice key, struct slice value);
+void kv_batch_delete(struct kv_batch *b, struct slice key);
+/* Deletes from <= key < to. */
+void kv_batch_delete_range(struct kv_batch *b, struct slice from,
+                           struct slice to);
+void kv_batch_free(struct kv_batch *b);
+
+/* Applies and leaves the batch as it is.  sync: durable on return. */
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
+
+/* 0 and the value appended to `value`, or -ENOENT. */
+int kv_get(struct kv *kv, struct slice key, struct buf *value);
+/* Keys in order, from <= key < to (to null: to the end).  The slices live until
+ * the callback returns; returning false stops. */
+int kv_scan(struct kv *kv, struct slice from, struct slice to,
+            bool (*visit)(void *arg, struct slice key, struct slice value),
+            void *arg);
+/* As kv_scan, from the last key below `to` down to `from`. */
+int kv_scan_back(struct kv *kv, struct slice from, struct slice to,
+                 bool (*visit)(void *arg, struct slice key, struct slice value),
+                 void *arg);
+
+#endif
