@@ -22,8 +22,8 @@ enum {
     BATCH_MAGIC_AT = 16,
     BATCH_CRC_AT = 17,
     BATCH_ATTRIBUTES_AT = 21,
-    BATCH_PREFIX_BYTES = 12,  /* baseOffset and batchLength */
-    BATCH_HEADER_BYTES = 61,  /* up to the first record */
+    BATCH_PREFIX_BYTES = 12,        /* baseOffset and batchLength */
+    BATCH_HEADER_BYTES = 61,        /* up to the first record */
     BATCH_MINIMUM_MAGIC_BYTES = 17, /* enough to see length and magic */
 };
 
@@ -72,19 +72,22 @@ static inline enum compression batch_compression(const struct batch *b)
 
 /* Reads the header of the first batch in `bytes`.  ERR_NONE, or
  * ERR_TOO_LARGE when fewer than size_bytes are there (a partial batch at the
- * end of a fetch; `b->size_bytes` is set if at least 12 bytes are there), or
- * ERR_CORRUPT_MESSAGE when the length is below a header's, or
- * ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT when magic is not 2 (size_bytes and magic
- * are set: message sets v0 and v1 share the prefix). */
+ * end of a fetch; `b->size_bytes` is set if at least 12 bytes are there, all of
+ * *b if the 61 of a header are), or ERR_CORRUPT_MESSAGE when the length is
+ * below a header's, or ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT when magic is not 2
+ * (size_bytes and magic are set: message sets v0 and v1 share the prefix). */
 enum err batch_parse(struct slice bytes, struct batch *b);
 
 /* Everything a produced batch must satisfy, for bytes that batch_parse()
- * accepted: CRC, counts (records_count == last_offset_delta + 1, both in
- * range, not more records than bytes when uncompressed), known compression, no
- * unknown attribute bits, not a control batch, sequence rules (producer_id >= 0
- * needs epoch and sequence >= 0).
+ * accepted: CRC, base offset 0, counts (records_count == last_offset_delta + 1,
+ * both in range, not more records than bytes when uncompressed), known
+ * compression, no unknown attribute bits, not a control batch, no LogAppendTime
+ * and no delete horizon (both are the broker's to set), sequence rules
+ * (producer_id >= 0 needs epoch and sequence >= 0, transactional needs a
+ * producer_id).  The records inside are not looked at: record_validate_all().
  * Returns ERR_NONE, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD,
- * ERR_UNSUPPORTED_COMPRESSION_TYPE; *why is a static phrase. */
+ * ERR_INVALID_TIMESTAMP, ERR_UNSUPPORTED_COMPRESSION_TYPE; *why is a static
+ * phrase ("" for ERR_NONE). */
 enum err batch_validate(struct slice bytes, const struct batch *b,
                         const char **why);
 
