@@ -11,14 +11,21 @@
  *
  * Failures: a write error or a full disk leaves the log as it was before the
  * append (truncated back; if even that fails, the log is `failed` and must be
- * closed).  After a crash log_open() scans only what lies behind the recovery
+ * closed).  After a crash log_open() checks only what lies behind the recovery
  * point: a torn tail is cut and reported; damage elsewhere is reported with
- * file and position and leaves the log opened up to there with
- * `damaged_at` set, so that the replica layer refetches it.
+ * file and position and leaves the log opened up to there with `damaged_at`
+ * set, so that the replica layer refetches it.  The bytes behind the damage are
+ * kept aside in files ending in .damaged.
+ *
+ * What is on disk when: a new log is an empty directory; files appear with the
+ * first append, index entries in blocks.  After log_flush_now() everything is
+ * there.  What a crash takes from an index or from the epoch checkpoint is
+ * rebuilt from the batches.
  *
  * Offsets are exclusive ends unless a name says otherwise: end_offset 5 means
  * records 0..4 are here.  One thread (the partition's shard) owns a log; the
- * functions marked [helper] may run in env_work with what they were given. */
+ * functions marked [helper] block, and may run in env_work while nobody else
+ * uses the log; log_scan_run() may run there at any time. */
 #ifndef BROKER_LOG_LOG_H
 #define BROKER_LOG_LOG_H
 
@@ -31,20 +38,20 @@ struct log;
 
 /* Effective topic configuration, in Kafka's units; -1 = no limit. */
 struct log_config {
-    int64_t segment_bytes;             /* segment.bytes */
-    int64_t segment_ms;                /* segment.ms */
+    int64_t segment_bytes; /* segment.bytes */
+    int64_t segment_ms;    /* segment.ms */
     int64_t segment_jitter_ms;
-    int64_t retention_ms;              /* retention.ms */
-    int64_t retention_bytes;           /* retention.bytes */
-    int64_t file_delete_delay_ms;      /* file.delete.delay.ms */
-    int32_t index_interval_bytes;      /* index.interval.bytes */
-    int32_t segment_index_bytes;       /* segment.index.bytes */
-    int32_t max_message_bytes;         /* max.message.bytes */
-    bool delete_policy;                /* cleanup.policy contains delete */
-    bool compact_policy;               /* ... contains compact */
-    int64_t flush_messages;            /* flush.messages */
-    int64_t flush_ms;
-    bool preallocate;
+    int64_t retention_ms;         /* retention.ms */
+    int64_t retention_bytes;      /* retention.bytes */
+    int64_t file_delete_delay_ms; /* file.delete.delay.ms */
+    int32_t index_interval_bytes; /* index.interval.bytes */
+    int32_t segment_index_bytes;  /* segment.index.bytes */
+    int32_t max_message_bytes;    /* max.message.bytes */
+    bool delete_policy;           /* cleanup.policy contains delete */
+    bool compact_policy;          /* ... contains compact */
+    int64_t flush_messages;       /* flush.messages; a flush is started */
+    int64_t flush_ms;             /* flush.ms, see log_flush_due() */
+    bool preallocate; /* accepted; files grow by appends all the same */
 };
 
 struct log_open_report {
@@ -54,31 +61,47 @@ struct log_open_report {
     char *message;         /* a sentence to log, or NULL; caller frees */
 };
 
-/* Opens or creates directory `path`.  Blocking: [helper] at start-up.
- * clean: the broker's clean-shutdown marker was found, so nothing is scanned.
- * recovery_point: everything below is known to be on disk. */
+/* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
+ * an empty log is one mkdir and one directory listing.
+ * clean: the broker's clean-shutdown marker was found, so nothing is scanned
+ * (unless the last segment doesn't end in a whole batch).
+ * recovery_point: everything below is known to be on disk.
+ * topic_id zero: not checked, not written.
+ * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
+ * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
+ * changed); ERR_IO, ERR_FULL.  The report is filled in every case. */
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
                   int64_t log_start_offset, bool clean, struct log **log,
                   struct log_open_report *report);
-/* Flushes nothing (see log_flush_begin), closes files, frees. */
+/* Writes what memory holds of indexes and epochs, syncs nothing (see
+ * log_flush_now), closes files, frees.  Flushes under way finish with result
+ * -ECANCELED and log NULL.  Segments waiting for file_delete_delay_ms are
+ * unlinked. */
 void log_close(struct log *log);
 void log_set_config(struct log *log, const struct log_config *config);
 
 const char *log_path(const struct log *log);
+struct uuid log_topic_id(const struct log *log);
 int64_t log_start_offset(const struct log *log);
 int64_t log_end_offset(const struct log *log);
 /* All offsets below are on disk (fdatasync done). */
 int64_t log_synced_offset(const struct log *log);
 int64_t log_size_bytes(const struct log *log);
+int log_segment_count(const struct log *log);
+/* Base offset of the segment that is appended to; rises when it rolls. */
+int64_t log_active_base_offset(const struct log *log);
 bool log_failed(const struct log *log);
 
 /* ---- append ---------------------------------------------------------------
  * Bytes hold one or more whole batches that were validated and already carry
  * their final base offsets (leader: batch_patch()ed from log_end_offset() on,
  * contiguous; follower: as received, rising, gaps allowed) and leader epochs.
- * Rolls the segment when needed; assigns new leader epochs to the epoch cache.
- * One pwritev, no copy. */
+ * Rolls the segment when needed, between any two batches, so that replicas roll
+ * at the same offsets; assigns new leader epochs to the epoch cache.
+ * One pwritev (one per segment touched), no copy.
+ * All or nothing: ERR_FULL, ERR_IO (the log is as before, or failed),
+ * ERR_CORRUPT_MESSAGE (not whole batches, or offsets that don't rise). */
 struct log_append_info {
     int64_t first_offset; /* of the first batch */
     int64_t end_offset;   /* log end offset afterwards */
@@ -100,6 +123,8 @@ struct log_range {
     uint32_t len;
     int64_t base_offset; /* first batch's */
 };
+/* Near the end of the log this touches no file; elsewhere it reads index blocks
+ * and batch headers, from the page cache if they are there. */
 enum err log_read(struct log *log, int64_t offset, int64_t end_offset,
                   uint32_t max_bytes, bool min_one, struct log_range *range);
 
@@ -129,57 +154,93 @@ int32_t log_latest_epoch(const struct log *log);
 /* A new leader writes (epoch, end offset) before its first append; persisted
  * in leader-epoch-checkpoint. */
 enum err log_assign_epoch(struct log *log, int32_t epoch, int64_t start_offset);
-/* The largest known epoch <= `epoch` and its exclusive end offset; epoch -1 and
- * end -1 when unknown. */
+/* The largest known epoch <= `epoch` and its exclusive end offset.  An epoch
+ * older than all known ones is answered with itself and the start of the
+ * oldest; -1 and -1 when `epoch` is -1 or newer than all known ones. */
 void log_end_offset_for_epoch(const struct log *log, int32_t epoch,
                               int32_t *found_epoch, int64_t *end_offset);
 int32_t log_epoch_at(const struct log *log, int64_t offset);
 
 /* ---- truncate, retention -------------------------------------------------*/
 
-/* Drops everything at and above `end_offset`.  Synchronous in the page cache. */
+/* Drops everything at and above `end_offset`, in whole batches: inside a batch
+ * the log ends where that batch began.  Below the start offset it is as
+ * log_truncate_fully().  Synchronous in the page cache. */
 enum err log_truncate(struct log *log, int64_t end_offset);
 /* Drops everything and starts again, empty, at `offset`. */
 enum err log_truncate_fully(struct log *log, int64_t offset);
 /* DeleteRecords and following the leader's start: raises the start offset and
  * deletes segments that lie wholly below it. */
 enum err log_raise_start(struct log *log, int64_t start_offset);
-/* Applies retention by time and size to whole segments below high_watermark;
- * returns the number deleted.  Deleted files are renamed to .deleted and
- * unlinked after file_delete_delay_ms on this env's timer. */
+/* Applies retention by time and size to whole segments below high_watermark
+ * (rolling first when the active one goes too); returns the number deleted.
+ * Time is the largest record timestamp in a segment; a segment without
+ * timestamps counts from when this process first saw it. Deleted files are
+ * renamed to .deleted and unlinked after file_delete_delay_ms on this env's
+ * timer. */
 int log_apply_retention(struct log *log, int64_t now_wall_ms,
                         int64_t high_watermark);
 
 /* ---- durability -----------------------------------------------------------
  * One fdatasync serves every batch that waits for it: */
+enum { LOG_FLUSH_FILES = 8 };
+
 struct log_flush {
     struct env_work work; /* run/done are filled in by log_flush_begin */
-    struct log *log;
-    int64_t end_offset; /* synced to here when it succeeds */
-    int result;         /* 0 or a negative errno */
+    struct log *log;      /* NULL in done() when the log was closed */
+    int64_t end_offset;   /* synced to here when it succeeds */
+    int result;           /* 0 or a negative errno */
     void (*done)(struct log_flush *flush);
     void *arg;
     /* the rest belongs to the log */
-    struct env_file *files[4];
+    struct list link;
+    struct env *env;
+    struct env_file *files[LOG_FLUSH_FILES];
     int files_len;
+    char *dir;    /* to be synced too, or NULL */
+    char *parent; /* likewise */
 };
-/* Starts a flush of everything up to log_end_offset(); false if nothing is
- * unsynced.  done() runs on the owner's loop after log_synced_offset() moved.
+/* Starts a flush of everything up to log_end_offset() (of the oldest segments
+ * first if there are many: end_offset says how far it goes); false if nothing
+ * is unsynced that no earlier flush covers.  The caller sets done and arg, and
+ * keeps `flush` alive until done(), which runs on the owner's loop after
+ * log_synced_offset() moved.
  * A failed sync marks the log failed: the kernel may have dropped the pages. */
 bool log_flush_begin(struct log *log, struct log_flush *flush);
+/* Something has been unsynced for flush_ms or longer; now_ms is env_now_ms().
+ */
+bool log_flush_due(const struct log *log, int64_t now_ms);
 /* Blocking, for a clean shutdown: data, indexes, checkpoints. */
 enum err log_flush_now(struct log *log);
 
-/* Renames the directory to NAME.UUID-delete and removes it later (topic
- * deleted, replica moved away).  Closes and frees the log. */
+/* Renames the directory to NAME.UUID-delete and removes it on a helper thread
+ * (topic deleted, replica moved away).  Readers keep what they have open.
+ * Closes and frees the log. */
 void log_delete(struct log *log);
+/* Removes the -delete directories that a crash left in log directory `dir`;
+ * returns how many.  [helper] */
+int log_remove_leftovers(struct env *env, const char *dir);
 
-/* Calls visit for every batch header in [from, to), reading from disk; used by
- * producer state recovery and by the group coordinator's loading.  `bytes` is the
- * whole batch.  [helper] */
+/* ---- walking all batches ------------------------------------------------- */
+
+/* A snapshot of the batches that hold offsets in [from, to): begun and ended on
+ * the owner's thread, run on any, while the log goes on. */
+struct log_scan;
+
+/* Returns false to stop.  `bytes` is the whole batch, valid during the call. */
+typedef bool (*log_visit_fn)(void *arg, const struct batch *b,
+                             struct slice bytes);
+
+enum err log_scan_begin(struct log *log, int64_t from, int64_t to,
+                        struct log_scan **scan);
+/* Calls visit for each batch in order.  ERR_NONE (also when visit stopped it),
+ * ERR_DAMAGED on a bad header or CRC, ERR_IO.  [helper] */
+enum err log_scan_run(struct log_scan *scan, log_visit_fn visit, void *arg);
+void log_scan_end(struct log_scan *scan);
+
+/* The three in one call; used by producer state recovery and by the group
+ * coordinator's loading.  [helper] */
 enum err log_visit(struct log *log, int64_t from, int64_t to,
-                   bool (*visit)(void *arg, const struct batch *b,
-                                 struct slice bytes),
-                   void *arg);
+                   log_visit_fn visit, void *arg);
 
 #endif
