@@ -1,0 +1,87 @@
+/* The groups of one __consumer_offsets partition that this broker leads, ready
+ * to be called by the broker: the coordinator, its runtime, and the loading.
+ *
+ *     coordinator (coord.h)  decides
+ *     runtime (runtime.h)    appends, waits
+ *     group_shard            carries updates out, in one order: append, replay,
+ *                            answer
+ *
+ * Life: group_shard_create() when the partition gets its leader here: the shard
+ * is loading and answers COORDINATOR_LOAD_IN_PROGRESS.  The partition's records
+ * go through a group_loader, on any thread, in pieces; group_shard_activate()
+ * takes the result.  group_shard_resign() at the loss of leadership answers
+ * everything that waits with NOT_COORDINATOR, and every later request at once;
+ * then free it.
+ *
+ * One thread, the partition's owner, except for the loader. */
+#ifndef BROKER_COORD_GROUP_SHARD_H
+#define BROKER_COORD_GROUP_SHARD_H
+
+#include "broker/coord/coord.h"
+
+struct group_shard;
+struct group_loader;
+
+struct group_shard_ops {
+    /* Appends one batch to the partition with acks=all; may patch it in
+     * place.  Errors as the partition's leader reports them. */
+    enum err (*append)(void *arg, uint8_t *batch, size_t len,
+                       int64_t *base_offset);
+    /* An answer; the callee owns it.  May come from inside any call below,
+     * also from the group_shard_request() that it answers. */
+    void (*answer)(void *arg, struct coord_answer *answer);
+    /* group_shard_next_deadline() may have become earlier.  May be NULL. */
+    void (*deadline)(void *arg);
+};
+
+struct group_shard_options {
+    struct coord_config coord;
+    uint32_t batch_max_bytes;  /* max.message.bytes of the topic */
+    int64_t commit_timeout_ms; /* offsets.commit.timeout.ms, 5000 */
+};
+
+/* `ops` must outlive the shard; `options` are copied. */
+struct group_shard *
+group_shard_create(const struct group_shard_options *options,
+                   const struct group_shard_ops *ops, void *arg);
+/* Only after group_shard_resign(), or while still loading. */
+void group_shard_free(struct group_shard *shard);
+
+/* ---- loading --------------------------------------------------------------*/
+
+/* Any one thread at a time. */
+struct group_loader *group_loader_create(const struct coord_config *config);
+void group_loader_free(struct group_loader *loader);
+/* Whole batches in offset order, as they lie in the log.  ERR_NONE, or
+ * ERR_CORRUPT_MESSAGE and the like when a batch cannot be read; records that
+ * cannot be understood are counted and skipped. */
+enum err group_loader_add(struct group_loader *loader, struct slice batches);
+uint64_t group_loader_records(const struct group_loader *loader);
+uint64_t group_loader_skipped(const struct group_loader *loader);
+
+/* Takes over the loader, which has seen everything below end_offset. */
+void group_shard_activate(struct group_shard *shard,
+                          struct group_loader *loader, int64_t end_offset,
+                          int64_t high_watermark, struct coord_time time);
+void group_shard_resign(struct group_shard *shard, struct coord_time time);
+
+/* ---- events ---------------------------------------------------------------*/
+
+/* See coord_request(). */
+void group_shard_request(struct group_shard *shard,
+                         const struct coord_context *context, enum api_key api,
+                         const void *request);
+/* At the end of a turn of the loop: appends the commits that it collected. */
+void group_shard_flush(struct group_shard *shard, struct coord_time time);
+void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
+                           struct coord_time time);
+void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
+                               struct coord_time time);
+/* Monotonic; INT64_MIN: now; INT64_MAX: never. */
+int64_t group_shard_next_deadline(const struct group_shard *shard);
+void group_shard_tick(struct group_shard *shard, struct coord_time time);
+
+/* NULL while loading.  For metrics and tests. */
+const struct coord *group_shard_coord(const struct group_shard *shard);
+
+#endif
