@@ -2,9 +2,10 @@
  * threads, blocking work, network, files.
  *
  * One `struct env` is one event loop on one thread ("a loop").  Production
- * implements these functions in base/env_libevent.c and base/env_posix.c; the
- * simulator links an implementation of its own under virtual time.  Code that
- * uses only this header runs in both, unchanged.
+ * implements these functions in base/env_*_libevent.c and base/env_*_posix.c
+ * (base/env_libevent.h is what main() needs of it); the simulator links an
+ * implementation of its own under virtual time.  Code that uses only this
+ * header runs in both, unchanged.
  *
  * Thread: unless said otherwise a function is called on the loop's own thread,
  * and callbacks arrive there, one at a time, never from inside the call that
@@ -99,10 +100,12 @@ struct env_out;
 struct env_out *env_out_new(void);
 /* Takes over b's memory and leaves it empty. */
 void env_out_add_buf(struct env_out *out, struct buf *b);
-/* Sent by sendfile; takes a reference on the file.  The range must exist. */
+/* Sent by sendfile, which reads what is not in the page cache on the loop's
+ * thread; takes a reference on the file.  The range must exist: a file that
+ * ends before it costs the connection. */
 void env_out_add_file(struct env_out *out, struct env_file *file,
                       int64_t position, size_t len);
-/* Bytes of a frame, by reference. */
+/* Bytes of a frame, by reference (one more; the caller keeps its own). */
 void env_out_add_frame(struct env_out *out, struct env_frame *frame,
                        struct slice part);
 size_t env_out_len(const struct env_out *out);
@@ -116,9 +119,10 @@ struct env_conn_ops {
     /* Everything queued has been given to the kernel.  May be NULL. */
     void (*drained)(struct env_conn *conn, void *arg);
     /* The end, exactly once, for any reason but env_conn_close(): error is
-     * ERR_CLOSED (peer), ERR_REFUSED, ERR_TOO_LARGE (a length above the limit or
-     * negative), ERR_MALFORMED (stream ended inside a frame).  `conn` is freed
-     * after the call. */
+     * ERR_CLOSED (peer), ERR_REFUSED (never established: refused, unreachable,
+     * unknown name, no answer in 10 s), ERR_TOO_LARGE (a length above the limit
+     * or negative), ERR_MALFORMED (stream ended inside a frame).  `conn` is
+     * freed after the call. */
     void (*closed)(struct env_conn *conn, void *arg, int error);
 };
 
@@ -155,7 +159,7 @@ void env_conn_pause(struct env_conn *conn);
 void env_conn_resume(struct env_conn *conn);
 /* Closes without a closed() callback; queued bytes are dropped. */
 void env_conn_close(struct env_conn *conn);
-/* Sends what is queued, then closes; closed() still arrives. */
+/* No more frames; sends what is queued, then closes; closed() still arrives. */
 void env_conn_close_when_sent(struct env_conn *conn);
 /* "192.0.2.7" */
 const char *env_conn_peer_host(const struct env_conn *conn);
@@ -182,7 +186,8 @@ int64_t env_file_size(struct env_file *file);
 /* Bytes read; fewer than len only at the end of the file. */
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position);
-/* As env_file_read, from the page cache only: -EAGAIN if it would wait. */
+/* As env_file_read, from the page cache only: -EAGAIN if it would wait.  (File
+ * systems that cannot tell, such as tmpfs before Linux 6.6, just read.) */
 int64_t env_file_read_nowait(struct env_file *file, void *data, size_t len,
                              int64_t position);
 /* All or a negative errno (then the range's content is undefined). */

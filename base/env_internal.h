@@ -12,15 +12,17 @@
 #ifndef BASE_ENV_INTERNAL_H
 #define BASE_ENV_INTERNAL_H
 
-#include "base/env.h"
-
+/* libevent's headers first: they bring and remove a LIST_ENTRY of their own. */
 #include <event2/event.h>
 #include <event2/event_struct.h>
+
+#include "base/env.h"
+
 #include <stdatomic.h>
 #include <sys/socket.h>
 
 enum {
-    /* Bytes read without knowing which frame they belong to. */
+    /* What one read may bring without knowing the frames it holds. */
     ENV_SCRATCH_BYTES = 64 * 1024,
     ENV_PEER_HOST_BYTES = 46, /* INET6_ADDRSTRLEN */
 };
@@ -57,9 +59,10 @@ struct env {
      * then in `dead` until the end of the turn. */
     struct list conns;
     struct list listeners;
-    struct list lookups;   /* name look-ups under way, struct env_dial */
-    struct list dirty;     /* connections with bytes to flush this turn */
-    struct list later;     /* connections with something to do next turn */
+    struct list closed_listeners; /* freed at the end of the turn */
+    struct list lookups;          /* name look-ups under way, struct env_dial */
+    struct list dirty; /* connections with bytes to flush this turn */
+    struct list later; /* connections with something to do next turn */
     struct list dead;
     uint8_t *scratch;      /* ENV_SCRATCH_BYTES, allocated on first use */
     struct env_timer trim; /* gives idle frame buffers back */
@@ -126,7 +129,7 @@ struct env_conn {
     struct env_frame *frame;
     size_t frame_len;
     bool paused;
-    bool big; /* the last frame did not fit the scratch buffer */
+    bool big;        /* the last frame did not fit the scratch buffer */
     struct buf held; /* bytes read when the owner paused, from held_at on */
     size_t held_at;
 
@@ -146,12 +149,17 @@ struct env_conn *env_conn_new(struct env *env, int fd, size_t frame_max_bytes);
 void env_conn_start(struct env_conn *conn);
 /* The end with closed(error); harmless for a dead connection. */
 void env_conn_end(struct env_conn *conn, int error);
+/* Binds write_event to the descriptor of this attempt. */
+void env_conn_watch_write(struct env_conn *conn);
 /* Everything is sent and the owner wanted the end: says so to both. */
 void env_conn_finish(struct env_conn *conn);
 /* Releases what a turn left over: `later`, then `dirty`, then `dead`. */
 void env_conn_turn_end(struct env *env);
-void env_conn_do_later(struct env_conn *conn);
+/* Frees env->dead. */
+void env_conn_bury(struct env *env);
 void env_conn_flush(struct env_conn *conn);
+/* To be flushed at the end of the turn. */
+void env_conn_make_dirty(struct env_conn *conn);
 void env_conn_drop_outs(struct env_conn *conn);
 void env_conn_set_peer(struct env_conn *conn, const struct sockaddr *address);
 
@@ -162,6 +170,8 @@ void env_dial_writable(struct env_conn *conn);
 void env_dial_timeout(struct env_conn *conn);
 void env_dial_free(struct env_dial *dial);
 
+/* Frees those that were closed in this turn. */
+void env_listeners_bury(struct env *env);
 /* For env_free(). */
 void env_listeners_free(struct env *env);
 void env_lookups_free(struct env *env);

@@ -1,0 +1,225 @@
+/* Outgoing connections: from a name to an established socket.
+ *
+ * A numeric address is used as it is.  A name is looked up by a helper thread;
+ * look-ups share a lane, so that a name server that does not answer holds up
+ * one helper and not all of them.  Then each address is tried in turn, each
+ * with its share of the time that is left.  Whatever fails, the owner hears of
+ * it from closed(), never from inside env_connect(). */
+#include "base/env_internal.h"
+#include "base/error.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    CONNECT_MS = 10000, /* for everything */
+    ADDRESSES_MAX = 8,
+};
+
+struct env_dial {
+    struct env_work work;  /* the look-up */
+    struct list link;      /* env->lookups while the look-up runs */
+    struct env_conn *conn; /* NULL: it was closed meanwhile */
+    char *host;
+    uint16_t port;
+    int64_t give_up_ms;
+    struct sockaddr_storage addresses[ADDRESSES_MAX];
+    socklen_t lens[ADDRESSES_MAX];
+    size_t addresses_len;
+    size_t next; /* address to try */
+};
+
+static const char lookup_lane;
+
+static void try_next(struct env_conn *conn);
+
+/* ---- names ---------------------------------------------------------------*/
+
+static void look_up(struct env_dial *dial, int flags)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = flags | AI_NUMERICSERV};
+    struct addrinfo *found;
+    char service[8];
+
+    snprintf(service, sizeof service, "%u", dial->port);
+    if (getaddrinfo(dial->host, service, &hints, &found) != 0)
+        return;
+    for (struct addrinfo *i = found;
+         i != NULL && dial->addresses_len < ADDRESSES_MAX; i = i->ai_next) {
+        size_t n = dial->addresses_len++;
+
+        memcpy(&dial->addresses[n], i->ai_addr, i->ai_addrlen);
+        dial->lens[n] = i->ai_addrlen;
+    }
+    freeaddrinfo(found);
+}
+
+static void lookup_run(struct env_work *work)
+{
+    look_up(LIST_ENTRY(work, struct env_dial, work), AI_ADDRCONFIG);
+}
+
+static void dial_release(struct env_dial *dial)
+{
+    free(dial->host);
+    free(dial);
+}
+
+static void lookup_done(struct env_work *work)
+{
+    struct env_dial *dial = LIST_ENTRY(work, struct env_dial, work);
+
+    list_remove(&dial->link);
+    if (dial->conn == NULL)
+        dial_release(dial);
+    else
+        try_next(dial->conn);
+}
+
+void env_dial_free(struct env_dial *dial)
+{
+    dial->conn = NULL;
+    if (list_unlinked(&dial->link))
+        dial_release(dial);
+}
+
+void env_lookups_free(struct env *env)
+{
+    struct list *node;
+
+    while ((node = list_pop_front(&env->lookups)) != NULL)
+        dial_release(LIST_ENTRY(node, struct env_dial, link));
+}
+
+void env_dial_start(struct env_conn *conn)
+{
+    struct env_dial *dial = conn->dial;
+
+    /* The time is kept from here on, also while the name is looked up. */
+    dial->give_up_ms = env_now_ms(conn->env) + CONNECT_MS;
+    look_up(dial, AI_NUMERICHOST);
+    if (dial->addresses_len != 0) {
+        try_next(conn);
+        return;
+    }
+    env_timer_start(conn->env, &conn->timer, CONNECT_MS);
+    list_push_back(&conn->env->lookups, &dial->link);
+    dial->work.lane = &lookup_lane;
+    dial->work.run = lookup_run;
+    dial->work.done = lookup_done;
+    env_work_start(conn->env, &dial->work);
+}
+
+/* ---- attempts ------------------------------------------------------------*/
+
+static void drop_attempt(struct env_conn *conn)
+{
+    if (conn->write_on)
+        event_del(&conn->write_event);
+    conn->write_on = false;
+    if (conn->fd >= 0)
+        close(conn->fd);
+    conn->fd = -1;
+}
+
+static void established(struct env_conn *conn)
+{
+    if (conn->write_on)
+        event_del(&conn->write_event);
+    conn->write_on = false;
+    env_timer_stop(conn->env, &conn->timer);
+    env_dial_free(conn->dial);
+    conn->dial = NULL;
+    env_conn_start(conn);
+    if (conn->ops->opened != NULL)
+        conn->ops->opened(conn, conn->arg);
+    if (conn->state == CONN_OPEN)
+        env_conn_make_dirty(conn); /* what was queued before */
+}
+
+/* True unless this address is hopeless at once. */
+static bool try_address(struct env_conn *conn, const struct sockaddr *address,
+                        socklen_t len)
+{
+    conn->fd = socket(address->sa_family,
+                      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (conn->fd < 0)
+        return false;
+    env_conn_set_peer(conn, address);
+    if (connect(conn->fd, address, len) == 0) {
+        established(conn);
+        return true;
+    }
+    if (errno != EINPROGRESS)
+        return false;
+    env_conn_watch_write(conn);
+    conn->write_on = true;
+    ASSERT(event_add(&conn->write_event, NULL) == 0);
+    return true;
+}
+
+static void try_next(struct env_conn *conn)
+{
+    struct env_dial *dial = conn->dial;
+
+    drop_attempt(conn);
+    while (dial->next < dial->addresses_len) {
+        size_t i = dial->next++;
+        int64_t left = dial->give_up_ms - env_now_ms(conn->env);
+
+        if (left <= 0)
+            break;
+        env_timer_start(conn->env, &conn->timer,
+                        left / (int64_t)(dial->addresses_len - i));
+        if (try_address(conn, (struct sockaddr *)&dial->addresses[i],
+                        dial->lens[i]))
+            return;
+        drop_attempt(conn);
+    }
+    env_conn_end(conn, ERR_REFUSED);
+}
+
+void env_dial_writable(struct env_conn *conn)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 ||
+        error != 0)
+        try_next(conn);
+    else
+        established(conn);
+}
+
+/* The address did not answer, or the name server. */
+void env_dial_timeout(struct env_conn *conn)
+{
+    if (list_unlinked(&conn->dial->link))
+        try_next(conn);
+    else
+        env_conn_end(conn, ERR_REFUSED);
+}
+
+struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,
+                             size_t frame_max_bytes,
+                             const struct env_conn_ops *ops, void *arg)
+{
+    struct env_conn *conn = env_conn_new(env, -1, frame_max_bytes);
+    struct env_dial *dial = xcalloc(1, sizeof *dial);
+
+    list_init(&dial->link);
+    dial->conn = conn;
+    dial->host = xstrdup(host);
+    dial->port = port;
+    conn->dial = dial;
+    conn->ops = ops;
+    conn->arg = arg;
+    list_push_back(&env->later, &conn->later_link);
+    return conn;
+}
