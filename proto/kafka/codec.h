@@ -57,6 +57,9 @@ struct kafka_gaps {
 };
 
 void kafka_gaps_free(struct kafka_gaps *gaps);
+/* Forget the gaps noted since `before` was copied from *gaps.  gaps may be
+ * NULL. */
+void kafka_gaps_cut(struct kafka_gaps *gaps, const struct kafka_gaps *before);
 
 /* ---- descriptors (generated) ------------------------------------------- */
 
@@ -112,7 +115,7 @@ struct kafka_desc {
 /* ---- functions --------------------------------------------------------- */
 
 /* Every field at its default: zero, empty, null where the schema says so, or
- * a number such as -1.  Strings that are not null become "". */
+ * a number such as -1.  Strings that are not null become "", pointers NULL. */
 void kafka_init(const struct kafka_desc *d, void *msg);
 
 /* Decode a whole body into `msg` (d->size_bytes bytes, any content).

@@ -278,8 +278,8 @@ class Parser:
         if item.default_null and not item.nullable:
             self.fail("the default is null, but the field is never null")
         if item.nullable and not built_in and not item.array \
-                and not item.default_null:
-            self.fail("a struct that may be null has to be null by default")
+                and not item.default_null and item.tag is None:
+            self.fail("a struct that may be null is null by default")
         if item.default and not item.default_null:
             self.check_default(item)
         if item.tag is not None:
