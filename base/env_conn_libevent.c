@@ -172,6 +172,15 @@ void env_conn_bury(struct env *env)
         free(LIST_ENTRY(node, struct env_conn, link));
 }
 
+void env_conns_free(struct env *env)
+{
+    LIST_EACH_SAFE(node, tmp, &env->conns)
+    {
+        conn_release(LIST_ENTRY(node, struct env_conn, link));
+    }
+    env_conn_bury(env);
+}
+
 void env_conn_turn_end(struct env *env)
 {
     struct list batch;

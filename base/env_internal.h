@@ -155,6 +155,8 @@ void env_conn_watch_write(struct env_conn *conn);
 void env_conn_finish(struct env_conn *conn);
 /* Releases what a turn left over: `later`, then `dirty`, then `dead`. */
 void env_conn_turn_end(struct env *env);
+/* For env_free(): every connection, without callbacks. */
+void env_conns_free(struct env *env);
 /* Frees env->dead. */
 void env_conn_bury(struct env *env);
 void env_conn_flush(struct env_conn *conn);

@@ -306,12 +306,10 @@ struct env *env_create(void)
 void env_free(struct env *env)
 {
     ASSERT(current != env);
-    LIST_EACH_SAFE(node, tmp, &env->conns)
-    env_conn_close(LIST_ENTRY(node, struct env_conn, link));
+    env_conns_free(env);
     env_listeners_free(env);
     env_work_leave_pool(env);
     env_lookups_free(env);
-    env_conn_bury(env);
     LIST_EACH_SAFE(node, tmp, &env->signals)
     {
         struct env_signal *signal = LIST_ENTRY(node, struct env_signal, link);

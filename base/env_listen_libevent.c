@@ -381,6 +381,8 @@ void env_listeners_bury(struct env *env)
 void env_listeners_free(struct env *env)
 {
     LIST_EACH_SAFE(node, tmp, &env->listeners)
-    env_listener_close(LIST_ENTRY(node, struct env_listener, link));
+    {
+        env_listener_close(LIST_ENTRY(node, struct env_listener, link));
+    }
     env_listeners_bury(env);
 }

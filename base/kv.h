@@ -3,9 +3,21 @@
  *
  * Writes are gathered in a batch and applied as one transaction, all or
  * nothing, also across kill -9 and power loss when `sync` was asked for.
+ * Without `sync` a write may be lost in a power failure, and then every later
+ * one with it, but never in part.
+ *
  * kv_write and kv_open block and belong in env_work on loops; kv_get and
  * kv_scan read memory-mapped pages.  One writer at a time (the caller orders
- * writes with an env_work lane); readers may run on other threads. */
+ * writes with an env_work lane); readers may run on other threads, and see the
+ * store as it was when they began.
+ *
+ * Keys are 1 to KV_KEY_MAX bytes, in byte order; values up to 2 GiB.
+ *
+ * Errors are negative errnos: -EINVAL a key that is empty or too long, -ENOSPC,
+ * -EFBIG a batch above what one transaction can hold (about 500 MB), -EBADMSG
+ * the stored data is damaged, others from the disk.  After an error of kv_write
+ * nothing of the batch is stored.  If a sync fails the store refuses further
+ * writes until it is opened again. */
 #ifndef BASE_KV_H
 #define BASE_KV_H
 
@@ -13,6 +25,8 @@
 
 struct env;
 struct kv;
+
+enum { KV_KEY_MAX = 511 };
 
 /* Opens or creates the store in directory `path`.  On failure returns a
  * negative errno and *why gets a sentence (what, where, what to do) that the
@@ -30,18 +44,30 @@ struct kv_batch {
 
 void kv_batch_put(struct kv_batch *b, struct slice key, struct slice value);
 void kv_batch_delete(struct kv_batch *b, struct slice key);
-/* Deletes from <= key < to. */
+/* Deletes from <= key < to; empty: from the first, to the last. */
 void kv_batch_delete_range(struct kv_batch *b, struct slice from,
                            struct slice to);
 void kv_batch_free(struct kv_batch *b);
+
+/* For the stores: the operations of a batch one after another. */
+enum kv_op_kind { KV_PUT = 1, KV_DELETE, KV_DELETE_RANGE };
+
+struct kv_op {
+    enum kv_op_kind kind;
+    struct slice key;   /* or from, inclusive; bytes of the batch */
+    struct slice value; /* or to, exclusive */
+};
+
+/* ops starts as reader_of(buf_slice(&batch->ops)); false at the end. */
+bool kv_batch_next(struct reader *ops, struct kv_op *op);
 
 /* Applies and leaves the batch as it is.  sync: durable on return. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
 
 /* 0 and the value appended to `value`, or -ENOENT. */
 int kv_get(struct kv *kv, struct slice key, struct buf *value);
-/* Keys in order, from <= key < to (to null: to the end).  The slices live until
- * the callback returns; returning false stops. */
+/* Keys in order, from <= key < to (from empty: from the first; to empty: to the
+ * end).  The slices live until the callback returns; returning false stops. */
 int kv_scan(struct kv *kv, struct slice from, struct slice to,
             bool (*visit)(void *arg, struct slice key, struct slice value),
             void *arg);
