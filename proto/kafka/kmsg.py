@@ -234,7 +234,8 @@ class Parser:
     def open_struct(self, name, versions, outer=None):
         outer = outer or self.open[-1].versions
         if versions:
-            outer = overlap(outer, self.range(versions, self.message.versions[1]))
+            last = self.message.versions[1]
+            outer = overlap(outer, self.range(versions, last))
         if name in self.message.structs:
             self.fail(f"a second struct {name}")
         struct = Struct(name, outer, self.where)
