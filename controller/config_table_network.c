@@ -55,8 +55,7 @@ const struct config_def config_table_network[] = {
     {"queued.max.request.bytes", CONFIG_LONG, "-1", ANY, CONFIG_READ_ONLY,
      CONFIG_USED,
      "Bytes of requests in flight before the server stops reading from "
-     "sockets; -1: sixteen times `socket.request.max.bytes`, at most a quarter "
-     "of memory.",
+     "sockets; -1: `socket.request.max.bytes` per shard.",
      NULL},
     {"queued.max.requests", CONFIG_INT, "500", AT_LEAST(1), CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Requests waiting before network threads stop reading.",

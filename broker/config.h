@@ -1,0 +1,190 @@
+/* What a node is started with: Kafka's server.properties as typed fields.
+ *
+ * server_config_load() takes, later ones winning, the file, KAFKA_* variables
+ * of the environment, and overrides from the command line; checks each value
+ * by the table of keys (controller/config_defs.h) and all of them together;
+ * and either fills the struct or refuses with one sentence that names the key,
+ * the value and the remedy.
+ *
+ * Pure: the caller reads the file and tells host name and processors.  The
+ * struct is constant after loading, so any thread may read it. */
+#ifndef BROKER_CONFIG_H
+#define BROKER_CONFIG_H
+
+#include "base/properties.h"
+#include "controller/topic_config.h"
+
+/* X(type, field, key): read as they are, in the unit their name ends in. */
+#define SERVER_CONFIG_FIELDS(X)                                                \
+    /* controllers and heartbeats */                                           \
+    X(int32_t, election_timeout_ms, "controller.quorum.election.timeout.ms")   \
+    X(int32_t, fetch_timeout_ms, "controller.quorum.fetch.timeout.ms")         \
+    X(int32_t, controller_request_timeout_ms,                                  \
+      "controller.quorum.request.timeout.ms")                                  \
+    X(int32_t, controller_retry_backoff_ms,                                    \
+      "controller.quorum.retry.backoff.ms")                                    \
+    X(int64_t, metadata_snapshot_bytes,                                        \
+      "metadata.log.max.record.bytes.between.snapshots")                       \
+    X(int32_t, broker_heartbeat_interval_ms, "broker.heartbeat.interval.ms")   \
+    X(int32_t, broker_session_timeout_ms, "broker.session.timeout.ms")         \
+    X(int32_t, broker_disconnect_grace_ms, "leat.broker.disconnect.grace.ms")  \
+    X(int32_t, initial_registration_timeout_ms,                                \
+      "initial.broker.registration.timeout.ms")                                \
+    X(bool, controlled_shutdown_enable, "controlled.shutdown.enable")          \
+    /* connections */                                                          \
+    X(int64_t, queued_max_request_bytes, "queued.max.request.bytes")           \
+    X(int32_t, socket_send_buffer_bytes, "socket.send.buffer.bytes")           \
+    X(int32_t, socket_receive_buffer_bytes, "socket.receive.buffer.bytes")     \
+    X(int32_t, socket_request_max_bytes, "socket.request.max.bytes")           \
+    X(int32_t, socket_listen_backlog, "socket.listen.backlog.size")            \
+    X(int64_t, connections_max_idle_ms, "connections.max.idle.ms")             \
+    X(int32_t, max_connections, "max.connections")                             \
+    X(int32_t, max_connections_per_ip, "max.connections.per.ip")               \
+    X(int32_t, request_timeout_ms, "request.timeout.ms")                       \
+    /* topics and logs */                                                      \
+    X(int32_t, num_partitions, "num.partitions")                               \
+    X(int32_t, default_replication_factor, "default.replication.factor")       \
+    X(bool, auto_create_topics_enable, "auto.create.topics.enable")            \
+    X(bool, delete_topic_enable, "delete.topic.enable")                        \
+    X(int32_t, min_insync_replicas, "min.insync.replicas")                     \
+    X(int32_t, message_max_bytes, "message.max.bytes")                         \
+    X(int64_t, log_retention_check_interval_ms,                                \
+      "log.retention.check.interval.ms")                                       \
+    X(int32_t, log_flush_checkpoint_interval_ms,                               \
+      "log.flush.offset.checkpoint.interval.ms")                               \
+    X(int32_t, recovery_threads_per_dir, "num.recovery.threads.per.data.dir")  \
+    /* replication and fetching */                                             \
+    X(int64_t, replica_lag_time_max_ms, "replica.lag.time.max.ms")             \
+    X(int32_t, replica_fetch_max_bytes, "replica.fetch.max.bytes")             \
+    X(int32_t, replica_fetch_min_bytes, "replica.fetch.min.bytes")             \
+    X(int32_t, replica_fetch_wait_max_ms, "replica.fetch.wait.max.ms")         \
+    X(int32_t, replica_fetch_backoff_ms, "replica.fetch.backoff.ms")           \
+    X(int32_t, replica_fetch_response_max_bytes,                               \
+      "replica.fetch.response.max.bytes")                                      \
+    X(int32_t, replica_socket_timeout_ms, "replica.socket.timeout.ms")         \
+    X(int32_t, replica_socket_receive_buffer_bytes,                            \
+      "replica.socket.receive.buffer.bytes")                                   \
+    X(int64_t, high_watermark_checkpoint_interval_ms,                          \
+      "replica.high.watermark.checkpoint.interval.ms")                         \
+    X(bool, auto_leader_rebalance_enable, "auto.leader.rebalance.enable")      \
+    X(int64_t, leader_imbalance_check_interval_seconds,                        \
+      "leader.imbalance.check.interval.seconds")                               \
+    X(bool, unclean_leader_election_enable, "unclean.leader.election.enable")  \
+    X(int32_t, fetch_max_bytes, "fetch.max.bytes")                             \
+    X(int32_t, fetch_session_slots,                                            \
+      "max.incremental.fetch.session.cache.slots")                             \
+    X(int32_t, describe_partitions_max, "max.request.partition.size.limit")    \
+    /* groups and producers */                                                 \
+    X(int32_t, offsets_topic_num_partitions, "offsets.topic.num.partitions")   \
+    X(int32_t, offsets_topic_replication_factor,                               \
+      "offsets.topic.replication.factor")                                      \
+    X(int32_t, offsets_topic_segment_bytes, "offsets.topic.segment.bytes")     \
+    X(int32_t, offsets_retention_minutes, "offsets.retention.minutes")         \
+    X(int64_t, offsets_retention_check_interval_ms,                            \
+      "offsets.retention.check.interval.ms")                                   \
+    X(int32_t, offsets_commit_timeout_ms, "offsets.commit.timeout.ms")         \
+    X(int32_t, offset_metadata_max_bytes, "offset.metadata.max.bytes")         \
+    X(int32_t, group_initial_rebalance_delay_ms,                               \
+      "group.initial.rebalance.delay.ms")                                      \
+    X(int32_t, group_min_session_timeout_ms, "group.min.session.timeout.ms")   \
+    X(int32_t, group_max_session_timeout_ms, "group.max.session.timeout.ms")   \
+    X(int32_t, group_max_size, "group.max.size")                               \
+    X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
+    X(int32_t, producer_id_check_interval_ms,                                  \
+      "producer.id.expiration.check.interval.ms")
+
+/* One address of a listener.  Strings are owned by the config. */
+struct server_listener {
+    char *name;         /* upper case, as in Kafka */
+    char *host;         /* "": every interface; without the brackets of IPv6 */
+    uint16_t port;      /* 0: any free one */
+    bool is_controller; /* named in controller.listener.names */
+};
+
+/* A controller that may vote, or (with id -1) an address to find them by. */
+struct server_endpoint {
+    int32_t id;
+    char *host;
+    uint16_t port;
+};
+
+struct server_config {
+#define X(type, field, key) type field;
+    SERVER_CONFIG_FIELDS(X)
+#undef X
+
+    bool is_broker;
+    bool is_controller;
+    int32_t node_id;
+    char *rack;       /* "" if none */
+    char *cluster_id; /* from CLUSTER_ID: format empty directories; or NULL */
+    int32_t num_network_threads; /* shards; the processors unless given */
+    enum durability durability;
+
+    char **log_dirs; /* at least one, absolute or as given, all different */
+    size_t log_dirs_len;
+    char *metadata_log_dir;
+
+    struct server_listener *listeners; /* at least one */
+    size_t listeners_len;
+    /* What clients are told: of each broker listener one entry, hosts never
+     * empty; then those controller listeners that are advertised. */
+    struct server_listener *advertised;
+    size_t advertised_len;
+    char *inter_broker_listener; /* "" on a controller-only node */
+    char *controller_listener;   /* the first of controller.listener.names */
+
+    struct server_endpoint *voters; /* empty: dynamic quorum */
+    size_t voters_len;
+    struct server_endpoint *bootstrap; /* controller.quorum.bootstrap.servers */
+    size_t bootstrap_len;
+
+    /* Exceptions to max_connections_per_ip, in "address:count,..." order. */
+    struct server_endpoint *connection_overrides; /* id is the count */
+    size_t connection_overrides_len;
+
+    struct map values; /* every key that was given -> its text, char * */
+    char **warnings;   /* to be logged once, in order */
+    size_t warnings_len;
+};
+
+struct server_config_sources {
+    const char *file_name;          /* for messages */
+    struct slice file;              /* null: none */
+    const char *const *environment; /* "NAME=value", NULL-terminated; or NULL */
+    const char *const *overrides;   /* "key=value" */
+    size_t overrides_len;
+    const char *host_name; /* stands for an empty advertised host */
+    int32_t processors;
+};
+
+/* ERR_NONE, or ERR_INVALID_CONFIG with a sentence in *why that the caller
+ * frees; then *config needs no freeing.  Warnings (unknown and old keys) are
+ * no errors. */
+enum err server_config_load(const struct server_config_sources *sources,
+                            struct server_config *config, char **why);
+void server_config_free(struct server_config *config);
+
+/* Changes one of SERVER_CONFIG_FIELDS on a copy that its owner keeps (dynamic
+ * broker configuration).  Null: back to the file's value or the default.
+ * False for a key that is no field, or a value that is not valid. */
+bool server_config_set(struct server_config *config, struct slice key,
+                       struct slice value);
+
+/* What the file gave, as the file layer of config_resolve.h. */
+struct config_layer server_config_layer(const struct server_config *config);
+
+/* NULL if there is no such listener. */
+const struct server_listener *
+server_config_listener(const struct server_config *config, const char *name);
+const struct server_listener *
+server_config_advertised(const struct server_config *config, const char *name);
+/* The voter with this id, or NULL. */
+const struct server_endpoint *
+server_config_voter(const struct server_config *config, int32_t id);
+
+/* KAFKA_NODE_ID -> node.id: fills `key` and returns true if the variable's
+ * name has the prefix KAFKA_ (or KAFKA_CFG_) and stands for a known key. */
+bool server_config_env_key(struct slice name, struct buf *key);
+
+#endif
