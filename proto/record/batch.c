@@ -150,6 +150,13 @@ enum err batch_validate(struct slice bytes, const struct batch *b,
     return ERR_NONE;
 }
 
+void batch_patch_max_timestamp(uint8_t *bytes, uint32_t size_bytes,
+                               int64_t max_timestamp_ms)
+{
+    be64_put(bytes + MAX_TIMESTAMP_AT, (uint64_t)max_timestamp_ms);
+    be32_put(bytes + BATCH_CRC_AT, checksum(bytes, size_bytes));
+}
+
 void batch_patch_append_time(uint8_t *bytes, uint32_t size_bytes,
                              int64_t append_time_ms)
 {
@@ -157,6 +164,5 @@ void batch_patch_append_time(uint8_t *bytes, uint32_t size_bytes,
 
     be16_put(bytes + BATCH_ATTRIBUTES_AT,
              (uint16_t)(attributes | BATCH_LOG_APPEND_TIME));
-    be64_put(bytes + MAX_TIMESTAMP_AT, (uint64_t)append_time_ms);
-    be32_put(bytes + BATCH_CRC_AT, checksum(bytes, size_bytes));
+    batch_patch_max_timestamp(bytes, size_bytes, append_time_ms);
 }

@@ -106,4 +106,9 @@ static inline void batch_patch(uint8_t *bytes, int64_t base_offset,
 void batch_patch_append_time(uint8_t *bytes, uint32_t size_bytes,
                              int64_t append_time_ms);
 
+/* In place: sets max_timestamp to what the records say, and recomputes the
+ * CRC. */
+void batch_patch_max_timestamp(uint8_t *bytes, uint32_t size_bytes,
+                               int64_t max_timestamp_ms);
+
 #endif

@@ -146,7 +146,7 @@ static void add_fault(struct record_report *report, struct arena *arena,
     report->faults[report->faults_count++] = (struct record_fault){index, why};
 }
 
-static enum err check_rules(const struct record_rules *rules,
+static enum err broken_rule(const struct record_rules *rules,
                             const struct record *record, const char **why)
 {
     if (rules->key_required && slice_is_null(record->key)) {
@@ -171,34 +171,46 @@ static void note_timestamp(struct record_report *report,
     report->max_timestamp_offset = record->offset;
 }
 
+void record_check(const struct record_rules *rules, const struct record *record,
+                  int32_t index, struct arena *arena,
+                  struct record_report *report)
+{
+    const char *why;
+    enum err err = broken_rule(rules, record, &why);
+
+    note_timestamp(report, record);
+    if (err == ERR_NONE)
+        return;
+    add_fault(report, arena, index, why);
+    if (report->verdict == ERR_NONE || err == ERR_INVALID_RECORD) {
+        report->verdict = err;
+        report->why = why;
+    }
+}
+
+static enum err refuse(struct record_report *report, enum err err,
+                       const char *why)
+{
+    report->why = why;
+    return err;
+}
+
 static enum err validate_records(struct record_reader *r,
                                  const struct record_rules *rules,
                                  struct arena *arena,
                                  struct record_report *report)
 {
-    enum err verdict = ERR_NONE;
     struct record record;
 
     for (int32_t i = 0; record_next(r, &record); i++) {
-        const char *why = "";
-        enum err err = check_rules(rules, &record, &why);
-
-        if (record.offset_delta != i) {
-            report->why = "offset deltas are not 0 to n-1";
-            return ERR_INVALID_RECORD;
-        }
-        note_timestamp(report, &record);
-        if (err == ERR_NONE)
-            continue;
-        add_fault(report, arena, i, why);
-        if (verdict == ERR_NONE || err == ERR_INVALID_RECORD) {
-            verdict = err;
-            report->why = why;
-        }
+        if (record.offset_delta != i)
+            return refuse(report, ERR_INVALID_RECORD,
+                          "offset deltas are not 0 to n-1");
+        record_check(rules, &record, i, arena, report);
     }
     if (r->err != ERR_NONE)
-        report->why = "a record does not decode";
-    return r->err != ERR_NONE ? r->err : verdict;
+        return refuse(report, r->err, "a record does not decode");
+    return report->verdict;
 }
 
 enum err record_validate_all(struct codec *codec, struct slice bytes,
@@ -210,14 +222,12 @@ enum err record_validate_all(struct codec *codec, struct slice bytes,
     struct record_reader r;
     enum err err = record_open(&r, codec, bytes, b, limit_bytes, scratch);
 
-    *report = (struct record_report){
-        .max_timestamp = -1, .max_timestamp_offset = -1, .why = ""};
-    if (err != ERR_NONE) {
-        report->why = err == ERR_MESSAGE_TOO_LARGE
+    *report = RECORD_REPORT_INIT;
+    if (err != ERR_NONE)
+        return refuse(report, err,
+                      err == ERR_MESSAGE_TOO_LARGE
                           ? "the batch expands beyond the limit"
-                          : "the batch does not decompress";
-        return err;
-    }
+                          : "the batch does not decompress");
     return validate_records(&r, rules, arena, report);
 }
 

@@ -81,9 +81,19 @@ struct record_report {
     struct record_fault *faults; /* in the arena */
     int32_t faults_count;
     int64_t max_timestamp;        /* of the records themselves */
-    int64_t max_timestamp_offset; /* the first that has it */
+    int64_t max_timestamp_offset; /* the first that has it; -1 no records */
+    enum err verdict;             /* of the rules, so far */
     const char *why;              /* static; "" for ERR_NONE */
 };
+#define RECORD_REPORT_INIT                                                     \
+    ((struct record_report){                                                   \
+        .max_timestamp = -1, .max_timestamp_offset = -1, .why = ""})
+
+/* Holds one record against the rules and notes faults and timestamp in the
+ * report: the step that record_validate_all() repeats. */
+void record_check(const struct record_rules *rules, const struct record *record,
+                  int32_t index, struct arena *arena,
+                  struct record_report *report);
 
 /* Deep validation: every record decodes, lengths fit exactly, offset deltas are
  * 0..n-1 in order, and `rules` hold.  With broken rules the faults are listed
