@@ -154,7 +154,8 @@ void env_conn_send(struct env_conn *conn, struct env_out *out);
 /* Bytes queued and not yet taken by the kernel. */
 size_t env_conn_queued(const struct env_conn *conn);
 /* Back-pressure: while paused no frame callback arrives, and the socket is not
- * read beyond what is already buffered. */
+ * read beyond what is already buffered; so the peer's end shows after resume,
+ * or when something is sent. */
 void env_conn_pause(struct env_conn *conn);
 void env_conn_resume(struct env_conn *conn);
 /* Closes without a closed() callback; queued bytes are dropped. */

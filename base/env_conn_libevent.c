@@ -174,8 +174,7 @@ void env_conn_bury(struct env *env)
 
 void env_conns_free(struct env *env)
 {
-    LIST_EACH_SAFE(node, tmp, &env->conns)
-    {
+    LIST_EACH_SAFE (node, tmp, &env->conns) {
         conn_release(LIST_ENTRY(node, struct env_conn, link));
     }
     env_conn_bury(env);

@@ -62,7 +62,7 @@ static void look_up(struct env_dial *dial, int flags)
 
 static void lookup_run(struct env_work *work)
 {
-    look_up(LIST_ENTRY(work, struct env_dial, work), AI_ADDRCONFIG);
+    look_up(LIST_ENTRY(work, struct env_dial, work), 0);
 }
 
 static void dial_release(struct env_dial *dial)

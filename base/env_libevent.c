@@ -88,6 +88,10 @@ uint64_t env_random(struct env *env)
 
 void env_timer_start(struct env *env, struct env_timer *timer, int64_t delay_ms)
 {
+    if (current != env) { /* set-up may take long, and has no turns */
+        env->clock_stale = true;
+        env_turn_begin(env);
+    }
     if (delay_ms < 0)
         delay_ms = 0;
     if (delay_ms > INT64_MAX / 4)
@@ -310,8 +314,7 @@ void env_free(struct env *env)
     env_listeners_free(env);
     env_work_leave_pool(env);
     env_lookups_free(env);
-    LIST_EACH_SAFE(node, tmp, &env->signals)
-    {
+    LIST_EACH_SAFE (node, tmp, &env->signals) {
         struct env_signal *signal = LIST_ENTRY(node, struct env_signal, link);
 
         event_free(signal->event);
@@ -322,7 +325,7 @@ void env_free(struct env *env)
     close(env->wake_fd);
     close(env->timer_fd);
     event_base_free(env->base);
-    heap_free(&env->timers);
+    free(env->timers.nodes); /* the timers may be gone already */
     free(env->scratch);
     free(env);
 }

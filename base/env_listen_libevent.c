@@ -138,8 +138,7 @@ static int bind_socket(const struct address *a, bool reuse_port)
 
 static struct shared_port *shared_find(uint16_t port)
 {
-    LIST_EACH(node, &shared_ports)
-    {
+    LIST_EACH (node, &shared_ports) {
         struct shared_port *s = LIST_ENTRY(node, struct shared_port, link);
 
         if (s->port == port)
@@ -380,8 +379,7 @@ void env_listeners_bury(struct env *env)
 
 void env_listeners_free(struct env *env)
 {
-    LIST_EACH_SAFE(node, tmp, &env->listeners)
-    {
+    LIST_EACH_SAFE (node, tmp, &env->listeners) {
         env_listener_close(LIST_ENTRY(node, struct env_listener, link));
     }
     env_listeners_bury(env);

@@ -240,8 +240,7 @@ static enum sent send_memory(struct env_conn *conn)
     size_t offered = 0;
     bool more = false;
 
-    LIST_EACH(node, &conn->outs)
-    {
+    LIST_EACH (node, &conn->outs) {
         struct env_out *out = LIST_ENTRY(node, struct env_out, link);
 
         for (size_t i = out->at; i < out->chunks_len && !more; i++) {
