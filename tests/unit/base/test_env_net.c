@@ -2,6 +2,7 @@
 #include "tests/unit/base/net_kit.h"
 
 #include <malloc.h>
+#include <time.h>
 #include <unistd.h>
 
 TestSuite(env_net, .timeout = 60);
@@ -137,6 +138,21 @@ Test(env_net, a_negative_length_ends_the_connection)
     net_free(&net);
 }
 
+Test(env_net, an_end_inside_a_length_is_inside_a_frame)
+{
+    struct net net;
+    struct buf b = BUF_INIT;
+
+    net_listen(&net, FRAME_MAX);
+    net_connect(&net);
+    buf_put_u16(&b, 0);
+    env_conn_send(net.client.conn, out_of_buf(&b));
+    env_conn_close_when_sent(net.client.conn);
+    net_run(&net, server_closed);
+    cr_assert_eq(net.server.error, ERR_MALFORMED);
+    net_free(&net);
+}
+
 Test(env_net, an_end_inside_a_frame_is_told_from_one_between_frames)
 {
     static const struct {
@@ -218,6 +234,14 @@ Test(env_net, a_paused_connection_gives_one_frame_per_resume)
     net_free(&net);
 }
 
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 Test(env_net, a_reader_that_pauses_holds_the_sender_back)
 {
     enum { BIG = 20 * 1000 * 1000 };
@@ -233,6 +257,9 @@ Test(env_net, a_reader_that_pauses_holds_the_sender_back)
     cr_assert_eq(env_conn_queued(net.client.conn), 2 * (BIG + 4));
     net_run_ms(&net, 100);
     cr_assert_gt(env_conn_queued(net.client.conn), BIG);
+    int64_t before = cpu_us();
+    net_run_ms(&net, 300);
+    cr_assert_lt(cpu_us() - before, 150000, "waiting costs processor time");
     cr_assert_eq(net.client.drained, 0);
     env_conn_resume(net.server.conn);
     wanted_frames = 2;

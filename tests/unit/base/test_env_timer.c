@@ -84,6 +84,37 @@ Test(env_timer, a_stopped_timer_is_silent_and_a_restarted_one_moves)
     env_free(env);
 }
 
+struct starter {
+    struct env_task task;
+    struct probe *near;
+};
+
+static void start_near(struct env_task *task)
+{
+    struct probe *near = LIST_ENTRY(task, struct starter, task)->near;
+
+    env_timer_start(near->env, &near->timer, 10);
+}
+
+/* When the task runs, the loop has prepared to sleep until the far one. */
+Test(env_timer, a_near_deadline_is_not_hidden_by_a_far_one)
+{
+    struct env *env = env_create();
+    struct probe far_off, near;
+    struct starter starter = {{.fn = start_near}, &near};
+    int64_t start = env_now_ms(env);
+
+    probe_init(&far_off, env);
+    probe_init(&near, env);
+    near.last = true;
+    env_timer_start(env, &far_off.timer, 12000);
+    env_post(env, &starter.task);
+    env_run(env);
+    cr_assert_eq(far_off.fired, 0);
+    cr_assert_lt(near.at_ms, start + 10000);
+    env_free(env);
+}
+
 struct spinner {
     struct env_timer timer;
     struct env_timer other;
