@@ -33,6 +33,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "proto/record/batch.h"
+#include "proto/record/compression.h"
 
 struct log;
 
@@ -136,11 +137,12 @@ struct log_timestamp_offset {
     int64_t offset;
     int32_t leader_epoch;
 };
-enum err log_offset_for_timestamp(struct log *log, int64_t timestamp,
-                                  int64_t end_offset,
+enum err log_offset_for_timestamp(struct log *log, struct codec *codec,
+                                  int64_t timestamp, int64_t end_offset,
                                   struct log_timestamp_offset *found);
-/* KIP-734: the record with the greatest timestamp. */
-enum err log_max_timestamp(struct log *log, int64_t end_offset,
+/* KIP-734: the first record below end_offset with the greatest timestamp. */
+enum err log_max_timestamp(struct log *log, struct codec *codec,
+                           int64_t end_offset,
                            struct log_timestamp_offset *found);
 /* ListOffsets v0: up to `max` segment base offsets before timestamp (-1 latest,
  * -2 earliest), newest first, with end_offset as the first for latest. */
@@ -189,7 +191,7 @@ struct log_flush {
     struct env_work work; /* run/done are filled in by log_flush_begin */
     struct log *log;      /* NULL in done() when the log was closed */
     int64_t end_offset;   /* synced to here when it succeeds */
-    int result;           /* 0 or a negative errno */
+    int result;           /* 0 or a negative errno; see log_failed() */
     void (*done)(struct log_flush *flush);
     void *arg;
     /* the rest belongs to the log */
@@ -197,6 +199,7 @@ struct log_flush {
     struct env *env;
     struct env_file *files[LOG_FLUSH_FILES];
     int files_len;
+    bool not_begun;
     char *dir;    /* to be synced too, or NULL */
     char *parent; /* likewise */
 };
@@ -205,7 +208,8 @@ struct log_flush {
  * is unsynced that no earlier flush covers.  The caller sets done and arg, and
  * keeps `flush` alive until done(), which runs on the owner's loop after
  * log_synced_offset() moved.
- * A failed sync marks the log failed: the kernel may have dropped the pages. */
+ * A failed sync marks the log failed: the kernel may have dropped the pages.
+ * A flush that could not open its files only reports so. */
 bool log_flush_begin(struct log *log, struct log_flush *flush);
 /* Something has been unsynced for flush_ms or longer; now_ms is env_now_ms().
  */

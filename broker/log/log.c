@@ -1,0 +1,308 @@
+/* The log as a list of segments: what all parts share, closing, truncating.
+ * Opening is in recovery.c, appending in append.c, reading in read.c. */
+#include "base/log.h"
+#include "broker/log/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum err log_errno(int negative_errno)
+{
+    switch (negative_errno) {
+    case 0:
+        return ERR_NONE;
+    case -ENOSPC:
+    case -EDQUOT:
+        return ERR_FULL;
+    case -EBADMSG:
+        return ERR_DAMAGED;
+    default:
+        return ERR_IO;
+    }
+}
+
+char *log_file_path(const struct log *log, int64_t base_offset,
+                    const char *suffix, char text[static PATH_MAX])
+{
+    /* A name cut short is too long for the kernel as well. */
+    int n = snprintf(text, PATH_MAX, "%s/%020lld%s", log->path,
+                     (long long)base_offset, suffix);
+    (void)n;
+    return text;
+}
+
+int log_write_small(struct log *log, const char *name, struct slice data)
+{
+    char *path = xasprintf("%s/%s", log->path, name);
+    char *temporary = xasprintf("%s.tmp", path);
+    struct env_file *file;
+    int rc = env_file_open(log->env, temporary, ENV_CREATE, &file);
+
+    if (rc == 0) {
+        rc = env_file_truncate(file, 0);
+        if (rc == 0)
+            rc = env_file_write(file, &data, 1, 0);
+        env_file_unref(file);
+    }
+    if (rc == 0)
+        rc = env_rename(log->env, temporary, path);
+    if (rc == 0)
+        log->dir_changed = true;
+    free(temporary);
+    free(path);
+    return rc;
+}
+
+int log_write_metadata(struct log *log)
+{
+    char id[UUID_TEXT_SIZE];
+
+    if (log->has_metadata || uuid_is_zero(log->topic_id))
+        return 0;
+    char *text =
+        xasprintf("version: 0\ntopic_id: %s", uuid_format(log->topic_id, id));
+    int rc = log_write_small(log, "partition.metadata", slice_str(text));
+    free(text);
+    log->has_metadata = rc == 0;
+    return rc;
+}
+
+int log_write_epochs(struct log *log)
+{
+    struct buf text = BUF_INIT;
+
+    if (!log->epochs.changed)
+        return 0;
+    epoch_cache_format(&log->epochs, &text);
+    int rc = log_write_small(log, "leader-epoch-checkpoint", buf_slice(&text));
+    buf_free(&text);
+    if (rc == 0) {
+        log->epochs.changed = false;
+        log->epochs_unsynced = true;
+    } else {
+        log_warn("log",
+                 "the leader epochs of %s could not be written (%s); "
+                 "trying again with the next flush",
+                 log->path, strerror(-rc));
+    }
+    return rc;
+}
+
+uint32_t log_segment_of(const struct log *log, int64_t offset)
+{
+    uint32_t low = 0, high = log->segments_len;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (log->segments[middle].base_offset <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? 0 : low - 1;
+}
+
+struct segment *log_push_segment(struct log *log, int64_t base_offset)
+{
+    if (log->segments_len == log->segments_cap) {
+        log->segments_cap = log->segments_cap == 0 ? 1 : log->segments_cap * 2;
+        log->segments =
+            xrealloc(log->segments, log->segments_cap * sizeof *log->segments);
+    }
+    struct segment *s = &log->segments[log->segments_len++];
+    segment_init(s, base_offset);
+    return s;
+}
+
+enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms)
+{
+    struct segment *old = log_active(log);
+    int rc = segment_seal(log, old);
+
+    if (rc < 0)
+        return log_errno(rc);
+    ASSERT(base_offset > old->base_offset);
+    struct segment *s = log_push_segment(log, base_offset);
+    rc = segment_create_file(log, s);
+    if (rc < 0) {
+        log->segments_len--;
+        return log_errno(rc);
+    }
+    s->created_ms = now_wall_ms;
+    s->unsynced = true;
+    old = s - 1;
+    if (old->file != NULL)
+        env_file_unref(old->file);
+    old->file = NULL;
+    tail_clear(&log->tail);
+    /* The recovery point follows rolls, so that after a crash no more than
+     * the active segment is read again. */
+    log_flush_own(log);
+    return ERR_NONE;
+}
+
+/* ---- what is asked often -------------------------------------------------*/
+
+void log_set_config(struct log *log, const struct log_config *config)
+{
+    log->config = *config;
+}
+
+const char *log_path(const struct log *log) { return log->path; }
+
+struct uuid log_topic_id(const struct log *log) { return log->topic_id; }
+
+int64_t log_start_offset(const struct log *log) { return log->start_offset; }
+
+int64_t log_end_offset(const struct log *log) { return log->end_offset; }
+
+int64_t log_synced_offset(const struct log *log) { return log->synced_offset; }
+
+int64_t log_size_bytes(const struct log *log) { return log->size_bytes; }
+
+int log_segment_count(const struct log *log) { return (int)log->segments_len; }
+
+int64_t log_active_base_offset(const struct log *log)
+{
+    return log->segments[log->segments_len - 1].base_offset;
+}
+
+bool log_failed(const struct log *log) { return log->failed; }
+
+int32_t log_latest_epoch(const struct log *log)
+{
+    return epoch_cache_latest(&log->epochs);
+}
+
+/* Memory only: without a batch the entry has nothing to tell that survives a
+ * crash (epoch_cache.h), and an election moves thousands of idle logs. */
+enum err log_assign_epoch(struct log *log, int32_t epoch, int64_t start_offset)
+{
+    if (epoch < 0 || start_offset < 0)
+        return ERR_INVALID_REQUEST;
+    epoch_cache_assign(&log->epochs, epoch, start_offset);
+    return ERR_NONE;
+}
+
+void log_end_offset_for_epoch(const struct log *log, int32_t epoch,
+                              int32_t *found_epoch, int64_t *end_offset)
+{
+    epoch_cache_end_offset(&log->epochs, epoch, log->end_offset, found_epoch,
+                           end_offset);
+}
+
+int32_t log_epoch_at(const struct log *log, int64_t offset)
+{
+    return epoch_cache_at(&log->epochs, offset);
+}
+
+/* ---- truncate ------------------------------------------------------------*/
+
+static void ends_at(struct log *log, int64_t end_offset)
+{
+    log->end_offset = end_offset;
+    if (log->synced_offset > end_offset)
+        log->synced_offset = end_offset;
+    log_flush_cut(log, end_offset);
+}
+
+static enum err fail(struct log *log, int rc, const char *what)
+{
+    log->failed = true;
+    log_line(LOG_ERROR, "log",
+             "%s of %s failed (%s); the log takes no more "
+             "requests",
+             what, log->path, strerror(-rc));
+    return log_errno(rc);
+}
+
+enum err log_truncate_fully(struct log *log, int64_t offset)
+{
+    ASSERT(offset >= 0);
+    if (log->failed)
+        return ERR_IO;
+    log_drop_segments(log, 0, log->segments_len);
+    tail_clear(&log->tail);
+    struct segment *s = log_push_segment(log, offset);
+    log->start_offset = offset;
+    ends_at(log, offset);
+    log->synced_offset = offset; /* nothing is left that could be unsynced */
+    epoch_cache_clear(&log->epochs);
+    /* The name of the empty file is where the log goes on after a restart. */
+    int rc = log_write_metadata(log);
+    if (rc == 0)
+        rc = segment_create_file(log, s);
+    if (rc < 0)
+        return fail(log, rc, "emptying");
+    log_write_epochs(log);
+    return ERR_NONE;
+}
+
+enum err log_truncate(struct log *log, int64_t end_offset)
+{
+    struct segment_place place;
+
+    if (log->failed)
+        return ERR_IO;
+    if (end_offset >= log->end_offset)
+        return ERR_NONE;
+    if (end_offset < log->start_offset)
+        return log_truncate_fully(log, end_offset);
+
+    uint32_t i = log_segment_of(log, end_offset);
+    int rc = segment_find(log, &log->segments[i], end_offset, &place);
+    if (rc < 0 && rc != -ENOENT)
+        return fail(log, rc, "truncating");
+    bool found = rc == 0;
+    if (found && place.base_offset < end_offset)
+        end_offset = place.base_offset;
+
+    log_drop_segments(log, i + 1, log->segments_len - i - 1);
+    tail_clear(&log->tail);
+    struct segment *s = log_active(log);
+    if (found) {
+        uint32_t before = s->size_bytes;
+        rc = segment_cut(log, s, place.position, end_offset);
+        log->size_bytes -= before - s->size_bytes;
+        if (rc < 0)
+            return fail(log, rc, "truncating");
+    }
+    ends_at(log, end_offset);
+    if (log->start_offset > end_offset)
+        log->start_offset = end_offset;
+    epoch_cache_truncate_end(&log->epochs, end_offset);
+    log_write_epochs(log);
+    return ERR_NONE;
+}
+
+/* ---- closing -------------------------------------------------------------*/
+
+void log_free(struct log *log)
+{
+    for (uint32_t i = 0; i < log->segments_len; i++)
+        segment_free(&log->segments[i]);
+    free(log->segments);
+    tail_free(&log->tail);
+    epoch_cache_free(&log->epochs);
+    free(log->path);
+    free(log);
+}
+
+void log_close(struct log *log)
+{
+    if (!log->failed) {
+        int rc = segment_seal(log, log_active(log));
+        if (rc < 0)
+            log_warn("log",
+                     "the indexes of %s could not be written (%s); they "
+                     "will be rebuilt when it is opened",
+                     log->path, strerror(-rc));
+        if (log->segments[0].stored)
+            log_write_epochs(log);
+    }
+    log_bury_doomed(log);
+    log->closed = true;
+    if (list_empty(&log->flushes))
+        log_free(log);
+}

@@ -1,0 +1,342 @@
+/* What leaves a log at its start: retention by time and size, DeleteRecords,
+ * the leader's start offset; and how files and directories go away.
+ *
+ * A segment's files are renamed to .deleted at once, so that a crash cannot
+ * bring them back, and unlinked on a helper thread after file.delete.delay.ms:
+ * unlinking a gigabyte takes the file system a while.  A deleted log's
+ * directory is renamed and emptied without a delay: readers hold references to
+ * what they read. */
+#include "base/log.h"
+#include "broker/log/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Renamed files that wait to be unlinked. */
+struct doomed {
+    struct list link; /* in log->doomed until the timer fires */
+    struct env_timer timer;
+    struct env_work work;
+    struct env *env;
+    char **paths; /* owned */
+    size_t paths_len;
+};
+
+static void unlink_all(struct doomed *d)
+{
+    for (size_t i = 0; i < d->paths_len; i++)
+        env_unlink(d->env, d->paths[i]); /* what stays goes at the next open */
+}
+
+static void doomed_free(struct doomed *d)
+{
+    for (size_t i = 0; i < d->paths_len; i++)
+        free(d->paths[i]);
+    free(d->paths);
+    free(d);
+}
+
+static void doomed_run(struct env_work *work)
+{
+    unlink_all(LIST_ENTRY(work, struct doomed, work));
+}
+
+static void doomed_done(struct env_work *work)
+{
+    doomed_free(LIST_ENTRY(work, struct doomed, work));
+}
+
+static void doomed_due(void *arg)
+{
+    struct doomed *d = arg;
+
+    list_remove(&d->link);
+    d->work = (struct env_work){.run = doomed_run, .done = doomed_done};
+    env_work_start(d->env, &d->work);
+}
+
+void log_bury_doomed(struct log *log)
+{
+    LIST_EACH_SAFE(node, tmp, &log->doomed)
+    {
+        struct doomed *d = LIST_ENTRY(node, struct doomed, link);
+        list_remove(&d->link);
+        env_timer_stop(d->env, &d->timer);
+        unlink_all(d);
+        doomed_free(d);
+    }
+}
+
+/* The files a segment may have; .log last, so that a crash in between leaves
+ * a segment and not orphans. */
+static const char *const suffixes[] = {".txnindex", ".snapshot", ".timeindex",
+                                       ".index", ".log"};
+enum { SUFFIXES = sizeof suffixes / sizeof suffixes[0] };
+
+static void doom_files(struct log *log, const struct segment *s,
+                       struct doomed *d)
+{
+    char from[PATH_MAX];
+
+    for (int i = 0; i < SUFFIXES; i++) {
+        log_file_path(log, s->base_offset, suffixes[i], from);
+        char *to = xasprintf("%s.deleted", from);
+        int rc = env_rename(log->env, from, to);
+        if (rc == 0) {
+            d->paths[d->paths_len++] = to;
+            continue;
+        }
+        free(to);
+        if (rc != -ENOENT)
+            log_warn("log", "%s could not be renamed for deletion (%s)", from,
+                     strerror(-rc));
+    }
+}
+
+/* Keeps the memory of no segment, the files of none; the caller puts a new
+ * segment in if none is left. */
+void log_drop_segments(struct log *log, uint32_t from, uint32_t n)
+{
+    if (n == 0)
+        return;
+    ASSERT(from + n <= log->segments_len);
+    struct doomed *d = xcalloc(1, sizeof *d);
+    d->env = log->env;
+    d->paths = xcalloc((size_t)n * SUFFIXES, sizeof *d->paths);
+    for (uint32_t i = from; i < from + n; i++) {
+        struct segment *s = &log->segments[i];
+        if (s->stored)
+            doom_files(log, s, d);
+        log->size_bytes -= s->size_bytes;
+        segment_free(s);
+    }
+    log->segments_len -= n;
+    memmove(log->segments + from, log->segments + from + n,
+            (log->segments_len - from) * sizeof *log->segments);
+    if (d->paths_len == 0) {
+        doomed_free(d);
+        return;
+    }
+    log->dir_changed = true;
+    d->timer.fn = doomed_due;
+    d->timer.arg = d;
+    list_push_back(&log->doomed, &d->link);
+    env_timer_start(log->env, &d->timer, log->config.file_delete_delay_ms);
+}
+
+/* ---- retention -----------------------------------------------------------*/
+
+/* Exclusive upper bound of the offsets in segment i. */
+static int64_t segment_end(const struct log *log, uint32_t i)
+{
+    return i + 1 < log->segments_len ? log->segments[i + 1].base_offset
+                                     : log->end_offset;
+}
+
+static bool too_old(struct log *log, struct segment *s, int64_t now_wall_ms)
+{
+    if (log->config.retention_ms < 0 || segment_load(log, s, NULL) < 0)
+        return false;
+    if (s->created_ms < 0)
+        s->created_ms = now_wall_ms;
+    int64_t newest = s->max_timestamp >= 0 ? s->max_timestamp : s->created_ms;
+    return now_wall_ms - newest > log->config.retention_ms;
+}
+
+/* Segments from the start that may go, by any of the three rules. */
+static uint32_t count_expired(struct log *log, int64_t now_wall_ms,
+                              int64_t high_watermark)
+{
+    int64_t excess =
+        log->config.delete_policy && log->config.retention_bytes >= 0
+            ? log->size_bytes - log->config.retention_bytes
+            : -1;
+    bool by_time = log->config.delete_policy;
+    uint32_t n = 0;
+
+    for (; n < log->segments_len; n++) {
+        struct segment *s = &log->segments[n];
+        int64_t end = segment_end(log, n);
+        bool last = n + 1 == log->segments_len;
+        if (end > high_watermark || (last && s->size_bytes == 0))
+            break;
+        bool below_start = end <= log->start_offset;
+        bool too_much = excess >= (int64_t)s->size_bytes;
+        if (!below_start && !too_much &&
+            !(by_time && too_old(log, s, now_wall_ms)))
+            break;
+        excess -= s->size_bytes;
+    }
+    return n;
+}
+
+/* Drops the first n segments; the active one only after a roll. */
+static uint32_t drop_first(struct log *log, uint32_t n, int64_t now_wall_ms)
+{
+    if (n == log->segments_len &&
+        log_roll(log, log->end_offset, now_wall_ms) != ERR_NONE)
+        n--;
+    if (n == 0)
+        return 0;
+    log_drop_segments(log, 0, n);
+    int64_t first = log->segments[0].base_offset;
+    if (log->start_offset < first)
+        log->start_offset = first;
+    epoch_cache_truncate_start(&log->epochs, log->start_offset);
+    log_write_epochs(log);
+    return n;
+}
+
+int log_apply_retention(struct log *log, int64_t now_wall_ms,
+                        int64_t high_watermark)
+{
+    if (log->failed)
+        return 0;
+    uint32_t n = count_expired(log, now_wall_ms, high_watermark);
+    if (n == 0)
+        return 0;
+    n = drop_first(log, n, now_wall_ms);
+    if (n != 0)
+        log_info("log", "%s: %u segments removed, it starts at offset %lld now",
+                 log->path, n, (long long)log->start_offset);
+    return (int)n;
+}
+
+enum err log_raise_start(struct log *log, int64_t start_offset)
+{
+    uint32_t n = 0;
+
+    if (log->failed)
+        return ERR_IO;
+    if (start_offset > log->end_offset)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    if (start_offset <= log->start_offset)
+        return ERR_NONE;
+    log->start_offset = start_offset;
+    while (n + 1 < log->segments_len && segment_end(log, n) <= start_offset)
+        n++;
+    log_drop_segments(log, 0, n);
+    epoch_cache_truncate_start(&log->epochs, start_offset);
+    if (n != 0)
+        log_write_epochs(log);
+    return ERR_NONE;
+}
+
+/* ---- whole directories -------------------------------------------------- */
+
+/* Removes a directory of plain files. */
+static int remove_dir(struct env *env, const char *path)
+{
+    char **names;
+    size_t names_len;
+    int rc = env_list_dir(env, path, &names, &names_len);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < names_len; i++) {
+        char *file = xasprintf("%s/%s", path, names[i]);
+        env_unlink(env, file);
+        free(file);
+        free(names[i]);
+    }
+    free(names);
+    return env_rmdir(env, path);
+}
+
+struct removal {
+    struct env_work work;
+    struct env *env;
+    char *path; /* owned */
+};
+
+static void removal_run(struct env_work *work)
+{
+    struct removal *r = LIST_ENTRY(work, struct removal, work);
+    int rc = remove_dir(r->env, r->path);
+
+    if (rc < 0)
+        log_warn("log",
+                 "%s could not be removed (%s); the next start tries "
+                 "again",
+                 r->path, strerror(-rc));
+}
+
+static void removal_done(struct env_work *work)
+{
+    struct removal *r = LIST_ENTRY(work, struct removal, work);
+
+    free(r->path);
+    free(r);
+}
+
+enum { HEX_ID_LEN = 32, NAME_MAX_LEN = 255 };
+static const char delete_suffix[] = "-delete";
+
+/* "PARENT/TOPIC-PARTITION.0123...-delete", Kafka's; a long name is cut so that
+ * the whole fits a file system's limit. */
+static char *doomed_name(struct log *log)
+{
+    const char *slash = strrchr(log->path, '/');
+    const char *name = slash == NULL ? log->path : slash + 1;
+    int room = NAME_MAX_LEN - HEX_ID_LEN - 1 - (int)strlen(delete_suffix);
+
+    return xasprintf("%.*s%.*s.%016llx%016llx%s", (int)(name - log->path),
+                     log->path, room, name,
+                     (unsigned long long)env_random(log->env),
+                     (unsigned long long)env_random(log->env), delete_suffix);
+}
+
+static bool is_doomed_name(const char *name)
+{
+    size_t len = strlen(name), tail = strlen(delete_suffix);
+
+    if (len <= tail + HEX_ID_LEN + 1 ||
+        strcmp(name + len - tail, delete_suffix) != 0)
+        return false;
+    const char *id = name + len - tail - HEX_ID_LEN;
+    return id[-1] == '.' && strspn(id, "0123456789abcdef") == HEX_ID_LEN;
+}
+
+void log_delete(struct log *log)
+{
+    struct removal *r = xcalloc(1, sizeof *r);
+    struct env *env = log->env;
+
+    *r = (struct removal){
+        .work = {.run = removal_run, .done = removal_done},
+        .env = env,
+        .path = doomed_name(log),
+    };
+    log_bury_doomed(log);
+    int rc = env_rename(env, log->path, r->path);
+    if (rc < 0)
+        log_line(LOG_ERROR, "log", "%s could not be renamed for deletion (%s)",
+                 log->path, strerror(-rc));
+    log->failed = true; /* nothing more is written to the old path */
+    log_close(log);
+    if (rc < 0)
+        removal_done(&r->work);
+    else
+        env_work_start(env, &r->work);
+}
+
+int log_remove_leftovers(struct env *env, const char *dir)
+{
+    char **names;
+    size_t names_len;
+    int removed = 0;
+
+    if (env_list_dir(env, dir, &names, &names_len) < 0)
+        return 0;
+    for (size_t i = 0; i < names_len; i++) {
+        if (is_doomed_name(names[i])) {
+            char *path = xasprintf("%s/%s", dir, names[i]);
+            removed += remove_dir(env, path) == 0;
+            free(path);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return removed;
+}

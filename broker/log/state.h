@@ -1,0 +1,82 @@
+/* struct log and what its files share.  Not for other folders. */
+#ifndef BROKER_LOG_STATE_H
+#define BROKER_LOG_STATE_H
+
+#include "broker/log/epoch_cache.h"
+#include "broker/log/log.h"
+#include "broker/log/segment.h"
+#include "broker/log/tail.h"
+
+#include <limits.h>
+
+struct log {
+    struct env *env;
+    char *path; /* owned; of the directory */
+    struct uuid topic_id;
+    struct log_config config;
+
+    struct segment *segments; /* owned; by base offset, at least one */
+    uint32_t segments_len;
+    uint32_t segments_cap;
+    struct tail tail; /* newest batches of the last segment */
+    struct epoch_cache epochs;
+
+    int64_t start_offset;
+    int64_t end_offset;
+    int64_t synced_offset;     /* <= end_offset */
+    int64_t size_bytes;        /* of all .log files */
+    int64_t unsynced_since_ms; /* env_now_ms() of the oldest; -1 none */
+
+    bool failed;
+    bool has_metadata;    /* partition.metadata is written */
+    bool dir_changed;     /* entries no directory sync has covered */
+    bool is_new;          /* the directory itself may be such an entry */
+    bool epochs_unsynced; /* the checkpoint was written, not synced */
+    bool closed;          /* the owner is gone; freed by the last flush */
+
+    struct list flushes; /* struct log_flush, under way */
+    struct list doomed;  /* struct doomed, waiting for their delay */
+};
+
+static inline struct segment *log_active(struct log *log)
+{
+    return &log->segments[log->segments_len - 1];
+}
+
+/* ERR_FULL, ERR_DAMAGED or ERR_IO for a negative errno. */
+enum err log_errno(int negative_errno);
+
+/* "PATH/00000000000000000042SUFFIX"; returns `text`. */
+char *log_file_path(const struct log *log, int64_t base_offset,
+                    const char *suffix, char text[static PATH_MAX]);
+
+/* Replaces a small file whole, without syncing it. */
+int log_write_small(struct log *log, const char *name, struct slice data);
+/* Writes partition.metadata unless it is there. */
+int log_write_metadata(struct log *log);
+/* Writes the checkpoint if it lags; a failure is kept for the next time. */
+int log_write_epochs(struct log *log);
+
+/* Index of the last segment with base offset <= offset; the first if none. */
+uint32_t log_segment_of(const struct log *log, int64_t offset);
+/* A new last segment, without files. */
+struct segment *log_push_segment(struct log *log, int64_t base_offset);
+/* Seals the active segment and starts another at base_offset, whose file
+ * exists when this returns ERR_NONE. */
+enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms);
+
+/* Takes segments [from, from + n) out of the log; their files are renamed to
+ * .deleted at once and unlinked after the delay.  (retention.c) */
+void log_drop_segments(struct log *log, uint32_t from, uint32_t n);
+/* Unlinks what still waits. */
+void log_bury_doomed(struct log *log);
+
+/* The log was cut at end_offset: flushes under way cover less.  (flush.c) */
+void log_flush_cut(struct log *log, int64_t end_offset);
+/* Starts a flush that belongs to the log itself. */
+void log_flush_own(struct log *log);
+
+/* Frees the struct; no flush is under way. */
+void log_free(struct log *log);
+
+#endif
