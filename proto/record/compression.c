@@ -477,7 +477,7 @@ void codec_encode(struct codec *c, enum compression type, int level,
         zstd_encode(c, level, in, out);
         return;
     }
-    ASSERT(!"no such codec");
+    ASSERT(type <= COMPRESSION_ZSTD);
 }
 
 const char *compression_name(enum compression type)

@@ -213,6 +213,35 @@ Test(convert, down_keeps_codec_offsets_and_timestamps)
     }
 }
 
+/* kafka-node counts them so: from 0 with magic 1, absolute with magic 0. */
+Test(convert, down_numbers_the_inside_of_a_wrapper_as_kafka_does)
+{
+    enum { VALUE_AT_MAGIC_1 = 34, VALUE_AT_MAGIC_0 = 26 };
+    struct buf batch = BUF_INIT;
+    struct buf inside = BUF_INIT;
+    size_t consumed;
+
+    buf_put_slice(&batch, FIXTURE(v2_gzip));
+    batch_patch(batch.data, 100, 1);
+    cr_assert_eq(down(buf_slice(&batch), 1, 0, LIMIT, &consumed), ERR_NONE);
+    cr_assert_eq(codec_decode(codec, COMPRESSION_GZIP, 1,
+                              slice_of(out.data + VALUE_AT_MAGIC_1,
+                                       out.len - VALUE_AT_MAGIC_1),
+                              LIMIT, &inside),
+                 ERR_NONE);
+    cr_assert(slice_eq(buf_slice(&inside), FIXTURE(v1_none)));
+    inside.len = 0;
+    cr_assert_eq(down(buf_slice(&batch), 0, 0, LIMIT, &consumed), ERR_NONE);
+    cr_assert_eq(codec_decode(codec, COMPRESSION_GZIP, 0,
+                              slice_of(out.data + VALUE_AT_MAGIC_0,
+                                       out.len - VALUE_AT_MAGIC_0),
+                              LIMIT, &inside),
+                 ERR_NONE);
+    cr_assert_eq(be64_get(inside.data), 100);
+    buf_free(&batch);
+    buf_free(&inside);
+}
+
 Test(convert, down_keeps_append_time)
 {
     size_t consumed;
