@@ -283,7 +283,7 @@ struct raft_peer {
     int64_t contact_ms; /* last answer in this term */
     int64_t caught_up_ms; /* last time it had everything the leader had */
     uint64_t snapshot_offset;
-    bool snapshot_started;
+    bool snapshot_waiting; /* a chunk is on its way */
     int64_t snapshot_sent_ms;
     /* Appends on their way, oldest first: last index and payload bytes. */
     struct {

@@ -1,0 +1,722 @@
+/* The driver: every event goes through step(), which hands the core's update to
+ * the world in the order persist, send, apply, answer.
+ *
+ * Callbacks of the owner may call back in.  So the update is carried out and
+ * done with before the first callback; what the owner is to be told is kept as
+ * a goal (apply up to here, this is the role) and settle() works towards it
+ * in one place, however deeply steps nest.
+ *
+ * Proposals of one loop turn are gathered and given to the core by a task at
+ * the end of the turn, or before the next event, so their indexes are known
+ * when they are made. */
+#include "raft/node.h"
+
+#include "base/env.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "raft/codec.h"
+#include "raft/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum {
+    /* Given to the owner before other events get their turn. */
+    APPLY_ENTRIES_MAX = 4096,
+    APPLY_BYTES_MAX = 4 << 20,
+    STORE_RETRY_MS = 1000,
+    COMPLAINT_GAP_MS = 1000,
+};
+
+struct raft_node {
+    struct raft_node_options options;
+    struct raft core;
+    struct raft_update update;
+    struct raft_store *store;
+    struct raft_config members; /* in force, with the configured addresses */
+    struct raft_config initial; /* options.initial */
+    char *name;
+    char *cluster_id;
+
+    struct env_timer timer;
+    int64_t timer_at_ms; /* INT64_MAX: not running */
+    struct env_timer retry;
+    struct env_task turn;
+    bool turn_posted;
+
+    /* proposals of this turn, back to back */
+    struct buf proposals;
+    size_t *proposal_lens;
+    size_t proposals_len;
+    size_t proposals_cap;
+
+    /* what the owner knows, and is to know */
+    uint64_t applied;
+    uint64_t apply_to;
+    struct {
+        bool any;
+        bool leader;
+        int32_t leader_id;
+        uint64_t term;
+    } told;
+    bool members_changed;
+    bool settling;
+    uint64_t compact_to; /* 0: nothing */
+
+    /* images */
+    struct buf image_out; /* being sent */
+    bool image_wanted;
+    struct buf image_in; /* being received */
+    bool install;        /* image_in is complete */
+    bool loading;        /* the owner installs it */
+    bool loaded;         /* and is done */
+
+    bool store_failing;
+    int64_t complained_ms;
+    unsigned complaints; /* not logged since then */
+
+    bool closing;
+    bool store_closed;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static void settle(struct raft_node *n);
+static void step(struct raft_node *n, struct raft_event *e);
+
+static int32_t self_id(const struct raft_node *n) { return n->core.options.id; }
+
+/* ---- telling the owner ----------------------------------------------------
+ */
+
+/* The owner may be told that it leads: everything before this term is applied
+ * and the term's no-op too. */
+static bool leads(const struct raft_node *n)
+{
+    return raft_is_leader(&n->core) && n->applied >= n->core.term_start;
+}
+
+static int32_t visible_leader(const struct raft_node *n)
+{
+    if (n->core.leader == self_id(n) && !leads(n))
+        return RAFT_ID_NONE;
+    return n->core.leader;
+}
+
+static bool role_lost(const struct raft_node *n)
+{
+    return n->told.leader &&
+           (!raft_is_leader(&n->core) || n->core.term != n->told.term);
+}
+
+static void tell_role(struct raft_node *n)
+{
+    bool leader = leads(n);
+    int32_t leader_id = visible_leader(n);
+
+    if (n->told.any && n->told.leader == leader &&
+        n->told.leader_id == leader_id && n->told.term == n->core.term)
+        return;
+    n->told.any = true;
+    n->told.leader = leader;
+    n->told.leader_id = leader_id;
+    n->told.term = n->core.term;
+    n->options.owner.on_role(n->options.owner.arg, leader, leader_id,
+                             n->core.term);
+}
+
+static void tell_members(struct raft_node *n)
+{
+    n->members_changed = false;
+    if (n->options.owner.on_members != NULL)
+        n->options.owner.on_members(n->options.owner.arg, &n->members);
+}
+
+static void deliver(struct raft_node *n)
+{
+    struct raft_entry e = raft_log_get(&n->core.log, n->applied + 1);
+
+    n->applied++;
+    n->options.owner.on_commit(n->options.owner.arg, e.index, e.term,
+                               e.type == RAFT_ENTRY_DATA ? e.data : SLICE_NULL);
+}
+
+/* One bounded run of entries. */
+static void apply_run(struct raft_node *n)
+{
+    size_t entries = 0, bytes = 0;
+
+    while (n->applied < n->apply_to && !n->closing &&
+           entries < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX) {
+        if (role_lost(n))
+            tell_role(n);
+        bytes += raft_log_get(&n->core.log, n->applied + 1).data.len;
+        deliver(n);
+        entries++;
+    }
+    if (entries != 0 && n->options.owner.on_commit_end != NULL)
+        n->options.owner.on_commit_end(n->options.owner.arg);
+}
+
+static void post_turn(struct raft_node *n)
+{
+    if (n->turn_posted)
+        return;
+    n->turn_posted = true;
+    env_post(n->options.env, &n->turn);
+}
+
+static void settle(struct raft_node *n)
+{
+    if (n->settling || n->closing)
+        return;
+    n->settling = true;
+    if (n->members_changed)
+        tell_members(n);
+    if (role_lost(n))
+        tell_role(n);
+    if (!n->loading)
+        apply_run(n);
+    tell_role(n);
+    n->settling = false;
+    if (n->applied < n->apply_to || n->members_changed)
+        post_turn(n);
+}
+
+/* ---- carrying out an update ------------------------------------------------
+ */
+
+static struct slice image_chunk(const struct raft_node *n,
+                                const struct raft_message *m)
+{
+    if (m->type != RAFT_SNAPSHOT)
+        return SLICE_NULL;
+    ASSERT(m->snapshot.offset + m->snapshot.len <= n->image_out.len);
+    return slice_of(buf_slice(&n->image_out).data + m->snapshot.offset,
+                    m->snapshot.len);
+}
+
+static void send_messages(struct raft_node *n)
+{
+    for (size_t i = 0; i < n->update.messages_len; i++) {
+        const struct raft_message *m = &n->update.messages[i];
+        struct buf body = BUF_INIT;
+
+        raft_message_encode(m, n->cluster_id, image_chunk(n, m), &body);
+        n->options.link.send(n->options.link.arg, m->to, &body);
+    }
+}
+
+/* Addresses in this node's configuration file win over those in the log. */
+static void members_refresh(struct raft_node *n)
+{
+    raft_config_copy(&n->members, raft_config_now(&n->core));
+    for (size_t i = 0; i < n->members.len; i++) {
+        struct raft_member *m = &n->members.members[i];
+        const struct raft_member *configured =
+            raft_config_find(&n->initial, m->id);
+
+        if (configured == NULL || configured->host[0] == '\0')
+            continue;
+        memcpy(m->host, configured->host, sizeof m->host);
+        m->port = configured->port;
+    }
+    n->members_changed = true;
+    n->options.link.set_peers(n->options.link.arg, &n->members);
+}
+
+static void set_timer(struct raft_node *n, int64_t at_ms)
+{
+    if (at_ms == n->timer_at_ms)
+        return;
+    n->timer_at_ms = at_ms;
+    if (at_ms == INT64_MAX) {
+        env_timer_stop(n->options.env, &n->timer);
+        return;
+    }
+    int64_t delay_ms = at_ms - env_now_ms(n->options.env);
+    env_timer_start(n->options.env, &n->timer, delay_ms > 0 ? delay_ms : 0);
+}
+
+static void complain(struct raft_node *n, const char *what, int32_t from)
+{
+    int64_t now_ms = env_now_ms(n->options.env);
+
+    n->complaints++;
+    if (n->complained_ms != 0 && now_ms - n->complained_ms < COMPLAINT_GAP_MS)
+        return;
+    log_warn("raft", "dropped a message from node %d: %s (%u such in all)",
+             (int)from, what, n->complaints);
+    n->complained_ms = now_ms != 0 ? now_ms : 1;
+    n->complaints = 0;
+}
+
+static void take_images(struct raft_node *n)
+{
+    const struct raft_update *u = &n->update;
+
+    if (u->snapshot_release)
+        buf_free(&n->image_out);
+    if (u->snapshot_wanted)
+        n->image_wanted = true;
+    if (!slice_is_null(u->snapshot_chunk)) {
+        if (u->snapshot_chunk_first)
+            n->image_in.len = 0;
+        buf_put_slice(&n->image_in, u->snapshot_chunk);
+    }
+    if (u->snapshot_install)
+        n->install = true;
+    if (n->image_wanted || n->install)
+        post_turn(n);
+}
+
+static void log_role(const struct raft_node *n)
+{
+    static const char *const names[] = {"follower", "pre-candidate",
+                                        "candidate", "leader"};
+
+    log_debug("raft", "node %d: %s in term %llu, leader %d", (int)self_id(n),
+              names[n->core.role], (unsigned long long)n->core.term,
+              (int)n->core.leader);
+}
+
+/* Nothing here calls the owner; `update` is free again at the end. */
+static void carry_out(struct raft_node *n)
+{
+    const struct raft_update *u = &n->update;
+
+    raft_store_add(n->store, &n->core, u);
+    raft_store_flush(n->store);
+    if (u->config_changed)
+        members_refresh(n); /* before messages to a new member */
+    send_messages(n);
+    if (u->apply_to != 0)
+        n->apply_to = u->apply_to;
+    take_images(n);
+    if (u->role_changed)
+        log_role(n);
+    set_timer(n, u->deadline_ms);
+}
+
+static void step_core(struct raft_node *n, struct raft_event *e)
+{
+    e->now_ms = env_now_ms(n->options.env);
+    e->random = env_random(n->options.env);
+    raft_step(&n->core, e, &n->update);
+    carry_out(n);
+}
+
+/* ---- proposals
+ * ---------------------------------------------------------------- */
+
+static void flush_proposals(struct raft_node *n)
+{
+    struct slice *list;
+    size_t len = n->proposals_len, at = 0;
+
+    if (len == 0)
+        return;
+    list = xcalloc(len, sizeof *list);
+    for (size_t i = 0; i < len; i++) {
+        list[i] =
+            slice_of(buf_slice(&n->proposals).data + at, n->proposal_lens[i]);
+        at += n->proposal_lens[i];
+    }
+    n->proposals_len = 0;
+    struct raft_event e = {
+        .type = RAFT_PROPOSE, .proposals = list, .proposals_len = len};
+    step_core(n, &e);
+    ASSERT(n->update.error == ERR_NONE); /* checked when they were made */
+    n->proposals.len = 0;
+    free(list);
+}
+
+static void step(struct raft_node *n, struct raft_event *e)
+{
+    if (n->closing)
+        return;
+    flush_proposals(n);
+    step_core(n, e);
+    if (n->update.complaint != NULL)
+        complain(n, n->update.complaint,
+                 e->type == RAFT_RECEIVED ? e->message->from : RAFT_ID_NONE);
+    settle(n);
+}
+
+int raft_node_propose(struct raft_node *n, struct slice data, uint64_t *index)
+{
+    const struct raft_options *o = &n->core.options;
+    size_t waiting = n->core.uncommitted_bytes + n->proposals.len;
+
+    if (n->closing || !n->told.leader || role_lost(n))
+        return ERR_NOT_LEADER;
+    int error = raft_can_propose(&n->core, data.len);
+    if (error != ERR_NONE)
+        return error;
+    if (waiting != 0 && waiting + data.len > o->uncommitted_max_bytes)
+        return ERR_THROTTLING_QUOTA_EXCEEDED;
+    if (n->proposals_len == n->proposals_cap) {
+        n->proposals_cap = n->proposals_cap != 0 ? 2 * n->proposals_cap : 64;
+        n->proposal_lens = xrealloc(
+            n->proposal_lens, n->proposals_cap * sizeof *n->proposal_lens);
+    }
+    buf_put_slice(&n->proposals, data);
+    n->proposal_lens[n->proposals_len++] = data.len;
+    *index = raft_log_last(&n->core.log) + n->proposals_len;
+    post_turn(n);
+    return ERR_NONE;
+}
+
+int raft_node_change(struct raft_node *n, const struct raft_change *change,
+                     uint64_t *index)
+{
+    struct raft_event e = {.type = RAFT_CHANGE, .change = change};
+
+    if (n->closing || !n->told.leader)
+        return ERR_NOT_LEADER;
+    flush_proposals(n);
+    step_core(n, &e);
+    int error = n->update.error;
+    *index = n->update.index;
+    settle(n);
+    return error;
+}
+
+int raft_node_transfer(struct raft_node *n, int32_t to)
+{
+    struct raft_event e = {.type = RAFT_TRANSFER, .peer = to};
+
+    if (n->closing)
+        return ERR_NOT_LEADER;
+    flush_proposals(n);
+    step_core(n, &e);
+    int error = n->update.error;
+    settle(n);
+    return error;
+}
+
+/* ---- the turn: what must not happen inside a callback
+ * ------------------------- */
+
+static void save_image(struct raft_node *n)
+{
+    struct raft_event e = {.type = RAFT_SNAPSHOT_READY};
+
+    n->image_wanted = false;
+    if (!raft_is_leader(&n->core) || n->loading)
+        return;
+    buf_free(&n->image_out);
+    n->options.owner.snapshot_save(n->options.owner.arg, &n->image_out);
+    log_info("raft",
+             "node %d: made an image of %zu bytes at entry %llu for peers that "
+             "are behind the log",
+             (int)self_id(n), n->image_out.len, (unsigned long long)n->applied);
+    e.index = n->applied;
+    e.size = n->image_out.len;
+    step(n, &e);
+}
+
+static void load_image(struct raft_node *n)
+{
+    n->install = false;
+    n->loading = true;
+    n->apply_to = n->applied;
+    log_info("raft", "node %d: installing an image of %zu bytes at entry %llu",
+             (int)self_id(n), n->image_in.len,
+             (unsigned long long)n->core.incoming.index);
+    n->options.owner.snapshot_load(n->options.owner.arg, n->core.incoming.index,
+                                   n->core.incoming.term,
+                                   buf_slice(&n->image_in));
+}
+
+static void finish_image(struct raft_node *n)
+{
+    struct raft_event e = {.type = RAFT_SNAPSHOT_INSTALLED};
+
+    n->loaded = false;
+    n->loading = false;
+    n->applied = n->apply_to = n->core.incoming.index;
+    buf_free(&n->image_in);
+    step(n, &e);
+}
+
+static void compact(struct raft_node *n)
+{
+    struct raft_event e = {.type = RAFT_COMPACT};
+
+    e.index = n->compact_to;
+    n->compact_to = 0;
+    step(n, &e);
+}
+
+static void node_free(struct raft_node *n)
+{
+    void (*closed)(void *arg) = n->closed;
+    void *arg = n->closed_arg;
+
+    raft_update_free(&n->update);
+    raft_free(&n->core);
+    raft_config_free(&n->members);
+    raft_config_free(&n->initial);
+    buf_free(&n->proposals);
+    buf_free(&n->image_out);
+    buf_free(&n->image_in);
+    free(n->proposal_lens);
+    free(n->name);
+    free(n->cluster_id);
+    free(n);
+    closed(arg);
+}
+
+static void turn(struct env_task *task)
+{
+    struct raft_node *n = LIST_ENTRY(task, struct raft_node, turn);
+
+    n->turn_posted = false;
+    if (n->closing) {
+        if (n->store_closed)
+            node_free(n);
+        return;
+    }
+    flush_proposals(n);
+    if (n->compact_to != 0)
+        compact(n);
+    if (n->image_wanted)
+        save_image(n);
+    if (n->install)
+        load_image(n);
+    if (n->loaded)
+        finish_image(n);
+    settle(n);
+}
+
+void raft_node_compact(struct raft_node *n, uint64_t index)
+{
+    ASSERT(index <= n->applied);
+    if (index > n->compact_to)
+        n->compact_to = index;
+    post_turn(n);
+}
+
+void raft_node_snapshot_loaded(struct raft_node *n)
+{
+    if (n->closing)
+        return;
+    ASSERT(n->loading);
+    n->loaded = true;
+    post_turn(n);
+}
+
+/* ---- the store
+ * ------------------------------------------------------------------ */
+
+static void store_persisted(void *arg, uint64_t seq)
+{
+    struct raft_node *n = arg;
+    struct raft_event e = {.type = RAFT_PERSISTED, .seq = seq};
+
+    if (n->store_failing) {
+        struct raft_event recovered = {.type = RAFT_STORE_RECOVERED};
+
+        n->store_failing = false;
+        log_info("raft", "the store %s takes writes again", n->name);
+        step(n, &recovered);
+        if (n->options.owner.on_recovered != NULL)
+            n->options.owner.on_recovered(n->options.owner.arg);
+    }
+    step(n, &e);
+}
+
+static bool may_pass(int error) { return error == -ENOSPC || error == -EDQUOT; }
+
+static void tell_failed(struct raft_node *n, int error)
+{
+    bool passes = may_pass(error);
+    char *why = xasprintf(
+        "the Raft store %s cannot be written: %s; this node takes no part in "
+        "the quorum %s",
+        n->name, strerror(-error),
+        passes ? "until there is room, free some" : "any more, check the disk");
+
+    log_error("raft", "%s", why);
+    n->options.owner.on_failed(n->options.owner.arg, !passes, why);
+    free(why);
+}
+
+static void store_failed(void *arg, int error)
+{
+    struct raft_node *n = arg;
+    struct raft_event e = {.type = RAFT_STORE_FAILED};
+
+    if (may_pass(error))
+        env_timer_start(n->options.env, &n->retry, STORE_RETRY_MS);
+    if (n->store_failing && may_pass(error))
+        return;
+    n->store_failing = true;
+    step(n, &e);
+    tell_failed(n, error);
+}
+
+static void retry_store(void *arg)
+{
+    struct raft_node *n = arg;
+
+    raft_store_retry(n->store);
+}
+
+static void tick(void *arg)
+{
+    struct raft_node *n = arg;
+    struct raft_event e = {.type = RAFT_TICK};
+
+    n->timer_at_ms = INT64_MAX;
+    step(n, &e);
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------ */
+
+int raft_node_open(const struct raft_node_options *options,
+                   struct raft_node **node, char **why)
+{
+    struct raft_stored stored;
+    int error = raft_store_load(options->kv, options->name, options->initial,
+                                options->applied_index, options->applied_term,
+                                &stored, why);
+
+    if (error != 0)
+        return error;
+    struct raft_node *n = xcalloc(1, sizeof *n);
+    struct raft_store_options store = {
+        .env = options->env,
+        .kv = options->kv,
+        .persisted = store_persisted,
+        .failed = store_failed,
+        .arg = n,
+    };
+    n->options = *options;
+    n->name = xstrdup(options->name);
+    n->cluster_id = xstrdup(options->cluster_id);
+    raft_config_copy(&n->initial, options->initial);
+    n->options.initial = NULL;
+    raft_init(&n->core, &options->raft, &stored, options->applied_index);
+    n->applied = n->apply_to = options->applied_index;
+    n->store = raft_store_open(&store);
+    n->timer.fn = tick;
+    n->timer.arg = n;
+    n->timer_at_ms = INT64_MAX;
+    n->retry.fn = retry_store;
+    n->retry.arg = n;
+    n->turn.fn = turn;
+    *node = n;
+    return 0;
+}
+
+void raft_node_start(struct raft_node *n)
+{
+    struct raft_event e = {.type = RAFT_START};
+
+    members_refresh(n);
+    step(n, &e);
+}
+
+static void store_closed(void *arg)
+{
+    struct raft_node *n = arg;
+
+    n->store_closed = true;
+    if (!n->turn_posted)
+        node_free(n);
+}
+
+void raft_node_close(struct raft_node *n, void (*closed)(void *arg), void *arg)
+{
+    ASSERT(!n->closing);
+    n->closing = true;
+    n->closed = closed;
+    n->closed_arg = arg;
+    env_timer_stop(n->options.env, &n->timer);
+    env_timer_stop(n->options.env, &n->retry);
+    raft_store_close(n->store, store_closed, n);
+}
+
+/* ---- the link
+ * ---------------------------------------------------------------------- */
+
+bool raft_node_receive(struct raft_node *n, struct slice body)
+{
+    struct raft_message m;
+    struct raft_event e = {.type = RAFT_RECEIVED, .message = &m};
+    struct slice cluster_id;
+    struct arena arena;
+
+    arena_init(&arena, 2 * body.len + (1 << 20));
+    bool decoded = raft_message_decode(body, &arena, &m, &cluster_id);
+    if (decoded && !slice_eq_str(cluster_id, n->cluster_id))
+        complain(n,
+                 "it belongs to another cluster; check cluster.id and the "
+                 "quorum's addresses",
+                 m.from);
+    else if (decoded)
+        step(n, &e);
+    arena_free(&arena);
+    return decoded;
+}
+
+void raft_node_peer_lost(struct raft_node *n, int32_t peer)
+{
+    struct raft_event e = {.type = RAFT_PEER_LOST, .peer = peer};
+
+    step(n, &e);
+}
+
+void raft_node_peer_up(struct raft_node *n, int32_t peer)
+{
+    struct raft_event e = {.type = RAFT_PEER_UP, .peer = peer};
+
+    step(n, &e);
+}
+
+/* ---- questions
+ * ----------------------------------------------------------------------- */
+
+void raft_node_status(const struct raft_node *n,
+                      struct raft_node_status *status)
+{
+    *status = (struct raft_node_status){
+        .leader = n->told.leader,
+        .leader_id = visible_leader(n),
+        .term = n->core.term,
+        .first_index = n->core.log.base_index + 1,
+        .last_index = raft_log_last(&n->core.log),
+        .commit_index = n->core.commit,
+        .applied_index = n->applied,
+        .log_bytes = n->core.log.size_bytes,
+    };
+}
+
+int32_t raft_node_leader(const struct raft_node *n)
+{
+    return visible_leader(n);
+}
+
+bool raft_node_read(const struct raft_node *n, uint64_t index,
+                    struct raft_entry *entry)
+{
+    if (index <= n->core.log.base_index || index > n->applied)
+        return false;
+    *entry = raft_log_get(&n->core.log, index);
+    if (entry->type != RAFT_ENTRY_DATA)
+        entry->data = SLICE_NULL;
+    return true;
+}
+
+const struct raft_config *raft_node_members(const struct raft_node *n)
+{
+    return &n->members;
+}
+
+const struct raft_peer *raft_node_peer(const struct raft_node *n, int32_t id)
+{
+    return raft_is_leader(&n->core) ? raft_peer_find(&n->core, id) : NULL;
+}
