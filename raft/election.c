@@ -303,7 +303,8 @@ void election_peer_lost(struct raft *r, struct raft_update *u, int32_t peer)
 /* The peer that was missing for a majority may be this one. */
 void election_peer_up(struct raft *r)
 {
-    if (r->role != RAFT_FOLLOWER || r->leader != RAFT_ID_NONE || !promotable(r))
+    if (r->role == RAFT_CANDIDATE || r->leader != RAFT_ID_NONE ||
+        !promotable(r))
         return;
     int64_t soon = r->now_ms + fast_delay_ms(r);
     if (soon < r->election_deadline_ms)
@@ -318,7 +319,7 @@ static bool up_to_date(const struct raft *r, uint64_t last_index,
 {
     uint64_t own_term = raft_log_last_term(&r->log);
 
-    return last_term > own_term ||
+    return PLANTED(r, RAFT_VOTES_FOR_ANYBODY) || last_term > own_term ||
            (last_term == own_term && last_index >= raft_log_last(&r->log));
 }
 
@@ -362,7 +363,7 @@ static void answer_real_vote(struct raft *r, struct raft_update *u,
     }
     r->grant_due = m->from;
     r->election_deadline_ms = r->now_ms + slow_delay_ms(r);
-    if (term_durable(r))
+    if (term_durable(r) || PLANTED(r, RAFT_VOTES_UNPERSISTED))
         grant_now(r, u);
 }
 

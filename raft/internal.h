@@ -10,6 +10,12 @@
 
 #include <stdlib.h>
 
+#ifdef RAFT_PLANTABLE
+#define PLANTED(r, bug) ((r)->options.planted == (bug))
+#else
+#define PLANTED(r, bug) false
+#endif
+
 /* ---- raft.c: building the update ------------------------------------------
  */
 

@@ -720,3 +720,8 @@ const struct raft_peer *raft_node_peer(const struct raft_node *n, int32_t id)
 {
     return raft_is_leader(&n->core) ? raft_peer_find(&n->core, id) : NULL;
 }
+
+const struct raft *raft_node_core(const struct raft_node *n)
+{
+    return &n->core;
+}

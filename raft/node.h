@@ -156,5 +156,7 @@ const struct raft_config *raft_node_members(const struct raft_node *node);
  * a follower or for a stranger.  Times are env_now_ms times. */
 const struct raft_peer *raft_node_peer(const struct raft_node *node,
                                        int32_t id);
+/* Everything, to look at: for tests and diagnostics. */
+const struct raft *raft_node_core(const struct raft_node *node);
 
 #endif

@@ -105,7 +105,7 @@ struct load {
 static bool damaged(struct load *l, char *what)
 {
     if (l->error == 0) {
-        l->error = -EILSEQ;
+        l->error = -EBADMSG;
         l->why =
             xasprintf("Raft store %s is damaged: %s" REMEDY, l->name, what);
     }

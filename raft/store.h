@@ -28,7 +28,7 @@ struct raft_store;
  * image and the reset of the log, the reset is done now.
  *
  * 0 and *stored (for raft_init, which takes it over), or a negative errno
- * (-EILSEQ: damaged) and a sentence that names `name`, the place and the
+ * (-EBADMSG: damaged) and a sentence that names `name`, the place and the
  * remedy, freed by the caller. */
 int raft_store_load(struct kv *kv, const char *name,
                     const struct raft_config *initial, uint64_t applied_index,
