@@ -47,7 +47,8 @@ struct image_endpoint {
     char *listener; /* "PLAINTEXT", "CONTROLLER", ... */
     char *host;
     uint16_t port;
-    uint8_t security_protocol; /* 0 PLAINTEXT 1 SSL 2 SASL_PLAINTEXT 3 SASL_SSL */
+    uint8_t
+        security_protocol; /* 0 PLAINTEXT 1 SSL 2 SASL_PLAINTEXT 3 SASL_SSL */
 };
 
 struct image_broker {
@@ -91,22 +92,17 @@ struct image_topic {
     struct uuid id;
     char *name;
     uint32_t name_len;
-    uint32_t slot; /* index in image.topics */
+    uint32_t slot;                       /* index in image.topics */
     struct image_partition **partitions; /* no holes */
     int32_t partitions_len;
     int32_t partitions_cap;
-};
-
-struct image_config {
-    char *key;
-    char *value;
 };
 
 /* What has configs: a topic, a broker, or all brokers (name ""). */
 struct image_configs {
     enum image_resource type;
     char *name;
-    struct map by_key; /* key -> struct image_config */
+    struct map by_key; /* key -> char *, the value, NUL-terminated */
 };
 
 struct image_feature {

@@ -6,14 +6,14 @@
  *
  * Keys, all with IMAGE_KV_PREFIX in front so that others may share the store:
  *   A                        index and term applied, 8 bytes each
- *   B id(4)                  BrokerRecord
- *   C type(1) name 0 key     ConfigRecord
- *   F name                   FeatureRecord
- *   P topic id(16) part(4)   PartitionRecord
- *   Q id(4)                  ControllerRecord
- *   T topic id(16)           TopicRecord
- *   X                        ProducerIdsRecord
- * Values are the records; numbers in keys are big-endian. */
+ *   B id(4)                  broker
+ *   C type(1) name 0 key     config
+ *   F name                   feature
+ *   P topic id(16) part(4)   partition
+ *   Q id(4)                  controller
+ *   T topic id(16)           topic
+ *   X                        producer ids
+ * Values are MetadataRecords; numbers in keys are big-endian. */
 #ifndef CONTROLLER_IMAGE_KV_H
 #define CONTROLLER_IMAGE_KV_H
 

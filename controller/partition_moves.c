@@ -1,0 +1,91 @@
+/* What happens to partitions when a broker leaves or comes back, and when
+ * leaders are put back where they belong.
+ *
+ * All of these walk a set of the index, in the order of topics and partitions,
+ * so the work and the records are those of the partitions concerned. */
+#include "controller/change.h"
+
+static void leave_one(struct step *s, partition_ref ref, int32_t id,
+                      bool unclean)
+{
+    struct image_topic *topic = ref_topic(s, ref);
+    int32_t partition = partition_ref_partition(ref);
+    const struct image_partition *p = topic->partitions[partition];
+    bool in_isr = image_ids_have(image_isr(p), id);
+    bool in_elr = image_ids_have(image_elr(p), id);
+    struct change ch;
+
+    if (!in_isr && !(unclean && in_elr))
+        return;
+    change_begin(s, topic, partition, &ch);
+    /* The last one to have everything is kept whatever happened to it:
+     * without it the partition could never be led again. */
+    bool others = unclean ? p->isr_len + p->elr_len > 1 : p->isr_len > 1;
+    if (others)
+        id_set_remove(&ch.isr, id);
+    if (others && unclean) {
+        id_set_remove(&ch.elr, id);
+        ch.unclean_broker = id;
+    }
+    change_put(&ch);
+}
+
+/* Take a broker out of the leaders and the in-sync sets.  It must not be
+ * electable any more (leaving, fenced or shutting down).  unclean: it may have
+ * lost records, so it is no longer an eligible replica either. */
+void partitions_leave(struct step *s, int32_t broker_id, bool unclean)
+{
+    const struct index_broker *b = index_broker(&s->c->index, broker_id);
+
+    if (b == NULL)
+        return;
+    uint32_t count = b->replicas.count;
+    const partition_ref *refs = ref_set_sorted(&b->replicas, s->arena);
+    for (uint32_t i = 0; i < count; i++)
+        leave_one(s, refs[i], broker_id, unclean);
+}
+
+static void elect_where(struct step *s, int32_t broker_id)
+{
+    uint32_t count = s->c->index.leaderless.count;
+    const partition_ref *refs =
+        ref_set_sorted(&s->c->index.leaderless, s->arena);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct image_topic *topic = ref_topic(s, refs[i]);
+        int32_t partition = partition_ref_partition(refs[i]);
+        const struct image_partition *p = topic->partitions[partition];
+        struct change ch;
+
+        if (broker_id != -1 && !image_ids_have(image_replicas(p), broker_id))
+            continue;
+        change_begin(s, topic, partition, &ch);
+        change_put(&ch);
+    }
+}
+
+/* Every partition without leader that can have one. */
+void partitions_elect_leaderless(struct step *s) { elect_where(s, -1); }
+
+/* Those with a replica on this broker, which has just become active. */
+void partitions_elect_leaderless_of(struct step *s, int32_t broker_id)
+{
+    elect_where(s, broker_id);
+}
+
+/* Preferred replicas that are in sync become leaders. */
+void partitions_rebalance(struct step *s)
+{
+    uint32_t count = s->c->index.imbalanced.count;
+    const partition_ref *refs =
+        ref_set_sorted(&s->c->index.imbalanced, s->arena);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct change ch;
+
+        change_begin(s, ref_topic(s, refs[i]), partition_ref_partition(refs[i]),
+                     &ch);
+        ch.prefer = true;
+        change_put(&ch);
+    }
+}

@@ -1,0 +1,94 @@
+/* Who is still there.
+ *
+ * One timer per broker that isn't fenced: the session timeout after its last
+ * heartbeat, or the shorter grace after its connection was lost.  When several
+ * are due together none of them may be elected in the place of another, so
+ * all are marked before the first is moved. */
+#include "controller/step.h"
+
+static int64_t session_deadline(const struct controller *c,
+                                const struct controller_broker *b)
+{
+    int64_t deadline_ms = b->contact_ms + c->config.broker_session_timeout_ms;
+    int64_t grace_ms = b->lost_ms + c->config.broker_disconnect_grace_ms;
+
+    return b->lost && grace_ms < deadline_ms ? grace_ms : deadline_ms;
+}
+
+void session_restart(struct controller *c, struct controller_broker *b)
+{
+    heap_set(&c->sessions, &b->session, session_deadline(c, b));
+}
+
+/* Whether the process that is registered is surely there. */
+bool session_is_valid(const struct controller *c,
+                      const struct controller_broker *b)
+{
+    return b->heard && !b->lost && c->now_ms < session_deadline(c, b);
+}
+
+/* After an activation nobody has been heard, and everybody gets full time. */
+void sessions_start(struct controller *c)
+{
+    for (size_t i = 0; i < c->image.brokers_len; i++) {
+        struct controller_broker *b = step_broker(c, c->image.brokers[i]->id);
+
+        b->contact_ms = c->now_ms;
+        b->applied_index = -1;
+        b->shutdown_index = c->image.applied_index;
+        if (!c->image.brokers[i]->fenced)
+            session_restart(c, b);
+    }
+}
+
+void session_lost(struct step *s, int32_t id)
+{
+    if (image_broker(s->image, id) == NULL)
+        return;
+    struct controller_broker *b = step_broker(s->c, id);
+    if (b->lost)
+        return;
+    b->lost = true;
+    b->lost_ms = s->now_ms;
+    if (heap_has(&b->session))
+        session_restart(s->c, b);
+}
+
+void broker_fence(struct step *s, int32_t id)
+{
+    struct controller_broker *b = step_broker(s->c, id);
+    struct arena scratch;
+
+    b->leaving = true;
+    partitions_leave(s, id, false);
+    arena_init(&scratch, 0);
+    Leat__BrokerRecord r =
+        record_of_broker(image_broker(s->image, id), &scratch);
+    r.fenced = true;
+    r.in_controlled_shutdown = false;
+    step_put(s, &RECORD(broker, BROKER, &r));
+    arena_free(&scratch);
+    b->leaving = false;
+}
+
+void sessions_tick(struct step *s)
+{
+    struct controller_broker **due =
+        arena_array(s->arena, s->c->sessions.len + 1, sizeof *due);
+    size_t count = 0;
+    struct heap_node *first;
+
+    while ((first = heap_first(&s->c->sessions)) != NULL &&
+           first->key <= s->now_ms) {
+        struct controller_broker *b =
+            HEAP_ENTRY(first, struct controller_broker, session);
+
+        heap_remove(&s->c->sessions, first);
+        b->leaving = true;
+        due[count++] = b;
+    }
+    for (size_t i = 0; i < count; i++) {
+        s->c->sessions_expired++;
+        broker_fence(s, due[i]->id);
+    }
+}
