@@ -1,0 +1,752 @@
+/* Fetch, at home: sessions (KIP-227), waiting for data, and the answer.
+ *
+ * Every fetch runs over a session: one that the client keeps (id > 0), or one
+ * that lives for a single request. A session has a part on every shard (see
+ * fetch_part.h). A request is carried out in rounds: all parts run; if what
+ * they found is enough the answer goes out, else the request waits until a part
+ * wakes it or its time is up, and another round follows.
+ *
+ * The record bytes never come here: results are file ranges, which the network
+ * sends by sendfile. Only old clients (versions 0 to 3) get their records read
+ * and rewritten as message sets.
+ *
+ * A second request on the same session while the first still waits (our own
+ * followers do that) ends the wait of the first. */
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "broker/dispatch.h"
+#include "broker/fetch_part.h"
+#include "broker/sessions.h"
+#include "proto/record/message_set.h"
+
+#include <stdlib.h>
+
+enum {
+    SESSION_IDLE_MAX_MS = 120000,
+    DOWN_CONVERSION_MAX_BYTES = 8 << 20, /* of one partition's answer */
+};
+
+enum fetch_state {
+    SESSION_IDLE,
+    SESSION_RUNNING,  /* parts are out */
+    SESSION_WAITING,  /* for a wake or the deadline */
+    SESSION_TELLING,  /* parts are told that the follower is silent */
+    SESSION_DROPPING, /* parts are being emptied, then it is freed */
+};
+
+struct fetch_session {
+    struct list link; /* in shard->sessions, kept sessions only */
+    struct shard *shard;
+    int32_t id;    /* 0: for one request only */
+    int32_t epoch; /* the next request's */
+    bool kept;
+    bool by_id; /* asked by topic id (version 13 and later) */
+    int32_t replica_id;
+    int64_t used_ms;
+    bool reported_silent;
+
+    enum fetch_state state;
+    struct request *request; /* the one being carried out */
+    struct request *next;    /* the one behind it */
+    int pending;             /* parts out; +1 while sending */
+    int64_t deadline_ms;
+    bool again;  /* a part woke us during the round */
+    bool hurry;  /* don't wait any longer */
+    bool unknown_names; /* the request names a topic that does not exist */
+    struct env_timer timer;
+    int parts_len;
+    struct fetch_part parts[];
+};
+
+static void start_round(struct fetch_session *s);
+static void begin(struct fetch_session *s, struct request *r);
+
+/* ---- life of a session ------------------------------------------------------------ */
+
+static void session_free(struct fetch_session *s)
+{
+    for (int i = 0; i < s->parts_len; i++) {
+        if (atomic_load(&s->parts[i].wake_out))
+            return; /* the wake that is on its way comes back here */
+    }
+    for (int i = 0; i < s->parts_len; i++)
+        fetch_part_free(&s->parts[i]);
+    free(s);
+}
+
+static void session_unlist(struct fetch_session *s)
+{
+    if (!s->kept)
+        return;
+    s->kept = false;
+    list_remove(&s->link);
+    s->shard->sessions_len--;
+}
+
+static void session_drop(struct fetch_session *s)
+{
+    ASSERT(s->state == SESSION_IDLE && s->request == NULL);
+    session_unlist(s);
+    s->state = SESSION_DROPPING;
+    s->pending = 1;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->pending++;
+        fetch_part_discard(&s->parts[i]);
+        fetch_part_send(&s->parts[i], FETCH_DROP);
+    }
+    if (--s->pending == 0)
+        session_free(s);
+}
+
+static void on_deadline(void *arg)
+{
+    struct fetch_session *s = arg;
+
+    s->hurry = true;
+    if (s->state == SESSION_WAITING)
+        start_round(s);
+}
+
+static void part_returned(struct fetch_part *part);
+static void part_woke(struct fetch_part *part);
+
+static struct fetch_session *session_new(struct shard *shard)
+{
+    int n = shard->broker->shards_len;
+    struct fetch_session *s =
+        xcalloc(1, sizeof *s + (size_t)n * sizeof *s->parts);
+
+    s->shard = shard;
+    s->parts_len = n;
+    s->replica_id = -1;
+    s->timer.fn = on_deadline;
+    s->timer.arg = s;
+    list_init(&s->link);
+    for (int i = 0; i < n; i++) {
+        fetch_part_init(&s->parts[i], shard->broker->shards[i], shard, s);
+        s->parts[i].returned = part_returned;
+        s->parts[i].woke = part_woke;
+    }
+    return s;
+}
+
+static struct fetch_session *session_find(struct shard *shard, int32_t id)
+{
+    LIST_EACH(node, &shard->sessions)
+    {
+        struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
+/* Gives the session an id if there is room: an unused or, for a follower, any
+ * idle consumer's session makes way. */
+static void session_keep(struct fetch_session *s)
+{
+    struct shard *shard = s->shard;
+    int max = shard->broker->config->max_incremental_fetch_session_cache_slots /
+                  shard->broker->shards_len +
+              1;
+
+    if (shard->sessions_len >= max) {
+        struct fetch_session *oldest =
+            LIST_ENTRY(shard->sessions.next, struct fetch_session, link);
+        bool unused =
+            env_now_ms(shard->env) - oldest->used_ms > SESSION_IDLE_MAX_MS;
+
+        if (oldest->state != SESSION_IDLE ||
+            (!unused && (s->replica_id < 0 || oldest->replica_id >= 0)))
+            return;
+        session_drop(oldest);
+    }
+    do {
+        s->id = (int32_t)(env_random(shard->env) & INT32_MAX);
+    } while (s->id == 0 || session_find(shard, s->id) != NULL);
+    s->epoch = 1;
+    s->kept = true;
+    list_push_back(&shard->sessions, &s->link);
+    shard->sessions_len++;
+}
+
+static void session_used(struct fetch_session *s)
+{
+    s->used_ms = env_now_ms(s->shard->env);
+    s->reported_silent = false;
+    if (s->kept) {
+        list_remove(&s->link);
+        list_push_back(&s->shard->sessions, &s->link);
+    }
+}
+
+/* ---- the answer ---------------------------------------------------------------------- */
+
+struct sorted {
+    const struct fetch_result *result;
+    int order;
+};
+
+static int by_topic(const void *a, const void *b)
+{
+    const struct sorted *x = a, *y = b;
+    int order = memcmp(x->result->topic_id.bytes, y->result->topic_id.bytes,
+                       sizeof x->result->topic_id.bytes);
+
+    return order != 0 ? order : x->order - y->order;
+}
+
+/* Each shard read within the whole limit, so the sum may exceed it: what does
+ * not fit stays unsent and unread, and comes with the next fetch. */
+static void trim(struct fetch_session *s, int64_t max_bytes)
+{
+    int64_t total = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        for (int j = 0; j < s->parts[i].results_len; j++) {
+            struct log_range *range = &s->parts[i].results[j].range;
+
+            if (range->len == 0)
+                continue;
+            if (total > 0 && total + range->len > max_bytes) {
+                env_file_unref(range->file);
+                *range = (struct log_range){0};
+            }
+            total += range->len;
+        }
+}
+
+static void add_endpoint(struct request *r, struct fetch_response *a,
+                         int32_t id)
+{
+    struct shard_broker *b = shard_broker(r->shard, id);
+
+    if (b == NULL || b->client_host == NULL)
+        return;
+    for (int i = 0; i < a->node_endpoints_len; i++)
+        if (a->node_endpoints[i].node_id == id)
+            return;
+    struct fetch_response_node_endpoint *e =
+        &a->node_endpoints[a->node_endpoints_len++];
+    fetch_response_node_endpoint_init(e);
+    e->node_id = id;
+    e->host = arena_copy(&r->arena, slice_str(b->client_host));
+    e->port = b->client_port;
+}
+
+/* Versions 0 to 3 know message sets only: the range is read and rewritten. What
+ * can't be said in the old format (zstd) is an error. */
+static enum err down_convert(struct request *r, const struct log_range *range,
+                             int64_t fetch_offset, struct kafka_records *out)
+{
+    uint8_t *data = arena_alloc(&r->arena, range->len);
+    struct buf set = BUF_INIT;
+
+    int64_t got =
+        env_file_read(range->file, data, range->len, range->position);
+    if (got < (int64_t)range->len)
+        return ERR_KAFKA_STORAGE_ERROR;
+    enum err error =
+        batches_to_message_set(slice_of(data, range->len), fetch_offset,
+                               r->version < 2 ? 0 : 1,
+                               DOWN_CONVERSION_MAX_BYTES, &set);
+    out->bytes = arena_copy(&r->arena, buf_slice(&set));
+    buf_free(&set);
+    return error;
+}
+
+static void fill_partition(struct request *r, struct fetch_response *a,
+                           struct fetch_result *f,
+                           struct fetch_response_partition_data *out)
+{
+    const struct fetch_request *q = r->msg;
+
+    fetch_response_partition_data_init(out);
+    out->partition_index = f->index;
+    out->error_code = err_wire(f->error);
+    out->high_watermark = f->high_watermark;
+    out->last_stable_offset = f->high_watermark;
+    out->log_start_offset = f->start_offset;
+    out->diverging_epoch.epoch = f->diverging_epoch;
+    out->diverging_epoch.end_offset = f->diverging_end;
+    out->aborted_transactions_len = q->isolation_level == 1 ? 0 : -1;
+    out->records.bytes = SLICE("");
+    if (f->error == ERR_NOT_LEADER_OR_FOLLOWER && f->leader >= 0) {
+        out->current_leader.leader_id = f->leader;
+        out->current_leader.leader_epoch = f->leader_epoch;
+        add_endpoint(r, a, f->leader);
+    }
+    if (f->range.len == 0)
+        return;
+    if (r->version >= 4) {
+        out->records.ext = &f->range;
+        out->records.ext_len = f->range.len;
+        return;
+    }
+    enum err error =
+        down_convert(r, &f->range, f->asked_offset, &out->records);
+    if (error != ERR_NONE) {
+        out->error_code = err_wire(error);
+        out->records.bytes = SLICE("");
+    }
+}
+
+static int count_results(const struct fetch_session *s)
+{
+    int n = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        n += s->parts[i].results_len;
+    return n;
+}
+
+static void fill_topics(struct request *r, struct fetch_response *a,
+                        struct sorted *sorted, int n)
+{
+    struct fetch_response_partition_data *items =
+        arena_array(&r->arena, (size_t)n, sizeof *items);
+    struct fetch_response_fetchable_topic_response *t = NULL;
+
+    for (int i = 0; i < n; i++) {
+        struct fetch_result *f =
+            (struct fetch_result *)(uintptr_t)sorted[i].result;
+
+        if (t == NULL || !uuid_eq(t->topic_id, f->topic_id)) {
+            t = &a->responses[a->responses_len++];
+            fetch_response_fetchable_topic_response_init(t);
+            t->topic_id = f->topic_id;
+            t->topic = f->name;
+            t->partitions = items;
+        }
+        fill_partition(r, a, f, &t->partitions[t->partitions_len++]);
+        items++;
+    }
+}
+
+/* Topics asked for by a name that no topic has. */
+static void fill_unknown(struct request *r, struct fetch_response *a)
+{
+    const struct fetch_request *q = r->msg;
+
+    if (r->version >= 13)
+        return;
+    for (int i = 0; i < q->topics_len; i++) {
+        const struct fetch_request_topic *asked = &q->topics[i];
+
+        if (shard_topic_by_name(r->shard, asked->topic) != NULL)
+            continue;
+        struct fetch_response_fetchable_topic_response *t =
+            &a->responses[a->responses_len++];
+        fetch_response_fetchable_topic_response_init(t);
+        t->topic = asked->topic;
+        t->partitions = arena_array(&r->arena, (size_t)asked->partitions_len,
+                                    sizeof *t->partitions);
+        t->partitions_len = asked->partitions_len;
+        for (int j = 0; j < asked->partitions_len; j++) {
+            struct fetch_response_partition_data *p = &t->partitions[j];
+
+            fetch_response_partition_data_init(p);
+            p->partition_index = asked->partitions[j].partition;
+            p->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            p->high_watermark = -1;
+            p->aborted_transactions_len = -1;
+            p->records.bytes = SLICE("");
+        }
+    }
+}
+
+static void respond(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    const struct fetch_request *q = r->msg;
+    struct fetch_response a;
+    int n, k = 0;
+
+    trim(s, r->version >= 3 ? q->max_bytes : INT32_MAX);
+    n = count_results(s);
+    struct sorted *sorted = arena_array(&r->arena, (size_t)n, sizeof *sorted);
+    struct log_range *ranges =
+        arena_array(&r->arena, (size_t)n, sizeof *ranges);
+    for (int i = 0; i < s->parts_len; i++)
+        for (int j = 0; j < s->parts[i].results_len; j++, k++)
+            sorted[k] = (struct sorted){&s->parts[i].results[j], k};
+    qsort(sorted, (size_t)n, sizeof *sorted, by_topic);
+
+    fetch_response_init(&a);
+    a.session_id = s->id;
+    a.responses = arena_array(&r->arena, (size_t)(n + q->topics_len),
+                              sizeof *a.responses);
+    a.node_endpoints =
+        arena_array(&r->arena, (size_t)n, sizeof *a.node_endpoints);
+    fill_topics(r, &a, sorted, n);
+    fill_unknown(r, &a);
+    for (int i = 0; i < n; i++)
+        ranges[i] = sorted[i].result->range;
+    request_respond_ranges(r, &a, ranges, n);
+    for (int i = 0; i < s->parts_len; i++)
+        s->parts[i].results_len = 0;
+}
+
+static void respond_error(struct request *r, enum err error)
+{
+    struct fetch_response a;
+
+    fetch_response_init(&a);
+    a.error_code = err_wire(error);
+    request_respond(r, &a);
+}
+
+/* ---- rounds ----------------------------------------------------------------------------- */
+
+static void finish(struct fetch_session *s)
+{
+    struct request *next = s->next;
+
+    env_timer_stop(s->shard->env, &s->timer);
+    s->request->cancel = NULL;
+    respond(s);
+    s->request = s->next = NULL;
+    s->state = SESSION_IDLE;
+    if (next != NULL)
+        begin(s, next);
+    else if (!s->kept)
+        session_drop(s);
+}
+
+static bool enough(const struct fetch_session *s)
+{
+    const struct fetch_request *q = s->request->msg;
+    int64_t bytes = 0;
+
+    for (int i = 0; i < s->parts_len; i++) {
+        if (s->parts[i].urgent)
+            return true;
+        bytes += s->parts[i].bytes;
+    }
+    return bytes >= q->min_bytes || s->unknown_names;
+}
+
+static void round_done(struct fetch_session *s)
+{
+    if (s->hurry || enough(s)) {
+        finish(s);
+        return;
+    }
+    if (s->again) {
+        start_round(s);
+        return;
+    }
+    s->state = SESSION_WAITING;
+    int64_t left_ms = s->deadline_ms - env_now_ms(s->shard->env);
+    env_timer_start(s->shard->env, &s->timer, left_ms > 0 ? left_ms : 0);
+}
+
+/* The partitions know that the follower is silent; a request may have come in
+ * meanwhile. */
+static void told(struct fetch_session *s)
+{
+    struct request *next = s->next;
+
+    s->state = SESSION_IDLE;
+    s->next = NULL;
+    if (next != NULL)
+        begin(s, next);
+    else if (!s->kept)
+        session_drop(s);
+}
+
+static void part_returned(struct fetch_part *part)
+{
+    struct fetch_session *s = part->owner;
+
+    if (--s->pending != 0)
+        return;
+    if (s->state == SESSION_DROPPING)
+        session_free(s);
+    else if (s->state == SESSION_RUNNING)
+        round_done(s);
+    else if (s->state == SESSION_TELLING)
+        told(s);
+}
+
+static void part_woke(struct fetch_part *part)
+{
+    struct fetch_session *s = part->owner;
+
+    if (s->state == SESSION_DROPPING) {
+        if (s->pending == 0)
+            session_free(s);
+        return;
+    }
+    s->again = true;
+    if (s->state == SESSION_WAITING)
+        start_round(s);
+}
+
+static void start_round(struct fetch_session *s)
+{
+    const struct fetch_request *q = s->request->msg;
+
+    env_timer_stop(s->shard->env, &s->timer);
+    s->state = SESSION_RUNNING;
+    s->again = false;
+    s->pending = 1;
+    for (int i = 0; i < s->parts_len; i++) {
+        struct fetch_part *part = &s->parts[i];
+
+        fetch_part_discard(part);
+        part->max_bytes = s->request->version >= 3 ? q->max_bytes : INT32_MAX;
+        s->pending++;
+        fetch_part_send(part, FETCH_RUN);
+    }
+    if (--s->pending == 0)
+        round_done(s);
+}
+
+/* ---- a request comes in ------------------------------------------------------------------- */
+
+static int32_t replica_of(const struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+
+    return r->version >= 15 ? q->replica_state.replica_id : q->replica_id;
+}
+
+static struct fetch_part *part_of(struct fetch_session *s,
+                                  const struct uuid *topic_id, int32_t index)
+{
+    return &s->parts[broker_shard_of(s->shard->broker, topic_id, index)];
+}
+
+/* The id under which a topic's entries are kept; false for a name that no topic
+ * has. */
+static bool topic_id_of(const struct request *r, struct slice name,
+                        const struct uuid *id, struct uuid *out)
+{
+    if (r->version >= 13) {
+        *out = *id;
+        return true;
+    }
+    struct shard_topic *t = shard_topic_by_name(r->shard, name);
+    if (t != NULL)
+        *out = t->id;
+    return t != NULL;
+}
+
+/* Two passes over the request: count each part's share, then fill it in. */
+static void distribute(struct fetch_session *s, struct request *r, bool count)
+{
+    struct fetch_request *q = r->msg;
+    struct uuid id;
+
+    for (int i = 0; i < q->topics_len; i++) {
+        const struct fetch_request_topic *t = &q->topics[i];
+
+        if (!topic_id_of(r, t->topic, &t->topic_id, &id)) {
+            s->unknown_names = true;
+            continue;
+        }
+        for (int j = 0; j < t->partitions_len; j++) {
+            const struct fetch_request_partition *p = &t->partitions[j];
+            struct fetch_part *part = part_of(s, &id, p->partition);
+
+            if (!count)
+                part->asks[part->asks_len] = (struct fetch_ask){
+                    .topic_id = id,
+                    .name = r->version >= 13 ? SLICE_NULL : t->topic,
+                    .index = p->partition,
+                    .current_leader_epoch = p->current_leader_epoch,
+                    .last_fetched_epoch = p->last_fetched_epoch,
+                    .max_bytes = p->partition_max_bytes,
+                    .offset = p->fetch_offset,
+                };
+            part->asks_len++;
+        }
+    }
+    for (int i = 0; i < q->forgotten_topics_data_len; i++) {
+        const struct fetch_request_forgotten_topic *t =
+            &q->forgotten_topics_data[i];
+
+        if (!topic_id_of(r, t->topic, &t->topic_id, &id))
+            continue;
+        for (int j = 0; j < t->partitions_len; j++) {
+            struct fetch_part *part = part_of(s, &id, t->partitions[j]);
+
+            if (!count)
+                part->forget[part->forget_len] = (struct fetch_ask){
+                    .topic_id = id, .index = t->partitions[j]};
+            part->forget_len++;
+        }
+    }
+}
+
+static void distribute_request(struct fetch_session *s, struct request *r)
+{
+    for (int i = 0; i < s->parts_len; i++)
+        s->parts[i].asks_len = s->parts[i].forget_len = 0;
+    distribute(s, r, true);
+    for (int i = 0; i < s->parts_len; i++) {
+        struct fetch_part *part = &s->parts[i];
+
+        part->asks = arena_array(&r->arena, (size_t)part->asks_len,
+                                 sizeof *part->asks);
+        part->forget = arena_array(&r->arena, (size_t)part->forget_len,
+                                   sizeof *part->forget);
+        part->asks_len = part->forget_len = 0;
+    }
+    distribute(s, r, false);
+}
+
+/* The connection is gone: nobody waits for the answer any more. */
+static void on_cancel(struct request *r)
+{
+    struct fetch_session *s = r->context;
+
+    s->hurry = true;
+    if (s->state == SESSION_WAITING)
+        start_round(s);
+}
+
+static void begin(struct fetch_session *s, struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+    bool full = q->session_epoch <= 0 || r->version < 7;
+
+    s->request = r;
+    s->hurry = q->max_wait_ms <= 0;
+    s->again = s->unknown_names = false;
+    s->deadline_ms = env_now_ms(s->shard->env) +
+                     (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
+    s->by_id = r->version >= 13;
+    session_used(s);
+    distribute_request(s, r);
+    for (int i = 0; i < s->parts_len; i++) {
+        s->parts[i].full = full;
+        s->parts[i].replica_id = s->replica_id;
+        s->parts[i].replica_epoch =
+            r->version >= 15 ? q->replica_state.replica_epoch : -1;
+    }
+    /* A name that no topic has cannot be part of a session: the client is told
+     * that there is none, and asks in full the next time. */
+    if (s->unknown_names) {
+        session_unlist(s);
+        s->id = 0;
+    }
+    r->context = s;
+    r->cancel = on_cancel;
+    if (r->conn == NULL)
+        s->hurry = true;
+    start_round(s);
+}
+
+static void begin_new(struct request *r, bool keep)
+{
+    struct fetch_session *s = session_new(r->shard);
+
+    s->replica_id = replica_of(r);
+    if (keep)
+        session_keep(s);
+    begin(s, r);
+}
+
+/* Ends a session at its client's wish; it may be in the middle of a fetch. */
+static void session_end(struct fetch_session *s)
+{
+    session_unlist(s);
+    s->hurry = true;
+    if (s->state == SESSION_IDLE)
+        session_drop(s);
+    else if (s->state == SESSION_WAITING)
+        start_round(s);
+}
+
+static void continue_session(struct request *r, struct fetch_session *s)
+{
+    const struct fetch_request *q = r->msg;
+
+    if (s == NULL) {
+        respond_error(r, ERR_FETCH_SESSION_ID_NOT_FOUND);
+        return;
+    }
+    if (q->session_epoch != s->epoch || s->next != NULL) {
+        respond_error(r, ERR_INVALID_FETCH_SESSION_EPOCH);
+        return;
+    }
+    s->epoch = s->epoch == INT32_MAX ? 1 : s->epoch + 1;
+    if (s->state == SESSION_IDLE) {
+        begin(s, r);
+        return;
+    }
+    s->next = r;
+    s->hurry = true;
+    if (s->state == SESSION_WAITING)
+        start_round(s);
+}
+
+void api_fetch(struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+
+    if (r->version < 7) {
+        begin_new(r, false);
+        return;
+    }
+    struct fetch_session *s =
+        q->session_id != 0 ? session_find(r->shard, q->session_id) : NULL;
+    if (q->session_epoch > 0) {
+        continue_session(r, s);
+        return;
+    }
+    if (s != NULL)
+        session_end(s);
+    begin_new(r, q->session_epoch == 0);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void tell_silent(struct fetch_session *s)
+{
+    s->reported_silent = true;
+    s->state = SESSION_TELLING;
+    s->pending = 1;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->pending++;
+        fetch_part_send(&s->parts[i], FETCH_SILENT);
+    }
+    if (--s->pending == 0)
+        told(s);
+}
+
+/* A follower that has not fetched for replica.lag.time.max.ms is reported to
+ * its partitions once; a consumer's session that nobody uses is dropped. */
+void sessions_tick(struct shard *shard)
+{
+    int64_t now_ms = env_now_ms(shard->env);
+    int64_t lag_ms = shard->broker->config->replica_lag_time_max_ms;
+
+    LIST_EACH_SAFE(node, next, &shard->sessions)
+    {
+        struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
+
+        if (s->state != SESSION_IDLE)
+            continue;
+        if (s->replica_id >= 0 && !s->reported_silent &&
+            now_ms - s->used_ms > lag_ms) {
+            tell_silent(s);
+        } else if (now_ms - s->used_ms > SESSION_IDLE_MAX_MS) {
+            session_drop(s);
+        }
+    }
+}
+
+void sessions_drop_all(struct shard *shard)
+{
+    LIST_EACH_SAFE(node, next, &shard->sessions)
+    {
+        struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
+
+        if (s->state == SESSION_IDLE)
+            session_drop(s);
+    }
+}

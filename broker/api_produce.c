@@ -1,0 +1,434 @@
+/* Produce: every partition's records go to the shard that owns it, one message
+ * per shard; there they are appended in the order of arrival, wait until they
+ * are committed (acks=all), and one message comes back. When all shards are
+ * back, the answer goes out.
+ *
+ * Record bytes stay in the request's frame all the way to pwritev. Only message
+ * sets of old clients (versions 0 to 2) are rewritten as batches. */
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "broker/dispatch.h"
+#include "broker/replica/partition.h"
+#include "broker/shard.h"
+#include "proto/record/message_set.h"
+
+#include <stdlib.h>
+
+struct produce_part;
+
+/* One partition of the request. */
+struct produce_item {
+    struct partition_waiter waiter;
+    struct produce_part *part;
+    struct uuid topic_id;
+    int32_t index;
+    struct slice records;
+    enum err error;
+    struct partition_append result;
+    int64_t log_start_offset;
+    int32_t leader, leader_epoch; /* a hint with NOT_LEADER_OR_FOLLOWER */
+    bool waiting;
+};
+
+/* One shard's share of the request. */
+struct produce_part {
+    struct env_task task;
+    struct produce *produce;
+    struct shard *shard;
+    struct produce_item **items;
+    int items_len;
+    int waiting;     /* items not committed yet; +1 while appending */
+    bool timed_out;
+    struct env_timer timer;
+};
+
+struct produce {
+    struct request *request;
+    const struct produce_request *q;
+    struct produce_item *items; /* in the request's order */
+    int items_len;
+    struct produce_part *parts; /* one per shard */
+    int pending;                /* parts still out; +1 while sending */
+};
+
+/* ---- on the owner's shard ------------------------------------------------------ */
+
+static void part_home(struct env_task *task);
+
+static void part_done(struct produce_part *part)
+{
+    env_timer_stop(part->shard->env, &part->timer);
+    part->task.fn = part_home;
+    struct shard *home = part->produce->request->shard;
+    if (home == part->shard)
+        part_home(&part->task);
+    else
+        env_post(home->env, &part->task);
+}
+
+static void release(struct produce_part *part)
+{
+    if (--part->waiting == 0)
+        part_done(part);
+}
+
+/* R-5: the records stay in the log although too few replicas are left to vouch
+ * for them; the producer hears of it and retries. */
+static void committed(struct partition_waiter *w, enum err error)
+{
+    struct produce_item *item = (struct produce_item *)(void *)w;
+
+    item->waiting = false;
+    if (error != ERR_NONE)
+        item->error = error;
+    release(item->part);
+}
+
+static void timed_out(void *arg)
+{
+    struct produce_part *part = arg;
+
+    part->waiting++;
+    for (int i = 0; i < part->items_len; i++) {
+        struct produce_item *item = part->items[i];
+
+        if (!item->waiting)
+            continue;
+        list_remove(&item->waiter.link);
+        committed(&item->waiter, ERR_REQUEST_TIMED_OUT);
+    }
+    release(part);
+}
+
+/* Old clients' message sets become one or more batches (in the arena's stead a
+ * buffer that lives until they are appended). */
+static enum err append_message_set(struct partition *p,
+                                   struct produce_item *item, int acks)
+{
+    struct buf batches = BUF_INIT;
+    enum err error = message_set_to_batches(
+        item->records, (size_t)p->settings->log.max_message_bytes, &batches);
+    size_t at = 0;
+    int64_t first = -1;
+
+    while (error == ERR_NONE && at < batches.len) {
+        struct batch b;
+
+        ASSERT(batch_parse(slice_of(batches.data + at, batches.len - at), &b) ==
+               ERR_NONE);
+        error = partition_append(p, batches.data + at, b.size_bytes, acks,
+                                 false, &item->result);
+        at += b.size_bytes;
+        if (first < 0)
+            first = item->result.base_offset;
+    }
+    item->result.base_offset = first;
+    buf_free(&batches);
+    return error;
+}
+
+static enum err append(struct partition *p, struct produce_item *item,
+                       const struct request *r, int acks)
+{
+    struct batch b;
+
+    if (item->records.len == 0) {
+        item->result.message = "no records";
+        return ERR_INVALID_RECORD;
+    }
+    enum err error = batch_parse(item->records, &b);
+    if (r->version < 3) {
+        if (error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT ||
+            error == ERR_TOO_LARGE)
+            return append_message_set(p, item, acks);
+    } else if (error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT) {
+        item->result.message = "produce version 3 and later take record "
+                               "batches of format 2 only";
+        return ERR_INVALID_RECORD;
+    }
+    if (error == ERR_TOO_LARGE)
+        return ERR_CORRUPT_MESSAGE;
+    if (error == ERR_NONE && b.size_bytes != item->records.len) {
+        item->result.message = "a produce request takes exactly one batch for "
+                               "each partition";
+        return ERR_INVALID_RECORD;
+    }
+    if (error != ERR_NONE)
+        return error;
+    return partition_append(p, (uint8_t *)(uintptr_t)item->records.data,
+                            item->records.len, acks, false, &item->result);
+}
+
+static void run_item(struct produce_part *part, struct produce_item *item)
+{
+    const struct produce_request *q = part->produce->q;
+    struct partition *p = shard_partition(part->shard, &item->topic_id,
+                                          item->index, &item->error);
+
+    item->leader = item->leader_epoch = -1;
+    item->log_start_offset = -1;
+    if (p == NULL)
+        return;
+    if (p->role != PARTITION_OPENING)
+        item->error = append(p, item, part->produce->request, q->acks);
+    else
+        item->error = ERR_NOT_LEADER_OR_FOLLOWER;
+    if (item->error == ERR_NOT_LEADER_OR_FOLLOWER) {
+        item->leader = p->state.leader;
+        item->leader_epoch = p->state.leader_epoch;
+    }
+    if (item->error != ERR_NONE)
+        return;
+    item->log_start_offset = log_start_offset(p->log);
+    if (q->acks == -1 || p->settings->fsync) {
+        item->waiting = true;
+        item->waiter.end_offset = item->result.end_offset;
+        item->waiter.done = committed;
+        part->waiting++;
+        partition_wait(p, &item->waiter, q->acks);
+    }
+}
+
+static void run_part(struct env_task *task)
+{
+    struct produce_part *part =
+        (struct produce_part *)((char *)task -
+                                offsetof(struct produce_part, task));
+
+    part->waiting = 1;
+    for (int i = 0; i < part->items_len; i++)
+        run_item(part, part->items[i]);
+    if (part->waiting > 1) {
+        part->timer.fn = timed_out;
+        part->timer.arg = part;
+        env_timer_start(part->shard->env, &part->timer,
+                        part->produce->q->timeout_ms > 0
+                            ? part->produce->q->timeout_ms
+                            : 0);
+    }
+    release(part);
+}
+
+/* ---- at home ---------------------------------------------------------------------- */
+
+static void fill_hint(struct request *r, struct produce_response *a,
+                      const struct produce_item *item,
+                      struct produce_response_partition_produce_response *out)
+{
+    struct shard_broker *b = shard_broker(r->shard, item->leader);
+
+    out->current_leader.leader_id = item->leader;
+    out->current_leader.leader_epoch = item->leader_epoch;
+    if (b == NULL || b->host == NULL)
+        return;
+    for (int i = 0; i < a->node_endpoints_len; i++)
+        if (a->node_endpoints[i].node_id == b->id)
+            return;
+    struct produce_response_node_endpoint *e =
+        &a->node_endpoints[a->node_endpoints_len++];
+    produce_response_node_endpoint_init(e);
+    e->node_id = b->id;
+    e->host = arena_copy(&r->arena, slice_str(b->client_host));
+    e->port = b->client_port;
+}
+
+static void fill_item(struct request *r, struct produce_response *a,
+                      const struct produce_item *item,
+                      struct produce_response_partition_produce_response *out)
+{
+    produce_response_partition_produce_response_init(out);
+    out->index = item->index;
+    out->error_code = err_wire(item->error);
+    out->base_offset = -1;
+    if (item->error == ERR_NONE) {
+        out->base_offset = item->result.base_offset;
+        out->log_append_time_ms = item->result.append_time_ms;
+        out->log_start_offset = item->log_start_offset;
+    } else {
+        out->error_message = slice_str(item->result.message);
+        if (item->error == ERR_NOT_LEADER_OR_FOLLOWER && r->version >= 10 &&
+            item->leader >= 0)
+            fill_hint(r, a, item, out);
+    }
+}
+
+static void respond(struct produce *produce)
+{
+    struct request *r = produce->request;
+    const struct produce_request *q = produce->q;
+    const struct produce_item *item = produce->items;
+    struct produce_response a;
+
+    produce_response_init(&a);
+    a.responses =
+        arena_array(&r->arena, (size_t)q->topic_data_len, sizeof *a.responses);
+    a.responses_len = q->topic_data_len;
+    a.node_endpoints = arena_array(&r->arena, (size_t)produce->items_len,
+                                   sizeof *a.node_endpoints);
+    for (int i = 0; i < q->topic_data_len; i++) {
+        const struct produce_request_topic_produce_data *t = &q->topic_data[i];
+        struct produce_response_topic_produce_response *out = &a.responses[i];
+
+        produce_response_topic_produce_response_init(out);
+        out->name = t->name;
+        out->topic_id = t->topic_id;
+        out->partition_responses =
+            arena_array(&r->arena, (size_t)t->partition_data_len,
+                        sizeof *out->partition_responses);
+        out->partition_responses_len = t->partition_data_len;
+        for (int j = 0; j < t->partition_data_len; j++)
+            fill_item(r, &a, item++, &out->partition_responses[j]);
+    }
+    request_respond(r, &a);
+}
+
+static void finish(struct produce *produce)
+{
+    struct request *r = produce->request;
+
+    if (produce->q->acks != 0) {
+        respond(produce);
+        return;
+    }
+    /* acks=0 can't carry an error; Kafka's way to tell is to hang up. */
+    for (int i = 0; i < produce->items_len; i++)
+        if (produce->items[i].error != ERR_NONE) {
+            request_close(r, "with acks=0 failed, and hanging up is the only "
+                             "answer to it");
+            return;
+        }
+    request_finish_silently(r);
+}
+
+static void part_home(struct env_task *task)
+{
+    struct produce_part *part =
+        (struct produce_part *)((char *)task -
+                                offsetof(struct produce_part, task));
+
+    if (--part->produce->pending == 0)
+        finish(part->produce);
+}
+
+/* By name up to version 12, by id from 13 on. */
+static void route_topic(struct produce *produce, struct shard *home,
+                        const struct produce_request_topic_produce_data *t,
+                        struct produce_item *items)
+{
+    bool by_id = produce->request->version >= 13;
+    struct shard_topic *topic = by_id ? shard_topic_by_id(home, &t->topic_id)
+                                      : shard_topic_by_name(home, t->name);
+
+    for (int j = 0; j < t->partition_data_len; j++) {
+        struct produce_item *item = &items[j];
+
+        item->index = t->partition_data[j].index;
+        item->records = t->partition_data[j].records.bytes;
+        item->result.append_time_ms = -1;
+        if (topic == NULL || item->index < 0 ||
+            item->index >= topic->partitions) {
+            item->error = topic == NULL && by_id
+                              ? ERR_UNKNOWN_TOPIC_ID
+                              : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            continue;
+        }
+        item->topic_id = topic->id;
+        int shard = broker_shard_of(home->broker, &topic->id, item->index);
+        item->part = &produce->parts[shard];
+        item->part->items_len++;
+    }
+}
+
+static void route(struct produce *produce)
+{
+    struct request *r = produce->request;
+    struct shard *home = r->shard;
+    int at = 0;
+
+    for (int i = 0; i < produce->q->topic_data_len; i++) {
+        route_topic(produce, home, &produce->q->topic_data[i],
+                    &produce->items[at]);
+        at += produce->q->topic_data[i].partition_data_len;
+    }
+    for (int i = 0; i < home->broker->shards_len; i++) {
+        struct produce_part *part = &produce->parts[i];
+
+        part->produce = produce;
+        part->shard = home->broker->shards[i];
+        part->items = arena_array(&r->arena, (size_t)part->items_len,
+                                  sizeof *part->items);
+        part->items_len = 0;
+    }
+    for (int i = 0; i < produce->items_len; i++) {
+        struct produce_item *item = &produce->items[i];
+
+        if (item->part != NULL)
+            item->part->items[item->part->items_len++] = item;
+    }
+}
+
+static void send_parts(struct produce *produce)
+{
+    struct shard *home = produce->request->shard;
+    struct produce_part *own = NULL;
+
+    produce->pending = 1;
+    for (int i = 0; i < home->broker->shards_len; i++) {
+        struct produce_part *part = &produce->parts[i];
+
+        if (part->items_len == 0)
+            continue;
+        produce->pending++;
+        part->task.fn = run_part;
+        if (part->shard == home)
+            own = part;
+        else
+            env_post(part->shard->env, &part->task);
+    }
+    if (own != NULL)
+        run_part(&own->task);
+    if (--produce->pending == 0)
+        finish(produce);
+}
+
+static void refuse_all(struct produce *produce, enum err error)
+{
+    int at = 0;
+
+    for (int i = 0; i < produce->q->topic_data_len; i++)
+        for (int j = 0; j < produce->q->topic_data[i].partition_data_len; j++) {
+            struct produce_item *item = &produce->items[at++];
+
+            item->index = produce->q->topic_data[i].partition_data[j].index;
+            item->error = error;
+        }
+    finish(produce);
+}
+
+void api_produce(struct request *r)
+{
+    const struct produce_request *q = r->msg;
+    struct produce *produce = arena_alloc(&r->arena, sizeof *produce);
+    int count = 0;
+
+    for (int i = 0; i < q->topic_data_len; i++)
+        count += q->topic_data[i].partition_data_len;
+    produce->request = r;
+    produce->q = q;
+    produce->items_len = count;
+    produce->items =
+        arena_array(&r->arena, (size_t)count, sizeof *produce->items);
+    produce->parts =
+        arena_array(&r->arena, (size_t)r->shard->broker->shards_len,
+                    sizeof *produce->parts);
+    if (q->acks < -1 || q->acks > 1) {
+        refuse_all(produce, ERR_INVALID_REQUIRED_ACKS);
+        return;
+    }
+    if (!slice_is_null(q->transactional_id)) {
+        refuse_all(produce, ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        return;
+    }
+    route(produce);
+    send_parts(produce);
+}

@@ -1,0 +1,49 @@
+/* What all threads of a broker share.  Everything here is set before the
+ * threads start and constant afterwards, but for the atomics. */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "base/env.h"
+#include "base/uuid.h"
+#include "broker/config.h"
+
+#include <stdatomic.h>
+
+struct shard;
+struct meta;
+struct kv;
+
+struct broker {
+    const struct server_config *config;
+    int32_t node_id;
+    const char *cluster_id;
+    struct uuid incarnation;
+    _Atomic int64_t epoch;   /* from the controller; -1 before registration */
+    _Atomic bool stopping;   /* controlled shutdown has begun */
+    int64_t started_wall_ms;
+
+    struct shard **shards;
+    int shards_len;
+    struct meta *meta;
+
+    /* One entry for each of config's log.dirs, same order. */
+    struct log_dir {
+        const char *path;
+        struct uuid id;
+        bool clean; /* the last shutdown was clean */
+        struct kv *checkpoints;
+        struct env_file *lock;
+    } *log_dirs;
+    int log_dirs_len;
+};
+
+/* The shard that owns a partition; the same on every thread, and for equal
+ * shard counts on every broker. */
+static inline int broker_shard_of(const struct broker *b,
+                                  const struct uuid *topic_id, int32_t partition)
+{
+    return (int)((be32_get(topic_id->bytes) + (uint32_t)partition) %
+                 (uint32_t)b->shards_len);
+}
+
+#endif

@@ -1,0 +1,149 @@
+#include "broker/checkpoint.h"
+
+#include "base/kv.h"
+#include "base/log.h"
+#include "broker/replica/partition.h"
+#include "broker/shard.h"
+
+#include <stdlib.h>
+
+enum { KEY_BYTES = 20, VALUE_BYTES = 24 };
+
+struct checkpoint_batch {
+    struct env_work work;
+    struct shard *shard;
+    struct kv_batch *batches; /* one per log directory */
+};
+
+static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
+                     int32_t partition)
+{
+    memcpy(key, topic_id->bytes, 16);
+    be32_put(key + 16, (uint32_t)partition);
+}
+
+bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
+                     int32_t partition, struct checkpoint *c)
+{
+    uint8_t key[KEY_BYTES];
+    struct buf value = BUF_INIT;
+
+    make_key(key, topic_id, partition);
+    bool ok = kv_get(kv, slice_of(key, KEY_BYTES), &value) == 0 &&
+              value.len == VALUE_BYTES;
+    if (ok) {
+        struct reader r = reader_of(buf_slice(&value));
+        c->high_watermark = read_i64(&r);
+        c->recovery_point = read_i64(&r);
+        c->start_offset = read_i64(&r);
+    }
+    buf_free(&value);
+    return ok;
+}
+
+static void put(struct kv_batch *batch, const struct partition *p)
+{
+    uint8_t key[KEY_BYTES], value[VALUE_BYTES];
+
+    make_key(key, &p->topic->id, p->index);
+    be64_put(value, (uint64_t)p->high_watermark);
+    be64_put(value + 8, (uint64_t)log_synced_offset(p->log));
+    be64_put(value + 16, (uint64_t)log_start_offset(p->log));
+    kv_batch_put(batch, slice_of(key, KEY_BYTES),
+                 slice_of(value, VALUE_BYTES));
+}
+
+static struct checkpoint_batch *gather(struct shard *s)
+{
+    struct checkpoint_batch *b = xcalloc(1, sizeof *b);
+
+    b->shard = s;
+    b->batches =
+        xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
+    for (struct list *node; (node = list_pop_front(&s->checkpoint)) != NULL;) {
+        struct partition *p =
+            LIST_ENTRY(node, struct partition, checkpoint_link);
+
+        if (p->log != NULL)
+            put(&b->batches[p->dir - s->broker->log_dirs], p);
+    }
+    return b;
+}
+
+static void write_batches(struct checkpoint_batch *b, bool sync)
+{
+    struct broker *broker = b->shard->broker;
+
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        if (b->batches[i].count == 0)
+            continue;
+        int error = kv_write(broker->log_dirs[i].checkpoints, &b->batches[i],
+                             sync);
+        if (error < 0)
+            log_warn("server",
+                     "Cannot write the checkpoints of %s: %s. The next start "
+                     "will scan more of the logs; free space or replace the "
+                     "disk",
+                     broker->log_dirs[i].path, strerror(-error));
+    }
+}
+
+static void batch_free(struct checkpoint_batch *b)
+{
+    for (int i = 0; i < b->shard->broker->log_dirs_len; i++)
+        kv_batch_free(&b->batches[i]);
+    free(b->batches);
+    free(b);
+}
+
+static void run(struct env_work *work)
+{
+    write_batches((struct checkpoint_batch *)(void *)work, false);
+}
+
+static void done(struct env_work *work)
+{
+    struct checkpoint_batch *b = (struct checkpoint_batch *)(void *)work;
+
+    b->shard->checkpoint_batch = NULL;
+    batch_free(b);
+}
+
+void checkpoint_begin(struct shard *s)
+{
+    if (s->checkpoint_batch != NULL || list_empty(&s->checkpoint))
+        return;
+    s->checkpoint_batch = gather(s);
+    s->checkpoint_batch->work =
+        (struct env_work){.lane = s->broker, .run = run, .done = done};
+    env_work_start(s->env, &s->checkpoint_batch->work);
+}
+
+void checkpoint_flush(struct shard *s, bool sync)
+{
+    struct checkpoint_batch *b = gather(s);
+
+    write_batches(b, sync);
+    batch_free(b);
+}
+
+void checkpoint_touch(struct partition *p)
+{
+    if (list_unlinked(&p->checkpoint_link))
+        list_push_back(&p->shard->checkpoint, &p->checkpoint_link);
+}
+
+void checkpoint_forget(struct partition *p)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+    uint8_t key[KEY_BYTES];
+
+    list_remove(&p->checkpoint_link);
+    make_key(key, &p->topic->id, p->index);
+    kv_batch_delete(&batch, slice_of(key, KEY_BYTES));
+    int error = kv_write(p->dir->checkpoints, &batch, false);
+    if (error < 0)
+        log_warn("server", "Cannot forget the checkpoint of %s-%d in %s: %s",
+                 p->topic->name, p->index, p->dir->path, strerror(-error));
+    kv_batch_free(&batch);
+}

@@ -1,0 +1,39 @@
+/* What a replica must remember besides its log: the high watermark, the
+ * recovery point (everything below is on disk) and the log start offset.
+ *
+ * One small LMDB store per log directory, written for the replicas that changed
+ * every few seconds by a helper, and at shutdown.  Losing the last write costs
+ * a longer recovery scan and nothing else: a stale high watermark is only ever
+ * lower than the true one. */
+#ifndef BROKER_CHECKPOINT_H
+#define BROKER_CHECKPOINT_H
+
+#include "base/env.h"
+#include "base/uuid.h"
+
+#include <stdbool.h>
+
+struct shard;
+struct partition;
+struct kv;
+
+struct checkpoint {
+    int64_t high_watermark;
+    int64_t recovery_point;
+    int64_t start_offset;
+};
+
+/* False if nothing (usable) is stored.  Any thread. */
+bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
+                     int32_t partition, struct checkpoint *c);
+/* Writes those of shard->checkpoint on a helper thread, unless a write is
+ * already running. */
+void checkpoint_begin(struct shard *s);
+/* Blocking, at shutdown; sync: durable on return. */
+void checkpoint_flush(struct shard *s, bool sync);
+/* Puts p on the list. */
+void checkpoint_touch(struct partition *p);
+/* Its replica is gone. */
+void checkpoint_forget(struct partition *p);
+
+#endif

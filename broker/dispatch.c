@@ -1,0 +1,129 @@
+#include "broker/dispatch.h"
+
+#include "broker/meta.h"
+#include "broker/shard.h"
+
+static void api_versions(struct request *r);
+
+/* Where a request goes: answered where it arrived, or moved to the metadata
+ * thread first. */
+struct handler {
+    int16_t key;
+    void (*fn)(struct request *r);
+    bool on_meta;
+};
+
+static const struct handler handlers[] = {
+    {API_KEY_PRODUCE, api_produce, false},
+    {API_KEY_FETCH, api_fetch, false},
+    {API_KEY_LIST_OFFSETS, api_list_offsets, false},
+    {API_KEY_METADATA, api_metadata, true},
+    {API_KEY_OFFSET_COMMIT, api_group_request, false},
+    {API_KEY_OFFSET_FETCH, api_group_request, false},
+    {API_KEY_FIND_COORDINATOR, api_find_coordinator, true},
+    {API_KEY_JOIN_GROUP, api_group_request, false},
+    {API_KEY_HEARTBEAT, api_group_request, false},
+    {API_KEY_LEAVE_GROUP, api_group_request, false},
+    {API_KEY_SYNC_GROUP, api_group_request, false},
+    {API_KEY_DESCRIBE_GROUPS, api_group_request, false},
+    {API_KEY_LIST_GROUPS, api_group_request, false},
+    {API_KEY_API_VERSIONS, api_versions, false},
+    {API_KEY_CREATE_TOPICS, api_forward, true},
+    {API_KEY_DELETE_TOPICS, api_forward, true},
+    {API_KEY_DELETE_RECORDS, api_delete_records, false},
+    {API_KEY_INIT_PRODUCER_ID, api_init_producer_id, true},
+    {API_KEY_OFFSET_FOR_LEADER_EPOCH, api_offset_for_leader_epoch, false},
+    {API_KEY_DESCRIBE_CONFIGS, api_describe_configs, true},
+    {API_KEY_ALTER_CONFIGS, api_forward, true},
+    {API_KEY_DESCRIBE_LOG_DIRS, api_describe_log_dirs, false},
+    {API_KEY_CREATE_PARTITIONS, api_forward, true},
+    {API_KEY_DELETE_GROUPS, api_group_request, false},
+    {API_KEY_ELECT_LEADERS, api_forward, true},
+    {API_KEY_INCREMENTAL_ALTER_CONFIGS, api_forward, true},
+    {API_KEY_ALTER_PARTITION_REASSIGNMENTS, api_forward, true},
+    {API_KEY_LIST_PARTITION_REASSIGNMENTS, api_forward, true},
+    {API_KEY_OFFSET_DELETE, api_group_request, false},
+    {API_KEY_DESCRIBE_QUORUM, api_forward, true},
+    {API_KEY_DESCRIBE_CLUSTER, api_describe_cluster, true},
+    {API_KEY_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
+    {API_KEY_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},
+};
+
+static const struct handler *find(int16_t key)
+{
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++)
+        if (handlers[i].key == key)
+            return &handlers[i];
+    return NULL;
+}
+
+bool dispatch_serves(int16_t api_key)
+{
+    return find(api_key) != NULL;
+}
+
+void dispatch(struct request *r)
+{
+    const struct handler *h = find(r->api->key);
+
+    if (h->on_meta)
+        request_move(r, meta_env(r->shard->broker->meta), h->fn);
+    else
+        h->fn(r);
+}
+
+/* ---- ApiVersions ---------------------------------------------------------- */
+
+static void answer_api_versions(struct request *r, enum err error)
+{
+    struct api_versions_response response;
+    int32_t n = 0;
+
+    api_versions_response_init(&response);
+    response.error_code = err_wire(error);
+    response.api_keys =
+        arena_array(&r->arena, API_COUNT, sizeof *response.api_keys);
+    for (int i = 0; i < API_COUNT; i++) {
+        const struct api *api = &api_table[i];
+
+        if (!api_is_served(api, API_ON_BROKER) || !dispatch_serves(api->key))
+            continue;
+        api_versions_response_api_version_init(&response.api_keys[n]);
+        response.api_keys[n].api_key = api->key;
+        response.api_keys[n].min_version = api->served[API_ON_BROKER].min;
+        response.api_keys[n].max_version = api->served[API_ON_BROKER].max;
+        n++;
+    }
+    response.api_keys_len = n;
+    request_respond(r, &response);
+}
+
+void dispatch_api_versions_unsupported(struct request *r)
+{
+    answer_api_versions(r, ERR_UNSUPPORTED_VERSION);
+}
+
+/* KIP-511: letters, digits, '.' and '-', not at either end. */
+static bool software_name_ok(struct slice s)
+{
+    if (slice_is_null(s) || s.len == 0)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.data[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                    (c >= '0' && c <= '9');
+
+        if (!word && ((c != '.' && c != '-') || i == 0 || i == s.len - 1))
+            return false;
+    }
+    return true;
+}
+
+static void api_versions(struct request *r)
+{
+    const struct api_versions_request *q = r->msg;
+    bool ok = r->version < 3 || (software_name_ok(q->client_software_name) &&
+                                 software_name_ok(q->client_software_version));
+
+    answer_api_versions(r, ok ? ERR_NONE : ERR_INVALID_REQUEST);
+}

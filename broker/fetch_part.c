@@ -1,0 +1,396 @@
+#include "broker/fetch_part.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <stdlib.h>
+
+enum { KEY_BYTES = 20 };
+
+struct fetch_entry {
+    struct partition_watch watch;
+    struct list link;       /* in part->entries */
+    struct list dirty_link; /* in part->dirty */
+    struct fetch_part *part;
+    struct partition *partition; /* NULL: not (or no longer) here */
+    struct fetch_ask ask;
+    char *name; /* owned; what ask.name points to */
+    int64_t told_high_watermark;
+    int64_t told_start_offset;
+};
+
+static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
+                     int32_t index)
+{
+    memcpy(key, topic_id->bytes, 16);
+    be32_put(key + 16, (uint32_t)index);
+}
+
+/* ---- waking home --------------------------------------------------------------- */
+
+static void wake_arrived(struct env_task *task)
+{
+    struct fetch_part *part =
+        (struct fetch_part *)((char *)task - offsetof(struct fetch_part, wake));
+
+    atomic_store(&part->wake_out, false);
+    part->woke(part);
+}
+
+/* If an earlier wake is still on its way, it serves for this one too. */
+static void wake_home(struct fetch_part *part)
+{
+    part->armed = false;
+    if (atomic_exchange(&part->wake_out, true))
+        return;
+    part->wake.fn = wake_arrived;
+    env_post(part->home->env, &part->wake);
+}
+
+static void mark_dirty(struct fetch_entry *e)
+{
+    if (list_unlinked(&e->dirty_link))
+        list_push_back(&e->part->dirty, &e->dirty_link);
+}
+
+static void on_changed(struct partition_watch *w, bool data)
+{
+    struct fetch_entry *e = (struct fetch_entry *)(void *)w;
+
+    mark_dirty(e);
+    if (data && e->part->armed)
+        wake_home(e->part);
+}
+
+static void on_gone(struct partition_watch *w)
+{
+    struct fetch_entry *e = (struct fetch_entry *)(void *)w;
+
+    e->partition = NULL;
+    on_changed(w, true);
+}
+
+/* ---- entries --------------------------------------------------------------------- */
+
+static void resolve(struct fetch_entry *e, enum err *error)
+{
+    if (e->partition != NULL)
+        return;
+    e->partition = shard_partition(e->part->shard, &e->ask.topic_id,
+                                   e->ask.index, error);
+    if (e->partition != NULL)
+        partition_watch(e->partition, &e->watch);
+}
+
+static struct fetch_entry *entry_add(struct fetch_part *part,
+                                     const struct fetch_ask *ask)
+{
+    struct fetch_entry *e = xcalloc(1, sizeof *e);
+    uint8_t key[KEY_BYTES];
+
+    e->part = part;
+    e->watch.sees_uncommitted = part->replica_id >= 0;
+    e->watch.changed = on_changed;
+    e->watch.gone = on_gone;
+    e->name = slice_dup(ask->name);
+    e->told_high_watermark = e->told_start_offset = -1;
+    list_init(&e->watch.link);
+    list_init(&e->dirty_link);
+    list_push_back(&part->entries, &e->link);
+    make_key(key, &ask->topic_id, ask->index);
+    map_put(&part->by_key, slice_of(key, KEY_BYTES), e);
+    return e;
+}
+
+static void entry_free(struct fetch_entry *e)
+{
+    partition_unwatch(&e->watch);
+    list_remove(&e->dirty_link);
+    list_remove(&e->link);
+    free(e->name);
+    free(e);
+}
+
+static void apply_ask(struct fetch_part *part, const struct fetch_ask *ask)
+{
+    uint8_t key[KEY_BYTES];
+
+    make_key(key, &ask->topic_id, ask->index);
+    struct fetch_entry *e = map_get(&part->by_key, slice_of(key, KEY_BYTES));
+    if (e == NULL)
+        e = entry_add(part, ask);
+    e->ask = *ask;
+    e->ask.name = slice_str(e->name);
+    mark_dirty(e);
+}
+
+static void apply_forget(struct fetch_part *part, const struct fetch_ask *ask)
+{
+    uint8_t key[KEY_BYTES];
+
+    make_key(key, &ask->topic_id, ask->index);
+    struct fetch_entry *e = map_remove(&part->by_key, slice_of(key, KEY_BYTES));
+    if (e != NULL)
+        entry_free(e);
+}
+
+/* ---- reading ----------------------------------------------------------------------- */
+
+static enum err check_follower(const struct fetch_entry *e)
+{
+    const struct fetch_part *part = e->part;
+    struct shard_broker *b = shard_broker(part->shard, part->replica_id);
+
+    if (partition_replica_number(e->partition, part->replica_id) < 0)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    if (b != NULL && part->replica_epoch >= 0 &&
+        part->replica_epoch < b->epoch)
+        return ERR_STALE_BROKER_EPOCH;
+    return ERR_NONE;
+}
+
+/* KIP-320, KIP-595: does the fetcher's last record exist here in the same
+ * epoch? Sets the result's divergence if not. */
+static enum err check_history(const struct fetch_entry *e,
+                              struct fetch_result *out)
+{
+    struct log *log = e->partition->log;
+    int32_t epoch;
+    int64_t end;
+
+    if (e->ask.last_fetched_epoch >= 0) {
+        log_end_offset_for_epoch(log, e->ask.last_fetched_epoch, &epoch, &end);
+        if (epoch < 0 || end < 0)
+            return ERR_OFFSET_OUT_OF_RANGE;
+        if (epoch < e->ask.last_fetched_epoch || end < e->ask.offset) {
+            out->diverging_epoch = epoch;
+            out->diverging_end = end;
+            return ERR_NONE;
+        }
+    }
+    if (e->ask.offset < log_start_offset(log) ||
+        e->ask.offset > log_end_offset(log))
+        return ERR_OFFSET_OUT_OF_RANGE;
+    return ERR_NONE;
+}
+
+static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
+                           struct fetch_result *out)
+{
+    struct fetch_part *part = e->part;
+    struct partition *p = e->partition;
+    enum err error = p->role == PARTITION_OPENING
+                         ? ERR_NOT_LEADER_OR_FOLLOWER
+                         : partition_check_leader(p,
+                                                  e->ask.current_leader_epoch);
+
+    if (error != ERR_NONE)
+        return error;
+    out->start_offset = log_start_offset(p->log);
+    if (part->replica_id >= 0)
+        error = check_follower(e);
+    if (error == ERR_NONE)
+        error = check_history(e, out);
+    if (error != ERR_NONE || out->diverging_epoch >= 0)
+        return error;
+    if (part->replica_id >= 0)
+        partition_fetched(p, part->replica_id, e->ask.offset);
+    out->high_watermark = p->high_watermark;
+    int64_t end =
+        part->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
+    if (e->ask.offset >= end || left_bytes <= 0)
+        return ERR_NONE;
+    uint32_t max = (uint32_t)(e->ask.max_bytes < left_bytes ? e->ask.max_bytes
+                                                            : left_bytes);
+    return log_read(p->log, e->ask.offset, end, max, part->bytes == 0,
+                    &out->range);
+}
+
+static struct fetch_result *add_result(struct fetch_part *part)
+{
+    if (part->results_len == part->results_cap) {
+        part->results_cap = part->results_cap != 0 ? part->results_cap * 2 : 4;
+        part->results =
+            xrealloc(part->results,
+                     (size_t)part->results_cap * sizeof *part->results);
+    }
+    return &part->results[part->results_len];
+}
+
+/* Reads one entry; keeps the result if it says something new. Returns whether
+ * the entry may have more. */
+static bool run_entry(struct fetch_entry *e)
+{
+    struct fetch_part *part = e->part;
+    struct fetch_result *out = add_result(part);
+    int64_t left_bytes = part->max_bytes - part->bytes;
+
+    *out = (struct fetch_result){
+        .topic_id = e->ask.topic_id,
+        .name = slice_str(e->name),
+        .index = e->ask.index,
+        .asked_offset = e->ask.offset,
+        .high_watermark = -1,
+        .start_offset = -1,
+        .diverging_epoch = -1,
+        .diverging_end = -1,
+        .leader = -1,
+        .leader_epoch = -1,
+    };
+    resolve(e, &out->error);
+    if (e->partition != NULL)
+        out->error = read_entry(e, left_bytes, out);
+    if (out->error == ERR_NOT_LEADER_OR_FOLLOWER && e->partition != NULL) {
+        out->leader = e->partition->state.leader;
+        out->leader_epoch = e->partition->state.leader_epoch;
+    }
+    bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0;
+    bool news = out->high_watermark != e->told_high_watermark ||
+                out->start_offset != e->told_start_offset;
+    if (part->full || urgent || news || out->range.len != 0) {
+        part->results_len++;
+        part->bytes += out->range.len;
+        part->urgent |= urgent;
+        e->told_high_watermark = out->high_watermark;
+        e->told_start_offset = out->start_offset;
+    }
+    return urgent || out->range.len != 0 || left_bytes <= 0;
+}
+
+static void run_all(struct fetch_part *part)
+{
+    LIST_EACH(node, &part->entries)
+    {
+        struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
+
+        if (run_entry(e))
+            mark_dirty(e);
+        else
+            list_remove(&e->dirty_link);
+    }
+}
+
+/* Those with more to give go to the end, so that none starves. */
+static void run_dirty(struct fetch_part *part)
+{
+    struct list dirty;
+
+    list_init(&dirty);
+    list_append_all(&dirty, &part->dirty);
+    for (struct list *node; (node = list_pop_front(&dirty)) != NULL;) {
+        struct fetch_entry *e =
+            LIST_ENTRY(node, struct fetch_entry, dirty_link);
+
+        if (run_entry(e))
+            mark_dirty(e);
+    }
+}
+
+static void command_run(struct fetch_part *part)
+{
+    part->results_len = 0;
+    part->bytes = 0;
+    part->urgent = false;
+    part->armed = false;
+    for (int i = 0; i < part->forget_len; i++)
+        apply_forget(part, &part->forget[i]);
+    for (int i = 0; i < part->asks_len; i++)
+        apply_ask(part, &part->asks[i]);
+    part->asks_len = part->forget_len = 0;
+    if (part->full)
+        run_all(part);
+    else
+        run_dirty(part);
+    part->armed = true;
+}
+
+static void command_drop(struct fetch_part *part)
+{
+    part->armed = false;
+    LIST_EACH_SAFE(node, next, &part->entries)
+    {
+        entry_free(LIST_ENTRY(node, struct fetch_entry, link));
+    }
+    map_free(&part->by_key);
+}
+
+static void command_silent(struct fetch_part *part)
+{
+    LIST_EACH(node, &part->entries)
+    {
+        struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
+
+        if (e->partition != NULL)
+            partition_follower_silent(e->partition, part->replica_id);
+    }
+}
+
+/* ---- there and back -------------------------------------------------------------------- */
+
+static void arrived_home(struct env_task *task)
+{
+    struct fetch_part *part =
+        (struct fetch_part *)((char *)task - offsetof(struct fetch_part, task));
+
+    part->out = false;
+    part->returned(part);
+}
+
+static void arrived(struct env_task *task)
+{
+    struct fetch_part *part =
+        (struct fetch_part *)((char *)task - offsetof(struct fetch_part, task));
+
+    switch (part->command) {
+    case FETCH_RUN:
+        command_run(part);
+        break;
+    case FETCH_DROP:
+        command_drop(part);
+        break;
+    case FETCH_SILENT:
+        command_silent(part);
+        break;
+    }
+    part->task.fn = arrived_home;
+    if (part->shard == part->home)
+        arrived_home(&part->task);
+    else
+        env_post(part->home->env, &part->task);
+}
+
+void fetch_part_send(struct fetch_part *part, enum fetch_command command)
+{
+    ASSERT(!part->out);
+    part->out = true;
+    part->command = command;
+    part->task.fn = arrived;
+    if (part->shard == part->home)
+        arrived(&part->task);
+    else
+        env_post(part->shard->env, &part->task);
+}
+
+void fetch_part_init(struct fetch_part *part, struct shard *shard,
+                     struct shard *home, void *owner)
+{
+    *part = (struct fetch_part){
+        .shard = shard, .home = home, .owner = owner, .replica_id = -1};
+    list_init(&part->entries);
+    list_init(&part->dirty);
+}
+
+void fetch_part_discard(struct fetch_part *part)
+{
+    for (int i = 0; i < part->results_len; i++)
+        if (part->results[i].range.file != NULL)
+            env_file_unref(part->results[i].range.file);
+    part->results_len = 0;
+    part->bytes = 0;
+}
+
+void fetch_part_free(struct fetch_part *part)
+{
+    fetch_part_discard(part);
+    free(part->results);
+}

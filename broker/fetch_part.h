@@ -1,0 +1,92 @@
+/* The owner's side of fetching: one shard's share of a fetch or of a fetch
+ * session.
+ *
+ * A part holds an entry for each partition it was asked about. Entries that may
+ * have something to say are on the dirty list; a run reads only those, so an
+ * incremental session over ten thousand idle partitions costs what changed. An
+ * entry watches its partition all the time; when new records appear and nobody
+ * has read them yet, the part wakes its home.
+ *
+ * A part lives on its owner's thread. Home hands it commands (run, drop,
+ * silent) as tasks, one at a time, and reads the results once they are back. */
+#ifndef BROKER_FETCH_PART_H
+#define BROKER_FETCH_PART_H
+
+#include "broker/replica/partition.h"
+#include "broker/shard.h"
+
+/* What a request says about one partition. */
+struct fetch_ask {
+    struct uuid topic_id;
+    struct slice name; /* of versions that answer by name, else null */
+    int32_t index;
+    int32_t current_leader_epoch;
+    int32_t last_fetched_epoch;
+    int32_t max_bytes;
+    int64_t offset;
+};
+
+struct fetch_result {
+    struct uuid topic_id;
+    struct slice name; /* the entry's: valid until the next command */
+    int32_t index;
+    enum err error;
+    int64_t asked_offset;
+    int64_t high_watermark;
+    int64_t start_offset;
+    int32_t diverging_epoch; /* -1: the histories agree */
+    int64_t diverging_end;
+    int32_t leader, leader_epoch; /* with NOT_LEADER_OR_FOLLOWER */
+    struct log_range range;       /* file referenced if len > 0 */
+};
+
+enum fetch_command { FETCH_RUN, FETCH_DROP, FETCH_SILENT };
+
+struct fetch_part {
+    /* Set once by home. */
+    struct shard *shard;
+    struct shard *home;
+    void *owner;          /* the home side's session */
+    int32_t replica_id;   /* -1: a consumer */
+    int64_t replica_epoch;
+    void (*returned)(struct fetch_part *part); /* home thread */
+    void (*woke)(struct fetch_part *part);     /* home thread */
+
+    /* The command; written by home while the part is at home. */
+    struct env_task task;
+    bool out; /* with the owner */
+    enum fetch_command command;
+    bool full; /* answer for every entry, not only for news */
+    int32_t max_bytes;
+    struct fetch_ask *asks;
+    int asks_len;
+    struct fetch_ask *forget; /* topic_id and index */
+    int forget_len;
+
+    /* Results; written by the owner, read by home after the return. */
+    struct fetch_result *results;
+    int results_len;
+    int results_cap;
+    int64_t bytes;
+    bool urgent; /* an error or a divergence: answer at once */
+
+    /* The owner's. */
+    struct map by_key;    /* topic id and index -> entry */
+    struct list entries;
+    struct list dirty;
+    bool armed;
+    struct env_task wake;
+    _Atomic bool wake_out;
+};
+
+void fetch_part_init(struct fetch_part *part, struct shard *shard,
+                     struct shard *home, void *owner);
+/* Home: hands the command to the owner; `returned` follows (at once, from
+ * inside, when the owner is home). */
+void fetch_part_send(struct fetch_part *part, enum fetch_command command);
+/* Home: releases the files of results that were not sent. */
+void fetch_part_discard(struct fetch_part *part);
+/* Home, after FETCH_DROP returned. */
+void fetch_part_free(struct fetch_part *part);
+
+#endif

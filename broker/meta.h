@@ -1,0 +1,62 @@
+/* The metadata thread of a broker: one loop that
+ *   - follows the cluster's metadata log (a long poll to the active
+ *     controller), keeps the image and its copy on disk, and tells the shards
+ *     what concerns them (broker/shard.h: shard_update);
+ *   - registers this broker, sends heartbeats, and brings a controlled shutdown
+ *     about;
+ *   - carries ISR proposals, producer-id blocks and forwarded client requests to
+ *     the active controller, wherever it currently is;
+ *   - answers the requests that only need the image (Metadata, DescribeConfigs,
+ *     ...; see dispatch.c).
+ * Nothing it does blocks; the image's copy on disk is written by env_work. */
+#ifndef BROKER_META_H
+#define BROKER_META_H
+
+#include "broker/broker.h"
+#include "broker/request.h"
+#include "broker/shard.h"
+
+struct meta;
+struct image;
+
+struct meta *meta_new(struct broker *broker, struct env *env);
+/* Loads the image from disk, tells the shards about it, starts following and
+ * registering.  Blocking; before the loop runs. */
+enum err meta_start(struct meta *m, char **why);
+void meta_free(struct meta *m);
+
+/* Any thread: constant. */
+struct env *meta_env(struct meta *m);
+
+/* Controlled shutdown: asks the controller to move leaders away; `done` runs on
+ * the metadata thread when it agreed, or after timeout_ms. */
+void meta_shut_down(struct meta *m, int64_t timeout_ms,
+                    void (*done)(void *arg), void *arg);
+/* Called on the metadata thread when the broker is unfenced for the first time;
+ * main opens the client listeners then. */
+void meta_on_ready(struct meta *m, void (*ready)(void *arg), void *arg);
+
+/* A leader asks for another ISR.  Any thread; takes the proposal over and frees
+ * it.  The answer comes as SHARD_ISR_RESULT. */
+struct isr_proposal {
+    struct env_task task; /* for the metadata thread */
+    struct meta *meta;
+    struct list link;
+    int shard;
+    struct uuid topic_id;
+    int32_t partition;
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    bool recovering;
+    int isr_len;
+    struct {
+        int32_t broker;
+        int64_t epoch;
+    } isr[LEADER_REPLICAS_MAX];
+};
+void meta_propose_isr(struct meta *m, struct isr_proposal *proposal);
+
+/* Offline log directory: reported with the next heartbeat.  Any thread. */
+void meta_log_dir_failed(struct meta *m, const struct uuid *dir);
+
+#endif

@@ -1,0 +1,665 @@
+#include "broker/replica/partition.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/kv.h"
+#include "base/log.h"
+#include "broker/checkpoint.h"
+#include "broker/coordinators.h"
+#include "broker/meta.h"
+#include "broker/replica/fetcher.h"
+
+#include <stdlib.h>
+
+static int32_t self_id(const struct partition *p)
+{
+    return p->shard->broker->node_id;
+}
+
+int partition_replica_number(const struct partition *p, int32_t broker_id)
+{
+    for (int i = 0; i < p->state.replicas_len; i++)
+        if (p->state.replicas[i] == broker_id)
+            return i;
+    return -1;
+}
+
+enum err partition_check_leader(const struct partition *p,
+                                int32_t current_leader_epoch)
+{
+    if (p->role == PARTITION_OFFLINE)
+        return ERR_KAFKA_STORAGE_ERROR;
+    if (current_leader_epoch >= 0 &&
+        current_leader_epoch < p->state.leader_epoch)
+        return ERR_FENCED_LEADER_EPOCH;
+    if (current_leader_epoch > p->state.leader_epoch)
+        return ERR_UNKNOWN_LEADER_EPOCH;
+    if (p->role != PARTITION_LEADER)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    return ERR_NONE;
+}
+
+/* ---- waiters and watches -------------------------------------------------- */
+
+static void release(struct list *waiters, int64_t below)
+{
+    while (!list_empty(waiters)) {
+        struct partition_waiter *w =
+            LIST_ENTRY(waiters->next, struct partition_waiter, link);
+
+        if (w->end_offset > below)
+            break;
+        list_remove(&w->link);
+        w->done(w, ERR_NONE);
+    }
+}
+
+static void fail_waiters(struct list *waiters)
+{
+    for (struct list *node; (node = list_pop_front(waiters)) != NULL;) {
+        struct partition_waiter *w =
+            LIST_ENTRY(node, struct partition_waiter, link);
+
+        w->done(w, ERR_NOT_LEADER_OR_FOLLOWER);
+    }
+}
+
+void partition_wait(struct partition *p, struct partition_waiter *w, int acks)
+{
+    struct list *waiters = acks == -1 ? &p->waiters : &p->sync_waiters;
+    int64_t reached =
+        acks == -1 ? p->high_watermark : log_synced_offset(p->log);
+
+    list_init(&w->link);
+    if (w->end_offset <= reached) {
+        w->done(w, ERR_NONE);
+        return;
+    }
+    /* Ends rise, but for duplicates of older batches. */
+    struct list *at = waiters->prev;
+    while (at != waiters &&
+           LIST_ENTRY(at, struct partition_waiter, link)->end_offset >
+               w->end_offset)
+        at = at->prev;
+    list_insert_after(at, &w->link);
+}
+
+void partition_watch(struct partition *p, struct partition_watch *w)
+{
+    list_push_back(&p->watches, &w->link);
+}
+
+enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_ROLE };
+
+static void tell(struct partition *p, enum news news)
+{
+    LIST_EACH_SAFE(node, next, &p->watches)
+    {
+        struct partition_watch *w =
+            LIST_ENTRY(node, struct partition_watch, link);
+
+        if (news == NEWS_END && !w->sees_uncommitted)
+            continue;
+        w->changed(w, news == NEWS_ROLE ||
+                          w->sees_uncommitted == (news == NEWS_END));
+    }
+}
+
+/* ---- the leader core's updates -------------------------------------------- */
+
+static void propose_isr(struct partition *p, replica_set isr)
+{
+    struct isr_proposal *q = xcalloc(1, sizeof *q);
+    struct shard *s = p->shard;
+
+    q->shard = s->index;
+    q->topic_id = p->topic->id;
+    q->partition = p->index;
+    q->leader_epoch = p->state.leader_epoch;
+    q->partition_epoch = p->state.partition_epoch;
+    q->recovering = false;
+    for (int i = 0; i < p->state.replicas_len; i++) {
+        if (!replica_in(isr, i))
+            continue;
+        struct shard_broker *b = shard_broker(s, p->state.replicas[i]);
+        q->isr[q->isr_len].broker = p->state.replicas[i];
+        q->isr[q->isr_len++].epoch = b != NULL ? b->epoch : -1;
+    }
+    meta_propose_isr(s->broker->meta, q);
+}
+
+static void step(struct partition *p, struct leader_event *event)
+{
+    struct leader_update update;
+
+    event->now_ms = env_now_ms(p->shard->env);
+    leader_step(p->leader, event, &update);
+    if ((update.flags & LEADER_UPDATE_WATCH) != 0 &&
+        list_unlinked(&p->watched_link))
+        list_push_back(&p->shard->watched, &p->watched_link);
+    if ((update.flags & LEADER_UPDATE_PROPOSE_ISR) != 0)
+        propose_isr(p, update.isr_proposed);
+    if ((update.flags & LEADER_UPDATE_HIGH_WATERMARK) != 0) {
+        p->high_watermark = update.high_watermark;
+        checkpoint_touch(p);
+        release(&p->waiters, p->high_watermark);
+        if (p->coordinator != NULL)
+            coordinators_committed(p);
+        tell(p, NEWS_HIGH_WATERMARK);
+    }
+}
+
+void partition_tick(struct partition *p)
+{
+    if (p->leader != NULL)
+        step(p, &(struct leader_event){.type = LEADER_TICK});
+}
+
+void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset)
+{
+    int number = partition_replica_number(p, broker_id);
+
+    if (p->leader == NULL || number < 0 || number == p->leader->self)
+        return;
+    step(p, &(struct leader_event){
+                .type = LEADER_FETCHED, .replica = number, .offset = offset});
+}
+
+void partition_follower_silent(struct partition *p, int32_t broker_id)
+{
+    int number = partition_replica_number(p, broker_id);
+
+    if (p->leader == NULL || number < 0 || number == p->leader->self)
+        return;
+    step(p, &(struct leader_event){.type = LEADER_FOLLOWER_SILENT,
+                                   .replica = number});
+}
+
+void partition_broker_changed(struct partition *p, int32_t broker_id)
+{
+    int number = partition_replica_number(p, broker_id);
+
+    if (p->leader == NULL || number < 0 || number == p->leader->self)
+        return;
+    struct shard_broker *b = shard_broker(p->shard, broker_id);
+    bool eligible = b != NULL && !b->fenced && !b->shutting_down;
+    if (p->leader->followers[number].eligible != eligible)
+        step(p, &(struct leader_event){.type = LEADER_ELIGIBILITY,
+                                       .replica = number,
+                                       .flag = eligible});
+}
+
+/* ---- sync ------------------------------------------------------------------ */
+
+static void flush_done(struct log_flush *flush);
+
+/* One fdatasync at a time; what is appended meanwhile shares the next one. */
+static void start_flush(struct partition *p)
+{
+    if (p->flush != NULL)
+        return;
+    p->flush = xcalloc(1, sizeof *p->flush);
+    p->flush->done = flush_done;
+    p->flush->arg = p;
+    if (!log_flush_begin(p->log, p->flush)) {
+        free(p->flush);
+        p->flush = NULL;
+    }
+}
+
+static void go_offline(struct partition *p);
+static void finish_delete(struct partition *p);
+
+static void flush_done(struct log_flush *flush)
+{
+    struct partition *p = flush->arg;
+    bool failed = flush->result < 0;
+
+    free(flush);
+    p->flush = NULL;
+    if (p->deleted) {
+        finish_delete(p);
+        return;
+    }
+    if (failed) {
+        log_error("log",
+                  "Cannot sync %s: %s. The replica is offline; replace the "
+                  "disk and restart this node",
+                  log_path(p->log), strerror(-flush->result));
+        go_offline(p);
+        return;
+    }
+    checkpoint_touch(p);
+    if (p->settings->fsync && log_synced_offset(p->log) < log_end_offset(p->log))
+        start_flush(p);
+    if (p->leader != NULL && p->settings->fsync)
+        step(p, &(struct leader_event){.type = LEADER_APPENDED,
+                                       .offset = log_synced_offset(p->log)});
+    release(&p->sync_waiters, log_synced_offset(p->log));
+    if (p->role == PARTITION_FOLLOWER)
+        fetcher_synced(p);
+}
+
+/* What our own end counts for: with fsync only what is on disk. */
+static int64_t counted_end(const struct partition *p)
+{
+    return p->settings->fsync ? log_synced_offset(p->log)
+                              : log_end_offset(p->log);
+}
+
+/* ---- roles ----------------------------------------------------------------- */
+
+static void stop_leading(struct partition *p)
+{
+    if (p->leader == NULL)
+        return;
+    free(p->leader);
+    p->leader = NULL;
+    list_remove(&p->watched_link);
+    fail_waiters(&p->waiters);
+    fail_waiters(&p->sync_waiters);
+    if (p->coordinator != NULL)
+        coordinators_lost(p);
+}
+
+static void go_offline(struct partition *p)
+{
+    stop_leading(p);
+    fetcher_remove(p);
+    p->role = PARTITION_OFFLINE;
+    tell(p, NEWS_ROLE);
+    meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
+}
+
+static int effective_min_isr(const struct partition *p)
+{
+    return p->settings->min_isr < p->state.replicas_len
+               ? p->settings->min_isr
+               : p->state.replicas_len;
+}
+
+static void set_eligibility(struct partition *p)
+{
+    for (int i = 0; i < p->state.replicas_len; i++)
+        partition_broker_changed(p, p->state.replicas[i]);
+}
+
+/* the epoch and its start are on record before its first append. */
+static void start_leading(struct partition *p)
+{
+    struct leader *old = p->leader;
+    int self = partition_replica_number(p, self_id(p));
+    int64_t now_ms = env_now_ms(p->shard->env);
+
+    fetcher_remove(p);
+    ASSERT(self >= 0 && replica_in(p->state.isr, self));
+    int64_t end = counted_end(p);
+    if (p->high_watermark > end)
+        p->high_watermark = end;
+    log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
+    p->leader = xmalloc(sizeof *p->leader);
+    leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
+                p->state.isr, end, p->high_watermark, effective_min_isr(p),
+                p->shard->broker->config->replica_lag_time_max_ms, now_ms);
+    p->role = PARTITION_LEADER;
+    free(old);
+    set_eligibility(p);
+    if (p->settings->fsync && end < log_end_offset(p->log))
+        start_flush(p);
+    step(p, &(struct leader_event){.type = LEADER_TICK});
+    if (old == NULL)
+        coordinators_elected(p);
+    tell(p, NEWS_ROLE);
+}
+
+/* Same leadership, other replicas (a reassignment): followers keep their
+ * progress under their new numbers. */
+static void renumber(struct partition *p, const struct partition_state *old)
+{
+    struct leader before = *p->leader;
+
+    start_leading(p);
+    p->leader->epoch_start_offset = before.epoch_start_offset;
+    for (int i = 0; i < old->replicas_len; i++) {
+        int number = partition_replica_number(p, old->replicas[i]);
+        if (number >= 0 && number != p->leader->self)
+            p->leader->followers[number] = before.followers[i];
+    }
+    set_eligibility(p);
+}
+
+static void follow(struct partition *p)
+{
+    stop_leading(p);
+    p->role = PARTITION_FOLLOWER;
+    fetcher_add(p);
+    tell(p, NEWS_ROLE);
+}
+
+static bool same_replicas(const struct partition_state *a,
+                          const struct partition_state *b)
+{
+    return a->replicas_len == b->replicas_len &&
+           memcmp(a->replicas, b->replicas,
+                  a->replicas_len * sizeof *a->replicas) == 0;
+}
+
+/* Brings the role in line with p->state. `old` is what it was, or NULL. */
+static void take_role(struct partition *p, const struct partition_state *old)
+{
+    bool new_epoch =
+        old == NULL || old->leader_epoch != p->state.leader_epoch;
+
+    if (p->state.leader == self_id(p)) {
+        if (p->leader == NULL || new_epoch)
+            start_leading(p);
+        else if (!same_replicas(old, &p->state))
+            renumber(p, old);
+        else
+            step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
+                                           .isr = p->state.isr});
+    } else if (p->state.leader >= 0) {
+        if (p->role != PARTITION_FOLLOWER || new_epoch)
+            follow(p);
+    } else {
+        stop_leading(p);
+        fetcher_remove(p);
+        p->role = PARTITION_IDLE;
+        tell(p, NEWS_ROLE);
+    }
+}
+
+void partition_set_state(struct partition *p,
+                         const struct partition_state *state)
+{
+    struct partition_state old = p->state;
+
+    if (state->partition_epoch < old.partition_epoch)
+        return;
+    p->state = *state;
+    if (p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE)
+        take_role(p, &old);
+}
+
+void partition_set_settings(struct partition *p,
+                            struct topic_settings *settings)
+{
+    bool was_fsync = p->settings->fsync;
+
+    topic_settings_unref(p->settings);
+    p->settings = topic_settings_ref(settings);
+    if (p->log == NULL)
+        return;
+    log_set_config(p->log, &settings->log);
+    if (settings->fsync && !was_fsync)
+        start_flush(p);
+    if (p->leader == NULL)
+        return;
+    if (!settings->fsync)
+        step(p, &(struct leader_event){.type = LEADER_APPENDED,
+                                       .offset = log_end_offset(p->log)});
+    step(p, &(struct leader_event){.type = LEADER_MIN_ISR,
+                                   .offset = effective_min_isr(p)});
+}
+
+/* Only a certain refusal goes back to the old ISR.  Every other error may mean
+ * that the proposal was accepted and the answer lost; then both sets count
+ * until the metadata log says which it is. */
+void partition_isr_result(struct partition *p, enum err error,
+                          const struct partition_state *state)
+{
+    if (p->leader == NULL || !p->leader->in_flight)
+        return;
+    if (error == ERR_NONE) {
+        if (state->leader_epoch != p->state.leader_epoch ||
+            state->partition_epoch <= p->state.partition_epoch)
+            return;
+        p->state.partition_epoch = state->partition_epoch;
+        p->state.isr = state->isr;
+        step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
+                                       .isr = state->isr});
+    } else if (error == ERR_INELIGIBLE_REPLICA ||
+               error == ERR_OPERATION_NOT_ATTEMPTED) {
+        step(p, &(struct leader_event){.type = LEADER_ISR_REFUSED});
+    }
+}
+
+/* ---- opening ---------------------------------------------------------------- */
+
+/* What a helper needs to open a log, and what comes of it. */
+struct partition_open {
+    struct env_work work;
+    struct partition *partition;
+    struct env *env;
+    struct log_dir *dir;
+    char *path;
+    struct uuid topic_id;
+    int32_t index;
+    struct log_config config;
+    int64_t wall_ms;
+    struct log *log;
+    struct producers *producers;
+    struct checkpoint checkpoint;
+    struct log_open_report report;
+    enum err error;
+};
+
+/* A directory of a deleted topic that had the same name. */
+static void set_aside(struct partition_open *o)
+{
+    char id[UUID_TEXT_SIZE];
+    struct prng p = {env_random(o->env)};
+    char *aside = xasprintf("%s.%s-delete", o->path,
+                            uuid_format(uuid_random(&p), id));
+
+    log_info("log",
+             "Setting %s aside as %s: it belongs to a deleted topic of the "
+             "same name",
+             o->path, aside);
+    env_rename(o->env, o->path, aside);
+    free(aside);
+}
+
+static void open_run(struct env_work *work)
+{
+    struct partition_open *o = (struct partition_open *)(void *)work;
+
+    if (!checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
+                         &o->checkpoint))
+        o->checkpoint = (struct checkpoint){0};
+    for (int attempt = 0; attempt < 2; attempt++) {
+        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
+                            o->checkpoint.recovery_point,
+                            o->checkpoint.start_offset, o->dir->clean, &o->log,
+                            &o->report);
+        if (o->error != ERR_INCONSISTENT_TOPIC_ID)
+            break;
+        free(o->report.message);
+        set_aside(o);
+    }
+    if (o->error == ERR_NONE)
+        o->error = producers_load(o->env, o->log, o->wall_ms, &o->producers);
+}
+
+static void opened(struct partition *p, struct partition_open *o)
+{
+    p->log = o->log;
+    p->producers = o->producers;
+    p->high_watermark = o->checkpoint.high_watermark;
+    if (p->high_watermark > log_end_offset(p->log))
+        p->high_watermark = log_end_offset(p->log);
+    if (p->high_watermark < log_start_offset(p->log))
+        p->high_watermark = log_start_offset(p->log);
+    log_set_config(p->log, &p->settings->log);
+    p->role = PARTITION_IDLE;
+    take_role(p, NULL);
+}
+
+static void open_done(struct env_work *work)
+{
+    struct partition_open *o = (struct partition_open *)(void *)work;
+    struct partition *p = o->partition;
+
+    p->open = NULL;
+    if (o->report.message != NULL)
+        log_warn("log", "%s", o->report.message);
+    if (p->deleted) {
+        p->log = o->log;
+        p->producers = o->producers;
+    } else if (o->error == ERR_NONE) {
+        opened(p, o);
+    } else {
+        log_error("log",
+                  "Cannot open %s: %s. The replica is offline; other replicas "
+                  "serve it. Repair or empty the directory and restart",
+                  o->path, err_text(o->error));
+        p->role = PARTITION_OFFLINE;
+        tell(p, NEWS_ROLE);
+    }
+    free(o->report.message);
+    free(o->path);
+    free(o);
+    if (p->deleted)
+        finish_delete(p);
+}
+
+/* The directory that holds the replica already, else the one whose turn it
+ * is. */
+static struct log_dir *choose_dir(struct partition *p, char **path)
+{
+    struct broker *b = p->shard->broker;
+
+    for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++) {
+        *path = xasprintf("%s/%s-%d", b->log_dirs[i].path, p->topic->name,
+                          p->index);
+        if (env_path_kind(p->shard->env, *path) == 2)
+            return &b->log_dirs[i];
+        free(*path);
+    }
+    struct log_dir *dir =
+        &b->log_dirs[(uint32_t)p->index % (uint32_t)b->log_dirs_len];
+    *path = xasprintf("%s/%s-%d", dir->path, p->topic->name, p->index);
+    return dir;
+}
+
+struct partition *partition_new(struct shard *s, struct shard_topic *topic,
+                                int32_t index, struct topic_settings *settings,
+                                const struct partition_state *state)
+{
+    struct partition *p = xcalloc(1, sizeof *p);
+    struct partition_open *o = xcalloc(1, sizeof *o);
+
+    p->shard = s;
+    p->topic = topic;
+    p->index = index;
+    p->role = PARTITION_OPENING;
+    p->state = *state;
+    p->settings = topic_settings_ref(settings);
+    list_init(&p->waiters);
+    list_init(&p->sync_waiters);
+    list_init(&p->watches);
+    list_init(&p->watched_link);
+    list_init(&p->checkpoint_link);
+    list_init(&p->fetcher_link);
+    list_init(&p->changed_link);
+    p->open = o;
+    p->dir = choose_dir(p, &o->path);
+    o->partition = p;
+    o->env = s->env;
+    o->dir = p->dir;
+    o->topic_id = topic->id;
+    o->index = index;
+    o->config = settings->log;
+    o->wall_ms = env_wall_ms(s->env);
+    o->work = (struct env_work){.run = open_run, .done = open_done};
+    env_work_start(s->env, &o->work);
+    return p;
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
+static void retire(struct partition *p)
+{
+    stop_leading(p);
+    fetcher_remove(p);
+    for (struct list *node; (node = list_pop_front(&p->watches)) != NULL;) {
+        struct partition_watch *w =
+            LIST_ENTRY(node, struct partition_watch, link);
+        w->gone(w);
+    }
+}
+
+static void partition_free(struct partition *p)
+{
+    list_remove(&p->checkpoint_link);
+    producers_free(p->producers);
+    topic_settings_unref(p->settings);
+    free(p);
+}
+
+static void finish_delete(struct partition *p)
+{
+    if (p->open != NULL || p->flush != NULL)
+        return;
+    if (p->log != NULL)
+        log_delete(p->log);
+    partition_free(p);
+}
+
+void partition_delete(struct partition *p)
+{
+    retire(p);
+    p->role = PARTITION_OFFLINE;
+    checkpoint_forget(p);
+    p->deleted = true;
+    finish_delete(p);
+}
+
+void partition_close(struct partition *p, bool clean)
+{
+    retire(p);
+    if (p->log != NULL) {
+        if (clean && log_flush_now(p->log) == ERR_NONE) {
+            if (p->producers != NULL)
+                producers_store(p->shard->env, p->producers, log_path(p->log),
+                                log_end_offset(p->log));
+        }
+        log_close(p->log);
+    }
+    partition_free(p);
+}
+
+/* ---- for append.c ----------------------------------------------------------- */
+
+void partition_appended(struct partition *p)
+{
+    checkpoint_touch(p);
+    if (p->settings->fsync)
+        start_flush(p);
+    else if (p->leader != NULL)
+        step(p, &(struct leader_event){.type = LEADER_APPENDED,
+                                       .offset = log_end_offset(p->log)});
+    tell(p, NEWS_END);
+}
+
+void partition_follower_moved(struct partition *p, int64_t high_watermark)
+{
+    if (high_watermark > log_end_offset(p->log))
+        high_watermark = log_end_offset(p->log);
+    if (high_watermark <= p->high_watermark)
+        return;
+    p->high_watermark = high_watermark;
+    checkpoint_touch(p);
+    tell(p, NEWS_HIGH_WATERMARK);
+}
+
+void partition_shortened(struct partition *p)
+{
+    int64_t end = log_end_offset(p->log);
+
+    if (p->high_watermark > end)
+        p->high_watermark = end;
+    if (p->high_watermark < log_start_offset(p->log))
+        p->high_watermark = log_start_offset(p->log);
+    checkpoint_touch(p);
+}

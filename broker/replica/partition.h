@@ -1,0 +1,150 @@
+/* One replica of one partition on the shard that owns it.
+ *
+ * Opens its log off the loop, then takes the role the controller gave it:
+ * leader (partition_append, followers' progress, high watermark, ISR proposals
+ * by replica/leader.c) or follower (replica/fetcher.c copies the leader's log).
+ *
+ * Waiters: a produce that must be replicated (or synced) waits in a list ordered
+ * by offset and is released from the front when the high watermark (or synced
+ * offset) passes it.  Watches: fetches that want to hear of new data. */
+#ifndef BROKER_REPLICA_PARTITION_H
+#define BROKER_REPLICA_PARTITION_H
+
+#include "broker/replica/leader.h"
+#include "broker/replica/producers.h"
+#include "broker/shard.h"
+
+enum partition_role {
+    PARTITION_OPENING,  /* the log is being opened by a helper */
+    PARTITION_OFFLINE,  /* the log can't be used; see the log line */
+    PARTITION_IDLE,     /* no leader is known */
+    PARTITION_FOLLOWER,
+    PARTITION_LEADER,
+};
+
+/* Somebody who waits for records to be committed (or synced). */
+struct partition_waiter {
+    struct list link;
+    int64_t end_offset; /* released when everything below is committed */
+    /* error: ERR_NONE, or NOT_LEADER_OR_FOLLOWER when the role is lost. */
+    void (*done)(struct partition_waiter *w, enum err error);
+};
+
+/* Somebody who wants to hear of new data.  Embedded in a fetch entry. */
+struct partition_watch {
+    struct list link;
+    bool sees_uncommitted; /* followers: log end; consumers: high watermark */
+    /* data: there are new records to read; otherwise only news (high
+     * watermark for a follower, role or start offset changed). */
+    void (*changed)(struct partition_watch *w, bool data);
+    /* The partition goes away; the watch is unlinked. */
+    void (*gone)(struct partition_watch *w);
+};
+
+struct partition {
+    struct shard *shard;
+    struct shard_topic *topic;
+    int32_t index;
+    enum partition_role role;
+    struct partition_state state; /* as the controller last said */
+    struct topic_settings *settings;
+    struct log_dir *dir;
+    struct log *log; /* NULL while opening or offline */
+    int64_t high_watermark;
+    struct leader *leader;       /* when role is PARTITION_LEADER */
+    struct producers *producers; /* idempotence, NULL until one is seen */
+
+    struct list waiters;      /* partition_waiter by end_offset: committed */
+    struct list sync_waiters; /* ... synced only (acks=1 with fsync) */
+    struct list watches;
+    struct list watched_link;    /* in shard->watched */
+    struct list checkpoint_link; /* in shard->checkpoint */
+    struct log_flush *flush;     /* in flight, or NULL */
+    struct partition_open *open; /* in flight, or NULL */
+    bool deleted;                /* while opening: drop it when open */
+
+    /* Follower: owned by replica/fetcher.c. */
+    struct fetcher *fetcher;
+    struct list fetcher_link;
+    struct list changed_link;
+    int64_t fetch_offset; /* as last asked for */
+    uint64_t fetch_seq;   /* the request that named us last */
+    int64_t delayed_until_ms;
+
+    void *coordinator; /* of __consumer_offsets: broker/coordinators.c */
+};
+
+/* Applies a new registration; creates the replica if p is NULL. */
+struct partition *partition_new(struct shard *s, struct shard_topic *topic,
+                                int32_t index, struct topic_settings *settings,
+                                const struct partition_state *state);
+void partition_set_state(struct partition *p,
+                         const struct partition_state *state);
+void partition_set_settings(struct partition *p,
+                            struct topic_settings *settings);
+void partition_isr_result(struct partition *p, enum err error,
+                          const struct partition_state *state);
+/* Gone from this broker: closes and deletes its files, frees. */
+void partition_delete(struct partition *p);
+/* Shutdown: flushes (if clean), closes, frees. */
+void partition_close(struct partition *p, bool clean);
+/* A broker's fenced / shutting-down flags changed. */
+void partition_broker_changed(struct partition *p, int32_t broker_id);
+/* LEADER_TICK. */
+void partition_tick(struct partition *p);
+
+int partition_replica_number(const struct partition *p, int32_t broker_id);
+
+/* What a client that sent `current_leader_epoch` (-1: none) must hear before
+ * anything else: ERR_NONE, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
+ * UNKNOWN_LEADER_EPOCH, KAFKA_STORAGE_ERROR. */
+enum err partition_check_leader(const struct partition *p,
+                                int32_t current_leader_epoch);
+
+struct partition_append {
+    int64_t base_offset;
+    int64_t end_offset;
+    int64_t append_time_ms; /* -1 unless LogAppendTime */
+    bool duplicate;         /* an idempotent retry: base_offset is the first's */
+    const char *message;    /* why, static or in the shard's scratch; or NULL */
+};
+/* Leader: validates one produced batch (v2) in place, patches and appends it.
+ * `internal`: control and coordinator batches, which skip producer rules. */
+enum err partition_append(struct partition *p, uint8_t *bytes, size_t len,
+                          int acks, bool internal,
+                          struct partition_append *result);
+/* Calls w->done when everything below w->end_offset is committed (or synced,
+ * for acks=1 under fsync).  May call it at once. */
+void partition_wait(struct partition *p, struct partition_waiter *w, int acks);
+
+/* Follower: appends what the leader sent and takes its high watermark. */
+enum err partition_replicate(struct partition *p, struct slice records,
+                             int64_t leader_high_watermark,
+                             int64_t leader_start_offset);
+/* Follower: drop what the leader does not have. */
+enum err partition_truncate(struct partition *p, int64_t end_offset);
+
+/* Leader: follower `broker_id` has everything below `offset`. */
+void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset);
+void partition_follower_silent(struct partition *p, int32_t broker_id);
+
+void partition_watch(struct partition *p, struct partition_watch *w);
+static inline void partition_unwatch(struct partition_watch *w)
+{
+    list_remove(&w->link);
+}
+
+/* Raises the log start offset (DeleteRecords; the leader's own). */
+enum err partition_delete_records(struct partition *p, int64_t offset,
+                                  int64_t *low_watermark);
+
+/* ---- between the files of this folder -------------------------------------*/
+
+/* The log grew. */
+void partition_appended(struct partition *p);
+/* A follower learned of the leader's high watermark. */
+void partition_follower_moved(struct partition *p, int64_t high_watermark);
+/* The log lost its tail or its head. */
+void partition_shortened(struct partition *p);
+
+#endif

@@ -1,0 +1,377 @@
+#include "broker/request.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "broker/dispatch.h"
+#include "broker/shard.h"
+#include "proto/kafka/header.h"
+
+#include <stdlib.h>
+
+/* Requests of one connection that may be in progress before it is no longer
+ * read, and the answers' bytes that may wait for a slow reader. */
+enum { IN_FLIGHT_MAX = 64, QUEUED_MAX_BYTES = 16 << 20 };
+
+/* A decoded request may take this many times its size on the wire, and this
+ * much more: enough for any honest one, a bound for the others. */
+enum { DECODED_FACTOR = 24, DECODED_EXTRA_BYTES = 1 << 20 };
+
+struct conn {
+    struct list link; /* in shard->conns */
+    struct shard *shard;
+    struct env_conn *stream;
+    struct list requests; /* arrival order; the head is answered next */
+    int in_flight;
+    int listener;
+    bool paused;
+};
+
+/* ---- the end of a request ------------------------------------------------ */
+
+static void request_free(struct request *r)
+{
+    list_remove(&r->link);
+    if (r->out != NULL)
+        env_out_free(r->out);
+    env_frame_unref(r->frame);
+    arena_free(&r->arena);
+    free(r);
+}
+
+static void conn_throttle(struct conn *c)
+{
+    bool full = c->in_flight >= IN_FLIGHT_MAX ||
+                env_conn_queued(c->stream) > QUEUED_MAX_BYTES;
+
+    if (full == c->paused)
+        return;
+    c->paused = full;
+    if (full)
+        env_conn_pause(c->stream);
+    else
+        env_conn_resume(c->stream);
+}
+
+/* Requests in progress outlive the connection. Those that wait for something
+ * are told that nobody waits for them. */
+static void conn_free(struct conn *c)
+{
+    struct list orphans;
+
+    list_init(&orphans);
+    list_append_all(&orphans, &c->requests);
+    LIST_EACH_SAFE(node, next, &orphans)
+    {
+        struct request *r = LIST_ENTRY(node, struct request, link);
+
+        r->conn = NULL;
+        if (r->done)
+            request_free(r);
+    }
+    for (struct list *node; (node = list_pop_front(&orphans)) != NULL;) {
+        struct request *r = LIST_ENTRY(node, struct request, link);
+
+        if (r->cancel != NULL)
+            r->cancel(r);
+    }
+    list_remove(&c->link);
+    c->shard->conns_len--;
+    free(c);
+}
+
+static void conn_close(struct conn *c)
+{
+    env_conn_close(c->stream);
+    conn_free(c);
+}
+
+/* Sends every answer that is ready and whose turn it is. */
+static void conn_flush(struct conn *c)
+{
+    while (!list_empty(&c->requests)) {
+        struct request *r =
+            LIST_ENTRY(c->requests.next, struct request, link);
+
+        if (!r->done)
+            break;
+        if (r->close_after) {
+            conn_close(c);
+            return;
+        }
+        if (r->out != NULL)
+            env_conn_send(c->stream, r->out);
+        r->out = NULL;
+        c->in_flight--;
+        request_free(r);
+    }
+    conn_throttle(c);
+}
+
+static void finished_at_home(struct request *r)
+{
+    if (r->conn == NULL) {
+        request_free(r);
+        return;
+    }
+    r->done = true;
+    conn_flush(r->conn);
+}
+
+static void finished_elsewhere(struct env_task *task)
+{
+    struct request *r = (struct request *)((char *)task -
+                                           offsetof(struct request, task));
+    finished_at_home(r);
+}
+
+static void request_finish(struct request *r)
+{
+    if (r->owner == r->shard->env) {
+        finished_at_home(r);
+        return;
+    }
+    r->task.fn = finished_elsewhere;
+    env_post(r->shard->env, &r->task);
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+static void send_whole(struct request *r, struct buf *b)
+{
+    r->out = env_out_new();
+    env_out_add_buf(r->out, b);
+    request_finish(r);
+}
+
+static bool encode(struct request *r, const void *response, struct buf *b,
+                   struct kafka_gaps *gaps)
+{
+    enum err error = kafka_frame_response(b, r->api->key, r->version,
+                                          r->correlation_id, response, gaps);
+
+    if (error == ERR_NONE)
+        return true;
+    log_error("server",
+              "The answer to a %s request version %d from %s cannot be encoded "
+              "(%s); closing the connection. This is a bug",
+              r->api->name, r->version, r->client_host, err_text(error));
+    r->close_after = true;
+    return false;
+}
+
+void request_respond(struct request *r, const void *response)
+{
+    struct buf b = BUF_INIT;
+
+    if (encode(r, response, &b, NULL)) {
+        send_whole(r, &b);
+        return;
+    }
+    buf_free(&b);
+    request_finish(r);
+}
+
+void request_respond_body(struct request *r, struct slice body)
+{
+    struct buf b = BUF_INIT;
+    bool tagged = kafka_response_header_version(r->api->key, r->version) >= 1;
+
+    buf_put_u32(&b, (uint32_t)(4 + tagged + body.len));
+    buf_put_u32(&b, (uint32_t)r->correlation_id);
+    if (tagged)
+        buf_put_u8(&b, 0);
+    buf_put_slice(&b, body);
+    send_whole(r, &b);
+}
+
+/* Memory up to each gap, then the gap's file range. */
+static void splice(struct request *r, const struct buf *b,
+                   const struct kafka_gaps *gaps)
+{
+    size_t at = 0;
+
+    r->out = env_out_new();
+    for (uint32_t i = 0; i < gaps->len; i++) {
+        const struct log_range *range = gaps->items[i].ext;
+        struct buf part = BUF_INIT;
+
+        buf_put(&part, b->data + at, gaps->items[i].at - at);
+        at = gaps->items[i].at;
+        env_out_add_buf(r->out, &part);
+        env_out_add_file(r->out, range->file, range->position, range->len);
+    }
+    struct buf last = BUF_INIT;
+    buf_put(&last, b->data + at, b->len - at);
+    env_out_add_buf(r->out, &last);
+}
+
+void request_respond_ranges(struct request *r, const void *response,
+                            struct log_range *ranges, int ranges_len)
+{
+    struct buf b = BUF_INIT;
+    struct kafka_gaps gaps = {0};
+
+    if (encode(r, response, &b, &gaps))
+        splice(r, &b, &gaps);
+    for (int i = 0; i < ranges_len; i++)
+        if (ranges[i].file != NULL)
+            env_file_unref(ranges[i].file);
+    kafka_gaps_free(&gaps);
+    buf_free(&b);
+    request_finish(r);
+}
+
+void request_finish_silently(struct request *r)
+{
+    request_finish(r);
+}
+
+void request_close(struct request *r, const char *why)
+{
+    log_warn("server", "Closing the connection of %s (client '%.*s'): %s %s",
+             r->client_host, SLICE_FMT(r->client_id),
+             r->api != NULL ? r->api->name : "request", why);
+    r->close_after = true;
+    request_finish(r);
+}
+
+/* ---- moving between threads ----------------------------------------------- */
+
+static void moved(struct env_task *task)
+{
+    struct request *r = (struct request *)((char *)task -
+                                           offsetof(struct request, task));
+    r->moved(r);
+}
+
+void request_move(struct request *r, struct env *to,
+                  void (*fn)(struct request *))
+{
+    if (r->owner == to) {
+        fn(r);
+        return;
+    }
+    r->owner = to;
+    r->moved = fn;
+    r->task.fn = moved;
+    env_post(to, &r->task);
+}
+
+/* ---- arrival -------------------------------------------------------------- */
+
+static void conn_refuse(struct conn *c, const char *why)
+{
+    log_warn("server", "Closing the connection of %s: %s",
+             env_conn_peer_host(c->stream), why);
+    conn_close(c);
+}
+
+/* ApiVersions is how a client learns what we speak, so even a version that we
+ * lack gets an answer that every client can read. */
+static void answer_api_versions_unsupported(struct request *r)
+{
+    r->version = 0;
+    dispatch_api_versions_unsupported(r);
+}
+
+static void start(struct conn *c, struct request *r, struct slice frame_body)
+{
+    const struct api *api = r->api;
+    enum err error;
+
+    if (api == NULL || !dispatch_serves(api->key)) {
+        request_close(r, "with an API that is not served here");
+        return;
+    }
+    if (!api_serves(api, API_ON_BROKER, r->version)) {
+        if (api->key == API_KEY_API_VERSIONS)
+            answer_api_versions_unsupported(r);
+        else
+            request_close(r, "in a version that is not served");
+        return;
+    }
+    r->body = frame_body;
+    r->msg = arena_alloc(&r->arena, api->request->size_bytes);
+    error = kafka_decode(api->request, r->version, frame_body, &r->arena,
+                         r->msg);
+    if (error != ERR_NONE) {
+        request_close(r, error == ERR_TOO_LARGE ? "is too large to decode"
+                                                : "cannot be decoded");
+        return;
+    }
+    r->arena.limit_bytes = 0; /* from here on the sizes are ours */
+    dispatch(r);
+}
+
+static void on_frame(struct env_conn *stream, void *arg,
+                     struct env_frame *frame)
+{
+    struct conn *c = arg;
+    struct request *r = xcalloc(1, sizeof *r);
+    struct request_header header;
+    struct slice body;
+
+    (void)stream;
+    list_init(&r->link);
+    r->frame = frame;
+    arena_init(&r->arena,
+               frame->len * DECODED_FACTOR + DECODED_EXTRA_BYTES);
+    enum err error = kafka_parse_request(slice_of(frame->data, frame->len),
+                                         &header, &body);
+    if (error == ERR_MALFORMED) {
+        request_free(r);
+        conn_refuse(c, "its request header cannot be decoded");
+        return;
+    }
+    r->conn = c;
+    r->shard = c->shard;
+    r->owner = c->shard->env;
+    r->api = api_find(header.request_api_key);
+    r->version = header.request_api_version;
+    r->correlation_id = header.correlation_id;
+    r->client_id = header.client_id;
+    r->client_host = arena_strdup(&r->arena,
+                                  slice_str(env_conn_peer_host(c->stream)));
+    r->listener = c->listener;
+    r->arrived_us = env_now_us(c->shard->env);
+    list_push_back(&c->requests, &r->link);
+    c->in_flight++;
+    conn_throttle(c);
+    start(c, r, body);
+}
+
+static void on_drained(struct env_conn *stream, void *arg)
+{
+    (void)stream;
+    conn_throttle(arg);
+}
+
+static void on_closed(struct env_conn *stream, void *arg, int error)
+{
+    struct conn *c = arg;
+
+    if (error != ERR_CLOSED)
+        log_warn("server", "The connection of %s ended: %s",
+                 env_conn_peer_host(stream), err_text(error));
+    conn_free(c);
+}
+
+const struct env_conn_ops request_conn_ops = {
+    .frame = on_frame,
+    .drained = on_drained,
+    .closed = on_closed,
+};
+
+struct conn *conn_new(struct shard *shard, struct env_conn *stream,
+                      int listener)
+{
+    struct conn *c = xcalloc(1, sizeof *c);
+
+    c->shard = shard;
+    c->stream = stream;
+    c->listener = listener;
+    list_init(&c->requests);
+    list_push_back(&shard->conns, &c->link);
+    shard->conns_len++;
+    return c;
+}

@@ -1,0 +1,73 @@
+/* Client connections and the requests on them.
+ *
+ * A connection belongs to the shard that accepted it.  Its requests are started
+ * in the order of arrival and answered in that order, as Kafka promises, but
+ * several may be in progress; the bound on them is enforced by not reading.
+ *
+ * One thread at a time owns a request: its home shard, or whoever it was moved
+ * to (request_move).  The owner answers it exactly once, from any thread.  A
+ * request outlives its connection: an answer to a closed connection is
+ * dropped. */
+#ifndef BROKER_REQUEST_H
+#define BROKER_REQUEST_H
+
+#include "base/arena.h"
+#include "base/env.h"
+#include "base/error.h"
+#include "proto/kafka/api.h"
+#include "proto/kafka/codec.h"
+#include "proto/kafka/kafka_messages.h"
+
+struct shard;
+struct conn;
+
+struct request {
+    struct list link;    /* in the connection's queue, arrival order */
+    struct conn *conn;   /* home thread only; NULL once it is closed */
+    struct shard *shard; /* home */
+    struct env_task task;
+    struct env *owner;   /* whose thread owns it now */
+    void (*moved)(struct request *r); /* on its way to another thread */
+    struct env_frame *frame; /* what `msg` points into */
+    struct arena arena;      /* decoded request and scratch for the answer */
+    const struct api *api;
+    int16_t version;
+    int32_t correlation_id;
+    struct slice client_id;
+    const char *client_host; /* in the arena */
+    int listener;            /* index into config's listeners */
+    struct slice body;       /* as received, for forwarding */
+    void *msg;               /* decoded, of api->request */
+    /* Handlers that wait: called at home when the connection is closed. */
+    void (*cancel)(struct request *r);
+    void *context;           /* the handler's */
+    struct env_out *out;     /* the answer, once there is one */
+    bool done;
+    bool close_after;
+    int64_t arrived_us;
+};
+
+/* Runs fn on `to`'s thread, which owns the request from then on. */
+void request_move(struct request *r, struct env *to, void (*fn)(struct request *));
+
+/* Encodes `response` (of api->response) and sends it.  Ends the ownership. */
+void request_respond(struct request *r, const void *response);
+/* As request_respond for a body whose records are file ranges: `gaps` were
+ * noted by kafka_encode, one range each; the ranges' files are released. */
+struct log_range;
+void request_respond_ranges(struct request *r, const void *response,
+                            struct log_range *ranges, int ranges_len);
+/* An encoded body, for forwarded answers. */
+void request_respond_body(struct request *r, struct slice body);
+/* acks=0: nothing goes out. */
+void request_finish_silently(struct request *r);
+/* The request can't be answered: closes the connection with one log line. */
+void request_close(struct request *r, const char *why);
+
+/* ---- for shard.c ---------------------------------------------------------*/
+
+extern const struct env_conn_ops request_conn_ops;
+struct conn *conn_new(struct shard *shard, struct env_conn *stream,
+                      int listener);
+
+#endif

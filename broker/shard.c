@@ -1,0 +1,387 @@
+#include "broker/shard.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "broker/checkpoint.h"
+#include "broker/replica/fetcher.h"
+#include "broker/replica/partition.h"
+#include "broker/sessions.h"
+
+#include <stdlib.h>
+
+enum { TICK_MS = 500, CHECKPOINT_MS = 5000, RETENTION_SLICE = 256 };
+
+/* ---- settings ------------------------------------------------------------- */
+
+struct topic_settings *topic_settings_ref(struct topic_settings *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void topic_settings_unref(struct topic_settings *s)
+{
+    if (s != NULL && atomic_fetch_sub(&s->refs, 1) == 1)
+        free(s);
+}
+
+/* ---- directory ------------------------------------------------------------ */
+
+struct shard_topic *shard_topic_by_name(struct shard *s, struct slice name)
+{
+    return map_get(&s->topics_by_name, name);
+}
+
+struct shard_topic *shard_topic_by_id(struct shard *s, const struct uuid *id)
+{
+    return map_get(&s->topics_by_id, uuid_slice(id));
+}
+
+struct shard_broker *shard_broker(struct shard *s, int32_t id)
+{
+    return map_get(&s->brokers, slice_of(&id, sizeof id));
+}
+
+struct partition *shard_partition(struct shard *s, const struct uuid *topic_id,
+                                  int32_t index, enum err *error)
+{
+    struct shard_topic *t = shard_topic_by_id(s, topic_id);
+
+    if (t == NULL || index < 0 || index >= t->partitions) {
+        *error = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return NULL;
+    }
+    if (t->local[index] == NULL) {
+        *error = ERR_NOT_LEADER_OR_FOLLOWER;
+        return NULL;
+    }
+    *error = ERR_NONE;
+    return t->local[index];
+}
+
+static void each_partition(struct shard *s,
+                           void (*fn)(struct partition *p, int64_t argument),
+                           int64_t argument)
+{
+    MAP_EACH(e, &s->topics_by_id)
+    {
+        struct shard_topic *t = e->value;
+
+        for (int32_t i = 0; i < t->partitions; i++)
+            if (t->local[i] != NULL)
+                fn(t->local[i], argument);
+    }
+}
+
+static void topic_free(struct shard_topic *t)
+{
+    free(t->name);
+    free(t->local);
+    free(t);
+}
+
+static void broker_free(struct shard_broker *b)
+{
+    free(b->host);
+    free(b->client_host);
+    free(b->rack);
+    free(b);
+}
+
+/* ---- updates from the metadata thread ------------------------------------- */
+
+static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
+{
+    struct shard_topic *t = shard_topic_by_id(s, &u->topic_id);
+
+    if (t == NULL) {
+        t = xcalloc(1, sizeof *t);
+        t->id = u->topic_id;
+        t->name = u->name;
+        u->name = NULL;
+        map_put(&s->topics_by_id, uuid_slice(&t->id), t);
+        map_put(&s->topics_by_name, slice_str(t->name), t);
+    }
+    if (u->partition > t->partitions) {
+        t->local = xrealloc(t->local, (size_t)u->partition * sizeof *t->local);
+        for (int32_t i = t->partitions; i < u->partition; i++)
+            t->local[i] = NULL;
+        t->partitions = u->partition;
+    }
+    return t;
+}
+
+static void drop_partition(struct shard *s, struct shard_topic *t,
+                           int32_t index)
+{
+    struct partition *p = t->local[index];
+
+    if (p == NULL)
+        return;
+    t->local[index] = NULL;
+    s->partitions_len--;
+    partition_delete(p);
+}
+
+static void drop_topic(struct shard *s, const struct uuid *id)
+{
+    struct shard_topic *t = shard_topic_by_id(s, id);
+
+    if (t == NULL)
+        return;
+    for (int32_t i = 0; i < t->partitions; i++)
+        drop_partition(s, t, i);
+    map_remove(&s->topics_by_id, uuid_slice(id));
+    if (map_get(&s->topics_by_name, slice_str(t->name)) == t)
+        map_remove(&s->topics_by_name, slice_str(t->name));
+    topic_free(t);
+}
+
+static void set_partition(struct shard *s, struct shard_update *u)
+{
+    struct shard_topic *t = shard_topic_by_id(s, &u->topic_id);
+
+    ASSERT(t != NULL && u->partition < t->partitions);
+    struct partition *p = t->local[u->partition];
+    if (p != NULL) {
+        partition_set_state(p, &u->state);
+        return;
+    }
+    t->local[u->partition] =
+        partition_new(s, t, u->partition, u->settings, &u->state);
+    s->partitions_len++;
+}
+
+static void set_settings(struct shard *s, const struct shard_update *u)
+{
+    struct shard_topic *t = shard_topic_by_id(s, &u->topic_id);
+
+    for (int32_t i = 0; t != NULL && i < t->partitions; i++)
+        if (t->local[i] != NULL)
+            partition_set_settings(t->local[i], u->settings);
+}
+
+static void broker_changed(struct partition *p, int64_t id)
+{
+    partition_broker_changed(p, (int32_t)id);
+}
+
+static void set_broker(struct shard *s, struct shard_update *u)
+{
+    struct shard_broker *b = xmalloc(sizeof *b);
+
+    *b = u->broker;
+    u->broker.host = u->broker.client_host = u->broker.rack = NULL;
+    struct shard_broker *old =
+        map_put(&s->brokers, slice_of(&b->id, sizeof b->id), b);
+    fetcher_broker_changed(s, b);
+    each_partition(s, broker_changed, b->id);
+    if (old != NULL)
+        broker_free(old);
+}
+
+static void drop_broker(struct shard *s, int32_t id)
+{
+    struct shard_broker *old =
+        map_remove(&s->brokers, slice_of(&id, sizeof id));
+
+    if (old == NULL)
+        return;
+    each_partition(s, broker_changed, id);
+    broker_free(old);
+}
+
+static void isr_result(struct shard *s, const struct shard_update *u)
+{
+    enum err error;
+    struct partition *p =
+        shard_partition(s, &u->topic_id, u->partition, &error);
+
+    if (p != NULL)
+        partition_isr_result(p, u->error, &u->state);
+}
+
+static void apply(struct shard *s, struct shard_update *u)
+{
+    struct shard_topic *t;
+
+    switch (u->kind) {
+    case SHARD_TOPIC:
+        set_topic(s, u);
+        break;
+    case SHARD_TOPIC_GONE:
+        drop_topic(s, &u->topic_id);
+        break;
+    case SHARD_PARTITION:
+        set_partition(s, u);
+        break;
+    case SHARD_PARTITION_GONE:
+        t = shard_topic_by_id(s, &u->topic_id);
+        if (t != NULL && u->partition < t->partitions)
+            drop_partition(s, t, u->partition);
+        break;
+    case SHARD_SETTINGS:
+        set_settings(s, u);
+        break;
+    case SHARD_BROKER:
+        set_broker(s, u);
+        break;
+    case SHARD_BROKER_GONE:
+        drop_broker(s, u->broker.id);
+        break;
+    case SHARD_ISR_RESULT:
+        isr_result(s, u);
+        break;
+    }
+}
+
+struct shard_updates *shard_updates_new(struct shard *s)
+{
+    struct shard_updates *u = xcalloc(1, sizeof *u);
+
+    u->shard = s;
+    return u;
+}
+
+struct shard_update *shard_updates_add(struct shard_updates *u)
+{
+    if (u->len == u->cap) {
+        u->cap = u->cap != 0 ? u->cap * 2 : 4;
+        u->items = xrealloc(u->items, u->cap * sizeof *u->items);
+    }
+    struct shard_update *item = &u->items[u->len++];
+    *item = (struct shard_update){0};
+    return item;
+}
+
+static void updates_free(struct shard_updates *u)
+{
+    for (size_t i = 0; i < u->len; i++) {
+        free(u->items[i].name);
+        free(u->items[i].broker.host);
+        free(u->items[i].broker.client_host);
+        free(u->items[i].broker.rack);
+        topic_settings_unref(u->items[i].settings);
+    }
+    free(u->items);
+    free(u);
+}
+
+static void updates_arrived(struct env_task *task)
+{
+    struct shard_updates *u =
+        (struct shard_updates *)((char *)task -
+                                 offsetof(struct shard_updates, task));
+
+    for (size_t i = 0; i < u->len; i++)
+        apply(u->shard, &u->items[i]);
+    updates_free(u);
+}
+
+void shard_updates_post(struct shard_updates *u)
+{
+    if (u->len == 0) {
+        updates_free(u);
+        return;
+    }
+    u->task.fn = updates_arrived;
+    env_post(u->shard->env, &u->task);
+}
+
+/* ---- time ----------------------------------------------------------------- */
+
+/* Only partitions whose followers lag, and those whose checkpoint is stale, are
+ * visited: an idle shard does nothing here. */
+static void on_tick(void *arg)
+{
+    struct shard *s = arg;
+    struct list watched;
+
+    list_init(&watched);
+    list_append_all(&watched, &s->watched);
+    for (struct list *node; (node = list_pop_front(&watched)) != NULL;)
+        partition_tick(LIST_ENTRY(node, struct partition, watched_link));
+
+    sessions_tick(s);
+    if (env_now_ms(s->env) >= s->next_checkpoint_ms) {
+        s->next_checkpoint_ms = env_now_ms(s->env) + CHECKPOINT_MS;
+        checkpoint_begin(s);
+    }
+    env_timer_start(s->env, &s->tick, TICK_MS);
+}
+
+static void retain(struct partition *p, int64_t now_wall_ms)
+{
+    if (p->log == NULL)
+        return;
+    log_apply_retention(p->log, now_wall_ms, p->high_watermark);
+    if (p->producers != NULL)
+        producers_expire(p->producers, now_wall_ms,
+                         p->shard->broker->config->producer_id_expiration_ms);
+}
+
+static void on_retention(void *arg)
+{
+    struct shard *s = arg;
+
+    each_partition(s, retain, env_wall_ms(s->env));
+    env_timer_start(s->env, &s->retention,
+                    s->broker->config->log_retention_check_interval_ms);
+}
+
+/* ---- life ----------------------------------------------------------------- */
+
+struct shard *shard_new(struct broker *broker, int index, struct env *env)
+{
+    struct shard *s = xcalloc(1, sizeof *s);
+
+    s->env = env;
+    s->broker = broker;
+    s->index = index;
+    list_init(&s->watched);
+    list_init(&s->checkpoint);
+    list_init(&s->sessions);
+    list_init(&s->conns);
+    s->tick.fn = on_tick;
+    s->tick.arg = s;
+    s->retention.fn = on_retention;
+    s->retention.arg = s;
+    env_timer_start(env, &s->tick, TICK_MS);
+    env_timer_start(env, &s->retention,
+                    broker->config->log_retention_check_interval_ms);
+    return s;
+}
+
+static void close_partition(struct partition *p, int64_t clean)
+{
+    p->topic->local[p->index] = NULL;
+    partition_close(p, clean != 0);
+}
+
+void shard_stop(struct shard *s, bool clean)
+{
+    env_timer_stop(s->env, &s->tick);
+    env_timer_stop(s->env, &s->retention);
+    fetchers_stop(s);
+    sessions_drop_all(s);
+    checkpoint_flush(s, clean);
+    each_partition(s, close_partition, clean);
+}
+
+void shard_free(struct shard *s)
+{
+    MAP_EACH(t, &s->topics_by_id)
+    {
+        topic_free(t->value);
+    }
+    MAP_EACH(b, &s->brokers)
+    {
+        broker_free(b->value);
+    }
+    map_free(&s->topics_by_id);
+    map_free(&s->topics_by_name);
+    map_free(&s->brokers);
+    map_free(&s->fetchers);
+    free(s);
+}

@@ -1,0 +1,149 @@
+/* A shard: one thread, one event loop, and the partitions it owns.
+ *
+ * Nobody else touches their state, so there are no locks.  Work for another
+ * shard's partition travels as a task to its loop and back.  What the metadata
+ * thread learns arrives the same way, as shard_update messages, in order.
+ *
+ * Each shard keeps a small directory of all topics (name, id, partition count)
+ * and brokers, so that routing a request needs nobody else. */
+#ifndef BROKER_SHARD_H
+#define BROKER_SHARD_H
+
+#include "base/env.h"
+#include "base/map.h"
+#include "base/uuid.h"
+#include "broker/broker.h"
+#include "broker/log/log.h"
+#include "broker/replica/leader.h"
+
+struct partition;
+struct fetcher;
+struct fetch_session;
+
+/* Effective settings of one topic; immutable and shared by reference. */
+struct topic_settings {
+    _Atomic int refs;
+    struct log_config log;
+    int16_t min_isr;
+    bool fsync;              /* leat.durability=fsync */
+    bool append_time;        /* message.timestamp.type=LogAppendTime */
+    int64_t timestamp_before_max_ms;
+    int64_t timestamp_after_max_ms;
+    int8_t compression;      /* -1 producer, else enum compression */
+};
+
+struct topic_settings *topic_settings_ref(struct topic_settings *s);
+void topic_settings_unref(struct topic_settings *s);
+
+/* A topic as every shard knows it. */
+struct shard_topic {
+    struct uuid id;
+    char *name;
+    int32_t partitions;
+    struct partition **local; /* by partition index; NULL: not on this shard */
+};
+
+struct shard_broker {
+    int32_t id;
+    int64_t epoch;
+    char *host; /* inter-broker listener */
+    uint16_t port;
+    char *client_host; /* first client listener, for leader hints */
+    uint16_t client_port;
+    bool fenced;
+    bool shutting_down;
+    char *rack;
+};
+
+struct shard {
+    struct env *env;
+    struct broker *broker;
+    int index;
+
+    struct map topics_by_name; /* name -> shard_topic */
+    struct map topics_by_id;   /* 16 bytes -> shard_topic */
+    struct map brokers;        /* int32 -> shard_broker */
+    int partitions_len;
+
+    struct map fetchers;       /* leader id int32 -> fetcher */
+    struct list watched;       /* partitions that need LEADER_TICK */
+    struct list checkpoint;    /* partitions whose checkpoint is out of date */
+    struct list sessions;      /* fetch_session, least recently used first */
+    int sessions_len;
+    struct env_timer tick;     /* ISR checks, checkpoints */
+    struct env_timer retention;
+    int64_t next_checkpoint_ms;
+    struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
+    struct list conns;
+    int conns_len;
+};
+
+struct shard *shard_new(struct broker *broker, int index, struct env *env);
+void shard_free(struct shard *s);
+
+/* The topic, or NULL. */
+struct shard_topic *shard_topic_by_name(struct shard *s, struct slice name);
+struct shard_topic *shard_topic_by_id(struct shard *s, const struct uuid *id);
+/* The local partition; NULL with *error set to what a client should hear:
+ * UNKNOWN_TOPIC_OR_PARTITION or NOT_LEADER_OR_FOLLOWER. */
+struct partition *shard_partition(struct shard *s, const struct uuid *topic_id,
+                                  int32_t index, enum err *error);
+struct shard_broker *shard_broker(struct shard *s, int32_t id);
+
+/* ---- what the metadata thread says ---------------------------------------*/
+
+enum shard_update_kind {
+    SHARD_TOPIC,          /* topic appeared or has more partitions */
+    SHARD_TOPIC_GONE,
+    SHARD_PARTITION,      /* a replica of ours: new or changed */
+    SHARD_PARTITION_GONE, /* no longer ours: its data is deleted */
+    SHARD_SETTINGS,       /* a topic's effective settings changed */
+    SHARD_BROKER,
+    SHARD_BROKER_GONE,
+    SHARD_ISR_RESULT,     /* the controller's answer to a proposal */
+};
+
+/* A partition's registration, as far as a replica needs it. */
+struct partition_state {
+    int32_t leader; /* -1 none */
+    int32_t leader_epoch;
+    int32_t partition_epoch;
+    uint8_t replicas_len;
+    replica_set isr; /* by position in replicas[] */
+    bool recovering;
+    int32_t replicas[LEADER_REPLICAS_MAX];
+};
+
+struct shard_update {
+    enum shard_update_kind kind;
+    struct uuid topic_id;
+    int32_t partition; /* SHARD_TOPIC: the count */
+    char *name;        /* owned; SHARD_TOPIC, SHARD_PARTITION */
+    struct partition_state state;
+    struct topic_settings *settings; /* a reference */
+    struct shard_broker broker;      /* strings owned */
+    enum err error;                  /* SHARD_ISR_RESULT */
+};
+
+/* A message of many updates, applied in order.  Made by the metadata thread,
+ * freed by the shard. */
+struct shard_updates {
+    struct env_task task;
+    struct shard *shard;
+    struct shard_update *items;
+    size_t len;
+    size_t cap;
+};
+
+struct shard_updates *shard_updates_new(struct shard *s);
+/* A zeroed item to fill in. */
+struct shard_update *shard_updates_add(struct shard_updates *u);
+void shard_updates_post(struct shard_updates *u);
+
+/* ---- shutdown -------------------------------------------------------------*/
+
+/* Stops fetching and serving, flushes logs, writes checkpoints; blocking, on
+ * the shard's own thread after its loop has ended. */
+void shard_stop(struct shard *s, bool clean);
+
+#endif
