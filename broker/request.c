@@ -284,7 +284,7 @@ static void start(struct conn *c, struct request *r, struct slice frame_body)
         return;
     }
     if (!api_serves(api, API_ON_BROKER, r->version)) {
-        if (api->key == API_KEY_API_VERSIONS)
+        if (api->key == API_API_VERSIONS)
             answer_api_versions_unsupported(r);
         else
             request_close(r, "in a version that is not served");

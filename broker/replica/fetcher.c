@@ -172,7 +172,7 @@ static void send_fetch(struct fetcher *f)
     arena_init(&arena, 0);
     f->sent_seq++;
     request_header_init(&h);
-    h.request_api_key = API_KEY_FETCH;
+    h.request_api_key = API_FETCH;
     h.request_api_version = FETCH_VERSION;
     h.correlation_id = (int32_t)f->sent_seq;
     h.client_id = SLICE("replica-fetcher");
@@ -329,7 +329,7 @@ static void on_frame(struct env_conn *stream, void *arg,
     arena_init(&arena, 0);
     uint64_t seq = f->answered_seq + 1;
     enum err error =
-        kafka_parse_response(slice_of(frame->data, frame->len), API_KEY_FETCH,
+        kafka_parse_response(slice_of(frame->data, frame->len), API_FETCH,
                              FETCH_VERSION, &correlation_id, &body);
     if (error == ERR_NONE && correlation_id != (int32_t)seq)
         error = ERR_MALFORMED;

@@ -1,0 +1,466 @@
+/* Requests about positions in partitions: ListOffsets, OffsetForLeaderEpoch,
+ * DeleteRecords, DescribeLogDirs. */
+#include "broker/dispatch.h"
+#include "broker/scatter.h"
+#include "broker/shard.h"
+
+#include <stdlib.h>
+
+/* ---- ListOffsets ----------------------------------------------------------------- */
+
+enum {
+    TIMESTAMP_LATEST = -1,
+    TIMESTAMP_EARLIEST = -2,
+    TIMESTAMP_MAX = -3,
+    TIMESTAMP_EARLIEST_LOCAL = -4,
+    TIMESTAMP_LATEST_TIERED = -5,
+    TIMESTAMP_EARLIEST_PENDING = -6,
+    OLD_OFFSETS_MAX = 1000, /* of a version 0 answer */
+};
+
+/* One partition's question and answer. */
+struct list_offset {
+    const struct list_offsets_request_partition *q;
+    struct list_offsets_response_partition_response *a;
+    struct log_timestamp_offset found;
+    int64_t *old_offsets;
+    int old_offsets_len;
+    int16_t version;
+    int32_t replica_id;
+    int64_t end_offset;
+    struct log *log;
+    struct env_work work; /* the search reads the disk */
+    struct scatter_item *item;
+    struct arena *arena;
+};
+
+static void search(struct env_work *work)
+{
+    struct list_offset *l =
+        (struct list_offset *)((char *)work - offsetof(struct list_offset, work));
+
+    if (l->q->timestamp == TIMESTAMP_MAX)
+        l->item->error = log_max_timestamp(l->log, l->end_offset, &l->found);
+    else
+        l->item->error = log_offset_for_timestamp(l->log, l->q->timestamp,
+                                                  l->end_offset, &l->found);
+}
+
+static void list_offset_run(struct scatter_item *item, struct partition *p)
+{
+    struct list_offset *l = item->arg;
+    int64_t timestamp = l->q->timestamp;
+
+    l->found = (struct log_timestamp_offset){-1, -1, -1};
+    if (p == NULL)
+        return;
+    item->error = p->role == PARTITION_OPENING
+                      ? ERR_NOT_LEADER_OR_FOLLOWER
+                      : partition_check_leader(p, l->q->current_leader_epoch);
+    if (item->error != ERR_NONE)
+        return;
+    l->log = p->log;
+    l->end_offset =
+        l->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
+    /* R-16: until the high watermark has reached the epoch's start, it may be
+     * lower than what an earlier leader already showed. */
+    if (l->replica_id < 0 && timestamp != TIMESTAMP_EARLIEST &&
+        p->high_watermark < p->leader->epoch_start_offset) {
+        item->error = l->version >= 5 ? ERR_OFFSET_NOT_AVAILABLE
+                                      : ERR_LEADER_NOT_AVAILABLE;
+        return;
+    }
+    if (l->version == 0) {
+        int max = l->q->max_num_offsets;
+        max = max < 0 ? 0 : max > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : max;
+        l->old_offsets_len = log_offsets_before(p->log, timestamp,
+                                                l->end_offset, l->old_offsets,
+                                                max);
+        return;
+    }
+    switch (timestamp) {
+    case TIMESTAMP_LATEST:
+        l->found.offset = l->end_offset;
+        l->found.leader_epoch = p->state.leader_epoch;
+        break;
+    case TIMESTAMP_EARLIEST:
+    case TIMESTAMP_EARLIEST_LOCAL:
+        l->found.offset = log_start_offset(p->log);
+        l->found.leader_epoch = log_epoch_at(p->log, l->found.offset);
+        break;
+    case TIMESTAMP_LATEST_TIERED:
+    case TIMESTAMP_EARLIEST_PENDING:
+        break; /* nothing is tiered */
+    default:
+        if (timestamp < TIMESTAMP_EARLIEST_PENDING) {
+            item->error = ERR_UNSUPPORTED_VERSION;
+            return;
+        }
+        search(&l->work);
+    }
+}
+
+static void list_offset_fill(struct scatter_item *item)
+{
+    struct list_offset *l = item->arg;
+
+    list_offsets_response_partition_response_init(l->a);
+    l->a->partition_index = l->q->partition_index;
+    l->a->error_code = err_wire(item->error);
+    l->a->timestamp = l->a->offset = l->a->leader_epoch = -1;
+    if (item->error != ERR_NONE)
+        return;
+    l->a->timestamp = l->found.timestamp;
+    l->a->offset = l->found.offset;
+    l->a->leader_epoch = l->found.leader_epoch;
+    l->a->old_style_offsets = l->old_offsets;
+    l->a->old_style_offsets_len = l->old_offsets_len;
+}
+
+static void list_offsets_done(struct scatter *s)
+{
+    for (int i = 0; i < s->items_len; i++)
+        list_offset_fill(&s->items[i]);
+    request_respond(s->request, s->arg);
+}
+
+static struct list_offset *
+list_offset_new(struct request *r,
+                const struct list_offsets_request_partition *q,
+                struct list_offsets_response_partition_response *a)
+{
+    const struct list_offsets_request *whole = r->msg;
+    struct list_offset *l = arena_alloc(&r->arena, sizeof *l);
+
+    l->q = q;
+    l->a = a;
+    l->version = r->version;
+    l->replica_id = whole->replica_id;
+    l->arena = &r->arena;
+    if (r->version == 0) {
+        int n = q->max_num_offsets;
+        n = n < 0 ? 0 : n > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : n;
+        l->old_offsets =
+            arena_array(&r->arena, (size_t)n, sizeof *l->old_offsets);
+    }
+    return l;
+}
+
+void api_list_offsets(struct request *r)
+{
+    const struct list_offsets_request *q = r->msg;
+    struct list_offsets_response *a = arena_alloc(&r->arena, sizeof *a);
+    int count = 0, at = 0;
+
+    for (int i = 0; i < q->topics_len; i++)
+        count += q->topics[i].partitions_len;
+    struct scatter *s = scatter_new(r, count);
+    list_offsets_response_init(a);
+    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
+                            sizeof *a->topics);
+    a->topics_len = q->topics_len;
+    for (int i = 0; i < q->topics_len; i++) {
+        const struct list_offsets_request_topic *t = &q->topics[i];
+        struct list_offsets_response_topic_response *out = &a->topics[i];
+
+        list_offsets_response_topic_response_init(out);
+        out->name = t->name;
+        out->partitions = arena_array(&r->arena, (size_t)t->partitions_len,
+                                      sizeof *out->partitions);
+        out->partitions_len = t->partitions_len;
+        for (int j = 0; j < t->partitions_len; j++, at++) {
+            struct list_offset *l =
+                list_offset_new(r, &t->partitions[j], &out->partitions[j]);
+            l->item = scatter_set(s, at, t->name, NULL,
+                                  t->partitions[j].partition_index, l);
+        }
+    }
+    s->run = list_offset_run;
+    s->done = list_offsets_done;
+    s->arg = a;
+    scatter_start(s);
+}
+
+/* ---- OffsetForLeaderEpoch ----------------------------------------------------------- */
+
+struct epoch_end {
+    const struct offset_for_leader_epoch_request_offset_for_leader_partition *q;
+    struct offset_for_leader_epoch_response_epoch_end_offset *a;
+};
+
+static void epoch_end_run(struct scatter_item *item, struct partition *p)
+{
+    struct epoch_end *e = item->arg;
+    int32_t epoch;
+    int64_t end;
+
+    if (p == NULL)
+        return;
+    item->error = p->role == PARTITION_OPENING
+                      ? ERR_NOT_LEADER_OR_FOLLOWER
+                      : partition_check_leader(p, e->q->current_leader_epoch);
+    if (item->error != ERR_NONE)
+        return;
+    if (e->q->leader_epoch == p->state.leader_epoch) {
+        epoch = e->q->leader_epoch;
+        end = log_end_offset(p->log);
+    } else {
+        log_end_offset_for_epoch(p->log, e->q->leader_epoch, &epoch, &end);
+    }
+    e->a->leader_epoch = epoch;
+    e->a->end_offset = end;
+}
+
+static void epoch_ends_done(struct scatter *s)
+{
+    for (int i = 0; i < s->items_len; i++) {
+        struct epoch_end *e = s->items[i].arg;
+        e->a->error_code = err_wire(s->items[i].error);
+    }
+    request_respond(s->request, s->arg);
+}
+
+void api_offset_for_leader_epoch(struct request *r)
+{
+    const struct offset_for_leader_epoch_request *q = r->msg;
+    struct offset_for_leader_epoch_response *a =
+        arena_alloc(&r->arena, sizeof *a);
+    int count = 0, at = 0;
+
+    for (int i = 0; i < q->topics_len; i++)
+        count += q->topics[i].partitions_len;
+    struct scatter *s = scatter_new(r, count);
+    offset_for_leader_epoch_response_init(a);
+    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
+                            sizeof *a->topics);
+    a->topics_len = q->topics_len;
+    for (int i = 0; i < q->topics_len; i++) {
+        a->topics[i].topic = q->topics[i].topic;
+        a->topics[i].partitions_len = q->topics[i].partitions_len;
+        a->topics[i].partitions =
+            arena_array(&r->arena, (size_t)q->topics[i].partitions_len,
+                        sizeof *a->topics[i].partitions);
+        for (int j = 0; j < q->topics[i].partitions_len; j++, at++) {
+            struct epoch_end *e = arena_alloc(&r->arena, sizeof *e);
+
+            e->q = &q->topics[i].partitions[j];
+            e->a = &a->topics[i].partitions[j];
+            offset_for_leader_epoch_response_epoch_end_offset_init(e->a);
+            e->a->partition = e->q->partition;
+            scatter_set(s, at, q->topics[i].topic, NULL, e->q->partition, e);
+        }
+    }
+    s->run = epoch_end_run;
+    s->done = epoch_ends_done;
+    s->arg = a;
+    scatter_start(s);
+}
+
+/* ---- DeleteRecords ---------------------------------------------------------------------- */
+
+struct delete_records {
+    const struct delete_records_request_partition *q;
+    struct delete_records_response_partition_result *a;
+};
+
+static void delete_records_run(struct scatter_item *item, struct partition *p)
+{
+    struct delete_records *d = item->arg;
+
+    d->a->low_watermark = -1;
+    if (p == NULL)
+        return;
+    item->error = p->role == PARTITION_OPENING
+                      ? ERR_NOT_LEADER_OR_FOLLOWER
+                      : partition_delete_records(p, d->q->offset,
+                                                 &d->a->low_watermark);
+}
+
+static void delete_records_done(struct scatter *s)
+{
+    for (int i = 0; i < s->items_len; i++) {
+        struct delete_records *d = s->items[i].arg;
+        d->a->error_code = err_wire(s->items[i].error);
+    }
+    request_respond(s->request, s->arg);
+}
+
+void api_delete_records(struct request *r)
+{
+    const struct delete_records_request *q = r->msg;
+    struct delete_records_response *a = arena_alloc(&r->arena, sizeof *a);
+    int count = 0, at = 0;
+
+    for (int i = 0; i < q->topics_len; i++)
+        count += q->topics[i].partitions_len;
+    struct scatter *s = scatter_new(r, count);
+    delete_records_response_init(a);
+    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
+                            sizeof *a->topics);
+    a->topics_len = q->topics_len;
+    for (int i = 0; i < q->topics_len; i++) {
+        a->topics[i].name = q->topics[i].name;
+        a->topics[i].partitions_len = q->topics[i].partitions_len;
+        a->topics[i].partitions =
+            arena_array(&r->arena, (size_t)q->topics[i].partitions_len,
+                        sizeof *a->topics[i].partitions);
+        for (int j = 0; j < q->topics[i].partitions_len; j++, at++) {
+            struct delete_records *d = arena_alloc(&r->arena, sizeof *d);
+
+            d->q = &q->topics[i].partitions[j];
+            d->a = &a->topics[i].partitions[j];
+            delete_records_response_partition_result_init(d->a);
+            d->a->partition_index = d->q->partition_index;
+            scatter_set(s, at, q->topics[i].name, NULL, d->q->partition_index,
+                        d);
+        }
+    }
+    s->run = delete_records_run;
+    s->done = delete_records_done;
+    s->arg = a;
+    scatter_start(s);
+}
+
+/* ---- DescribeLogDirs ---------------------------------------------------------------------- */
+
+/* A partition's size, gathered on its shard. Names are copied: the topic may be
+ * gone by the time the answer is written. */
+struct dir_partition {
+    int dir;
+    struct slice topic;
+    int32_t index;
+    int64_t size_bytes;
+    int64_t lag;
+};
+
+struct dirs {
+    struct scatter_all all;
+    struct dir_partition *items;
+    int len;
+    int cap;
+};
+
+static void dirs_add(struct dirs *d, struct arena *arena,
+                     const struct partition *p)
+{
+    if (d->len == d->cap) {
+        d->cap = d->cap != 0 ? d->cap * 2 : 64;
+        d->items = xrealloc(d->items, (size_t)d->cap * sizeof *d->items);
+    }
+    d->items[d->len++] = (struct dir_partition){
+        .dir = (int)(p->dir - p->shard->broker->log_dirs),
+        .topic = arena_copy(arena, slice_str(p->topic->name)),
+        .index = p->index,
+        .size_bytes = log_size_bytes(p->log),
+        .lag = p->role == PARTITION_LEADER
+                   ? 0
+                   : p->high_watermark - log_end_offset(p->log),
+    };
+}
+
+static void dirs_add_topic(struct dirs *d, struct arena *arena,
+                           const struct shard_topic *t, const int32_t *wanted,
+                           int wanted_len)
+{
+    for (int32_t i = 0; t != NULL && i < t->partitions; i++) {
+        bool asked = wanted == NULL;
+
+        for (int j = 0; j < wanted_len && !asked; j++)
+            asked = wanted[j] == i;
+        if (asked && t->local[i] != NULL && t->local[i]->log != NULL)
+            dirs_add(d, arena, t->local[i]);
+    }
+}
+
+static void dirs_run(struct scatter_all *all, struct shard *shard)
+{
+    struct dirs *d = (struct dirs *)(void *)all;
+    const struct describe_log_dirs_request *q = all->request->msg;
+    struct arena *arena = &all->request->arena;
+
+    if (q->topics_len < 0) {
+        MAP_EACH(e, &shard->topics_by_id)
+        {
+            dirs_add_topic(d, arena, e->value, NULL, 0);
+        }
+        return;
+    }
+    for (int i = 0; i < q->topics_len; i++)
+        dirs_add_topic(d, arena,
+                       shard_topic_by_name(shard, q->topics[i].topic),
+                       q->topics[i].partitions, q->topics[i].partitions_len);
+}
+
+static int by_dir_and_name(const void *a, const void *b)
+{
+    const struct dir_partition *x = a, *y = b;
+
+    if (x->dir != y->dir)
+        return x->dir - y->dir;
+    int order = slice_cmp(x->topic, y->topic);
+    return order != 0 ? order : x->index - y->index;
+}
+
+static void fill_dir(struct request *r, const struct dirs *d, int dir,
+                     struct describe_log_dirs_response_result *out)
+{
+    const struct log_dir *l = &r->shard->broker->log_dirs[dir];
+    struct describe_log_dirs_response_topic *t = NULL;
+    struct describe_log_dirs_response_partition *items =
+        arena_array(&r->arena, (size_t)d->len, sizeof *items);
+
+    describe_log_dirs_response_result_init(out);
+    out->log_dir = slice_str(l->path);
+    out->topics =
+        arena_array(&r->arena, (size_t)d->len, sizeof *out->topics);
+    if (env_disk_space(r->shard->env, l->path, &out->total_bytes,
+                       &out->usable_bytes) < 0)
+        out->error_code = ERR_KAFKA_STORAGE_ERROR;
+    for (int i = 0; i < d->len; i++) {
+        const struct dir_partition *p = &d->items[i];
+
+        if (p->dir != dir)
+            continue;
+        if (t == NULL || !slice_eq(t->name, p->topic)) {
+            t = &out->topics[out->topics_len++];
+            describe_log_dirs_response_topic_init(t);
+            t->name = p->topic;
+            t->partitions = items;
+        }
+        struct describe_log_dirs_response_partition *a =
+            &t->partitions[t->partitions_len++];
+        describe_log_dirs_response_partition_init(a);
+        a->partition_index = p->index;
+        a->partition_size = p->size_bytes;
+        a->offset_lag = p->lag < 0 ? 0 : p->lag;
+        items++;
+    }
+}
+
+static void dirs_done(struct scatter_all *all)
+{
+    struct dirs *d = (struct dirs *)(void *)all;
+    struct request *r = all->request;
+    struct describe_log_dirs_response a;
+    int n = r->shard->broker->log_dirs_len;
+
+    describe_log_dirs_response_init(&a);
+    a.results = arena_array(&r->arena, (size_t)n, sizeof *a.results);
+    a.results_len = n;
+    if (d->len != 0)
+        qsort(d->items, (size_t)d->len, sizeof *d->items, by_dir_and_name);
+    for (int i = 0; i < n; i++)
+        fill_dir(r, d, i, &a.results[i]);
+    free(d->items);
+    request_respond(r, &a);
+}
+
+void api_describe_log_dirs(struct request *r)
+{
+    struct dirs *d = arena_alloc(&r->arena, sizeof *d);
+
+    d->all.request = r;
+    d->all.run = dirs_run;
+    d->all.done = dirs_done;
+    scatter_all_start(&d->all);
+}
