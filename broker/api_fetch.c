@@ -24,7 +24,7 @@
 
 enum {
     SESSION_IDLE_MAX_MS = 120000,
-    DOWN_CONVERSION_MAX_BYTES = 8 << 20, /* of one partition's answer */
+    EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
 };
 
 enum fetch_state {
@@ -147,7 +147,7 @@ static struct fetch_session *session_find(struct shard *shard, int32_t id)
 static void session_keep(struct fetch_session *s)
 {
     struct shard *shard = s->shard;
-    int max = shard->broker->config->max_incremental_fetch_session_cache_slots /
+    int max = shard->broker->config->fetch_session_slots /
                   shard->broker->shards_len +
               1;
 
@@ -237,20 +237,25 @@ static void add_endpoint(struct request *r, struct fetch_response *a,
 
 /* Versions 0 to 3 know message sets only: the range is read and rewritten. What
  * can't be said in the old format (zstd) is an error. */
-static enum err down_convert(struct request *r, const struct log_range *range,
-                             int64_t fetch_offset, struct kafka_records *out)
+static enum err down_convert(struct request *r, const struct fetch_result *f,
+                             struct kafka_records *out)
 {
-    uint8_t *data = arena_alloc(&r->arena, range->len);
+    uint8_t *data = arena_alloc(&r->arena, f->range.len);
     struct buf set = BUF_INIT;
+    struct message_set_down how = {
+        .magic = r->version < 2 ? 0 : 1,
+        .first_offset = f->asked_offset,
+        .max_bytes = f->range.len,
+        .limit_bytes = EXPANDED_MAX_BYTES,
+    };
+    size_t consumed;
 
-    int64_t got =
-        env_file_read(range->file, data, range->len, range->position);
-    if (got < (int64_t)range->len)
+    if (env_file_read(f->range.file, data, f->range.len, f->range.position) <
+        (int64_t)f->range.len)
         return ERR_KAFKA_STORAGE_ERROR;
     enum err error =
-        batches_to_message_set(slice_of(data, range->len), fetch_offset,
-                               r->version < 2 ? 0 : 1,
-                               DOWN_CONVERSION_MAX_BYTES, &set);
+        message_set_down(r->shard->codec, slice_of(data, f->range.len), &how,
+                         &set, &consumed);
     out->bytes = arena_copy(&r->arena, buf_slice(&set));
     buf_free(&set);
     return error;
@@ -284,8 +289,7 @@ static void fill_partition(struct request *r, struct fetch_response *a,
         out->records.ext_len = f->range.len;
         return;
     }
-    enum err error =
-        down_convert(r, &f->range, f->asked_offset, &out->records);
+    enum err error = down_convert(r, f, &out->records);
     if (error != ERR_NONE) {
         out->error_code = err_wire(error);
         out->records.bytes = SLICE("");

@@ -3,14 +3,13 @@
  * are committed (acks=all), and one message comes back. When all shards are
  * back, the answer goes out.
  *
- * Record bytes stay in the request's frame all the way to pwritev. Only message
- * sets of old clients (versions 0 to 2) are rewritten as batches. */
+ * Record bytes stay in the request's frame all the way to pwritev, but for what
+ * must be rewritten (message sets of old clients, see produced_prepare()). */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/dispatch.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
-#include "proto/record/message_set.h"
 
 #include <stdlib.h>
 
@@ -38,7 +37,7 @@ struct produce_part {
     struct produce_item **items;
     int items_len;
     int waiting;     /* items not committed yet; +1 while appending */
-    bool timed_out;
+    struct arena arena; /* lists of faulty records */
     struct env_timer timer;
 };
 
@@ -100,63 +99,19 @@ static void timed_out(void *arg)
     release(part);
 }
 
-/* Old clients' message sets become one or more batches (in the arena's stead a
- * buffer that lives until they are appended). */
-static enum err append_message_set(struct partition *p,
-                                   struct produce_item *item, int acks)
-{
-    struct buf batches = BUF_INIT;
-    enum err error = message_set_to_batches(
-        item->records, (size_t)p->settings->log.max_message_bytes, &batches);
-    size_t at = 0;
-    int64_t first = -1;
-
-    while (error == ERR_NONE && at < batches.len) {
-        struct batch b;
-
-        ASSERT(batch_parse(slice_of(batches.data + at, batches.len - at), &b) ==
-               ERR_NONE);
-        error = partition_append(p, batches.data + at, b.size_bytes, acks,
-                                 false, &item->result);
-        at += b.size_bytes;
-        if (first < 0)
-            first = item->result.base_offset;
-    }
-    item->result.base_offset = first;
-    buf_free(&batches);
-    return error;
-}
-
 static enum err append(struct partition *p, struct produce_item *item,
-                       const struct request *r, int acks)
+                       struct request *r, int acks)
 {
-    struct batch b;
+    struct partition_source in = {
+        .bytes = (uint8_t *)(uintptr_t)item->records.data,
+        .len = item->records.len,
+        .api_version = r->version,
+        .arena = &item->part->arena,
+    };
 
-    if (item->records.len == 0) {
-        item->result.message = "no records";
-        return ERR_INVALID_RECORD;
-    }
-    enum err error = batch_parse(item->records, &b);
-    if (r->version < 3) {
-        if (error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT ||
-            error == ERR_TOO_LARGE)
-            return append_message_set(p, item, acks);
-    } else if (error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT) {
-        item->result.message = "produce version 3 and later take record "
-                               "batches of format 2 only";
-        return ERR_INVALID_RECORD;
-    }
-    if (error == ERR_TOO_LARGE)
-        return ERR_CORRUPT_MESSAGE;
-    if (error == ERR_NONE && b.size_bytes != item->records.len) {
-        item->result.message = "a produce request takes exactly one batch for "
-                               "each partition";
-        return ERR_INVALID_RECORD;
-    }
-    if (error != ERR_NONE)
-        return error;
-    return partition_append(p, (uint8_t *)(uintptr_t)item->records.data,
-                            item->records.len, acks, false, &item->result);
+    if (p->role == PARTITION_OPENING)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    return partition_append(p, &in, acks, &item->result);
 }
 
 static void run_item(struct produce_part *part, struct produce_item *item)
@@ -169,10 +124,7 @@ static void run_item(struct produce_part *part, struct produce_item *item)
     item->log_start_offset = -1;
     if (p == NULL)
         return;
-    if (p->role != PARTITION_OPENING)
-        item->error = append(p, item, part->produce->request, q->acks);
-    else
-        item->error = ERR_NOT_LEADER_OR_FOLLOWER;
+    item->error = append(p, item, part->produce->request, q->acks);
     if (item->error == ERR_NOT_LEADER_OR_FOLLOWER) {
         item->leader = p->state.leader;
         item->leader_epoch = p->state.leader_epoch;
@@ -232,6 +184,23 @@ static void fill_hint(struct request *r, struct produce_response *a,
     e->port = b->client_port;
 }
 
+static void fill_faults(struct request *r, const struct produce_item *item,
+                        struct produce_response_partition_produce_response *out)
+{
+    const struct record_report *report = &item->result.report;
+
+    if (report->why != NULL && report->why[0] != '\0')
+        out->error_message = slice_str(report->why);
+    out->record_errors = arena_array(&r->arena, (size_t)report->faults_count,
+                                     sizeof *out->record_errors);
+    out->record_errors_len = report->faults_count;
+    for (int i = 0; i < report->faults_count; i++) {
+        out->record_errors[i].batch_index = report->faults[i].index;
+        out->record_errors[i].batch_index_error_message =
+            slice_str(report->faults[i].why);
+    }
+}
+
 static void fill_item(struct request *r, struct produce_response *a,
                       const struct produce_item *item,
                       struct produce_response_partition_produce_response *out)
@@ -245,11 +214,17 @@ static void fill_item(struct request *r, struct produce_response *a,
         out->log_append_time_ms = item->result.append_time_ms;
         out->log_start_offset = item->log_start_offset;
     } else {
-        out->error_message = slice_str(item->result.message);
+        fill_faults(r, item, out);
         if (item->error == ERR_NOT_LEADER_OR_FOLLOWER && r->version >= 10 &&
             item->leader >= 0)
             fill_hint(r, a, item, out);
     }
+}
+
+static void free_parts(struct produce *produce)
+{
+    for (int i = 0; i < produce->request->shard->broker->shards_len; i++)
+        arena_free(&produce->parts[i].arena);
 }
 
 static void respond(struct produce *produce)
@@ -279,6 +254,7 @@ static void respond(struct produce *produce)
         for (int j = 0; j < t->partition_data_len; j++)
             fill_item(r, &a, item++, &out->partition_responses[j]);
     }
+    free_parts(produce);
     request_respond(r, &a);
 }
 
@@ -290,6 +266,7 @@ static void finish(struct produce *produce)
         respond(produce);
         return;
     }
+    free_parts(produce);
     /* acks=0 can't carry an error; Kafka's way to tell is to hang up. */
     for (int i = 0; i < produce->items_len; i++)
         if (produce->items[i].error != ERR_NONE) {

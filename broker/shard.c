@@ -7,6 +7,7 @@
 #include "broker/replica/fetcher.h"
 #include "broker/replica/partition.h"
 #include "broker/sessions.h"
+#include "proto/record/compression.h"
 
 #include <stdlib.h>
 
@@ -343,6 +344,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->checkpoint);
     list_init(&s->sessions);
     list_init(&s->conns);
+    s->codec = codec_new();
     s->tick.fn = on_tick;
     s->tick.arg = s;
     s->retention.fn = on_retention;
@@ -383,5 +385,8 @@ void shard_free(struct shard *s)
     map_free(&s->topics_by_name);
     map_free(&s->brokers);
     map_free(&s->fetchers);
+    codec_free(s->codec);
+    buf_free(&s->expanded);
+    buf_free(&s->rewritten);
     free(s);
 }

@@ -16,6 +16,7 @@
 #include "broker/log/log.h"
 #include "broker/replica/leader.h"
 
+struct codec;
 struct partition;
 struct fetcher;
 struct fetch_session;
@@ -30,6 +31,7 @@ struct topic_settings {
     int64_t timestamp_before_max_ms;
     int64_t timestamp_after_max_ms;
     int8_t compression;      /* -1 producer, else enum compression */
+    int compression_level;
 };
 
 struct topic_settings *topic_settings_ref(struct topic_settings *s);
@@ -76,6 +78,11 @@ struct shard {
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
     struct list conns;
     int conns_len;
+
+    /* Scratch for records that must be looked at or rewritten. */
+    struct codec *codec;
+    struct buf expanded;
+    struct buf rewritten;
 };
 
 struct shard *shard_new(struct broker *broker, int index, struct env *env);

@@ -8,97 +8,46 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "proto/record/recompress.h"
-#include "proto/record/record.h"
+#include "proto/record/produced.h"
 
 #include <stdlib.h>
 
-/* One produced batch on its way into the log. */
-struct incoming {
-    uint8_t *bytes;
-    size_t len;
-    struct batch batch;
-    struct buf rewritten; /* when it had to be recompressed */
-};
+/* What one compressed batch may expand to where its records are looked at. */
+enum { EXPANDED_MAX_BYTES = 256 << 20 };
 
-/* Kafka compares the declared times with the broker's clock (KIP-937). */
-static enum err check_times(const struct partition *p, const struct batch *b,
-                            int64_t now_wall_ms, const char **why)
+/* Checks the records by the topic's rules, and rewrites what must be rewritten:
+ * old clients' message sets, another compression.type. */
+static enum err prepare(struct partition *p, const struct partition_source *in,
+                        struct produced *out)
 {
     const struct topic_settings *s = p->settings;
+    struct shard *shard = p->shard;
+    struct produced_rules rules = {
+        .api_version = in->api_version,
+        .max_message_bytes = s->log.max_message_bytes,
+        .keep_compression = s->compression < 0,
+        .compression = s->compression < 0 ? COMPRESSION_NONE
+                                          : (enum compression)s->compression,
+        .level = s->compression_level,
+        .append_time = s->append_time,
+        .now_ms = env_wall_ms(shard->env),
+        .before_max_ms = s->timestamp_before_max_ms,
+        .after_max_ms = s->timestamp_after_max_ms,
+        .key_required = s->log.compact_policy,
+        .limit_bytes = EXPANDED_MAX_BYTES,
+    };
 
-    if (b->max_timestamp < 0)
-        return ERR_NONE;
-    if (b->base_timestamp >= 0 && s->timestamp_before_max_ms != INT64_MAX &&
-        now_wall_ms - b->base_timestamp > s->timestamp_before_max_ms) {
-        *why = "the timestamp is too far in the past for "
-               "message.timestamp.before.max.ms";
-        return ERR_INVALID_TIMESTAMP;
-    }
-    if (s->timestamp_after_max_ms != INT64_MAX &&
-        b->max_timestamp - now_wall_ms > s->timestamp_after_max_ms) {
-        *why = "the timestamp is too far in the future for "
-               "message.timestamp.after.max.ms";
-        return ERR_INVALID_TIMESTAMP;
-    }
-    return ERR_NONE;
+    return produced_prepare(shard->codec, in->bytes, in->len, &rules,
+                            &shard->expanded, in->arena, &shard->rewritten,
+                            out);
 }
 
-static bool without_key(void *arg, const struct record *record)
+/* Control and coordinator batches are our own: only the header is needed. */
+static enum err take_internal(const struct partition_source *in,
+                              struct produced *out)
 {
-    bool *found = arg;
-
-    *found = slice_is_null(record->key);
-    return !*found;
-}
-
-static enum err check_keys(const struct incoming *in, const char **why)
-{
-    bool found = false;
-    enum err error =
-        record_visit(slice_of(in->bytes, in->len), without_key, &found);
-
-    if (error != ERR_NONE)
-        return error;
-    if (!found)
-        return ERR_NONE;
-    *why = "a compacted topic takes no record without a key";
-    return ERR_INVALID_RECORD;
-}
-
-static enum err recompress(struct partition *p, struct incoming *in)
-{
-    enum compression wanted = (enum compression)p->settings->compression;
-
-    if (p->settings->compression < 0 || batch_compression(&in->batch) == wanted)
-        return ERR_NONE;
-    enum err error =
-        batch_recompress(slice_of(in->bytes, in->len), wanted, &in->rewritten);
-    if (error != ERR_NONE)
-        return error;
-    in->bytes = in->rewritten.data;
-    in->len = in->rewritten.len;
-    return batch_parse(buf_slice(&in->rewritten), &in->batch);
-}
-
-static enum err check_produced(struct partition *p, struct incoming *in,
-                               int64_t now_wall_ms, const char **why)
-{
-    enum err error =
-        batch_validate(slice_of(in->bytes, in->len), &in->batch, why);
-
-    if (error == ERR_NONE)
-        error = recompress(p, in);
-    if (error == ERR_NONE &&
-        in->len > (size_t)p->settings->log.max_message_bytes) {
-        *why = "the batch is larger than max.message.bytes";
-        error = ERR_MESSAGE_TOO_LARGE;
-    }
-    if (error == ERR_NONE && !p->settings->append_time)
-        error = check_times(p, &in->batch, now_wall_ms, why);
-    if (error == ERR_NONE && p->settings->log.compact_policy)
-        error = check_keys(in, why);
-    return error;
+    *out = (struct produced){.bytes = in->bytes, .report = {.why = ""}};
+    return batch_parse(slice_of(in->bytes, in->len), &out->batch);
 }
 
 /* True when the producer's state decided: a duplicate or a refusal. */
@@ -127,30 +76,28 @@ static bool producer_decides(struct partition *p, const struct batch *b,
     return true;
 }
 
-static enum err write_batch(struct partition *p, struct incoming *in,
-                            int64_t now_wall_ms,
+static enum err write_batch(struct partition *p, struct produced *in,
                             struct partition_append *result)
 {
     struct log_append_info info;
     int64_t end = log_end_offset(p->log);
+    int64_t now_wall_ms = env_wall_ms(p->shard->env);
 
-    if (p->settings->append_time) {
-        batch_patch_append_time(in->bytes, (uint32_t)in->len, now_wall_ms);
-        in->batch.max_timestamp = now_wall_ms;
-        in->batch.attributes |= BATCH_LOG_APPEND_TIME;
-        result->append_time_ms = now_wall_ms;
-    }
     batch_patch(in->bytes, end, p->state.leader_epoch);
     in->batch.base_offset = end;
     in->batch.leader_epoch = p->state.leader_epoch;
     enum err error =
-        log_append(p->log, slice_of(in->bytes, in->len), now_wall_ms, &info);
+        log_append(p->log, slice_of(in->bytes, in->batch.size_bytes),
+                   now_wall_ms, &info);
     if (error != ERR_NONE) {
-        log_error("log", "Cannot append to %s: %s. Producers get an error and "
-                         "retry; free space or check the disk",
+        log_error("log",
+                  "Cannot append to %s: %s. Producers get an error and retry; "
+                  "free space or check the disk",
                   log_path(p->log), err_text(error));
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    if (p->settings->append_time)
+        result->append_time_ms = in->batch.max_timestamp;
     result->base_offset = info.first_offset;
     result->end_offset = info.end_offset;
     if (in->batch.producer_id >= 0)
@@ -159,12 +106,11 @@ static enum err write_batch(struct partition *p, struct incoming *in,
     return ERR_NONE;
 }
 
-enum err partition_append(struct partition *p, uint8_t *bytes, size_t len,
-                          int acks, bool internal,
+enum err partition_append(struct partition *p,
+                          const struct partition_source *in, int acks,
                           struct partition_append *result)
 {
-    struct incoming in = {.bytes = bytes, .len = len};
-    int64_t now_wall_ms = env_wall_ms(p->shard->env);
+    struct produced produced = {0};
 
     *result = (struct partition_append){.base_offset = -1,
                                         .append_time_ms = -1};
@@ -172,16 +118,19 @@ enum err partition_append(struct partition *p, uint8_t *bytes, size_t len,
     if (error == ERR_NONE && acks == -1 &&
         replica_set_size(p->leader->isr) < p->leader->min_isr)
         error = ERR_NOT_ENOUGH_REPLICAS;
-    if (error == ERR_NONE)
-        error = batch_parse(slice_of(bytes, len), &in.batch);
-    if (error == ERR_NONE && in.batch.size_bytes != len)
-        error = ERR_CORRUPT_MESSAGE;
-    if (error == ERR_NONE && !internal)
-        error = check_produced(p, &in, now_wall_ms, &result->message);
-    if (error == ERR_NONE &&
-        !producer_decides(p, &in.batch, result, &error))
-        error = write_batch(p, &in, now_wall_ms, result);
-    buf_free(&in.rewritten);
+    if (error != ERR_NONE)
+        return error;
+    error = in->api_version < 0 ? take_internal(in, &produced)
+                                : prepare(p, in, &produced);
+    result->report = produced.report;
+    if (error != ERR_NONE)
+        return error;
+    if (produced.batch.size_bytes == 0) { /* an empty message set */
+        result->base_offset = result->end_offset = log_end_offset(p->log);
+        return ERR_NONE;
+    }
+    if (!producer_decides(p, &produced.batch, result, &error))
+        error = write_batch(p, &produced, result);
     return error;
 }
 

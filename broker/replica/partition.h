@@ -13,6 +13,7 @@
 #include "broker/replica/leader.h"
 #include "broker/replica/producers.h"
 #include "broker/shard.h"
+#include "proto/record/record.h"
 
 enum partition_role {
     PARTITION_OPENING,  /* the log is being opened by a helper */
@@ -101,17 +102,27 @@ int partition_replica_number(const struct partition *p, int32_t broker_id);
 enum err partition_check_leader(const struct partition *p,
                                 int32_t current_leader_epoch);
 
+/* What is to be appended for one partition. */
+struct partition_source {
+    uint8_t *bytes; /* patched in place */
+    size_t len;
+    int16_t api_version; /* of Produce; -1: our own batch, not to be checked */
+    struct arena *arena; /* takes the list of faulty records */
+};
+
 struct partition_append {
     int64_t base_offset;
     int64_t end_offset;
     int64_t append_time_ms; /* -1 unless LogAppendTime */
     bool duplicate;         /* an idempotent retry: base_offset is the first's */
-    const char *message;    /* why, static or in the shard's scratch; or NULL */
+    struct record_report report; /* why it was refused */
 };
-/* Leader: validates one produced batch (v2) in place, patches and appends it.
- * `internal`: control and coordinator batches, which skip producer rules. */
-enum err partition_append(struct partition *p, uint8_t *bytes, size_t len,
-                          int acks, bool internal,
+
+/* Leader: checks what a producer sent, patches and appends it.  Besides the
+ * codes of produced_prepare() and producers_check(): NOT_LEADER_OR_FOLLOWER,
+ * NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR. */
+enum err partition_append(struct partition *p,
+                          const struct partition_source *in, int acks,
                           struct partition_append *result);
 /* Calls w->done when everything below w->end_offset is committed (or synced,
  * for acks=1 under fsync).  May call it at once. */
