@@ -1,0 +1,17 @@
+/* The controller in this process: joins configuration and directories to
+ * controller/service.h. */
+#ifndef BROKER_CONTROLLER_ROLE_H
+#define BROKER_CONTROLLER_ROLE_H
+
+#include "broker/broker.h"
+
+struct controller_role;
+
+/* Blocking, before the loop runs. NULL and a sentence that the caller frees. */
+struct controller_role *controller_role_start(struct broker *broker,
+                                              struct env *env, char **why);
+/* Another thread than the loop's; blocks until the store is closed. A leader
+ * hands over first. */
+void controller_role_stop(struct controller_role *role);
+
+#endif

@@ -1,0 +1,210 @@
+#include "broker/log_dirs.h"
+
+#include "base/alloc.h"
+#include "base/kv.h"
+#include "base/log.h"
+#include "base/meta_properties.h"
+#include "broker/log/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static const char clean_name[] = ".kafka_cleanshutdown";
+static const char lock_name[] = ".lock";
+static const char checkpoints_name[] = "leat-checkpoints";
+
+/* ---- identity ------------------------------------------------------------------- */
+
+static enum err format(struct broker *broker, struct env *env,
+                       const char *path, struct meta_properties *m, char **why)
+{
+    struct prng random = {env_random(env)};
+
+    snprintf(m->cluster_id, sizeof m->cluster_id, "%s",
+             broker->config->cluster_id);
+    m->node_id = broker->config->node_id;
+    m->directory_id = uuid_random(&random);
+    log_info("server", "Formatting %s for cluster %s", path, m->cluster_id);
+    return meta_dir_format(path, m, why);
+}
+
+static enum err check(struct broker *broker, const char *path,
+                      const struct meta_properties *m, char **why)
+{
+    const struct server_config *config = broker->config;
+    const char *expected = broker->cluster_id != NULL ? broker->cluster_id
+                                                      : config->cluster_id;
+
+    if (expected != NULL && strcmp(expected, m->cluster_id) != 0) {
+        *why = xasprintf(
+            "The log directory %s belongs to cluster %s, not to %s. Point "
+            "'log.dirs' at this cluster's directories, or empty and format it "
+            "again if its data may be lost",
+            path, m->cluster_id, expected);
+        return ERR_INCONSISTENT_CLUSTER_ID;
+    }
+    if (m->node_id != config->node_id) {
+        *why = xasprintf("The log directory %s was formatted for node %d, but "
+                         "'node.id' is %d. Correct 'node.id' or 'log.dirs'",
+                         path, m->node_id, config->node_id);
+        return ERR_INVALID_CONFIG;
+    }
+    return ERR_NONE;
+}
+
+static enum err identify(struct broker *broker, struct env *env,
+                         const char *path, struct meta_properties *m,
+                         char **why)
+{
+    enum err error = meta_dir_read(path, m, why);
+
+    if (error == ERR_ABSENT && broker->config->cluster_id != NULL) {
+        free(*why);
+        *why = NULL;
+        error = format(broker, env, path, m, why);
+    } else if (error == ERR_ABSENT) {
+        free(*why);
+        *why = xasprintf(
+            "The log directory %s is not formatted. Run 'kafka-storage.sh "
+            "format -t CLUSTER_ID -c FILE.properties' first (random-uuid makes "
+            "an id; all nodes of a cluster take the same)",
+            path);
+    }
+    return error != ERR_NONE ? error : check(broker, path, m, why);
+}
+
+/* ---- opening ----------------------------------------------------------------------- */
+
+static enum err lock(struct env *env, struct log_dir *dir, char **why)
+{
+    char *path = xasprintf("%s/%s", dir->path, lock_name);
+    int error = env_lock_file(env, path, &dir->lock);
+
+    free(path);
+    if (error == -EAGAIN) {
+        *why = xasprintf("The log directory %s is in use by another process. "
+                         "Stop that one, or give this node another 'log.dirs'",
+                         dir->path);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (error < 0) {
+        *why = xasprintf("Cannot lock the log directory %s: %s. Check its "
+                         "owner and that the disk is writable",
+                         dir->path, strerror(-error));
+        return ERR_IO;
+    }
+    return ERR_NONE;
+}
+
+static enum err open_checkpoints(struct env *env, struct log_dir *dir,
+                                 char **why)
+{
+    char *path = xasprintf("%s/%s", dir->path, checkpoints_name);
+    int error = kv_open(env, path, &dir->checkpoints, why);
+
+    free(path);
+    return error < 0 ? ERR_IO : ERR_NONE;
+}
+
+static enum err open_dir(struct broker *broker, struct env *env,
+                         struct log_dir *dir, char **why)
+{
+    struct meta_properties m = {0};
+    enum err error = identify(broker, env, dir->path, &m, why);
+
+    if (error != ERR_NONE)
+        return error;
+    if (broker->cluster_id == NULL)
+        broker->cluster_id = xstrdup(m.cluster_id);
+    dir->id = m.directory_id;
+    error = lock(env, dir, why);
+    if (error == ERR_NONE && broker->config->is_broker)
+        error = open_checkpoints(env, dir, why);
+    return error;
+}
+
+enum err log_dirs_open(struct broker *broker, struct env *env, char **why)
+{
+    size_t n = broker->config->log_dirs_len;
+
+    broker->node_id = broker->config->node_id;
+    broker->log_dirs = xcalloc(n, sizeof *broker->log_dirs);
+    broker->log_dirs_len = (int)n;
+    for (size_t i = 0; i < n; i++) {
+        broker->log_dirs[i].path = broker->config->log_dirs[i];
+        enum err error = open_dir(broker, env, &broker->log_dirs[i], why);
+
+        if (error != ERR_NONE)
+            return error;
+    }
+    return ERR_NONE;
+}
+
+void log_dirs_close(struct broker *broker)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        if (broker->log_dirs[i].checkpoints != NULL)
+            kv_close(broker->log_dirs[i].checkpoints);
+        if (broker->log_dirs[i].lock != NULL)
+            env_file_unref(broker->log_dirs[i].lock);
+    }
+    free(broker->log_dirs);
+    free((char *)(uintptr_t)broker->cluster_id);
+    broker->log_dirs = NULL;
+    broker->log_dirs_len = 0;
+}
+
+/* ---- clean stops ------------------------------------------------------------------------ */
+
+static int64_t take_mark(struct env *env, struct log_dir *dir)
+{
+    char *path = xasprintf("%s/%s", dir->path, clean_name);
+    struct buf text = BUF_INIT;
+    int64_t epoch = -1;
+
+    dir->clean = env_read_all(env, path, 4096, &text) >= 0;
+    if (dir->clean) {
+        buf_put_u8(&text, 0);
+        const char *found = strstr((const char *)text.data, "brokerEpoch");
+        if (found != NULL)
+            epoch = strtoll(found + strcspn(found, "0123456789"), NULL, 10);
+        env_unlink(env, path);
+        env_sync_dir(env, dir->path);
+    }
+    buf_free(&text);
+    free(path);
+    return epoch;
+}
+
+int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env)
+{
+    int64_t epoch = INT64_MAX;
+
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        int64_t found = take_mark(env, &broker->log_dirs[i]);
+
+        if (found < epoch)
+            epoch = found;
+    }
+    return epoch;
+}
+
+void log_dirs_leave_clean_marks(struct broker *broker, struct env *env)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        char *path =
+            xasprintf("%s/%s", broker->log_dirs[i].path, clean_name);
+        struct buf text = BUF_INIT;
+
+        buf_printf(&text, "{\"version\":0,\"brokerEpoch\":\"%lld\"}",
+                   (long long)atomic_load(&broker->epoch));
+        int error = env_write_all(env, path, buf_slice(&text));
+        if (error < 0)
+            log_warn("server",
+                     "Cannot leave the mark of a clean stop in %s: %s. The "
+                     "next start will check the logs' tails",
+                     broker->log_dirs[i].path, strerror(-error));
+        buf_free(&text);
+        free(path);
+    }
+}
