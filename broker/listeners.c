@@ -55,6 +55,22 @@ static int listen_on(struct listeners *l, struct shard *shard, int index,
     return error;
 }
 
+/* Shared ports let a second process of the same user in without a word; asking
+ * for the port alone first tells that it is taken. */
+static int port_is_free(struct listeners *l, int index, char **why)
+{
+    const struct server_listener *at = &l->broker->config->listeners[index];
+    struct env_listen_options options = {
+        .host = at->host, .port = at->port, .accept = on_accept};
+    struct env_listener *listener;
+    int error =
+        env_listen(l->broker->shards[0]->env, &options, &listener, why);
+
+    if (error >= 0)
+        env_listener_close(listener);
+    return error;
+}
+
 struct listeners *listeners_new(struct broker *broker, char **why)
 {
     struct listeners *l = xcalloc(1, sizeof *l);
@@ -63,6 +79,8 @@ struct listeners *listeners_new(struct broker *broker, char **why)
     for (size_t i = 0; i < broker->config->listeners_len; i++) {
         if (broker->config->listeners[i].is_controller)
             continue;
+        if (port_is_free(l, (int)i, why) < 0)
+            return NULL;
         for (int j = 0; j < broker->shards_len; j++)
             if (listen_on(l, broker->shards[j], (int)i, why) < 0)
                 return NULL; /* the process ends, nothing to unwind */

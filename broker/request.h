@@ -35,6 +35,7 @@ struct request {
     int32_t correlation_id;
     struct slice client_id;
     const char *client_host; /* in the arena */
+    const char *group_host;  /* the same as groups show it: "/192.0.2.7" */
     int listener;            /* index into config's listeners */
     struct slice body;       /* as received, for forwarding */
     void *msg;               /* decoded, of api->request */

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "broker/checkpoint.h"
+#include "broker/coordinators.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/partition.h"
 #include "broker/sessions.h"
@@ -133,6 +134,7 @@ static void drop_topic(struct shard *s, const struct uuid *id)
         return;
     for (int32_t i = 0; i < t->partitions; i++)
         drop_partition(s, t, i);
+    coordinators_topic_deleted(s, t->name);
     map_remove(&s->topics_by_id, uuid_slice(id));
     if (map_get(&s->topics_by_name, slice_str(t->name)) == t)
         map_remove(&s->topics_by_name, slice_str(t->name));

@@ -1,0 +1,477 @@
+/* Group requests at home: which coordinator, one call per group, and the
+ * answers put together again.
+ *
+ * Topics that clients name by id (OffsetCommit 10, OffsetFetch 10) are resolved
+ * here, and topics that do not exist are answered here; coordinators know names
+ * only. */
+#include "broker/coord/offset_fetch_form.h"
+#include "broker/coord/placement.h"
+#include "broker/coordinators.h"
+#include "broker/dispatch.h"
+#include "broker/shard.h"
+
+#include <stdlib.h>
+
+/* A request that is split into calls. */
+struct group_calls {
+    struct request *request;
+    struct group_call *calls;
+    int len;
+    int pending; /* +1 while they are started */
+    void (*done)(struct group_calls *calls);
+    void *arg;
+};
+
+static int32_t coordinator_of(struct request *r, struct slice group)
+{
+    struct shard_topic *t =
+        shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
+
+    return t == NULL ? -1 : coord_partition_of(group, t->partitions);
+}
+
+static void free_answers(struct group_calls *g)
+{
+    for (int i = 0; i < g->len; i++)
+        coord_answer_free(g->calls[i].answer);
+}
+
+static void call_returned(struct group_call *call)
+{
+    struct group_calls *g = call->arg;
+
+    if (--g->pending == 0)
+        g->done(g);
+}
+
+static struct group_calls *calls_new(struct request *r, int len,
+                                     void (*done)(struct group_calls *))
+{
+    struct group_calls *g = arena_alloc(&r->arena, sizeof *g);
+
+    g->request = r;
+    g->calls = arena_array(&r->arena, (size_t)len, sizeof *g->calls);
+    g->len = len;
+    g->done = done;
+    for (int i = 0; i < len; i++) {
+        g->calls[i].request = r;
+        g->calls[i].api = (enum api_key)r->api->key;
+        g->calls[i].msg = r->msg;
+        g->calls[i].returned = call_returned;
+        g->calls[i].arg = g;
+    }
+    return g;
+}
+
+static void calls_start(struct group_calls *g)
+{
+    g->pending = 1;
+    for (int i = 0; i < g->len; i++) {
+        g->pending++;
+        group_call_start(&g->calls[i]);
+    }
+    if (--g->pending == 0)
+        g->done(g);
+}
+
+/* ---- one group: the answer goes out as it is --------------------------------------- */
+
+static void one_done(struct group_calls *g)
+{
+    struct coord_answer *answer = g->calls[0].answer;
+
+    request_respond(g->request, &answer->response);
+    coord_answer_free(answer);
+}
+
+static void one_group(struct request *r, struct slice group)
+{
+    struct group_calls *g = calls_new(r, 1, one_done);
+
+    g->calls[0].partition = coordinator_of(r, group);
+    calls_start(g);
+}
+
+/* ---- OffsetCommit -------------------------------------------------------------------- */
+
+struct commit {
+    struct offset_commit_request known; /* what the coordinator gets */
+    struct offset_commit_response_topic *unknown;
+    int32_t unknown_len;
+};
+
+static void unknown_topic(struct request *r, struct commit *c,
+                          const struct offset_commit_request_topic *t,
+                          const struct shard_topic *topic)
+{
+    struct offset_commit_response_topic *out = &c->unknown[c->unknown_len++];
+
+    out->name = t->name;
+    out->topic_id = t->topic_id;
+    out->partitions = arena_array(&r->arena, (size_t)t->partitions_len,
+                                  sizeof *out->partitions);
+    for (int j = 0; j < t->partitions_len; j++) {
+        int32_t index = t->partitions[j].partition_index;
+
+        if (topic != NULL && index >= 0 && index < topic->partitions)
+            continue;
+        out->partitions[out->partitions_len++] =
+            (struct offset_commit_response_partition){
+                index, topic == NULL && r->version >= 10
+                           ? ERR_UNKNOWN_TOPIC_ID
+                           : ERR_UNKNOWN_TOPIC_OR_PARTITION};
+    }
+    if (out->partitions_len == 0)
+        c->unknown_len--;
+}
+
+static void sort_topic(struct request *r, struct commit *c,
+                       const struct offset_commit_request_topic *t)
+{
+    struct shard_topic *topic =
+        r->version >= 10 ? shard_topic_by_id(r->shard, &t->topic_id)
+                         : shard_topic_by_name(r->shard, t->name);
+    struct offset_commit_request_topic *known =
+        &c->known.topics[c->known.topics_len];
+
+    unknown_topic(r, c, t, topic);
+    if (topic == NULL)
+        return;
+    *known = *t;
+    known->name = arena_copy(&r->arena, slice_str(topic->name));
+    known->topic_id = topic->id;
+    known->partitions = arena_array(&r->arena, (size_t)t->partitions_len,
+                                    sizeof *known->partitions);
+    known->partitions_len = 0;
+    for (int j = 0; j < t->partitions_len; j++)
+        if (t->partitions[j].partition_index >= 0 &&
+            t->partitions[j].partition_index < topic->partitions)
+            known->partitions[known->partitions_len++] = t->partitions[j];
+    if (known->partitions_len > 0)
+        c->known.topics_len++;
+}
+
+static void commit_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct commit *c = g->arg;
+    struct coord_answer *answer = g->calls[0].answer;
+    struct offset_commit_response a = answer->response.offset_commit;
+
+    if (c->unknown_len != 0) {
+        a.topics = arena_array(&r->arena,
+                               (size_t)(a.topics_len + c->unknown_len),
+                               sizeof *a.topics);
+        if (a.topics_len != 0)
+            memcpy(a.topics, answer->response.offset_commit.topics,
+                   (size_t)a.topics_len * sizeof *a.topics);
+        memcpy(a.topics + a.topics_len, c->unknown,
+               (size_t)c->unknown_len * sizeof *a.topics);
+        a.topics_len += c->unknown_len;
+    }
+    request_respond(r, &a);
+    coord_answer_free(answer);
+}
+
+static void offset_commit(struct request *r)
+{
+    const struct offset_commit_request *q = r->msg;
+    struct commit *c = arena_alloc(&r->arena, sizeof *c);
+
+    c->known = *q;
+    c->known.topics_len = 0;
+    c->known.topics = arena_array(&r->arena, (size_t)q->topics_len,
+                                  sizeof *c->known.topics);
+    c->unknown = arena_array(&r->arena, (size_t)q->topics_len,
+                             sizeof *c->unknown);
+    for (int i = 0; i < q->topics_len; i++)
+        sort_topic(r, c, &q->topics[i]);
+    struct group_calls *g = calls_new(r, 1, commit_done);
+    g->arg = c;
+    g->calls[0].msg = &c->known;
+    g->calls[0].partition = coordinator_of(r, q->group_id);
+    calls_start(g);
+}
+
+/* ---- OffsetFetch ------------------------------------------------------------------------ */
+
+struct offset_fetch_unknown {
+    struct offset_fetch_response_topics *topics;
+    int32_t len;
+};
+
+struct fetch_offsets {
+    struct offset_fetch_request groups;
+    struct offset_fetch_request *single; /* one per group */
+    struct offset_fetch_unknown *unknown; /* likewise: ids of no topic */
+};
+
+/* Ids become names; those of no topic are taken out and answered here. */
+static void resolve_ids(struct request *r, struct offset_fetch_request_group *q,
+                        struct offset_fetch_unknown *unknown)
+{
+    int32_t kept = 0;
+
+    unknown->topics = arena_array(
+        &r->arena, (size_t)(q->topics_len > 0 ? q->topics_len : 0),
+        sizeof *unknown->topics);
+    for (int i = 0; i < q->topics_len; i++) {
+        struct offset_fetch_request_topics *t = &q->topics[i];
+        struct shard_topic *topic = shard_topic_by_id(r->shard, &t->topic_id);
+
+        if (topic != NULL) {
+            t->name = arena_copy(&r->arena, slice_str(topic->name));
+            q->topics[kept++] = *t;
+            continue;
+        }
+        struct offset_fetch_response_topics *out =
+            &unknown->topics[unknown->len++];
+        out->topic_id = t->topic_id;
+        out->partitions_len = t->partition_indexes_len;
+        out->partitions =
+            arena_array(&r->arena, (size_t)t->partition_indexes_len,
+                        sizeof *out->partitions);
+        for (int j = 0; j < t->partition_indexes_len; j++) {
+            offset_fetch_response_partitions_init(&out->partitions[j]);
+            out->partitions[j].partition_index = t->partition_indexes[j];
+            out->partitions[j].committed_offset = -1;
+            out->partitions[j].error_code = ERR_UNKNOWN_TOPIC_ID;
+        }
+    }
+    if (q->topics_len >= 0)
+        q->topics_len = kept;
+}
+
+/* What a version 10 answer says: ids, and nothing of deleted topics. */
+static void fill_ids(struct request *r, struct offset_fetch_response_group *a,
+                     const struct offset_fetch_unknown *unknown)
+{
+    struct offset_fetch_response_topics *topics = arena_array(
+        &r->arena, (size_t)(a->topics_len + unknown->len), sizeof *topics);
+    int32_t n = 0;
+
+    for (int i = 0; i < a->topics_len; i++) {
+        struct shard_topic *t =
+            shard_topic_by_name(r->shard, a->topics[i].name);
+
+        if (t == NULL)
+            continue;
+        topics[n] = a->topics[i];
+        topics[n++].topic_id = t->id;
+    }
+    for (int i = 0; i < unknown->len; i++)
+        topics[n++] = unknown->topics[i];
+    a->topics = topics;
+    a->topics_len = n;
+}
+
+static void offset_fetch_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct fetch_offsets *f = g->arg;
+    struct offset_fetch_response a;
+
+    offset_fetch_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct offset_fetch_response *one =
+            &g->calls[i].answer->response.offset_fetch;
+
+        offset_fetch_response_group_init(&a.groups[i]);
+        if (one->groups_len == 1)
+            a.groups[i] = one->groups[0];
+        if (r->version >= 10)
+            fill_ids(r, &a.groups[i], &f->unknown[i]);
+    }
+    a.groups_len = g->len;
+    offset_fetch_from_groups(&a, r->version, &r->arena);
+    /* The answers hold what `a` points to until it is encoded. */
+    struct coord_answer **answers = xcalloc((size_t)g->len, sizeof *answers);
+    int len = g->len;
+    for (int i = 0; i < len; i++)
+        answers[i] = g->calls[i].answer;
+    request_respond(r, &a);
+    for (int i = 0; i < len; i++)
+        coord_answer_free(answers[i]);
+    free(answers);
+}
+
+static void offset_fetch(struct request *r)
+{
+    struct fetch_offsets *f = arena_alloc(&r->arena, sizeof *f);
+
+    offset_fetch_to_groups(r->msg, r->version, &r->arena, &f->groups);
+    int n = f->groups.groups_len;
+    struct group_calls *g = calls_new(r, n, offset_fetch_done);
+    g->arg = f;
+    f->single = arena_array(&r->arena, (size_t)n, sizeof *f->single);
+    f->unknown = arena_array(&r->arena, (size_t)n, sizeof *f->unknown);
+    for (int i = 0; i < n; i++) {
+        f->single[i] = f->groups;
+        f->single[i].groups = &f->groups.groups[i];
+        f->single[i].groups_len = 1;
+        if (r->version >= 10)
+            resolve_ids(r, &f->groups.groups[i], &f->unknown[i]);
+        g->calls[i].msg = &f->single[i];
+        g->calls[i].partition =
+            coordinator_of(r, f->groups.groups[i].group_id);
+    }
+    calls_start(g);
+}
+
+/* ---- DescribeGroups, DeleteGroups ---------------------------------------------------------- */
+
+/* Sends the merged answer, then frees the answers it was made of. */
+static void respond_merged(struct group_calls *g, const void *response)
+{
+    struct group_calls copy = *g;
+
+    copy.calls = xmemdup(g->calls, (size_t)g->len * sizeof *g->calls);
+    request_respond(g->request, response);
+    free_answers(&copy);
+    free(copy.calls);
+}
+
+static void describe_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct describe_groups_response a;
+
+    describe_groups_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct describe_groups_response *one =
+            &g->calls[i].answer->response.describe_groups;
+
+        if (one->groups_len == 1)
+            a.groups[a.groups_len++] = one->groups[0];
+    }
+    respond_merged(g, &a);
+}
+
+static void describe_groups(struct request *r)
+{
+    const struct describe_groups_request *q = r->msg;
+    struct group_calls *g = calls_new(r, q->groups_len, describe_done);
+    struct describe_groups_request *single =
+        arena_array(&r->arena, (size_t)q->groups_len, sizeof *single);
+
+    for (int i = 0; i < q->groups_len; i++) {
+        single[i] = *q;
+        single[i].groups = &q->groups[i];
+        single[i].groups_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].partition = coordinator_of(r, q->groups[i]);
+    }
+    calls_start(g);
+}
+
+static void delete_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct delete_groups_response a;
+
+    delete_groups_response_init(&a);
+    a.results = arena_array(&r->arena, (size_t)g->len, sizeof *a.results);
+    for (int i = 0; i < g->len; i++) {
+        const struct delete_groups_response *one =
+            &g->calls[i].answer->response.delete_groups;
+
+        if (one->results_len == 1)
+            a.results[a.results_len++] = one->results[0];
+    }
+    respond_merged(g, &a);
+}
+
+static void delete_groups(struct request *r)
+{
+    const struct delete_groups_request *q = r->msg;
+    struct group_calls *g = calls_new(r, q->groups_names_len, delete_done);
+    struct delete_groups_request *single =
+        arena_array(&r->arena, (size_t)q->groups_names_len, sizeof *single);
+
+    for (int i = 0; i < q->groups_names_len; i++) {
+        single[i] = *q;
+        single[i].groups_names = &q->groups_names[i];
+        single[i].groups_names_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].partition = coordinator_of(r, q->groups_names[i]);
+    }
+    calls_start(g);
+}
+
+/* ---- ListGroups ------------------------------------------------------------------------------ */
+
+static void list_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct list_groups_response a;
+    int32_t n = 0;
+
+    list_groups_response_init(&a);
+    for (int i = 0; i < g->len; i++)
+        n += g->calls[i].answer->response.list_groups.groups_len;
+    a.groups = arena_array(&r->arena, (size_t)n, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct list_groups_response *one =
+            &g->calls[i].answer->response.list_groups;
+
+        if (one->error_code == ERR_COORDINATOR_LOAD_IN_PROGRESS)
+            a.error_code = one->error_code;
+        for (int j = 0; j < one->groups_len; j++)
+            a.groups[a.groups_len++] = one->groups[j];
+    }
+    respond_merged(g, &a);
+}
+
+/* A broker lists the groups that it coordinates. */
+static void list_groups(struct request *r)
+{
+    struct shard_topic *t =
+        shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
+    struct group_calls *g =
+        calls_new(r, t != NULL ? t->partitions : 0, list_done);
+
+    for (int i = 0; i < g->len; i++)
+        g->calls[i].partition = i;
+    calls_start(g);
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------- */
+
+void api_group_request(struct request *r)
+{
+    r->group_host =
+        (const char *)arena_printf(&r->arena, "/%s", r->client_host).data;
+    switch (r->api->key) {
+    case API_JOIN_GROUP:
+        one_group(r, ((const struct join_group_request *)r->msg)->group_id);
+        break;
+    case API_SYNC_GROUP:
+        one_group(r, ((const struct sync_group_request *)r->msg)->group_id);
+        break;
+    case API_HEARTBEAT:
+        one_group(r, ((const struct heartbeat_request *)r->msg)->group_id);
+        break;
+    case API_LEAVE_GROUP:
+        one_group(r, ((const struct leave_group_request *)r->msg)->group_id);
+        break;
+    case API_OFFSET_DELETE:
+        one_group(r, ((const struct offset_delete_request *)r->msg)->group_id);
+        break;
+    case API_OFFSET_COMMIT:
+        offset_commit(r);
+        break;
+    case API_OFFSET_FETCH:
+        offset_fetch(r);
+        break;
+    case API_DESCRIBE_GROUPS:
+        describe_groups(r);
+        break;
+    case API_DELETE_GROUPS:
+        delete_groups(r);
+        break;
+    default:
+        list_groups(r);
+    }
+}
