@@ -51,8 +51,8 @@ struct fetch_session {
     struct request *next;    /* the one behind it */
     int pending;             /* parts out; +1 while sending */
     int64_t deadline_ms;
-    bool again;  /* a part woke us during the round */
-    bool hurry;  /* don't wait any longer */
+    bool again;         /* a part woke us during the round */
+    bool hurry;         /* don't wait any longer */
     bool unknown_names; /* the request names a topic that does not exist */
     struct env_timer timer;
     int parts_len;
@@ -62,7 +62,8 @@ struct fetch_session {
 static void start_round(struct fetch_session *s);
 static void begin(struct fetch_session *s, struct request *r);
 
-/* ---- life of a session ------------------------------------------------------------ */
+/* ---- life of a session
+ * ------------------------------------------------------------ */
 
 static void session_free(struct fetch_session *s)
 {
@@ -133,8 +134,7 @@ static struct fetch_session *session_new(struct shard *shard)
 
 static struct fetch_session *session_find(struct shard *shard, int32_t id)
 {
-    LIST_EACH(node, &shard->sessions)
-    {
+    LIST_EACH (node, &shard->sessions) {
         struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
         if (s->id == id)
             return s;
@@ -147,9 +147,9 @@ static struct fetch_session *session_find(struct shard *shard, int32_t id)
 static void session_keep(struct fetch_session *s)
 {
     struct shard *shard = s->shard;
-    int max = shard->broker->config->fetch_session_slots /
-                  shard->broker->shards_len +
-              1;
+    int max =
+        shard->broker->config->fetch_session_slots / shard->broker->shards_len +
+        1;
 
     if (shard->sessions_len >= max) {
         struct fetch_session *oldest =
@@ -181,7 +181,8 @@ static void session_used(struct fetch_session *s)
     }
 }
 
-/* ---- the answer ---------------------------------------------------------------------- */
+/* ---- the answer
+ * ---------------------------------------------------------------------- */
 
 struct sorted {
     const struct fetch_result *result;
@@ -253,9 +254,8 @@ static enum err down_convert(struct request *r, const struct fetch_result *f,
     if (env_file_read(f->range.file, data, f->range.len, f->range.position) <
         (int64_t)f->range.len)
         return ERR_KAFKA_STORAGE_ERROR;
-    enum err error =
-        message_set_down(r->shard->codec, slice_of(data, f->range.len), &how,
-                         &set, &consumed);
+    enum err error = message_set_down(
+        r->shard->codec, slice_of(data, f->range.len), &how, &set, &consumed);
     out->bytes = arena_copy(&r->arena, buf_slice(&set));
     buf_free(&set);
     return error;
@@ -401,7 +401,9 @@ static void respond_error(struct request *r, enum err error)
     request_respond(r, &a);
 }
 
-/* ---- rounds ----------------------------------------------------------------------------- */
+/* ---- rounds
+ * -----------------------------------------------------------------------------
+ */
 
 static void finish(struct fetch_session *s)
 {
@@ -508,7 +510,8 @@ static void start_round(struct fetch_session *s)
         round_done(s);
 }
 
-/* ---- a request comes in ------------------------------------------------------------------- */
+/* ---- a request comes in
+ * ------------------------------------------------------------------- */
 
 static int32_t replica_of(const struct request *r)
 {
@@ -593,8 +596,8 @@ static void distribute_request(struct fetch_session *s, struct request *r)
     for (int i = 0; i < s->parts_len; i++) {
         struct fetch_part *part = &s->parts[i];
 
-        part->asks = arena_array(&r->arena, (size_t)part->asks_len,
-                                 sizeof *part->asks);
+        part->asks =
+            arena_array(&r->arena, (size_t)part->asks_len, sizeof *part->asks);
         part->forget = arena_array(&r->arena, (size_t)part->forget_len,
                                    sizeof *part->forget);
         part->asks_len = part->forget_len = 0;
@@ -620,8 +623,8 @@ static void begin(struct fetch_session *s, struct request *r)
     s->request = r;
     s->hurry = q->max_wait_ms <= 0;
     s->again = s->unknown_names = false;
-    s->deadline_ms = env_now_ms(s->shard->env) +
-                     (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
+    s->deadline_ms =
+        env_now_ms(s->shard->env) + (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
     s->by_id = r->version >= 13;
     session_used(s);
     distribute_request(s, r);
@@ -707,7 +710,9 @@ void api_fetch(struct request *r)
     begin_new(r, q->session_epoch == 0);
 }
 
-/* ---- time ------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------
+ */
 
 static void tell_silent(struct fetch_session *s)
 {
@@ -729,8 +734,7 @@ void sessions_tick(struct shard *shard)
     int64_t now_ms = env_now_ms(shard->env);
     int64_t lag_ms = shard->broker->config->replica_lag_time_max_ms;
 
-    LIST_EACH_SAFE(node, next, &shard->sessions)
-    {
+    LIST_EACH_SAFE (node, next, &shard->sessions) {
         struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
 
         if (s->state != SESSION_IDLE)
@@ -746,8 +750,7 @@ void sessions_tick(struct shard *shard)
 
 void sessions_drop_all(struct shard *shard)
 {
-    LIST_EACH_SAFE(node, next, &shard->sessions)
-    {
+    LIST_EACH_SAFE (node, next, &shard->sessions) {
         struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);
 
         if (s->state == SESSION_IDLE)

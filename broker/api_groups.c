@@ -24,8 +24,7 @@ struct group_calls {
 
 static int32_t coordinator_of(struct request *r, struct slice group)
 {
-    struct shard_topic *t =
-        shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
+    struct shard_topic *t = shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
 
     return t == NULL ? -1 : coord_partition_of(group, t->partitions);
 }
@@ -74,7 +73,8 @@ static void calls_start(struct group_calls *g)
         g->done(g);
 }
 
-/* ---- one group: the answer goes out as it is --------------------------------------- */
+/* ---- one group: the answer goes out as it is
+ * --------------------------------------- */
 
 static void one_done(struct group_calls *g)
 {
@@ -92,7 +92,8 @@ static void one_group(struct request *r, struct slice group)
     calls_start(g);
 }
 
-/* ---- OffsetCommit -------------------------------------------------------------------- */
+/* ---- OffsetCommit
+ * -------------------------------------------------------------------- */
 
 struct commit {
     struct offset_commit_request known; /* what the coordinator gets */
@@ -128,9 +129,9 @@ static void unknown_topic(struct request *r, struct commit *c,
 static void sort_topic(struct request *r, struct commit *c,
                        const struct offset_commit_request_topic *t)
 {
-    struct shard_topic *topic =
-        r->version >= 10 ? shard_topic_by_id(r->shard, &t->topic_id)
-                         : shard_topic_by_name(r->shard, t->name);
+    struct shard_topic *topic = r->version >= 10
+                                    ? shard_topic_by_id(r->shard, &t->topic_id)
+                                    : shard_topic_by_name(r->shard, t->name);
     struct offset_commit_request_topic *known =
         &c->known.topics[c->known.topics_len];
 
@@ -159,9 +160,9 @@ static void commit_done(struct group_calls *g)
     struct offset_commit_response a = answer->response.offset_commit;
 
     if (c->unknown_len != 0) {
-        a.topics = arena_array(&r->arena,
-                               (size_t)(a.topics_len + c->unknown_len),
-                               sizeof *a.topics);
+        a.topics =
+            arena_array(&r->arena, (size_t)(a.topics_len + c->unknown_len),
+                        sizeof *a.topics);
         if (a.topics_len != 0)
             memcpy(a.topics, answer->response.offset_commit.topics,
                    (size_t)a.topics_len * sizeof *a.topics);
@@ -180,10 +181,10 @@ static void offset_commit(struct request *r)
 
     c->known = *q;
     c->known.topics_len = 0;
-    c->known.topics = arena_array(&r->arena, (size_t)q->topics_len,
-                                  sizeof *c->known.topics);
-    c->unknown = arena_array(&r->arena, (size_t)q->topics_len,
-                             sizeof *c->unknown);
+    c->known.topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *c->known.topics);
+    c->unknown =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *c->unknown);
     for (int i = 0; i < q->topics_len; i++)
         sort_topic(r, c, &q->topics[i]);
     struct group_calls *g = calls_new(r, 1, commit_done);
@@ -193,7 +194,8 @@ static void offset_commit(struct request *r)
     calls_start(g);
 }
 
-/* ---- OffsetFetch ------------------------------------------------------------------------ */
+/* ---- OffsetFetch
+ * ------------------------------------------------------------------------ */
 
 struct offset_fetch_unknown {
     struct offset_fetch_response_topics *topics;
@@ -202,7 +204,7 @@ struct offset_fetch_unknown {
 
 struct fetch_offsets {
     struct offset_fetch_request groups;
-    struct offset_fetch_request *single; /* one per group */
+    struct offset_fetch_request *single;  /* one per group */
     struct offset_fetch_unknown *unknown; /* likewise: ids of no topic */
 };
 
@@ -212,9 +214,9 @@ static void resolve_ids(struct request *r, struct offset_fetch_request_group *q,
 {
     int32_t kept = 0;
 
-    unknown->topics = arena_array(
-        &r->arena, (size_t)(q->topics_len > 0 ? q->topics_len : 0),
-        sizeof *unknown->topics);
+    unknown->topics =
+        arena_array(&r->arena, (size_t)(q->topics_len > 0 ? q->topics_len : 0),
+                    sizeof *unknown->topics);
     for (int i = 0; i < q->topics_len; i++) {
         struct offset_fetch_request_topics *t = &q->topics[i];
         struct shard_topic *topic = shard_topic_by_id(r->shard, &t->topic_id);
@@ -313,13 +315,13 @@ static void offset_fetch(struct request *r)
         if (r->version >= 10)
             resolve_ids(r, &f->groups.groups[i], &f->unknown[i]);
         g->calls[i].msg = &f->single[i];
-        g->calls[i].partition =
-            coordinator_of(r, f->groups.groups[i].group_id);
+        g->calls[i].partition = coordinator_of(r, f->groups.groups[i].group_id);
     }
     calls_start(g);
 }
 
-/* ---- DescribeGroups, DeleteGroups ---------------------------------------------------------- */
+/* ---- DescribeGroups, DeleteGroups
+ * ---------------------------------------------------------- */
 
 /* Sends the merged answer, then frees the answers it was made of. */
 static void respond_merged(struct group_calls *g, const void *response)
@@ -400,7 +402,9 @@ static void delete_groups(struct request *r)
     calls_start(g);
 }
 
-/* ---- ListGroups ------------------------------------------------------------------------------ */
+/* ---- ListGroups
+ * ------------------------------------------------------------------------------
+ */
 
 static void list_done(struct group_calls *g)
 {
@@ -427,8 +431,7 @@ static void list_done(struct group_calls *g)
 /* A broker lists the groups that it coordinates. */
 static void list_groups(struct request *r)
 {
-    struct shard_topic *t =
-        shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
+    struct shard_topic *t = shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
     struct group_calls *g =
         calls_new(r, t != NULL ? t->partitions : 0, list_done);
 
@@ -437,7 +440,9 @@ static void list_groups(struct request *r)
     calls_start(g);
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------- */
+/* ---- dispatch
+ * ----------------------------------------------------------------------------------
+ */
 
 void api_group_request(struct request *r)
 {

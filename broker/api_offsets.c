@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-/* ---- ListOffsets ----------------------------------------------------------------- */
+/* ---- ListOffsets
+ * ----------------------------------------------------------------- */
 
 enum {
     TIMESTAMP_LATEST = -1,
@@ -29,21 +30,21 @@ struct list_offset {
     int32_t replica_id;
     int64_t end_offset;
     struct log *log;
-    struct env_work work; /* the search reads the disk */
+
     struct scatter_item *item;
-    struct arena *arena;
+    struct codec *codec;
 };
 
-static void search(struct env_work *work)
+/* Reads index blocks and one batch, on the loop: they are small, and usually
+ * in the page cache. */
+static void search(struct list_offset *l)
 {
-    struct list_offset *l =
-        (struct list_offset *)((char *)work - offsetof(struct list_offset, work));
-
     if (l->q->timestamp == TIMESTAMP_MAX)
-        l->item->error = log_max_timestamp(l->log, l->end_offset, &l->found);
+        l->item->error =
+            log_max_timestamp(l->log, l->codec, l->end_offset, &l->found);
     else
-        l->item->error = log_offset_for_timestamp(l->log, l->q->timestamp,
-                                                  l->end_offset, &l->found);
+        l->item->error = log_offset_for_timestamp(
+            l->log, l->codec, l->q->timestamp, l->end_offset, &l->found);
 }
 
 static void list_offset_run(struct scatter_item *item, struct partition *p)
@@ -60,6 +61,7 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     if (item->error != ERR_NONE)
         return;
     l->log = p->log;
+    l->codec = p->shard->codec;
     l->end_offset =
         l->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
     /* R-16: until the high watermark has reached the epoch's start, it may be
@@ -73,9 +75,8 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     if (l->version == 0) {
         int max = l->q->max_num_offsets;
         max = max < 0 ? 0 : max > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : max;
-        l->old_offsets_len = log_offsets_before(p->log, timestamp,
-                                                l->end_offset, l->old_offsets,
-                                                max);
+        l->old_offsets_len = log_offsets_before(
+            p->log, timestamp, l->end_offset, l->old_offsets, max);
         return;
     }
     switch (timestamp) {
@@ -96,7 +97,7 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
             item->error = ERR_UNSUPPORTED_VERSION;
             return;
         }
-        search(&l->work);
+        search(l);
     }
 }
 
@@ -136,7 +137,7 @@ list_offset_new(struct request *r,
     l->a = a;
     l->version = r->version;
     l->replica_id = whole->replica_id;
-    l->arena = &r->arena;
+
     if (r->version == 0) {
         int n = q->max_num_offsets;
         n = n < 0 ? 0 : n > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : n;
@@ -156,8 +157,8 @@ void api_list_offsets(struct request *r)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);
     list_offsets_response_init(a);
-    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
-                            sizeof *a->topics);
+    a->topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *a->topics);
     a->topics_len = q->topics_len;
     for (int i = 0; i < q->topics_len; i++) {
         const struct list_offsets_request_topic *t = &q->topics[i];
@@ -181,7 +182,8 @@ void api_list_offsets(struct request *r)
     scatter_start(s);
 }
 
-/* ---- OffsetForLeaderEpoch ----------------------------------------------------------- */
+/* ---- OffsetForLeaderEpoch
+ * ----------------------------------------------------------- */
 
 struct epoch_end {
     const struct offset_for_leader_epoch_request_offset_for_leader_partition *q;
@@ -231,8 +233,8 @@ void api_offset_for_leader_epoch(struct request *r)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);
     offset_for_leader_epoch_response_init(a);
-    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
-                            sizeof *a->topics);
+    a->topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *a->topics);
     a->topics_len = q->topics_len;
     for (int i = 0; i < q->topics_len; i++) {
         a->topics[i].topic = q->topics[i].topic;
@@ -256,7 +258,8 @@ void api_offset_for_leader_epoch(struct request *r)
     scatter_start(s);
 }
 
-/* ---- DeleteRecords ---------------------------------------------------------------------- */
+/* ---- DeleteRecords
+ * ---------------------------------------------------------------------- */
 
 struct delete_records {
     const struct delete_records_request_partition *q;
@@ -270,10 +273,10 @@ static void delete_records_run(struct scatter_item *item, struct partition *p)
     d->a->low_watermark = -1;
     if (p == NULL)
         return;
-    item->error = p->role == PARTITION_OPENING
-                      ? ERR_NOT_LEADER_OR_FOLLOWER
-                      : partition_delete_records(p, d->q->offset,
-                                                 &d->a->low_watermark);
+    item->error =
+        p->role == PARTITION_OPENING
+            ? ERR_NOT_LEADER_OR_FOLLOWER
+            : partition_delete_records(p, d->q->offset, &d->a->low_watermark);
 }
 
 static void delete_records_done(struct scatter *s)
@@ -295,8 +298,8 @@ void api_delete_records(struct request *r)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);
     delete_records_response_init(a);
-    a->topics = arena_array(&r->arena, (size_t)q->topics_len,
-                            sizeof *a->topics);
+    a->topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *a->topics);
     a->topics_len = q->topics_len;
     for (int i = 0; i < q->topics_len; i++) {
         a->topics[i].name = q->topics[i].name;
@@ -321,7 +324,8 @@ void api_delete_records(struct request *r)
     scatter_start(s);
 }
 
-/* ---- DescribeLogDirs ---------------------------------------------------------------------- */
+/* ---- DescribeLogDirs
+ * ---------------------------------------------------------------------- */
 
 /* A partition's size, gathered on its shard. Names are copied: the topic may be
  * gone by the time the answer is written. */
@@ -379,15 +383,13 @@ static void dirs_run(struct scatter_all *all, struct shard *shard)
     struct arena *arena = &all->request->arena;
 
     if (q->topics_len < 0) {
-        MAP_EACH(e, &shard->topics_by_id)
-        {
+        MAP_EACH (e, &shard->topics_by_id) {
             dirs_add_topic(d, arena, e->value, NULL, 0);
         }
         return;
     }
     for (int i = 0; i < q->topics_len; i++)
-        dirs_add_topic(d, arena,
-                       shard_topic_by_name(shard, q->topics[i].topic),
+        dirs_add_topic(d, arena, shard_topic_by_name(shard, q->topics[i].topic),
                        q->topics[i].partitions, q->topics[i].partitions_len);
 }
 
@@ -411,8 +413,7 @@ static void fill_dir(struct request *r, const struct dirs *d, int dir,
 
     describe_log_dirs_response_result_init(out);
     out->log_dir = slice_str(l->path);
-    out->topics =
-        arena_array(&r->arena, (size_t)d->len, sizeof *out->topics);
+    out->topics = arena_array(&r->arena, (size_t)d->len, sizeof *out->topics);
     if (env_disk_space(r->shard->env, l->path, &out->total_bytes,
                        &out->usable_bytes) < 0)
         out->error_code = ERR_KAFKA_STORAGE_ERROR;

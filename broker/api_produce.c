@@ -36,7 +36,7 @@ struct produce_part {
     struct shard *shard;
     struct produce_item **items;
     int items_len;
-    int waiting;     /* items not committed yet; +1 while appending */
+    int waiting;        /* items not committed yet; +1 while appending */
     struct arena arena; /* lists of faulty records */
     struct env_timer timer;
 };
@@ -50,7 +50,8 @@ struct produce {
     int pending;                /* parts still out; +1 while sending */
 };
 
-/* ---- on the owner's shard ------------------------------------------------------ */
+/* ---- on the owner's shard
+ * ------------------------------------------------------ */
 
 static void part_home(struct env_task *task);
 
@@ -161,7 +162,8 @@ static void run_part(struct env_task *task)
     release(part);
 }
 
-/* ---- at home ---------------------------------------------------------------------- */
+/* ---- at home
+ * ---------------------------------------------------------------------- */
 
 static void fill_hint(struct request *r, struct produce_response *a,
                       const struct produce_item *item,

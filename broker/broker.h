@@ -18,8 +18,8 @@ struct broker {
     int32_t node_id;
     const char *cluster_id;
     struct uuid incarnation;
-    _Atomic int64_t epoch;   /* from the controller; -1 before registration */
-    _Atomic bool stopping;   /* controlled shutdown has begun */
+    _Atomic int64_t epoch; /* from the controller; -1 before registration */
+    _Atomic bool stopping; /* controlled shutdown has begun */
     int64_t started_wall_ms;
 
     struct shard **shards;
@@ -33,14 +33,15 @@ struct broker {
         bool clean; /* the last shutdown was clean */
         struct kv *checkpoints;
         struct env_file *lock;
-    } *log_dirs;
+    } * log_dirs;
     int log_dirs_len;
 };
 
 /* The shard that owns a partition; the same on every thread, and for equal
  * shard counts on every broker. */
 static inline int broker_shard_of(const struct broker *b,
-                                  const struct uuid *topic_id, int32_t partition)
+                                  const struct uuid *topic_id,
+                                  int32_t partition)
 {
     return (int)((be32_get(topic_id->bytes) + (uint32_t)partition) %
                  (uint32_t)b->shards_len);

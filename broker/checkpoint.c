@@ -32,10 +32,9 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
     bool ok = kv_get(kv, slice_of(key, KEY_BYTES), &value) == 0 &&
               value.len == VALUE_BYTES;
     if (ok) {
-        struct reader r = reader_of(buf_slice(&value));
-        c->high_watermark = read_i64(&r);
-        c->recovery_point = read_i64(&r);
-        c->start_offset = read_i64(&r);
+        c->high_watermark = (int64_t)be64_get(value.data);
+        c->recovery_point = (int64_t)be64_get(value.data + 8);
+        c->start_offset = (int64_t)be64_get(value.data + 16);
     }
     buf_free(&value);
     return ok;
@@ -49,8 +48,7 @@ static void put(struct kv_batch *batch, const struct partition *p)
     be64_put(value, (uint64_t)p->high_watermark);
     be64_put(value + 8, (uint64_t)log_synced_offset(p->log));
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
-    kv_batch_put(batch, slice_of(key, KEY_BYTES),
-                 slice_of(value, VALUE_BYTES));
+    kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
 }
 
 static struct checkpoint_batch *gather(struct shard *s)
@@ -58,8 +56,7 @@ static struct checkpoint_batch *gather(struct shard *s)
     struct checkpoint_batch *b = xcalloc(1, sizeof *b);
 
     b->shard = s;
-    b->batches =
-        xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
+    b->batches = xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
     for (struct list *node; (node = list_pop_front(&s->checkpoint)) != NULL;) {
         struct partition *p =
             LIST_ENTRY(node, struct partition, checkpoint_link);
@@ -77,8 +74,8 @@ static void write_batches(struct checkpoint_batch *b, bool sync)
     for (int i = 0; i < broker->log_dirs_len; i++) {
         if (b->batches[i].count == 0)
             continue;
-        int error = kv_write(broker->log_dirs[i].checkpoints, &b->batches[i],
-                             sync);
+        int error =
+            kv_write(broker->log_dirs[i].checkpoints, &b->batches[i], sync);
         if (error < 0)
             log_warn("server",
                      "Cannot write the checkpoints of %s: %s. The next start "

@@ -30,7 +30,8 @@ static struct coord_time time_now(const struct coordinator *c)
                                env_wall_ms(c->shard->env)};
 }
 
-/* ---- the end of a turn ------------------------------------------------------------ */
+/* ---- the end of a turn
+ * ------------------------------------------------------------ */
 
 static void rearm(struct coordinator *c);
 static void load_piece(struct coordinator *c);
@@ -50,8 +51,7 @@ static void on_poke(struct env_task *task)
         load_piece(c);
         return;
     }
-    group_shard_committed(c->groups, c->partition->high_watermark,
-                          time_now(c));
+    group_shard_committed(c->groups, c->partition->high_watermark, time_now(c));
     group_shard_flush(c->groups, time_now(c));
     rearm(c);
 }
@@ -87,7 +87,8 @@ static void rearm(struct coordinator *c)
                         deadline_ms > now_ms ? deadline_ms - now_ms : 0);
 }
 
-/* ---- what the coordinator asks for -------------------------------------------------- */
+/* ---- what the coordinator asks for
+ * -------------------------------------------------- */
 
 static enum err append(void *arg, uint8_t *batch, size_t len,
                        int64_t *base_offset)
@@ -129,10 +130,7 @@ static void on_answer(void *arg, struct coord_answer *answer)
     answered(answer->token, c->shard, answer);
 }
 
-static void on_deadline(void *arg)
-{
-    poke(arg);
-}
+static void on_deadline(void *arg) { poke(arg); }
 
 static const struct group_shard_ops ops = {
     .append = append,
@@ -140,21 +138,22 @@ static const struct group_shard_ops ops = {
     .deadline = on_deadline,
 };
 
-/* ---- loading -------------------------------------------------------------------------- */
+/* ---- loading
+ * -------------------------------------------------------------------------- */
 
 static void load_done(struct coordinator *c)
 {
     struct group_loader *loader = c->loader;
 
     c->loader = NULL;
-    log_info("groups",
-             "Loaded %s-%d: %llu records in %lld ms, %llu of them not "
-             "understood and skipped",
-             c->partition->topic->name, c->partition->index,
-             (unsigned long long)group_loader_records(loader),
-             (long long)((env_now_us(c->shard->env) - c->load_started_us) /
-                         1000),
-             (unsigned long long)group_loader_skipped(loader));
+    log_info(
+        "groups",
+        "Loaded %s-%d: %llu records in %lld ms, %llu of them not "
+        "understood and skipped",
+        c->partition->topic->name, c->partition->index,
+        (unsigned long long)group_loader_records(loader),
+        (long long)((env_now_us(c->shard->env) - c->load_started_us) / 1000),
+        (unsigned long long)group_loader_skipped(loader));
     group_shard_activate(c->groups, loader, c->load_end,
                          c->partition->high_watermark, time_now(c));
     poke(c);
@@ -184,8 +183,7 @@ static enum err load_range(struct coordinator *c, const struct log_range *range)
         size_t whole = whole_bytes(slice_of(data, range->len));
 
         error = whole == 0 ? ERR_CORRUPT_MESSAGE
-                           : group_loader_add(c->loader,
-                                              slice_of(data, whole));
+                           : group_loader_add(c->loader, slice_of(data, whole));
         for (size_t at = 0; at < whole; at += b.size_bytes) {
             ASSERT(batch_parse(slice_of(data + at, whole - at), &b) ==
                    ERR_NONE);
@@ -225,7 +223,9 @@ static void load_piece(struct coordinator *c)
         poke(c);
 }
 
-/* ---- life ------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------
+ */
 
 static void take_options(const struct server_config *config,
                          const struct partition *p,
@@ -291,10 +291,7 @@ void coordinators_lost(struct partition *p)
 }
 
 /* Not at once: this may come from inside the coordinator's own append. */
-void coordinators_committed(struct partition *p)
-{
-    poke(p->coordinator);
-}
+void coordinators_committed(struct partition *p) { poke(p->coordinator); }
 
 void coordinators_topic_deleted(struct shard *s, const char *topic)
 {
@@ -307,12 +304,13 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
             continue;
         struct coordinator *c = p->coordinator;
         if (c->loader == NULL)
-            group_shard_topic_deleted(c->groups, slice_str(topic),
-                                      time_now(c));
+            group_shard_topic_deleted(c->groups, slice_str(topic), time_now(c));
     }
 }
 
-/* ---- calls --------------------------------------------------------------------------------- */
+/* ---- calls
+ * ---------------------------------------------------------------------------------
+ */
 
 static void fill_context(struct group_call *call, struct shard *here,
                          struct coord_context *context)
@@ -343,9 +341,9 @@ static void call_arrived(struct env_task *task)
         p = t->local[call->partition];
     fill_context(call, here, &context);
     if (p == NULL || p->coordinator == NULL) {
-        answered(call, here,
-                 coord_refuse(&context, call->api, call->msg,
-                              ERR_NOT_COORDINATOR));
+        answered(
+            call, here,
+            coord_refuse(&context, call->api, call->msg, ERR_NOT_COORDINATOR));
         return;
     }
     struct coordinator *c = p->coordinator;
@@ -364,8 +362,8 @@ void group_call_start(struct group_call *call)
     call->task.fn = call_arrived;
     call->owner = home;
     if (call->partition >= 0)
-        call->owner = home->broker->shards[broker_shard_of(
-            home->broker, &t->id, call->partition)];
+        call->owner = home->broker->shards[broker_shard_of(home->broker, &t->id,
+                                                           call->partition)];
     if (call->owner == home)
         call_arrived(&call->task);
     else

@@ -30,7 +30,7 @@ struct group_call {
     struct shard *owner;     /* set by group_call_start */
     int32_t partition;       /* of GROUP_TOPIC; -1: there is no such topic */
     enum api_key api;
-    const void *msg;            /* in the request's arena; one group only */
+    const void *msg;             /* in the request's arena; one group only */
     struct coord_answer *answer; /* never NULL when it returns; home frees it */
     void (*returned)(struct group_call *call);
     void *arg;

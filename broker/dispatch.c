@@ -57,10 +57,7 @@ static const struct handler *find(int16_t key)
     return NULL;
 }
 
-bool dispatch_serves(int16_t api_key)
-{
-    return find(api_key) != NULL;
-}
+bool dispatch_serves(int16_t api_key) { return find(api_key) != NULL; }
 
 void dispatch(struct request *r)
 {
@@ -72,7 +69,8 @@ void dispatch(struct request *r)
         h->fn(r);
 }
 
-/* ---- ApiVersions ---------------------------------------------------------- */
+/* ---- ApiVersions ----------------------------------------------------------
+ */
 
 static void answer_api_versions(struct request *r, enum err error)
 {

@@ -13,7 +13,8 @@ bool dispatch_serves(int16_t api_key);
 /* ApiVersions in a version we lack: version 0, error 35, and the ranges. */
 void dispatch_api_versions_unsupported(struct request *r);
 
-/* ---- handlers, by file ---------------------------------------------------- */
+/* ---- handlers, by file ----------------------------------------------------
+ */
 
 /* api_produce.c */
 void api_produce(struct request *r);

@@ -26,7 +26,8 @@ static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
     be32_put(key + 16, (uint32_t)index);
 }
 
-/* ---- waking home --------------------------------------------------------------- */
+/* ---- waking home
+ * --------------------------------------------------------------- */
 
 static void wake_arrived(struct env_task *task)
 {
@@ -70,14 +71,15 @@ static void on_gone(struct partition_watch *w)
     on_changed(w, true);
 }
 
-/* ---- entries --------------------------------------------------------------------- */
+/* ---- entries
+ * --------------------------------------------------------------------- */
 
 static void resolve(struct fetch_entry *e, enum err *error)
 {
     if (e->partition != NULL)
         return;
-    e->partition = shard_partition(e->part->shard, &e->ask.topic_id,
-                                   e->ask.index, error);
+    e->partition =
+        shard_partition(e->part->shard, &e->ask.topic_id, e->ask.index, error);
     if (e->partition != NULL)
         partition_watch(e->partition, &e->watch);
 }
@@ -134,7 +136,8 @@ static void apply_forget(struct fetch_part *part, const struct fetch_ask *ask)
         entry_free(e);
 }
 
-/* ---- reading ----------------------------------------------------------------------- */
+/* ---- reading
+ * ----------------------------------------------------------------------- */
 
 static enum err check_follower(const struct fetch_entry *e)
 {
@@ -143,8 +146,7 @@ static enum err check_follower(const struct fetch_entry *e)
 
     if (partition_replica_number(e->partition, part->replica_id) < 0)
         return ERR_NOT_LEADER_OR_FOLLOWER;
-    if (b != NULL && part->replica_epoch >= 0 &&
-        part->replica_epoch < b->epoch)
+    if (b != NULL && part->replica_epoch >= 0 && part->replica_epoch < b->epoch)
         return ERR_STALE_BROKER_EPOCH;
     return ERR_NONE;
 }
@@ -179,10 +181,10 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
 {
     struct fetch_part *part = e->part;
     struct partition *p = e->partition;
-    enum err error = p->role == PARTITION_OPENING
-                         ? ERR_NOT_LEADER_OR_FOLLOWER
-                         : partition_check_leader(p,
-                                                  e->ask.current_leader_epoch);
+    enum err error =
+        p->role == PARTITION_OPENING
+            ? ERR_NOT_LEADER_OR_FOLLOWER
+            : partition_check_leader(p, e->ask.current_leader_epoch);
 
     if (error != ERR_NONE)
         return error;
@@ -210,9 +212,8 @@ static struct fetch_result *add_result(struct fetch_part *part)
 {
     if (part->results_len == part->results_cap) {
         part->results_cap = part->results_cap != 0 ? part->results_cap * 2 : 4;
-        part->results =
-            xrealloc(part->results,
-                     (size_t)part->results_cap * sizeof *part->results);
+        part->results = xrealloc(part->results, (size_t)part->results_cap *
+                                                    sizeof *part->results);
     }
     return &part->results[part->results_len];
 }
@@ -259,8 +260,7 @@ static bool run_entry(struct fetch_entry *e)
 
 static void run_all(struct fetch_part *part)
 {
-    LIST_EACH(node, &part->entries)
-    {
+    LIST_EACH (node, &part->entries) {
         struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
 
         if (run_entry(e))
@@ -307,8 +307,7 @@ static void command_run(struct fetch_part *part)
 static void command_drop(struct fetch_part *part)
 {
     part->armed = false;
-    LIST_EACH_SAFE(node, next, &part->entries)
-    {
+    LIST_EACH_SAFE (node, next, &part->entries) {
         entry_free(LIST_ENTRY(node, struct fetch_entry, link));
     }
     map_free(&part->by_key);
@@ -316,8 +315,7 @@ static void command_drop(struct fetch_part *part)
 
 static void command_silent(struct fetch_part *part)
 {
-    LIST_EACH(node, &part->entries)
-    {
+    LIST_EACH (node, &part->entries) {
         struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
 
         if (e->partition != NULL)
@@ -325,7 +323,8 @@ static void command_silent(struct fetch_part *part)
     }
 }
 
-/* ---- there and back -------------------------------------------------------------------- */
+/* ---- there and back
+ * -------------------------------------------------------------------- */
 
 static void arrived_home(struct env_task *task)
 {

@@ -46,8 +46,8 @@ struct fetch_part {
     /* Set once by home. */
     struct shard *shard;
     struct shard *home;
-    void *owner;          /* the home side's session */
-    int32_t replica_id;   /* -1: a consumer */
+    void *owner;        /* the home side's session */
+    int32_t replica_id; /* -1: a consumer */
     int64_t replica_epoch;
     void (*returned)(struct fetch_part *part); /* home thread */
     void (*woke)(struct fetch_part *part);     /* home thread */
@@ -71,7 +71,7 @@ struct fetch_part {
     bool urgent; /* an error or a divergence: answer at once */
 
     /* The owner's. */
-    struct map by_key;    /* topic id and index -> entry */
+    struct map by_key; /* topic id and index -> entry */
     struct list entries;
     struct list dirty;
     bool armed;

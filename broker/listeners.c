@@ -63,8 +63,7 @@ static int port_is_free(struct listeners *l, int index, char **why)
     struct env_listen_options options = {
         .host = at->host, .port = at->port, .accept = on_accept};
     struct env_listener *listener;
-    int error =
-        env_listen(l->broker->shards[0]->env, &options, &listener, why);
+    int error = env_listen(l->broker->shards[0]->env, &options, &listener, why);
 
     if (error >= 0)
         env_listener_close(listener);
@@ -88,7 +87,4 @@ struct listeners *listeners_new(struct broker *broker, char **why)
     return l;
 }
 
-void listeners_open(struct listeners *l)
-{
-    atomic_store(&l->open, true);
-}
+void listeners_open(struct listeners *l) { atomic_store(&l->open, true); }

@@ -7,16 +7,18 @@
 #include "broker/log/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char clean_name[] = ".kafka_cleanshutdown";
 static const char lock_name[] = ".lock";
 static const char checkpoints_name[] = "leat-checkpoints";
 
-/* ---- identity ------------------------------------------------------------------- */
+/* ---- identity
+ * ------------------------------------------------------------------- */
 
-static enum err format(struct broker *broker, struct env *env,
-                       const char *path, struct meta_properties *m, char **why)
+static enum err format(struct broker *broker, struct env *env, const char *path,
+                       struct meta_properties *m, char **why)
 {
     struct prng random = {env_random(env)};
 
@@ -32,8 +34,8 @@ static enum err check(struct broker *broker, const char *path,
                       const struct meta_properties *m, char **why)
 {
     const struct server_config *config = broker->config;
-    const char *expected = broker->cluster_id != NULL ? broker->cluster_id
-                                                      : config->cluster_id;
+    const char *expected =
+        broker->cluster_id != NULL ? broker->cluster_id : config->cluster_id;
 
     if (expected != NULL && strcmp(expected, m->cluster_id) != 0) {
         *why = xasprintf(
@@ -73,7 +75,8 @@ static enum err identify(struct broker *broker, struct env *env,
     return error != ERR_NONE ? error : check(broker, path, m, why);
 }
 
-/* ---- opening ----------------------------------------------------------------------- */
+/* ---- opening
+ * ----------------------------------------------------------------------- */
 
 static enum err lock(struct env *env, struct log_dir *dir, char **why)
 {
@@ -154,7 +157,8 @@ void log_dirs_close(struct broker *broker)
     broker->log_dirs_len = 0;
 }
 
-/* ---- clean stops ------------------------------------------------------------------------ */
+/* ---- clean stops
+ * ------------------------------------------------------------------------ */
 
 static int64_t take_mark(struct env *env, struct log_dir *dir)
 {
@@ -192,8 +196,7 @@ int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env)
 void log_dirs_leave_clean_marks(struct broker *broker, struct env *env)
 {
     for (int i = 0; i < broker->log_dirs_len; i++) {
-        char *path =
-            xasprintf("%s/%s", broker->log_dirs[i].path, clean_name);
+        char *path = xasprintf("%s/%s", broker->log_dirs[i].path, clean_name);
         struct buf text = BUF_INIT;
 
         buf_printf(&text, "{\"version\":0,\"brokerEpoch\":\"%lld\"}",

@@ -1,7 +1,8 @@
 /* leatd: one node, with the roles its configuration gives it.
  *
  * Threads: this one (signals, start and stop), one loop for the controller, one
- * for the broker's metadata, one per shard, and a few helpers for blocking work.
+ * for the broker's metadata, one per shard, and a few helpers for blocking
+ * work.
  *
  * Start: configuration, directories, ports, then all loops; clients are let in
  * when the controller has unfenced the broker.
@@ -50,13 +51,15 @@ struct server {
     int stops_asked;
 };
 
-/* ---- command line ------------------------------------------------------------------ */
+/* ---- command line
+ * ------------------------------------------------------------------ */
 
 static const char usage[] =
     "Usage: leatd [--override KEY=VALUE]... FILE.properties\n"
     "\n"
     "Runs one node: a broker, a controller, or both ('process.roles').\n"
-    "Keys and defaults are Kafka's; see docs/configuration.md. KAFKA_* variables\n"
+    "Keys and defaults are Kafka's; see docs/configuration.md. KAFKA_* "
+    "variables\n"
     "of the environment are read as container images do (KAFKA_NODE_ID is\n"
     "node.id); --override wins over both.\n"
     "\n"
@@ -140,7 +143,9 @@ static void load_config(struct server *s, const struct arguments *a)
     buf_free(&text);
 }
 
-/* ---- loops ---------------------------------------------------------------------------- */
+/* ---- loops
+ * ----------------------------------------------------------------------------
+ */
 
 static void *run_loop(void *arg)
 {
@@ -173,7 +178,9 @@ static void stop_loop(struct loop *loop)
     loop->running = false;
 }
 
-/* ---- start ------------------------------------------------------------------------------ */
+/* ---- start
+ * ------------------------------------------------------------------------------
+ */
 
 static void let_clients_in(void *arg)
 {
@@ -217,14 +224,16 @@ static void start_controller(struct server *s)
     char *why = NULL;
 
     s->controller_loop.env = env_create();
-    s->controller = controller_role_start(&s->broker, s->controller_loop.env,
-                                          &why);
+    s->controller =
+        controller_role_start(&s->broker, s->controller_loop.env, &why);
     if (s->controller == NULL)
         refuse(why);
     start_loop(&s->controller_loop, "controller");
 }
 
-/* ---- stop ------------------------------------------------------------------------------- */
+/* ---- stop
+ * -------------------------------------------------------------------------------
+ */
 
 static void moved_away(void *arg)
 {

@@ -4,8 +4,8 @@
  *     what concerns them (broker/shard.h: shard_update);
  *   - registers this broker, sends heartbeats, and brings a controlled shutdown
  *     about;
- *   - carries ISR proposals, producer-id blocks and forwarded client requests to
- *     the active controller, wherever it currently is;
+ *   - carries ISR proposals, producer-id blocks and forwarded client requests
+ * to the active controller, wherever it currently is;
  *   - answers the requests that only need the image (Metadata, DescribeConfigs,
  *     ...; see dispatch.c).
  * Nothing it does blocks; the image's copy on disk is written by env_work. */
@@ -30,8 +30,8 @@ struct env *meta_env(struct meta *m);
 
 /* Controlled shutdown: asks the controller to move leaders away; `done` runs on
  * the metadata thread when it agreed, or after timeout_ms. */
-void meta_shut_down(struct meta *m, int64_t timeout_ms,
-                    void (*done)(void *arg), void *arg);
+void meta_shut_down(struct meta *m, int64_t timeout_ms, void (*done)(void *arg),
+                    void *arg);
 /* Called on the metadata thread when the broker is unfenced for the first time;
  * main opens the client listeners then. */
 void meta_on_ready(struct meta *m, void (*ready)(void *arg), void *arg);

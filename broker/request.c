@@ -60,8 +60,7 @@ static void conn_free(struct conn *c)
 
     list_init(&orphans);
     list_append_all(&orphans, &c->requests);
-    LIST_EACH_SAFE(node, next, &orphans)
-    {
+    LIST_EACH_SAFE (node, next, &orphans) {
         struct request *r = LIST_ENTRY(node, struct request, link);
 
         r->conn = NULL;
@@ -89,8 +88,7 @@ static void conn_close(struct conn *c)
 static void conn_flush(struct conn *c)
 {
     while (!list_empty(&c->requests)) {
-        struct request *r =
-            LIST_ENTRY(c->requests.next, struct request, link);
+        struct request *r = LIST_ENTRY(c->requests.next, struct request, link);
 
         if (!r->done)
             break;
@@ -119,8 +117,8 @@ static void finished_at_home(struct request *r)
 
 static void finished_elsewhere(struct env_task *task)
 {
-    struct request *r = (struct request *)((char *)task -
-                                           offsetof(struct request, task));
+    struct request *r =
+        (struct request *)((char *)task - offsetof(struct request, task));
     finished_at_home(r);
 }
 
@@ -134,7 +132,8 @@ static void request_finish(struct request *r)
     env_post(r->shard->env, &r->task);
 }
 
-/* ---- answers -------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------
+ */
 
 static void send_whole(struct request *r, struct buf *b)
 {
@@ -221,10 +220,7 @@ void request_respond_ranges(struct request *r, const void *response,
     request_finish(r);
 }
 
-void request_finish_silently(struct request *r)
-{
-    request_finish(r);
-}
+void request_finish_silently(struct request *r) { request_finish(r); }
 
 void request_close(struct request *r, const char *why)
 {
@@ -235,12 +231,13 @@ void request_close(struct request *r, const char *why)
     request_finish(r);
 }
 
-/* ---- moving between threads ----------------------------------------------- */
+/* ---- moving between threads -----------------------------------------------
+ */
 
 static void moved(struct env_task *task)
 {
-    struct request *r = (struct request *)((char *)task -
-                                           offsetof(struct request, task));
+    struct request *r =
+        (struct request *)((char *)task - offsetof(struct request, task));
     r->moved(r);
 }
 
@@ -257,7 +254,8 @@ void request_move(struct request *r, struct env *to,
     env_post(to, &r->task);
 }
 
-/* ---- arrival -------------------------------------------------------------- */
+/* ---- arrival --------------------------------------------------------------
+ */
 
 static void conn_refuse(struct conn *c, const char *why)
 {
@@ -292,8 +290,8 @@ static void start(struct conn *c, struct request *r, struct slice frame_body)
     }
     r->body = frame_body;
     r->msg = arena_alloc(&r->arena, api->request->size_bytes);
-    error = kafka_decode(api->request, r->version, frame_body, &r->arena,
-                         r->msg);
+    error =
+        kafka_decode(api->request, r->version, frame_body, &r->arena, r->msg);
     if (error != ERR_NONE) {
         request_close(r, error == ERR_TOO_LARGE ? "is too large to decode"
                                                 : "cannot be decoded");
@@ -314,10 +312,9 @@ static void on_frame(struct env_conn *stream, void *arg,
     (void)stream;
     list_init(&r->link);
     r->frame = frame;
-    arena_init(&r->arena,
-               frame->len * DECODED_FACTOR + DECODED_EXTRA_BYTES);
-    enum err error = kafka_parse_request(slice_of(frame->data, frame->len),
-                                         &header, &body);
+    arena_init(&r->arena, frame->len * DECODED_FACTOR + DECODED_EXTRA_BYTES);
+    enum err error =
+        kafka_parse_request(slice_of(frame->data, frame->len), &header, &body);
     if (error == ERR_MALFORMED) {
         request_free(r);
         conn_refuse(c, "its request header cannot be decoded");
@@ -330,8 +327,8 @@ static void on_frame(struct env_conn *stream, void *arg,
     r->version = header.request_api_version;
     r->correlation_id = header.correlation_id;
     r->client_id = header.client_id;
-    r->client_host = arena_strdup(&r->arena,
-                                  slice_str(env_conn_peer_host(c->stream)));
+    r->client_host =
+        arena_strdup(&r->arena, slice_str(env_conn_peer_host(c->stream)));
     r->listener = c->listener;
     r->arrived_us = env_now_us(c->shard->env);
     list_push_back(&c->requests, &r->link);

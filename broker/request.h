@@ -26,10 +26,10 @@ struct request {
     struct conn *conn;   /* home thread only; NULL once it is closed */
     struct shard *shard; /* home */
     struct env_task task;
-    struct env *owner;   /* whose thread owns it now */
+    struct env *owner;                /* whose thread owns it now */
     void (*moved)(struct request *r); /* on its way to another thread */
-    struct env_frame *frame; /* what `msg` points into */
-    struct arena arena;      /* decoded request and scratch for the answer */
+    struct env_frame *frame;          /* what `msg` points into */
+    struct arena arena; /* decoded request and scratch for the answer */
     const struct api *api;
     int16_t version;
     int32_t correlation_id;
@@ -41,15 +41,16 @@ struct request {
     void *msg;               /* decoded, of api->request */
     /* Handlers that wait: called at home when the connection is closed. */
     void (*cancel)(struct request *r);
-    void *context;           /* the handler's */
-    struct env_out *out;     /* the answer, once there is one */
+    void *context;       /* the handler's */
+    struct env_out *out; /* the answer, once there is one */
     bool done;
     bool close_after;
     int64_t arrived_us;
 };
 
 /* Runs fn on `to`'s thread, which owns the request from then on. */
-void request_move(struct request *r, struct env *to, void (*fn)(struct request *));
+void request_move(struct request *r, struct env *to,
+                  void (*fn)(struct request *));
 
 /* Encodes `response` (of api->response) and sends it.  Ends the ownership. */
 void request_respond(struct request *r, const void *response);

@@ -47,7 +47,8 @@ struct scatter_item *scatter_set(struct scatter *s, int i, struct slice name,
     return item;
 }
 
-/* ---- there and back ----------------------------------------------------------- */
+/* ---- there and back
+ * ----------------------------------------------------------- */
 
 static void share_home(struct env_task *task)
 {
@@ -70,10 +71,7 @@ static void release(struct scatter_share *share)
         env_post(home->env, &share->task);
 }
 
-void scatter_item_done(struct scatter_item *item)
-{
-    release(item->share);
-}
+void scatter_item_done(struct scatter_item *item) { release(item->share); }
 
 static void share_run(struct env_task *task)
 {
@@ -102,8 +100,7 @@ static void fill_shares(struct scatter *s)
 
         share->scatter = s;
         share->shard = broker->shards[i];
-        share->items = arena_array(&s->request->arena,
-                                   (size_t)share->items_len,
+        share->items = arena_array(&s->request->arena, (size_t)share->items_len,
                                    sizeof *share->items);
         share->items_len = 0;
     }
@@ -140,7 +137,8 @@ void scatter_start(struct scatter *s)
         s->done(s);
 }
 
-/* ---- every shard ----------------------------------------------------------------- */
+/* ---- every shard
+ * ----------------------------------------------------------------- */
 
 static void all_home(struct env_task *task)
 {

@@ -14,7 +14,8 @@
 
 enum { TICK_MS = 500, CHECKPOINT_MS = 5000, RETENTION_SLICE = 256 };
 
-/* ---- settings ------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------
+ */
 
 struct topic_settings *topic_settings_ref(struct topic_settings *s)
 {
@@ -28,7 +29,8 @@ void topic_settings_unref(struct topic_settings *s)
         free(s);
 }
 
-/* ---- directory ------------------------------------------------------------ */
+/* ---- directory ------------------------------------------------------------
+ */
 
 struct shard_topic *shard_topic_by_name(struct shard *s, struct slice name)
 {
@@ -66,8 +68,7 @@ static void each_partition(struct shard *s,
                            void (*fn)(struct partition *p, int64_t argument),
                            int64_t argument)
 {
-    MAP_EACH(e, &s->topics_by_id)
-    {
+    MAP_EACH (e, &s->topics_by_id) {
         struct shard_topic *t = e->value;
 
         for (int32_t i = 0; i < t->partitions; i++)
@@ -91,7 +92,8 @@ static void broker_free(struct shard_broker *b)
     free(b);
 }
 
-/* ---- updates from the metadata thread ------------------------------------- */
+/* ---- updates from the metadata thread -------------------------------------
+ */
 
 static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
 {
@@ -292,7 +294,8 @@ void shard_updates_post(struct shard_updates *u)
     env_post(u->shard->env, &u->task);
 }
 
-/* ---- time ----------------------------------------------------------------- */
+/* ---- time -----------------------------------------------------------------
+ */
 
 /* Only partitions whose followers lag, and those whose checkpoint is stale, are
  * visited: an idle shard does nothing here. */
@@ -333,7 +336,8 @@ static void on_retention(void *arg)
                     s->broker->config->log_retention_check_interval_ms);
 }
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life -----------------------------------------------------------------
+ */
 
 struct shard *shard_new(struct broker *broker, int index, struct env *env)
 {
@@ -375,12 +379,10 @@ void shard_stop(struct shard *s, bool clean)
 
 void shard_free(struct shard *s)
 {
-    MAP_EACH(t, &s->topics_by_id)
-    {
+    MAP_EACH (t, &s->topics_by_id) {
         topic_free(t->value);
     }
-    MAP_EACH(b, &s->brokers)
-    {
+    MAP_EACH (b, &s->brokers) {
         broker_free(b->value);
     }
     map_free(&s->topics_by_id);

@@ -26,11 +26,11 @@ struct topic_settings {
     _Atomic int refs;
     struct log_config log;
     int16_t min_isr;
-    bool fsync;              /* leat.durability=fsync */
-    bool append_time;        /* message.timestamp.type=LogAppendTime */
+    bool fsync;       /* leat.durability=fsync */
+    bool append_time; /* message.timestamp.type=LogAppendTime */
     int64_t timestamp_before_max_ms;
     int64_t timestamp_after_max_ms;
-    int8_t compression;      /* -1 producer, else enum compression */
+    int8_t compression; /* -1 producer, else enum compression */
     int compression_level;
 };
 
@@ -67,12 +67,12 @@ struct shard {
     struct map brokers;        /* int32 -> shard_broker */
     int partitions_len;
 
-    struct map fetchers;       /* leader id int32 -> fetcher */
-    struct list watched;       /* partitions that need LEADER_TICK */
-    struct list checkpoint;    /* partitions whose checkpoint is out of date */
-    struct list sessions;      /* fetch_session, least recently used first */
+    struct map fetchers;    /* leader id int32 -> fetcher */
+    struct list watched;    /* partitions that need LEADER_TICK */
+    struct list checkpoint; /* partitions whose checkpoint is out of date */
+    struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
-    struct env_timer tick;     /* ISR checks, checkpoints */
+    struct env_timer tick; /* ISR checks, checkpoints */
     struct env_timer retention;
     int64_t next_checkpoint_ms;
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
@@ -100,14 +100,14 @@ struct shard_broker *shard_broker(struct shard *s, int32_t id);
 /* ---- what the metadata thread says ---------------------------------------*/
 
 enum shard_update_kind {
-    SHARD_TOPIC,          /* topic appeared or has more partitions */
+    SHARD_TOPIC, /* topic appeared or has more partitions */
     SHARD_TOPIC_GONE,
     SHARD_PARTITION,      /* a replica of ours: new or changed */
     SHARD_PARTITION_GONE, /* no longer ours: its data is deleted */
     SHARD_SETTINGS,       /* a topic's effective settings changed */
     SHARD_BROKER,
     SHARD_BROKER_GONE,
-    SHARD_ISR_RESULT,     /* the controller's answer to a proposal */
+    SHARD_ISR_RESULT, /* the controller's answer to a proposal */
 };
 
 /* A partition's registration, as far as a replica needs it. */

@@ -86,9 +86,8 @@ static enum err write_batch(struct partition *p, struct produced *in,
     batch_patch(in->bytes, end, p->state.leader_epoch);
     in->batch.base_offset = end;
     in->batch.leader_epoch = p->state.leader_epoch;
-    enum err error =
-        log_append(p->log, slice_of(in->bytes, in->batch.size_bytes),
-                   now_wall_ms, &info);
+    enum err error = log_append(
+        p->log, slice_of(in->bytes, in->batch.size_bytes), now_wall_ms, &info);
     if (error != ERR_NONE) {
         log_error("log",
                   "Cannot append to %s: %s. Producers get an error and retry; "
@@ -112,8 +111,8 @@ enum err partition_append(struct partition *p,
 {
     struct produced produced = {0};
 
-    *result = (struct partition_append){.base_offset = -1,
-                                        .append_time_ms = -1};
+    *result =
+        (struct partition_append){.base_offset = -1, .append_time_ms = -1};
     enum err error = partition_check_leader(p, -1);
     if (error == ERR_NONE && acks == -1 &&
         replica_set_size(p->leader->isr) < p->leader->min_isr)
@@ -134,7 +133,8 @@ enum err partition_append(struct partition *p,
     return error;
 }
 
-/* ---- follower --------------------------------------------------------------- */
+/* ---- follower ---------------------------------------------------------------
+ */
 
 /* The whole batches at the front of what a leader sent; the last one may have
  * been cut by the fetch's size limit. */
@@ -145,8 +145,8 @@ static enum err check_replicated(struct partition *p, struct slice records,
     struct batch b;
 
     for (*whole_bytes = 0; *whole_bytes < records.len;) {
-        struct slice rest = slice_of(records.data + *whole_bytes,
-                                     records.len - *whole_bytes);
+        struct slice rest =
+            slice_of(records.data + *whole_bytes, records.len - *whole_bytes);
         enum err error = batch_parse(rest, &b);
 
         if (error == ERR_TOO_LARGE)
@@ -230,7 +230,8 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
     return error;
 }
 
-/* ---- DeleteRecords ----------------------------------------------------------- */
+/* ---- DeleteRecords
+ * ----------------------------------------------------------- */
 
 enum err partition_delete_records(struct partition *p, int64_t offset,
                                   int64_t *low_watermark)

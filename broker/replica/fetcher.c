@@ -20,7 +20,7 @@
 enum {
     FETCH_VERSION = 17,
     IN_FLIGHT_MAX = 2,
-    RETRY_MS = 100,        /* the leader and we know different metadata */
+    RETRY_MS = 100, /* the leader and we know different metadata */
     STORAGE_RETRY_MS = 1000,
     RECONNECT_MIN_MS = 20,
     RECONNECT_MAX_MS = 500,
@@ -59,7 +59,8 @@ static struct fetcher *find_fetcher(struct shard *s, int32_t leader)
     return map_get(&s->fetchers, slice_of(&leader, sizeof leader));
 }
 
-/* ---- sessions ---------------------------------------------------------------- */
+/* ---- sessions
+ * ---------------------------------------------------------------- */
 
 /* The leader's session is gone (or never was): name everything again. */
 static void forget_session(struct fetcher *f)
@@ -67,8 +68,7 @@ static void forget_session(struct fetcher *f)
     f->session_id = 0;
     f->session_epoch = 0;
     f->forgotten_len = 0;
-    LIST_EACH(node, &f->partitions)
-    {
+    LIST_EACH (node, &f->partitions) {
         struct partition *p = LIST_ENTRY(node, struct partition, fetcher_link);
         if (list_unlinked(&p->changed_link))
             list_push_back(&f->changed, &p->changed_link);
@@ -84,7 +84,8 @@ static void disconnected(struct fetcher *f)
     forget_session(f);
 }
 
-/* ---- requests ------------------------------------------------------------------ */
+/* ---- requests
+ * ------------------------------------------------------------------ */
 
 static bool may_send(struct partition *p, int64_t now_ms)
 {
@@ -103,8 +104,7 @@ static void fill_partition(struct fetch_request_partition *q,
     q->fetch_offset = log_end_offset(p->log);
     q->last_fetched_epoch = log_latest_epoch(p->log);
     q->log_start_offset = log_start_offset(p->log);
-    q->partition_max_bytes =
-        p->shard->broker->config->replica_fetch_max_bytes;
+    q->partition_max_bytes = p->shard->broker->config->replica_fetch_max_bytes;
     p->fetch_offset = q->fetch_offset;
 }
 
@@ -115,8 +115,7 @@ static void fill_changed(struct fetcher *f, struct arena *arena,
     int count = 0;
     struct list held;
 
-    LIST_EACH(node, &f->changed)
-    {
+    LIST_EACH (node, &f->changed) {
         count++;
     }
     list_init(&held);
@@ -150,8 +149,7 @@ static void fill_forgotten(struct fetcher *f, struct arena *arena,
     q->forgotten_topics_data = arena_array(arena, (size_t)f->forgotten_len,
                                            sizeof *q->forgotten_topics_data);
     for (int i = 0; i < f->forgotten_len; i++) {
-        struct fetch_request_forgotten_topic *t =
-            &q->forgotten_topics_data[i];
+        struct fetch_request_forgotten_topic *t = &q->forgotten_topics_data[i];
 
         fetch_request_forgotten_topic_init(t);
         t->topic_id = f->forgotten[i].topic_id;
@@ -199,7 +197,8 @@ static void send_fetch(struct fetcher *f)
     env_conn_send(f->stream, out);
 }
 
-/* ---- answers -------------------------------------------------------------------- */
+/* ---- answers
+ * -------------------------------------------------------------------- */
 
 static void delay(struct partition *p, int64_t ms)
 {
@@ -298,8 +297,8 @@ static void take_answer(struct fetcher *f, uint64_t seq,
         return;
     }
     if (a->error_code != ERR_NONE) {
-        log_warn("replica", "Node %d refuses to be fetched from: %s",
-                 f->leader, err_text(a->error_code));
+        log_warn("replica", "Node %d refuses to be fetched from: %s", f->leader,
+                 err_text(a->error_code));
         env_conn_close(f->stream);
         disconnected(f);
         f->backoff_ms = RECONNECT_MAX_MS;
@@ -334,8 +333,8 @@ static void on_frame(struct env_conn *stream, void *arg,
     if (error == ERR_NONE && correlation_id != (int32_t)seq)
         error = ERR_MALFORMED;
     if (error == ERR_NONE)
-        error = kafka_decode(&fetch_response_desc, FETCH_VERSION, body, &arena,
-                             &a);
+        error =
+            kafka_decode(&fetch_response_desc, FETCH_VERSION, body, &arena, &a);
     if (error == ERR_NONE) {
         f->answered_seq = seq;
         f->in_flight--;
@@ -355,7 +354,8 @@ static void on_frame(struct env_conn *stream, void *arg,
     pump_later(f);
 }
 
-/* ---- the connection ----------------------------------------------------------------- */
+/* ---- the connection
+ * ----------------------------------------------------------------- */
 
 static void on_opened(struct env_conn *stream, void *arg)
 {
@@ -397,7 +397,8 @@ static void connect_leader(struct fetcher *f)
                             &conn_ops, f);
 }
 
-/* ---- the pump -------------------------------------------------------------------------- */
+/* ---- the pump
+ * -------------------------------------------------------------------------- */
 
 /* The next moment at which a held partition may be sent; 0: none is held only
  * by time. */
@@ -406,8 +407,7 @@ static int64_t next_delay_ms(struct fetcher *f, bool *ready)
     int64_t now_ms = env_now_ms(f->shard->env), next = 0;
 
     *ready = f->forgotten_len != 0;
-    LIST_EACH(node, &f->changed)
-    {
+    LIST_EACH (node, &f->changed) {
         struct partition *p = LIST_ENTRY(node, struct partition, changed_link);
 
         if (may_send(p, now_ms)) {
@@ -436,8 +436,8 @@ static void pump(struct env_task *task)
     if (!f->connected)
         return;
     int64_t wait_ms = next_delay_ms(f, &ready);
-    if (f->in_flight == 0 || (ready && f->in_flight < IN_FLIGHT_MAX &&
-                              f->session_id != 0))
+    if (f->in_flight == 0 ||
+        (ready && f->in_flight < IN_FLIGHT_MAX && f->session_id != 0))
         send_fetch(f);
     else if (wait_ms > 0)
         env_timer_start(f->shard->env, &f->retry, wait_ms);
@@ -452,12 +452,10 @@ static void pump_later(struct fetcher *f)
     env_post(f->shard->env, &f->pump);
 }
 
-static void on_retry(void *arg)
-{
-    pump_later(arg);
-}
+static void on_retry(void *arg) { pump_later(arg); }
 
-/* ---- membership ------------------------------------------------------------------------- */
+/* ---- membership
+ * ------------------------------------------------------------------------- */
 
 static struct fetcher *fetcher_new(struct shard *s, int32_t leader)
 {
@@ -529,8 +527,7 @@ void fetcher_broker_changed(struct shard *s, const struct shard_broker *b)
 
 void fetchers_stop(struct shard *s)
 {
-    MAP_EACH(e, &s->fetchers)
-    {
+    MAP_EACH (e, &s->fetchers) {
         struct fetcher *f = e->value;
 
         if (f->stream != NULL)

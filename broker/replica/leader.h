@@ -46,9 +46,9 @@ struct leader {
     int16_t min_isr;            /* effective: at most the replica count */
     uint8_t self;               /* our number in followers[] */
     uint8_t replica_count;
-    bool in_flight;             /* a proposal awaits its answer */
-    replica_set isr;            /* committed by the controller */
-    replica_set isr_proposed;   /* equal to isr when nothing is in flight */
+    bool in_flight;           /* a proposal awaits its answer */
+    replica_set isr;          /* committed by the controller */
+    replica_set isr_proposed; /* equal to isr when nothing is in flight */
     struct leader_follower followers[LEADER_REPLICAS_MAX];
 };
 

@@ -39,7 +39,8 @@ enum err partition_check_leader(const struct partition *p,
     return ERR_NONE;
 }
 
-/* ---- waiters and watches -------------------------------------------------- */
+/* ---- waiters and watches --------------------------------------------------
+ */
 
 static void release(struct list *waiters, int64_t below)
 {
@@ -93,8 +94,7 @@ enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_ROLE };
 
 static void tell(struct partition *p, enum news news)
 {
-    LIST_EACH_SAFE(node, next, &p->watches)
-    {
+    LIST_EACH_SAFE (node, next, &p->watches) {
         struct partition_watch *w =
             LIST_ENTRY(node, struct partition_watch, link);
 
@@ -105,7 +105,8 @@ static void tell(struct partition *p, enum news news)
     }
 }
 
-/* ---- the leader core's updates -------------------------------------------- */
+/* ---- the leader core's updates --------------------------------------------
+ */
 
 static void propose_isr(struct partition *p, replica_set isr)
 {
@@ -189,7 +190,8 @@ void partition_broker_changed(struct partition *p, int32_t broker_id)
                                        .flag = eligible});
 }
 
-/* ---- sync ------------------------------------------------------------------ */
+/* ---- sync ------------------------------------------------------------------
+ */
 
 static void flush_done(struct log_flush *flush);
 
@@ -213,7 +215,7 @@ static void finish_delete(struct partition *p);
 static void flush_done(struct log_flush *flush)
 {
     struct partition *p = flush->arg;
-    bool failed = flush->result < 0;
+    int result = flush->result;
 
     free(flush);
     p->flush = NULL;
@@ -221,16 +223,17 @@ static void flush_done(struct log_flush *flush)
         finish_delete(p);
         return;
     }
-    if (failed) {
+    if (result < 0) {
         log_error("log",
                   "Cannot sync %s: %s. The replica is offline; replace the "
                   "disk and restart this node",
-                  log_path(p->log), strerror(-flush->result));
+                  log_path(p->log), strerror(-result));
         go_offline(p);
         return;
     }
     checkpoint_touch(p);
-    if (p->settings->fsync && log_synced_offset(p->log) < log_end_offset(p->log))
+    if (p->settings->fsync &&
+        log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
     if (p->leader != NULL && p->settings->fsync)
         step(p, &(struct leader_event){.type = LEADER_APPENDED,
@@ -247,7 +250,8 @@ static int64_t counted_end(const struct partition *p)
                               : log_end_offset(p->log);
 }
 
-/* ---- roles ----------------------------------------------------------------- */
+/* ---- roles -----------------------------------------------------------------
+ */
 
 static void stop_leading(struct partition *p)
 {
@@ -273,9 +277,8 @@ static void go_offline(struct partition *p)
 
 static int effective_min_isr(const struct partition *p)
 {
-    return p->settings->min_isr < p->state.replicas_len
-               ? p->settings->min_isr
-               : p->state.replicas_len;
+    return p->settings->min_isr < p->state.replicas_len ? p->settings->min_isr
+                                                        : p->state.replicas_len;
 }
 
 static void set_eligibility(struct partition *p)
@@ -347,8 +350,7 @@ static bool same_replicas(const struct partition_state *a,
 /* Brings the role in line with p->state. `old` is what it was, or NULL. */
 static void take_role(struct partition *p, const struct partition_state *old)
 {
-    bool new_epoch =
-        old == NULL || old->leader_epoch != p->state.leader_epoch;
+    bool new_epoch = old == NULL || old->leader_epoch != p->state.leader_epoch;
 
     if (p->state.leader == self_id(p)) {
         if (p->leader == NULL || new_epoch)
@@ -424,7 +426,8 @@ void partition_isr_result(struct partition *p, enum err error,
     }
 }
 
-/* ---- opening ---------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------
+ */
 
 /* What a helper needs to open a log, and what comes of it. */
 struct partition_open {
@@ -449,8 +452,8 @@ static void set_aside(struct partition_open *o)
 {
     char id[UUID_TEXT_SIZE];
     struct prng p = {env_random(o->env)};
-    char *aside = xasprintf("%s.%s-delete", o->path,
-                            uuid_format(uuid_random(&p), id));
+    char *aside =
+        xasprintf("%s.%s-delete", o->path, uuid_format(uuid_random(&p), id));
 
     log_info("log",
              "Setting %s aside as %s: it belongs to a deleted topic of the "
@@ -468,10 +471,10 @@ static void open_run(struct env_work *work)
                          &o->checkpoint))
         o->checkpoint = (struct checkpoint){0};
     for (int attempt = 0; attempt < 2; attempt++) {
-        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
-                            o->checkpoint.recovery_point,
-                            o->checkpoint.start_offset, o->dir->clean, &o->log,
-                            &o->report);
+        o->error =
+            log_open(o->env, o->path, o->topic_id, &o->config,
+                     o->checkpoint.recovery_point, o->checkpoint.start_offset,
+                     o->dir->clean, &o->log, &o->report);
         if (o->error != ERR_INCONSISTENT_TOPIC_ID)
             break;
         free(o->report.message);
@@ -576,7 +579,8 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     return p;
 }
 
-/* ---- the end ---------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------
+ */
 
 static void retire(struct partition *p)
 {
@@ -629,7 +633,8 @@ void partition_close(struct partition *p, bool clean)
     partition_free(p);
 }
 
-/* ---- for append.c ----------------------------------------------------------- */
+/* ---- for append.c -----------------------------------------------------------
+ */
 
 void partition_appended(struct partition *p)
 {

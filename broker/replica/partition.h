@@ -4,9 +4,9 @@
  * leader (partition_append, followers' progress, high watermark, ISR proposals
  * by replica/leader.c) or follower (replica/fetcher.c copies the leader's log).
  *
- * Waiters: a produce that must be replicated (or synced) waits in a list ordered
- * by offset and is released from the front when the high watermark (or synced
- * offset) passes it.  Watches: fetches that want to hear of new data. */
+ * Waiters: a produce that must be replicated (or synced) waits in a list
+ * ordered by offset and is released from the front when the high watermark (or
+ * synced offset) passes it.  Watches: fetches that want to hear of new data. */
 #ifndef BROKER_REPLICA_PARTITION_H
 #define BROKER_REPLICA_PARTITION_H
 
@@ -16,9 +16,9 @@
 #include "proto/record/record.h"
 
 enum partition_role {
-    PARTITION_OPENING,  /* the log is being opened by a helper */
-    PARTITION_OFFLINE,  /* the log can't be used; see the log line */
-    PARTITION_IDLE,     /* no leader is known */
+    PARTITION_OPENING, /* the log is being opened by a helper */
+    PARTITION_OFFLINE, /* the log can't be used; see the log line */
+    PARTITION_IDLE,    /* no leader is known */
     PARTITION_FOLLOWER,
     PARTITION_LEADER,
 };
@@ -114,7 +114,7 @@ struct partition_append {
     int64_t base_offset;
     int64_t end_offset;
     int64_t append_time_ms; /* -1 unless LogAppendTime */
-    bool duplicate;         /* an idempotent retry: base_offset is the first's */
+    bool duplicate; /* an idempotent retry: base_offset is the first's */
     struct record_report report; /* why it was refused */
 };
 
