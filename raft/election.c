@@ -27,13 +27,26 @@ bool term_durable(const struct raft *r)
     return r->persisted_seq >= r->vote_seq;
 }
 
+static bool is_voter(const struct raft_config *config, int32_t id)
+{
+    const struct raft_member *m = raft_config_find(config, id);
+
+    return m != NULL && m->voter;
+}
+
+/* A voter of any configuration that may be in force.  Also one that its own
+ * log has removed, as long as that is not committed: if its log is the newest,
+ * nobody else can win (thesis 4.2.2). */
 bool promotable(const struct raft *r)
 {
-    const struct raft_member *self =
-        raft_config_find(raft_config_now(r), r->options.id);
+    const struct raft_config_at *committed = configs_at(r, r->commit);
 
-    return self != NULL && self->voter && !r->store_failed &&
-           !r->incoming.complete;
+    if (r->store_failed || r->incoming.complete)
+        return false;
+    for (size_t i = (size_t)(committed - r->configs); i < r->configs_len; i++)
+        if (is_voter(&r->configs[i].config, r->options.id))
+            return true;
+    return false;
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -162,8 +175,8 @@ static void vote_self(struct raft *r)
 {
     struct raft_peer *self = peer_get(r, r->options.id);
 
-    ASSERT(self != NULL && self->voter);
-    self->vote = RAFT_VOTE_YES;
+    if (self != NULL)
+        self->vote = RAFT_VOTE_YES;
 }
 
 static void request_votes(struct raft *r, struct raft_update *u)
@@ -218,7 +231,10 @@ static void become_candidate(struct raft *r, struct raft_update *u,
 
 static bool sole_voter(const struct raft *r)
 {
-    return promotable(r) && raft_config_voters(raft_config_now(r)) == 1;
+    const struct raft_config *now = raft_config_now(r);
+
+    return promotable(r) && raft_config_voters(now) == 1 &&
+           is_voter(now, r->options.id);
 }
 
 void election_start(struct raft *r, struct raft_update *u)

@@ -396,6 +396,11 @@ static void give_out(struct raft *r, struct raft_update *u)
 
 static int64_t min_ms(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static bool alone(const struct raft *r)
+{
+    return r->peers_len == 1 && r->peers[0].id == r->options.id;
+}
+
 static int64_t deadline(const struct raft *r)
 {
     int64_t at;
@@ -404,7 +409,7 @@ static int64_t deadline(const struct raft *r)
         return promotable(r) || r->leader != RAFT_ID_NONE
                    ? r->election_deadline_ms
                    : INT64_MAX;
-    if (r->peers_len <= 1)
+    if (alone(r))
         return INT64_MAX;
     at = min_ms(r->heartbeat_deadline_ms,
                 voters_contact_ms(r) + r->options.election_timeout_ms);

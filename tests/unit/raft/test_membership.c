@@ -107,6 +107,22 @@ Test(membership, a_leader_that_removes_itself_steps_down_when_it_is_committed)
     cr_assert_eq(lab_core(&lab, 1)->role, RAFT_FOLLOWER);
 }
 
+/* Found by the simulator: the only node with the newest log is no voter in its
+ * own configuration, and refuses the others, whose logs are older. */
+Test(membership, a_node_that_removed_itself_leads_until_that_is_committed)
+{
+    cr_assert_eq(lab_change(&lab, 1, RAFT_REMOVE, 3), ERR_NONE);
+    lab_run(&lab, 300);
+    lab_isolate(&lab, 1, true);
+    cr_assert_eq(lab_change(&lab, 1, RAFT_REMOVE, 1), ERR_NONE);
+    lab_run(&lab, 5000);
+    cr_assert_eq(lab_leader(&lab), RAFT_ID_NONE);
+    lab_isolate(&lab, 1, false);
+    lab_run(&lab, 5000);
+    cr_assert_eq(lab_leader(&lab), 2);
+    cr_assert_eq(raft_config_now(lab_core(&lab, 2))->len, 1);
+}
+
 Test(membership, the_last_voter_stays)
 {
     cr_assert_eq(lab_change(&lab, 1, RAFT_REMOVE, 2), ERR_NONE);
