@@ -56,6 +56,13 @@ void service_answer_at(struct service_conn *c, int64_t index, bool is_control,
 {
     struct controller_service *s = c->service;
 
+    /* Answers of a connection go out in the order of its requests. */
+    if (!list_empty(&s->answers)) {
+        int64_t last =
+            LIST_ENTRY(s->answers.prev, struct service_answer, link)->index;
+        if (index < last)
+            index = last;
+    }
     if (index <= s->image.applied_index) {
         send_frame(c, frame);
         return;
