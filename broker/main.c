@@ -256,13 +256,6 @@ static void on_stop_signal(void *arg)
     meta_shut_down(s->broker.meta, CONTROLLED_SHUTDOWN_MS, moved_away, s);
 }
 
-static void controller_stopped(void *arg)
-{
-    struct server *s = arg;
-
-    env_stop(s->env);
-}
-
 static void stop_broker(struct server *s)
 {
     struct broker *b = &s->broker;
@@ -306,8 +299,7 @@ int main(int argc, char **argv)
     if (s.config.is_broker)
         stop_broker(&s);
     if (s.config.is_controller) {
-        controller_role_stop(s.controller, controller_stopped, &s);
-        env_run(s.env);
+        controller_role_stop(s.controller);
         stop_loop(&s.controller_loop);
     }
     log_info("server", "Stopped");

@@ -106,17 +106,16 @@ struct coord_write {
     struct coord_pending pending; /* records, and the link in the update */
     /* The rest is the core's. */
     enum coord_write_kind {
-        COORD_WRITE_ANSWER,     /* commit, fetch, delete, leave */
-        COORD_WRITE_BACKGROUND, /* nobody waits */
-        COORD_WRITE_SYNC,       /* a leader's assignments */
-        COORD_WRITE_STATIC,     /* a static member's new id */
+        COORD_WRITE_PLAIN,  /* an answer may wait, nothing else */
+        COORD_WRITE_SYNC,   /* a leader's assignments */
+        COORD_WRITE_STATIC, /* a static member's new id */
     } kind;
     bool replay; /* the records change state when appended */
     /* May share an append with later writes.  Others are appended before the
      * next request is handled. */
     bool may_wait;
-    struct coord_answer *answer; /* COORD_WRITE_ANSWER; may be NULL */
-    struct slice group;          /* owned; SYNC and STATIC */
+    struct coord_answer *answer; /* PLAIN; may be NULL */
+    struct slice group;          /* owned; whose metadata the record is */
     int32_t generation;          /* the one it was decided in */
     struct slice member;         /* owned; STATIC: the new id */
     struct slice old_member;     /* owned; STATIC: the id that it replaces */
@@ -163,9 +162,10 @@ struct coord_origin {
 enum err coord_replay(struct coord *coord, struct coord_origin origin,
                       struct slice key, struct slice value);
 /* A transaction's marker: its pending offsets take effect or vanish. */
-void coord_replay_marker(struct coord *coord, int64_t producer_id,
+void coord_replay_marker(struct coord *coord, struct coord_origin origin,
                          bool committed);
-/* Records below `end_offset` (exclusive) are committed.  Never goes back. */
+/* Records below `end_offset` (exclusive) are committed.  Never goes back.
+ * To be called before replaying a log, lest all of its history be kept. */
 void coord_committed(struct coord *coord, int64_t end_offset);
 
 /* Records [first, first + count) of `write` are in the log from base_offset

@@ -8,19 +8,19 @@
  *
  * Life: group_shard_create() when the partition gets its leader here: the shard
  * is loading and answers COORDINATOR_LOAD_IN_PROGRESS.  The partition's records
- * go through a group_loader, on any thread, in pieces; group_shard_activate()
- * takes the result.  group_shard_resign() at the loss of leadership answers
- * everything that waits with NOT_COORDINATOR, and every later request at once;
- * then free it.
+ * go through a group_loader (loader.h), on any thread, in pieces;
+ * group_shard_activate() takes the result.  group_shard_resign() at the loss of
+ * leadership answers everything that waits with NOT_COORDINATOR, and every
+ * later request at once; then free it.
  *
  * One thread, the partition's owner, except for the loader. */
 #ifndef BROKER_COORD_GROUP_SHARD_H
 #define BROKER_COORD_GROUP_SHARD_H
 
 #include "broker/coord/coord.h"
+#include "broker/coord/loader.h"
 
 struct group_shard;
-struct group_loader;
 
 struct group_shard_ops {
     /* Appends one batch to the partition with acks=all; may patch it in
@@ -47,17 +47,7 @@ group_shard_create(const struct group_shard_options *options,
 /* Only after group_shard_resign(), or while still loading. */
 void group_shard_free(struct group_shard *shard);
 
-/* ---- loading --------------------------------------------------------------*/
-
-/* Any one thread at a time. */
-struct group_loader *group_loader_create(const struct coord_config *config);
-void group_loader_free(struct group_loader *loader);
-/* Whole batches in offset order, as they lie in the log.  ERR_NONE, or
- * ERR_CORRUPT_MESSAGE and the like when a batch cannot be read; records that
- * cannot be understood are counted and skipped. */
-enum err group_loader_add(struct group_loader *loader, struct slice batches);
-uint64_t group_loader_records(const struct group_loader *loader);
-uint64_t group_loader_skipped(const struct group_loader *loader);
+/* ---- the two ends of leadership ------------------------------------------*/
 
 /* Takes over the loader, which has seen everything below end_offset. */
 void group_shard_activate(struct group_shard *shard,

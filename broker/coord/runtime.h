@@ -22,7 +22,8 @@
 
 struct coord_runtime_ops {
     /* Appends one uncompressed batch with acks=all.  May patch the bytes in
-     * place (base offset, epoch).  *base_offset is its first record's. */
+     * place (base offset, epoch).  *base_offset is its first record's.  May
+     * call coord_runtime_committed(), must not call coord_runtime_resign(). */
     enum err (*append)(void *arg, uint8_t *batch, size_t len,
                        int64_t *base_offset);
     /* Records [first, first + count) of the pending are in the log. */
@@ -33,6 +34,8 @@ struct coord_runtime_ops {
      * its owner's again. */
     void (*done)(void *arg, struct coord_pending *pending, enum err err);
 };
+
+struct coord_runtime_batch;
 
 struct coord_runtime {
     const struct coord_runtime_ops *ops;
@@ -45,6 +48,8 @@ struct coord_runtime {
     int64_t end_offset; /* of the last append, exclusive */
     int64_t committed;  /* high watermark, exclusive */
     bool leader;
+    bool flushing; /* a flush inside of a flush has to wait */
+    struct coord_runtime_batch *batch; /* the one being filled */
 };
 
 /* Starts as the leader of a log that ends at end_offset. */
@@ -52,6 +57,9 @@ void coord_runtime_init(struct coord_runtime *runtime,
                         const struct coord_runtime_ops *ops, void *arg,
                         uint32_t batch_max_bytes, int64_t commit_timeout_ms,
                         int64_t end_offset, int64_t high_watermark);
+
+/* Everything must have ended: see coord_runtime_resign(). */
+void coord_runtime_free(struct coord_runtime *runtime);
 
 /* Takes the pending over until done().  Appends at once when a batch is full.
  */

@@ -1,0 +1,217 @@
+/* Looking at a coordinator from outside: its invariants, and what survives of
+ * it as text. */
+#include "broker/coord/group.h"
+
+#include <stdlib.h>
+
+/* ---- invariants ----------------------------------------------------------*/
+
+static bool is_timed(const struct group *group, const struct member *m)
+{
+    return heap_has(&m->session.node) || m->join.waiting || m->sync.waiting ||
+           group->state == GROUP_PREPARING_REBALANCE;
+}
+
+static size_t check_members(const struct coord *coord,
+                            const struct group *group)
+{
+    const struct roster *roster = group->roster;
+    uint32_t members = 0, joins = 0, owed = 0, instances = 0;
+    size_t bytes = 0;
+
+    LIST_EACH(node, &roster->members)
+    {
+        const struct member *m = LIST_ENTRY(node, struct member, link);
+
+        ASSERT(m->group == group);
+        ASSERT(map_get(&roster->by_id, m->id) == m);
+        ASSERT(map_get(&roster->pending, m->id) == NULL);
+        if (!slice_is_null(m->instance_id)) {
+            ASSERT(map_get(&roster->by_instance, m->instance_id) == m);
+            instances++;
+        }
+        ASSERT(!coord->active || is_timed(group, m));
+        ASSERT(!m->sync.waiting || group->state == GROUP_COMPLETING_REBALANCE);
+        members++;
+        joins += m->join.waiting;
+        owed += m->owes_sync;
+        bytes += m->bytes;
+    }
+    ASSERT(members == map_count(&roster->by_id));
+    ASSERT(instances == map_count(&roster->by_instance));
+    ASSERT(joins == roster->joins_waiting);
+    ASSERT(owed == roster->syncs_owed);
+    ASSERT((roster->leader != NULL) == (members != 0));
+    MAP_EACH(entry, &roster->supports)
+    {
+        const struct support *support = entry->value;
+        ASSERT(support->members > 0 && support->members <= members);
+    }
+    return bytes;
+}
+
+static void check_state(const struct coord *coord, const struct group *group)
+{
+    switch (group->state) {
+    case GROUP_EMPTY:
+        ASSERT(group_size(group) == 0);
+        break;
+    case GROUP_PREPARING_REBALANCE:
+        ASSERT(group->roster != NULL);
+        ASSERT(!coord->active || heap_has(&group->roster->join.node));
+        break;
+    case GROUP_COMPLETING_REBALANCE:
+    case GROUP_STABLE:
+        ASSERT(group_size(group) != 0);
+        ASSERT(!slice_is_null(group->protocol_name));
+        ASSERT(!heap_has(&group->roster->join.node));
+        ASSERT(!coord->active || group->roster->syncs_owed == 0 ||
+               heap_has(&group->roster->sync.node));
+        break;
+    }
+}
+
+static void check_offsets(const struct coord *coord, const struct group *group)
+{
+    MAP_EACH(entry, &group->topics)
+    {
+        const struct topic_offsets *topic = entry->value;
+
+        ASSERT(topic->group == group && topic->len > 0);
+        for (uint32_t i = 0; i < topic->len; i++) {
+            const struct offset_value *v = topic->entries[i].newest;
+
+            ASSERT(i == 0 || topic->entries[i - 1].partition <
+                                 topic->entries[i].partition);
+            ASSERT(v != NULL);
+            /* All but the oldest of several could still be lost. */
+            for (; v->older != NULL; v = v->older)
+                ASSERT(v->visible_offset >= coord->committed &&
+                       v->visible_offset >= v->older->visible_offset);
+        }
+    }
+}
+
+void coord_check(const struct coord *coord)
+{
+    size_t bytes = 0;
+    size_t pending = 0;
+
+    MAP_EACH(entry, &coord->groups)
+    {
+        const struct group *group = entry->value;
+
+        ASSERT(slice_eq(group_id(group), entry->key));
+        check_state(coord, group);
+        check_offsets(coord, group);
+        if (group->roster == NULL)
+            continue;
+        bytes += check_members(coord, group);
+        pending += map_count(&group->roster->pending);
+    }
+    ASSERT(coord->members_bytes >= bytes);
+    ASSERT((coord->members_bytes == bytes) == (pending == 0));
+    for (uint32_t i = 1; i < coord->unsettled_len; i++) {
+        uint32_t mask = coord->unsettled_cap - 1;
+        const struct unsettled *a =
+            &coord->unsettled[(coord->unsettled_at + i - 1) & mask];
+        const struct unsettled *b =
+            &coord->unsettled[(coord->unsettled_at + i) & mask];
+        ASSERT(a->visible_offset <= b->visible_offset);
+    }
+}
+
+/* ---- what survives, as text ----------------------------------------------*/
+
+static void dump_group(const struct group *group, struct buf *out)
+{
+    const struct roster *roster = group->roster;
+
+    buf_printf(out, "group %.*s %s generation %d type %.*s protocol %.*s",
+               SLICE_FMT(group_id(group)), group_state_name(group->state),
+               group->generation, SLICE_FMT(group->protocol_type),
+               SLICE_FMT(group->protocol_name));
+    if (roster != NULL && roster->leader != NULL)
+        buf_printf(out, " leader %.*s", SLICE_FMT(roster->leader->id));
+    buf_put_u8(out, '\n');
+    if (roster == NULL)
+        return;
+    LIST_EACH(node, &roster->members)
+    {
+        const struct member *m = LIST_ENTRY(node, struct member, link);
+
+        buf_printf(out, "member %.*s %.*s instance %.*s timeouts %d %d",
+                   SLICE_FMT(group_id(group)), SLICE_FMT(m->id),
+                   SLICE_FMT(m->instance_id), m->session_timeout_ms,
+                   m->rebalance_timeout_ms);
+        buf_printf(out, " metadata %.*s assignment %.*s\n",
+                   SLICE_FMT(member_metadata(m, group->protocol_name)),
+                   SLICE_FMT(m->assignment));
+    }
+}
+
+static void dump_offsets(const struct group *group, struct buf *out)
+{
+    MAP_EACH(entry, &group->topics)
+    {
+        const struct topic_offsets *topic = entry->value;
+
+        for (uint32_t i = 0; i < topic->len; i++) {
+            const struct offset_value *v = offset_newest(&topic->entries[i]);
+
+            if (v == NULL)
+                continue;
+            buf_printf(out,
+                       "offset %.*s %.*s-%d at %lld epoch %d commit %lld "
+                       "expire %lld metadata %.*s\n",
+                       SLICE_FMT(group_id(group)), SLICE_FMT(entry->key),
+                       topic->entries[i].partition, (long long)v->offset,
+                       v->leader_epoch, (long long)v->commit_wall_ms,
+                       (long long)v->expire_wall_ms, (int)v->metadata_len,
+                       v->metadata);
+        }
+    }
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+static void sort_lines(struct buf *lines, struct buf *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < lines->len; i++)
+        count += lines->data[i] == '\n';
+    struct slice *sorted = xcalloc(count + 1, sizeof *sorted);
+    const uint8_t *at = lines->data;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *end =
+            memchr(at, '\n', lines->len - (size_t)(at - lines->data));
+        sorted[i] = slice_of(at, (size_t)(end + 1 - at));
+        at = end + 1;
+    }
+    qsort(sorted, count, sizeof *sorted, by_bytes);
+    for (size_t i = 0; i < count; i++)
+        buf_put_slice(out, sorted[i]);
+    free(sorted);
+}
+
+void coord_dump(const struct coord *coord, struct buf *out)
+{
+    struct buf lines = BUF_INIT;
+
+    MAP_EACH(entry, &coord->groups)
+    {
+        const struct group *group = entry->value;
+
+        /* Groups that only ever had pending members leave nothing. */
+        if (group->exists &&
+            (group->record_offset >= 0 || map_count(&group->topics) != 0))
+            dump_group(group, &lines);
+        dump_offsets(group, &lines);
+    }
+    sort_lines(&lines, out);
+    buf_free(&lines);
+}

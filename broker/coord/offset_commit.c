@@ -1,0 +1,133 @@
+/* OffsetCommit: a member of the current generation, or anybody if the group is
+ * empty, stores offsets; the answer waits for the records. */
+#include "broker/coord/group.h"
+
+#include "base/log.h"
+
+/* Java counts UTF-16 code units. */
+static size_t utf16_len(struct slice s)
+{
+    size_t units = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        if ((s.data[i] & 0xc0) != 0x80)
+            units++; /* not a continuation byte */
+        if (s.data[i] >= 0xf0)
+            units++; /* a surrogate pair */
+    }
+    return units;
+}
+
+static enum err check_absent(const struct coord_context *context,
+                             const struct offset_commit_request *request)
+{
+    if (request->generation_id_or_member_epoch < 0)
+        return ERR_NONE; /* makes a simple group */
+    return context->version >= 9 ? ERR_GROUP_ID_NOT_FOUND
+                                 : ERR_ILLEGAL_GENERATION;
+}
+
+static enum err check(const struct group *group,
+                      const struct coord_context *context,
+                      const struct offset_commit_request *request)
+{
+    int32_t generation = request->generation_id_or_member_epoch;
+
+    if (group == NULL)
+        return check_absent(context, request);
+    /* From a consumer without a group's management, or an administrator. */
+    if (generation < 0 && group->state == GROUP_EMPTY)
+        return ERR_NONE;
+    if (generation >= 0 || request->member_id.len != 0 ||
+        !slice_is_null(request->group_instance_id)) {
+        enum err err =
+            member_check(group, request->member_id, request->group_instance_id);
+        if (err != ERR_NONE)
+            return err;
+        if (generation != group->generation)
+            return ERR_ILLEGAL_GENERATION;
+    } else if (group->state != GROUP_EMPTY) {
+        return ERR_UNKNOWN_MEMBER_ID;
+    }
+    /* It knows the new generation but not what it owns there. */
+    return group->state == GROUP_COMPLETING_REBALANCE
+               ? ERR_REBALANCE_IN_PROGRESS
+               : ERR_NONE;
+}
+
+/* -1 if the client left it to the broker's retention. */
+static int64_t expire_timestamp(int64_t retention_ms, int64_t wall_ms)
+{
+    if (retention_ms < 0)
+        return -1;
+    return retention_ms > INT64_MAX - wall_ms ? INT64_MAX
+                                              : wall_ms + retention_ms;
+}
+
+static void add_record(struct step *step, struct coord_write *write,
+                       const struct offset_commit_request *request,
+                       struct slice topic,
+                       const struct offset_commit_request_partition *p)
+{
+    struct offset_commit_value value = {
+        .offset = p->committed_offset,
+        .leader_epoch =
+            p->committed_leader_epoch < 0 ? -1 : p->committed_leader_epoch,
+        .metadata = p->committed_metadata,
+        .commit_timestamp =
+            p->commit_timestamp == -1 ? step->wall_ms : p->commit_timestamp,
+        .expire_timestamp =
+            expire_timestamp(request->retention_time_ms, step->wall_ms),
+    };
+
+    write_offset(write, request->group_id, topic, p->partition_index, &value);
+}
+
+static void commit_topic(struct step *step, struct coord_write *write,
+                         const struct offset_commit_request *request,
+                         const struct offset_commit_request_topic *from,
+                         struct offset_commit_response_topic *to)
+{
+    size_t metadata_max = (size_t)step->coord->config.offset_metadata_max_bytes;
+
+    for (int32_t i = 0; i < from->partitions_len; i++) {
+        const struct offset_commit_request_partition *p = &from->partitions[i];
+
+        if (utf16_len(p->committed_metadata) > metadata_max)
+            to->partitions[i].error_code = ERR_OFFSET_METADATA_TOO_LARGE;
+        else
+            add_record(step, write, request, from->name, p);
+    }
+}
+
+void offset_commit_request(struct step *step,
+                           const struct coord_context *context,
+                           const struct offset_commit_request *request)
+{
+    struct group *group = group_find(step->coord, request->group_id);
+    enum err err = check(group, context, request);
+    struct coord_answer *answer =
+        coord_refuse(context, API_OFFSET_COMMIT, request, err);
+
+    if (err != ERR_NONE) {
+        answer_send(step, answer);
+        return;
+    }
+    if (group != NULL && (group->state == GROUP_STABLE ||
+                          group->state == GROUP_PREPARING_REBALANCE)) {
+        struct member *m = member_find(group, request->member_id);
+        member_heard(step, m, m->session_timeout_ms);
+    }
+    struct coord_write *write = write_new(COORD_WRITE_PLAIN);
+    for (int32_t i = 0; i < request->topics_len; i++)
+        commit_topic(step, write, request, &request->topics[i],
+                     &answer->response.offset_commit.topics[i]);
+    if (write->pending.records.count == 0) {
+        write_free(write);
+        answer_send(step, answer);
+        return;
+    }
+    write->replay = write->may_wait = true;
+    write->answer = answer;
+    write_send(step, write);
+}

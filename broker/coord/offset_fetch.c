@@ -1,0 +1,141 @@
+/* OffsetFetch: what a group has committed.
+ *
+ * Without require_stable a client sees committed offsets and is answered at
+ * once.  With it (KIP-447) it must not miss a commit that is under way: it sees
+ * the newest offsets, waits until they are committed, and is told to come back
+ * where a transaction is open. */
+#include "broker/coord/group.h"
+
+struct fetch {
+    const struct coord *coord;
+    const struct group *group; /* NULL: unknown; nothing is committed */
+    bool require_stable;
+    struct arena *arena;
+};
+
+static void fill_partition(const struct fetch *fetch, struct slice topic,
+                           int32_t index,
+                           struct offset_fetch_response_partitions *to)
+{
+    const struct offset_entry *entry =
+        fetch->group != NULL ? offsets_find(fetch->group, topic, index) : NULL;
+    const struct offset_value *value =
+        fetch->require_stable ? offset_newest(entry)
+                              : offset_committed(fetch->coord, entry);
+
+    offset_fetch_response_partitions_init(to);
+    to->partition_index = index;
+    to->committed_offset = -1;
+    to->metadata = SLICE("");
+    if (fetch->require_stable && fetch->group != NULL &&
+        offsets_pending_in_txn(fetch->group, topic, index)) {
+        to->error_code = ERR_UNSTABLE_OFFSET_COMMIT;
+    } else if (value != NULL) {
+        to->committed_offset = value->offset;
+        to->committed_leader_epoch = value->leader_epoch;
+        to->metadata = arena_copy(
+            fetch->arena, slice_of(value->metadata, value->metadata_len));
+    }
+}
+
+static void fill_asked(const struct fetch *fetch,
+                       const struct offset_fetch_request_group *from,
+                       struct offset_fetch_response_group *to)
+{
+    to->topics_len = from->topics_len;
+    to->topics =
+        arena_array(fetch->arena, (size_t)from->topics_len, sizeof *to->topics);
+    for (int32_t t = 0; t < from->topics_len; t++) {
+        const struct offset_fetch_request_topics *asked = &from->topics[t];
+        struct offset_fetch_response_topics *topic = &to->topics[t];
+
+        topic->name = arena_copy(fetch->arena, asked->name);
+        topic->topic_id = asked->topic_id;
+        topic->partitions_len = asked->partition_indexes_len;
+        topic->partitions =
+            arena_array(fetch->arena, (size_t)asked->partition_indexes_len,
+                        sizeof *topic->partitions);
+        for (int32_t p = 0; p < asked->partition_indexes_len; p++)
+            fill_partition(fetch, asked->name, asked->partition_indexes[p],
+                           &topic->partitions[p]);
+    }
+}
+
+/* ---- everything that the group has ---------------------------------------*/
+
+static bool shown(const struct fetch *fetch, const struct offset_entry *entry)
+{
+    return (fetch->require_stable
+                ? offset_newest(entry)
+                : offset_committed(fetch->coord, entry)) != NULL;
+}
+
+static bool fill_topic(const struct fetch *fetch,
+                       const struct topic_offsets *from,
+                       struct offset_fetch_response_topics *to)
+{
+    struct slice name = slice_of(from->name, from->name_len);
+
+    offset_fetch_response_topics_init(to);
+    to->name = arena_copy(fetch->arena, name);
+    to->partitions =
+        arena_array(fetch->arena, from->len, sizeof *to->partitions);
+    for (uint32_t i = 0; i < from->len; i++)
+        if (shown(fetch, &from->entries[i]))
+            fill_partition(fetch, name, from->entries[i].partition,
+                           &to->partitions[to->partitions_len++]);
+    return to->partitions_len != 0;
+}
+
+static void fill_all(const struct fetch *fetch,
+                     struct offset_fetch_response_group *to)
+{
+    if (fetch->group == NULL)
+        return;
+    to->topics = arena_array(fetch->arena, map_count(&fetch->group->topics),
+                             sizeof *to->topics);
+    MAP_EACH(entry, &fetch->group->topics)
+    {
+        if (fill_topic(fetch, entry->value, &to->topics[to->topics_len]))
+            to->topics_len++;
+    }
+}
+
+/* ---- the request ---------------------------------------------------------*/
+
+void offset_fetch_request(struct step *step,
+                          const struct coord_context *context,
+                          const struct offset_fetch_request *request)
+{
+    struct coord_answer *answer =
+        answer_new(context->token, API_OFFSET_FETCH, context->version);
+    struct offset_fetch_response *r = &answer->response.offset_fetch;
+
+    r->groups_len = request->groups_len;
+    r->groups = arena_array(&answer->arena, (size_t)request->groups_len,
+                            sizeof *r->groups);
+    for (int32_t i = 0; i < request->groups_len; i++) {
+        const struct offset_fetch_request_group *from = &request->groups[i];
+        struct fetch fetch = {
+            step->coord,
+            /* Also one whose deletion is not committed yet. */
+            map_get(&step->coord->groups, from->group_id),
+            request->require_stable,
+            &answer->arena,
+        };
+
+        offset_fetch_response_group_init(&r->groups[i]);
+        r->groups[i].group_id = arena_copy(&answer->arena, from->group_id);
+        if (from->topics_len < 0)
+            fill_all(&fetch, &r->groups[i]);
+        else
+            fill_asked(&fetch, from, &r->groups[i]);
+    }
+    if (!request->require_stable) {
+        answer_send(step, answer);
+        return;
+    }
+    struct coord_write *write = write_new(COORD_WRITE_PLAIN);
+    write->answer = answer;
+    write_send(step, write);
+}
