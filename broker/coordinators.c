@@ -262,7 +262,7 @@ void coordinators_elected(struct partition *p)
     c->partition = p;
     c->shard = p->shard;
     c->groups = group_shard_create(&options, &ops, c);
-    c->loader = group_loader_create(&options.coord);
+    c->loader = group_loader_create(&options.coord, p->high_watermark);
     c->load_at = log_start_offset(p->log);
     c->load_end = log_end_offset(p->log);
     c->load_started_us = env_now_us(p->shard->env);
