@@ -1,0 +1,70 @@
+/* leat: the administration tool.  Finds the command and runs it. */
+#include "cli/commands.h"
+#include "cli/ui.h"
+
+#include <signal.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about; /* NULL: a Kafka name, listed apart */
+};
+
+static const struct command commands[] = {
+    {"storage", cmd_storage, "cluster ids; format and look at log directories"},
+    {"topics", cmd_topics, "create, list, describe, change, delete topics"},
+    {"kafka-storage", kafka_storage, NULL},
+    {"kafka-topics", kafka_topics, NULL},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void help(FILE *to)
+{
+    fputs("leat COMMAND [OPTIONS]: works with a Leat or Kafka cluster\n\n", to);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].about != NULL)
+            fprintf(to, "  %-16s %s\n", commands[i].name, commands[i].about);
+    fputs("\nMost commands take --bootstrap HOST:PORT (or the environment "
+          "variable\n"
+          "LEAT_BOOTSTRAP; localhost:9092 if neither is there) and --json.\n"
+          "`leat COMMAND --help` shows each with examples.\n\n"
+          "  leat topics create orders --partitions 6\n"
+          "  echo hello | leat produce orders\n"
+          "  leat consume orders --from-beginning --max-messages 1\n\n"
+          "Kafka's tools answer to their names, with Kafka's options:\n ",
+          to);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].about == NULL)
+            fprintf(to, " %s", commands[i].name);
+    fputs("\n\nExit codes: 0 done, 1 failed, 2 not understood.\n", to);
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
+           strcmp(word, "help") == 0;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (is_help(argv[1])) {
+        help(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("leat 0.1.0");
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "leat: there is no command \"%s\"\nTry: leat --help\n",
+            argv[1]);
+    return EXIT_USAGE;
+}
