@@ -507,6 +507,17 @@ enum err client_start(struct client *c, struct client_call *call, int32_t node,
     return start_on(c, call, node, api, request);
 }
 
+enum err client_post(struct client *c, int32_t node, enum api_key api,
+                     const void *request)
+{
+    struct client_call call = {0};
+
+    list_init(&call.link);
+    enum err error = start_on(c, &call, node, api, request);
+    list_remove(&call.link);
+    return error;
+}
+
 enum err client_finish(struct client *c, struct client_call *call,
                        void *response, struct arena *arena)
 {

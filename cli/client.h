@@ -84,6 +84,9 @@ struct client_call {
 /* Embedded or allocated by the caller, who keeps it until client_finish(). */
 enum err client_start(struct client *c, struct client_call *call, int32_t node,
                       enum api_key api, const void *request);
+/* Sends a request that has no answer (produce with acks=0). */
+enum err client_post(struct client *c, int32_t node, enum api_key api,
+                     const void *request);
 /* Reads what has arrived, waiting until something does or until the deadline
  * (net_now_ms()).  Calls become done. */
 void client_poll(struct client *c, int64_t deadline_ms);

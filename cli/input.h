@@ -1,0 +1,28 @@
+/* Standard input line by line, and the wish to stop.  One thread. */
+#ifndef CLI_INPUT_H
+#define CLI_INPUT_H
+
+#include "base/slice.h"
+
+struct input {
+    int fd;
+    struct buf bytes;
+    size_t at; /* where the next line starts in bytes */
+    bool ended;
+};
+
+void input_init(struct input *in, int fd);
+void input_free(struct input *in);
+/* The next line without its end (\n, \r\n); false at the end of the input or
+ * after a signal.  Valid until the next call. */
+bool input_line(struct input *in, struct slice *line);
+/* Whether input_line() would answer at once. */
+bool input_ready(const struct input *in);
+/* Whether a person is typing. */
+bool input_is_terminal(const struct input *in);
+
+/* From now on SIGINT and SIGTERM only set a flag. */
+void interrupt_install(void);
+bool interrupt_seen(void);
+
+#endif

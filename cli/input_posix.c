@@ -1,0 +1,84 @@
+/* The buffer is our own, so that we know whether a read would block: the
+ * producer sends what it has before it waits for more. */
+#include "cli/input.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { CHUNK = 64 * 1024 };
+
+static volatile sig_atomic_t interrupted;
+
+void input_init(struct input *in, int fd) { *in = (struct input){.fd = fd}; }
+
+void input_free(struct input *in) { buf_free(&in->bytes); }
+
+static const uint8_t *find_end(const struct input *in)
+{
+    if (in->bytes.len == in->at)
+        return NULL;
+    return memchr(in->bytes.data + in->at, '\n', in->bytes.len - in->at);
+}
+
+/* False when nothing more will come. */
+static bool read_more(struct input *in)
+{
+    if (in->at != 0) {
+        memmove(in->bytes.data, in->bytes.data + in->at,
+                in->bytes.len - in->at);
+        in->bytes.len -= in->at;
+        in->at = 0;
+    }
+    uint8_t *to = buf_extend(&in->bytes, CHUNK);
+    ssize_t n = read(in->fd, to, CHUNK);
+    in->bytes.len -= (size_t)(n > 0 ? CHUNK - n : CHUNK);
+    return n > 0 || (n < 0 && errno == EINTR && !interrupted);
+}
+
+bool input_line(struct input *in, struct slice *line)
+{
+    const uint8_t *end;
+
+    while ((end = find_end(in)) == NULL && !in->ended)
+        in->ended = interrupted || !read_more(in);
+    const uint8_t *start = in->bytes.data + in->at;
+    size_t left = in->bytes.len - in->at;
+    if (interrupted || left == 0)
+        return false;
+    size_t n = end != NULL ? (size_t)(end - start) : left;
+    in->at += n + (end != NULL);
+    if (n != 0 && start[n - 1] == '\r')
+        n--;
+    *line = slice_of(start, n);
+    return true;
+}
+
+bool input_ready(const struct input *in)
+{
+    struct pollfd p = {in->fd, POLLIN, 0};
+
+    return in->ended || find_end(in) != NULL || poll(&p, 1, 0) > 0;
+}
+
+bool input_is_terminal(const struct input *in)
+{
+    return isatty(in->fd) == 1 && isatty(STDOUT_FILENO) == 1;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void interrupt_install(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool interrupt_seen(void) { return interrupted != 0; }
