@@ -5,8 +5,7 @@
 
 #include "proto/internal/raft.pb-c.h"
 
-/* ---- encode ----------------------------------------------------------------
- */
+/* ---- encode ------------------------------------------------------------- */
 
 static ProtobufCBinaryData bytes_of(struct slice s)
 {
@@ -175,8 +174,7 @@ void raft_message_encode(const struct raft_message *m, const char *cluster_id,
     arena_free(&scratch);
 }
 
-/* ---- decode ----------------------------------------------------------------
- */
+/* ---- decode ------------------------------------------------------------- */
 
 static void *allocate(void *arena, size_t size)
 {

@@ -49,7 +49,7 @@ bool promotable(const struct raft *r)
     return false;
 }
 
-/* ---- time ---------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------- */
 
 static int64_t slow_delay_ms(struct raft *r)
 {
@@ -88,7 +88,7 @@ static bool leased(const struct raft *r)
             r->now_ms - r->leader_contact_ms < r->options.election_timeout_ms);
 }
 
-/* ---- roles --------------------------------------------------------------- */
+/* ---- roles -------------------------------------------------------------- */
 
 void become_follower(struct raft *r, struct raft_update *u, uint64_t term,
                      int32_t leader)
@@ -128,7 +128,7 @@ static void become_leader(struct raft *r, struct raft_update *u)
     replicate_all(r, u);
 }
 
-/* ---- counting ------------------------------------------------------------ */
+/* ---- counting ----------------------------------------------------------- */
 
 static void votes_clear(struct raft *r)
 {
@@ -197,7 +197,7 @@ static void request_votes(struct raft *r, struct raft_update *u)
     }
 }
 
-/* ---- campaigning --------------------------------------------------------- */
+/* ---- campaigning -------------------------------------------------------- */
 
 static void become_precandidate(struct raft *r, struct raft_update *u)
 {
@@ -298,7 +298,7 @@ void election_tick(struct raft *r, struct raft_update *u)
         become_precandidate(r, u);
 }
 
-/* ---- evidence from the transport ----------------------------------------- */
+/* ---- evidence from the transport ---------------------------------------- */
 
 void election_peer_lost(struct raft *r, struct raft_update *u, int32_t peer)
 {
@@ -327,7 +327,7 @@ void election_peer_up(struct raft *r)
         r->election_deadline_ms = soon;
 }
 
-/* ---- votes --------------------------------------------------------------- */
+/* ---- votes -------------------------------------------------------------- */
 
 /* Paper 5.4.1. */
 static bool up_to_date(const struct raft *r, uint64_t last_index,

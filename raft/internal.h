@@ -16,8 +16,7 @@
 #define PLANTED(r, bug) false
 #endif
 
-/* ---- raft.c: building the update ------------------------------------------
- */
+/* ---- raft.c: building the update ---------------------------------------- */
 
 /* The write that this step asks for, if it asks for one. */
 uint64_t step_seq(const struct raft *r);
@@ -33,8 +32,7 @@ void log_add(struct raft *r, struct raft_update *u, uint64_t term,
  * a step gives another number. */
 int64_t random_below(struct raft *r, int64_t bound);
 
-/* ---- election.c ------------------------------------------------------------
- */
+/* ---- election.c --------------------------------------------------------- */
 
 /* Takes up `term` (>= r->term) as a follower of `leader` (or RAFT_ID_NONE). */
 void become_follower(struct raft *r, struct raft_update *u, uint64_t term,
@@ -56,15 +54,13 @@ void receive_timeout_now(struct raft *r, struct raft_update *u,
 bool promotable(const struct raft *r);
 bool term_durable(const struct raft *r);
 
-/* ---- transfer.c -------------------------------------------------------------
- */
+/* ---- transfer.c --------------------------------------------------------- */
 
 int transfer_begin(struct raft *r, struct raft_update *u, int32_t to);
 /* Sends RAFT_TIMEOUT_NOW if the target has everything. */
 void transfer_advance(struct raft *r, struct raft_update *u);
 
-/* ---- progress.c
- * -------------------------------------------------------------- */
+/* ---- progress.c --------------------------------------------------------- */
 
 struct raft_peer *peer_get(struct raft *r, int32_t id);
 /* Makes peers follow the configuration in force; known ones keep what is
@@ -85,8 +81,7 @@ uint64_t voters_match(const struct raft *r);
  * heard now. */
 int64_t voters_contact_ms(const struct raft *r);
 
-/* ---- replication.c
- * ------------------------------------------------------------ */
+/* ---- replication.c ------------------------------------------------------ */
 
 void replicate(struct raft *r, struct raft_update *u, struct raft_peer *p);
 void replicate_all(struct raft *r, struct raft_update *u);
@@ -102,8 +97,7 @@ void receive_append(struct raft *r, struct raft_update *u,
 void receive_append_reply(struct raft *r, struct raft_update *u,
                           const struct raft_message *m);
 
-/* ---- snapshot.c
- * ----------------------------------------------------------------- */
+/* ---- snapshot.c --------------------------------------------------------- */
 
 /* Sends the peer its next chunk, or asks for an image. */
 void snapshot_send(struct raft *r, struct raft_update *u, struct raft_peer *p);
@@ -121,8 +115,7 @@ void receive_snapshot_reply(struct raft *r, struct raft_update *u,
 void snapshot_persisted(struct raft *r, struct raft_update *u);
 void snapshot_installed(struct raft *r, struct raft_update *u);
 
-/* ---- membership.c
- * ---------------------------------------------------------------- */
+/* ---- membership.c ------------------------------------------------------- */
 
 int change_begin(struct raft *r, struct raft_update *u,
                  const struct raft_change *change);

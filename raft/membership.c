@@ -65,8 +65,7 @@ const struct raft_config_at *configs_at(const struct raft *r, uint64_t index)
     return &r->configs[i];
 }
 
-/* ---- changes ---------------------------------------------------------------
- */
+/* ---- changes ------------------------------------------------------------ */
 
 static int add_learner(struct raft_config *c, const struct raft_member *m)
 {
@@ -182,8 +181,7 @@ void membership_committed(struct raft *r, struct raft_update *u)
     become_follower(r, u, r->term, RAFT_ID_NONE);
 }
 
-/* ---- compaction
- * -------------------------------------------------------------- */
+/* ---- compaction --------------------------------------------------------- */
 
 void compact_to(struct raft *r, struct raft_update *u, uint64_t index)
 {

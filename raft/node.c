@@ -1,5 +1,5 @@
-/* The driver: every event goes through step(), which hands the core's update to
- * the world in the order persist, send, apply, answer.
+/* The driver: every event goes through node_step(), which hands the core's
+ * update to the world in the order persist, send, apply, answer.
  *
  * Callbacks of the owner may call back in.  So the update is carried out and
  * done with before the first callback; what the owner is to be told is kept as
@@ -9,9 +9,8 @@
  * Proposals of one loop turn are gathered and given to the core by a task at
  * the end of the turn, or before the next event, so their indexes are known
  * when they are made. */
-#include "raft/node.h"
+#include "raft/node_internal.h"
 
-#include "base/env.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "raft/codec.h"
@@ -21,180 +20,11 @@
 #include <stdlib.h>
 
 enum {
-    /* Given to the owner before other events get their turn. */
-    APPLY_ENTRIES_MAX = 4096,
-    APPLY_BYTES_MAX = 4 << 20,
     STORE_RETRY_MS = 1000,
     COMPLAINT_GAP_MS = 1000,
 };
 
-struct raft_node {
-    struct raft_node_options options;
-    struct raft core;
-    struct raft_update update;
-    struct raft_store *store;
-    struct raft_config members; /* in force, with the configured addresses */
-    struct raft_config initial; /* options.initial */
-    char *name;
-    char *cluster_id;
-
-    struct env_timer timer;
-    int64_t timer_at_ms; /* INT64_MAX: not running */
-    struct env_timer retry;
-    struct env_task turn;
-    bool turn_posted;
-
-    /* proposals of this turn, back to back */
-    struct buf proposals;
-    size_t *proposal_lens;
-    size_t proposals_len;
-    size_t proposals_cap;
-
-    /* what the owner knows, and is to know */
-    uint64_t applied;
-    uint64_t apply_to;
-    struct {
-        bool any;
-        bool leader;
-        int32_t leader_id;
-        uint64_t term;
-    } told;
-    bool members_changed;
-    bool settling;
-    uint64_t compact_to; /* 0: nothing */
-
-    /* images */
-    struct buf image_out; /* being sent */
-    bool image_wanted;
-    struct buf image_in; /* being received */
-    bool install;        /* image_in is complete */
-    bool loading;        /* the owner installs it */
-    bool loaded;         /* and is done */
-
-    bool store_failing;
-    int64_t complained_ms;
-    unsigned complaints; /* not logged since then */
-
-    bool closing;
-    bool store_closed;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
-
-static void settle(struct raft_node *n);
-static void step(struct raft_node *n, struct raft_event *e);
-
-static int32_t self_id(const struct raft_node *n) { return n->core.options.id; }
-
-/* ---- telling the owner ----------------------------------------------------
- */
-
-/* The owner may be told that it leads: everything before this term is applied
- * and the term's no-op too. */
-static bool leads(const struct raft_node *n)
-{
-    return raft_is_leader(&n->core) && n->applied >= n->core.term_start;
-}
-
-static int32_t visible_leader(const struct raft_node *n)
-{
-    if (n->core.leader == self_id(n) && !leads(n))
-        return RAFT_ID_NONE;
-    return n->core.leader;
-}
-
-static bool role_lost(const struct raft_node *n)
-{
-    return n->told.leader &&
-           (!raft_is_leader(&n->core) || n->core.term != n->told.term);
-}
-
-static void tell_role(struct raft_node *n)
-{
-    bool leader = leads(n);
-    int32_t leader_id = visible_leader(n);
-
-    if (n->told.any && n->told.leader == leader &&
-        n->told.leader_id == leader_id && n->told.term == n->core.term)
-        return;
-    n->told.any = true;
-    n->told.leader = leader;
-    n->told.leader_id = leader_id;
-    n->told.term = n->core.term;
-    n->options.owner.on_role(n->options.owner.arg, leader, leader_id,
-                             n->core.term);
-}
-
-static void tell_members(struct raft_node *n)
-{
-    n->members_changed = false;
-    if (n->options.owner.on_members != NULL)
-        n->options.owner.on_members(n->options.owner.arg, &n->members);
-}
-
-static void deliver(struct raft_node *n)
-{
-    struct raft_entry e = raft_log_get(&n->core.log, n->applied + 1);
-
-    n->applied++;
-    n->options.owner.on_commit(n->options.owner.arg, e.index, e.term,
-                               e.type == RAFT_ENTRY_DATA ? e.data : SLICE_NULL);
-}
-
-/* One bounded run of entries. */
-static void apply_run(struct raft_node *n)
-{
-    size_t entries = 0, bytes = 0;
-
-    while (n->applied < n->apply_to && !n->closing &&
-           entries < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX) {
-        if (role_lost(n))
-            tell_role(n);
-        bytes += raft_log_get(&n->core.log, n->applied + 1).data.len;
-        deliver(n);
-        entries++;
-    }
-    if (entries != 0 && n->options.owner.on_commit_end != NULL)
-        n->options.owner.on_commit_end(n->options.owner.arg);
-}
-
-static void post_turn(struct raft_node *n)
-{
-    if (n->turn_posted)
-        return;
-    n->turn_posted = true;
-    env_post(n->options.env, &n->turn);
-}
-
-static void settle(struct raft_node *n)
-{
-    if (n->settling || n->closing)
-        return;
-    n->settling = true;
-    if (n->members_changed)
-        tell_members(n);
-    if (role_lost(n))
-        tell_role(n);
-    if (!n->loading)
-        apply_run(n);
-    tell_role(n);
-    n->settling = false;
-    if (n->applied < n->apply_to || n->members_changed)
-        post_turn(n);
-}
-
-/* ---- carrying out an update ------------------------------------------------
- */
-
-static struct slice image_chunk(const struct raft_node *n,
-                                const struct raft_message *m)
-{
-    if (m->type != RAFT_SNAPSHOT)
-        return SLICE_NULL;
-    ASSERT(m->snapshot.offset + m->snapshot.len <= n->image_out.len);
-    return slice_of(buf_slice(&n->image_out).data + m->snapshot.offset,
-                    m->snapshot.len);
-}
+/* ---- carrying out an update --------------------------------------------- */
 
 static void send_messages(struct raft_node *n)
 {
@@ -251,25 +81,6 @@ static void complain(struct raft_node *n, const char *what, int32_t from)
     n->complaints = 0;
 }
 
-static void take_images(struct raft_node *n)
-{
-    const struct raft_update *u = &n->update;
-
-    if (u->snapshot_release)
-        buf_free(&n->image_out);
-    if (u->snapshot_wanted)
-        n->image_wanted = true;
-    if (!slice_is_null(u->snapshot_chunk)) {
-        if (u->snapshot_chunk_first)
-            n->image_in.len = 0;
-        buf_put_slice(&n->image_in, u->snapshot_chunk);
-    }
-    if (u->snapshot_install)
-        n->install = true;
-    if (n->image_wanted || n->install)
-        post_turn(n);
-}
-
 static void log_role(const struct raft_node *n)
 {
     static const char *const names[] = {"follower", "pre-candidate",
@@ -292,7 +103,7 @@ static void carry_out(struct raft_node *n)
     send_messages(n);
     if (u->apply_to != 0)
         n->apply_to = u->apply_to;
-    take_images(n);
+    images_take(n);
     if (u->role_changed)
         log_role(n);
     set_timer(n, u->deadline_ms);
@@ -306,8 +117,7 @@ static void step_core(struct raft_node *n, struct raft_event *e)
     carry_out(n);
 }
 
-/* ---- proposals
- * ---------------------------------------------------------------- */
+/* ---- proposals ---------------------------------------------------------- */
 
 static void flush_proposals(struct raft_node *n)
 {
@@ -331,7 +141,7 @@ static void flush_proposals(struct raft_node *n)
     free(list);
 }
 
-static void step(struct raft_node *n, struct raft_event *e)
+void node_step(struct raft_node *n, struct raft_event *e)
 {
     if (n->closing)
         return;
@@ -395,50 +205,7 @@ int raft_node_transfer(struct raft_node *n, int32_t to)
     return error;
 }
 
-/* ---- the turn: what must not happen inside a callback
- * ------------------------- */
-
-static void save_image(struct raft_node *n)
-{
-    struct raft_event e = {.type = RAFT_SNAPSHOT_READY};
-
-    n->image_wanted = false;
-    if (!raft_is_leader(&n->core) || n->loading)
-        return;
-    buf_free(&n->image_out);
-    n->options.owner.snapshot_save(n->options.owner.arg, &n->image_out);
-    log_info("raft",
-             "node %d: made an image of %zu bytes at entry %llu for peers that "
-             "are behind the log",
-             (int)self_id(n), n->image_out.len, (unsigned long long)n->applied);
-    e.index = n->applied;
-    e.size = n->image_out.len;
-    step(n, &e);
-}
-
-static void load_image(struct raft_node *n)
-{
-    n->install = false;
-    n->loading = true;
-    n->apply_to = n->applied;
-    log_info("raft", "node %d: installing an image of %zu bytes at entry %llu",
-             (int)self_id(n), n->image_in.len,
-             (unsigned long long)n->core.incoming.index);
-    n->options.owner.snapshot_load(n->options.owner.arg, n->core.incoming.index,
-                                   n->core.incoming.term,
-                                   buf_slice(&n->image_in));
-}
-
-static void finish_image(struct raft_node *n)
-{
-    struct raft_event e = {.type = RAFT_SNAPSHOT_INSTALLED};
-
-    n->loaded = false;
-    n->loading = false;
-    n->applied = n->apply_to = n->core.incoming.index;
-    buf_free(&n->image_in);
-    step(n, &e);
-}
+/* ---- the turn: what must not happen inside a callback ------------------- */
 
 static void compact(struct raft_node *n)
 {
@@ -446,7 +213,7 @@ static void compact(struct raft_node *n)
 
     e.index = n->compact_to;
     n->compact_to = 0;
-    step(n, &e);
+    node_step(n, &e);
 }
 
 static void node_free(struct raft_node *n)
@@ -481,12 +248,7 @@ static void turn(struct env_task *task)
     flush_proposals(n);
     if (n->compact_to != 0)
         compact(n);
-    if (n->image_wanted)
-        save_image(n);
-    if (n->install)
-        load_image(n);
-    if (n->loaded)
-        finish_image(n);
+    images_work(n);
     settle(n);
 }
 
@@ -498,17 +260,7 @@ void raft_node_compact(struct raft_node *n, uint64_t index)
     post_turn(n);
 }
 
-void raft_node_snapshot_loaded(struct raft_node *n)
-{
-    if (n->closing)
-        return;
-    ASSERT(n->loading);
-    n->loaded = true;
-    post_turn(n);
-}
-
-/* ---- the store
- * ------------------------------------------------------------------ */
+/* ---- the store ---------------------------------------------------------- */
 
 static void store_persisted(void *arg, uint64_t seq)
 {
@@ -520,11 +272,11 @@ static void store_persisted(void *arg, uint64_t seq)
 
         n->store_failing = false;
         log_info("raft", "the store %s takes writes again", n->name);
-        step(n, &recovered);
+        node_step(n, &recovered);
         if (n->options.owner.on_recovered != NULL)
             n->options.owner.on_recovered(n->options.owner.arg);
     }
-    step(n, &e);
+    node_step(n, &e);
 }
 
 static bool may_pass(int error) { return error == -ENOSPC || error == -EDQUOT; }
@@ -553,7 +305,7 @@ static void store_failed(void *arg, int error)
     if (n->store_failing && may_pass(error))
         return;
     n->store_failing = true;
-    step(n, &e);
+    node_step(n, &e);
     tell_failed(n, error);
 }
 
@@ -570,11 +322,10 @@ static void tick(void *arg)
     struct raft_event e = {.type = RAFT_TICK};
 
     n->timer_at_ms = INT64_MAX;
-    step(n, &e);
+    node_step(n, &e);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------ */
+/* ---- life --------------------------------------------------------------- */
 
 int raft_node_open(const struct raft_node_options *options,
                    struct raft_node **node, char **why)
@@ -617,7 +368,7 @@ void raft_node_start(struct raft_node *n)
     struct raft_event e = {.type = RAFT_START};
 
     members_refresh(n);
-    step(n, &e);
+    node_step(n, &e);
 }
 
 static void store_closed(void *arg)
@@ -640,8 +391,7 @@ void raft_node_close(struct raft_node *n, void (*closed)(void *arg), void *arg)
     raft_store_close(n->store, store_closed, n);
 }
 
-/* ---- the link
- * ---------------------------------------------------------------------- */
+/* ---- the link ----------------------------------------------------------- */
 
 bool raft_node_receive(struct raft_node *n, struct slice body)
 {
@@ -658,7 +408,7 @@ bool raft_node_receive(struct raft_node *n, struct slice body)
                  "quorum's addresses",
                  m.from);
     else if (decoded)
-        step(n, &e);
+        node_step(n, &e);
     arena_free(&arena);
     return decoded;
 }
@@ -667,18 +417,17 @@ void raft_node_peer_lost(struct raft_node *n, int32_t peer)
 {
     struct raft_event e = {.type = RAFT_PEER_LOST, .peer = peer};
 
-    step(n, &e);
+    node_step(n, &e);
 }
 
 void raft_node_peer_up(struct raft_node *n, int32_t peer)
 {
     struct raft_event e = {.type = RAFT_PEER_UP, .peer = peer};
 
-    step(n, &e);
+    node_step(n, &e);
 }
 
-/* ---- questions
- * ----------------------------------------------------------------------- */
+/* ---- questions ---------------------------------------------------------- */
 
 void raft_node_status(const struct raft_node *n,
                       struct raft_node_status *status)

@@ -95,8 +95,7 @@ void raft_node_start(struct raft_node *node);
 void raft_node_close(struct raft_node *node, void (*closed)(void *arg),
                      void *arg);
 
-/* ---- leader ----------------------------------------------------------------
- */
+/* ---- leader ------------------------------------------------------------- */
 
 /* Copies the bytes.  ERR_NONE and the index it will have; ERR_NOT_LEADER (also
  * between winning and on_role, and while leadership is being handed over),
@@ -116,8 +115,7 @@ int raft_node_change(struct raft_node *node, const struct raft_change *change,
  * on_role.  ERR_NOT_LEADER, ERR_VOTER_NOT_FOUND. */
 int raft_node_transfer(struct raft_node *node, int32_t to);
 
-/* ---- everybody --------------------------------------------------------------
- */
+/* ---- everybody ---------------------------------------------------------- */
 
 /* The owner's image is durable up to and with index: older entries may go. */
 void raft_node_compact(struct raft_node *node, uint64_t index);
@@ -128,8 +126,7 @@ bool raft_node_receive(struct raft_node *node, struct slice body);
 void raft_node_peer_lost(struct raft_node *node, int32_t peer);
 void raft_node_peer_up(struct raft_node *node, int32_t peer);
 
-/* ---- questions
- * --------------------------------------------------------------*/
+/* ---- questions ---------------------------------------------------------- */
 
 struct raft_node_status {
     bool leader;       /* on_role(leader) has been called */

@@ -25,7 +25,7 @@ struct raft_options raft_options_default(int32_t id)
     };
 }
 
-/* ---- life ---------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------- */
 
 static void options_check(const struct raft_options *o)
 {
@@ -101,7 +101,7 @@ void raft_update_free(struct raft_update *u)
     *u = RAFT_UPDATE_INIT;
 }
 
-/* ---- building the update ------------------------------------------------- */
+/* ---- building the update ------------------------------------------------ */
 
 static void update_begin(struct raft_update *u)
 {
@@ -162,7 +162,7 @@ int64_t random_below(struct raft *r, int64_t bound)
     return (int64_t)prng_below(&p, (uint64_t)bound);
 }
 
-/* ---- events -------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------- */
 
 static void persisted(struct raft *r, struct raft_update *u, uint64_t seq)
 {
@@ -370,7 +370,7 @@ static void handle(struct raft *r, struct raft_update *u,
     }
 }
 
-/* ---- conclusions --------------------------------------------------------- */
+/* ---- conclusions -------------------------------------------------------- */
 
 static void lead(struct raft *r, struct raft_update *u)
 {
@@ -451,7 +451,7 @@ void raft_step(struct raft *r, const struct raft_event *event,
         r->role != role || r->leader != leader || r->term != term;
 }
 
-/* ---- questions ----------------------------------------------------------- */
+/* ---- questions ---------------------------------------------------------- */
 
 const struct raft_config *raft_config_now(const struct raft *r)
 {

@@ -101,7 +101,7 @@ struct raft_options {
 /* The defaults for node `id`. */
 struct raft_options raft_options_default(int32_t id);
 
-/* ---- messages ------------------------------------------------------------ */
+/* ---- messages ----------------------------------------------------------- */
 
 enum raft_message_type {
     RAFT_VOTE_REQUEST,
@@ -164,8 +164,7 @@ struct raft_message {
     };
 };
 
-/* ---- events ---------------------------------------------------------------
- */
+/* ---- events ------------------------------------------------------------- */
 
 enum raft_event_type {
     RAFT_START,     /* once, first */
@@ -219,8 +218,7 @@ struct raft_event {
     };
 };
 
-/* ---- updates --------------------------------------------------------------
- */
+/* ---- updates ------------------------------------------------------------ */
 
 /* Filled completely by every raft_step(); what it points to lives until the
  * next one.  Initialise with RAFT_UPDATE_INIT, free once at the end. */
@@ -271,8 +269,7 @@ struct raft_update {
 #define RAFT_UPDATE_INIT ((struct raft_update){0})
 void raft_update_free(struct raft_update *u);
 
-/* ---- state ----------------------------------------------------------------
- */
+/* ---- state -------------------------------------------------------------- */
 
 enum raft_role {
     RAFT_FOLLOWER, /* learners and non-members too */
@@ -407,8 +404,7 @@ void raft_free(struct raft *r);
 void raft_step(struct raft *r, const struct raft_event *event,
                struct raft_update *update);
 
-/* ---- questions ------------------------------------------------------------
- */
+/* ---- questions ---------------------------------------------------------- */
 
 /* The configuration in force. */
 const struct raft_config *raft_config_now(const struct raft *r);

@@ -18,8 +18,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static uint64_t max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* ---- leader: sending ------------------------------------------------------
- */
+/* ---- leader: sending ---------------------------------------------------- */
 
 /* Entries from p->next on that fit one message; copies only their headers. */
 static struct raft_entry *collect(struct raft *r, struct raft_update *u,
@@ -147,8 +146,7 @@ void heartbeat_all(struct raft *r, struct raft_update *u)
             heartbeat(r, u, &r->peers[i]);
 }
 
-/* ---- committing ------------------------------------------------------------
- */
+/* ---- committing --------------------------------------------------------- */
 
 void commit_to(struct raft *r, uint64_t index)
 {
@@ -183,8 +181,7 @@ bool commit_advance(struct raft *r)
     return true;
 }
 
-/* ---- leader: answers --------------------------------------------------------
- */
+/* ---- leader: answers ---------------------------------------------------- */
 
 /* The last index up to `index` whose term is at most `term`: behind it the logs
  * cannot agree. */
@@ -264,8 +261,7 @@ void receive_append_reply(struct raft *r, struct raft_update *u,
         transfer_advance(r, u);
 }
 
-/* ---- follower
- * ---------------------------------------------------------------- */
+/* ---- follower ----------------------------------------------------------- */
 
 static uint64_t acknowledged(const struct raft *r)
 {

@@ -15,8 +15,7 @@
  * completes the change.  Meanwhile appends wait. */
 #include "raft/internal.h"
 
-/* ---- leader ---------------------------------------------------------------
- */
+/* ---- leader ------------------------------------------------------------- */
 
 static void want(struct raft *r, struct raft_update *u)
 {
@@ -141,8 +140,7 @@ void receive_snapshot_reply(struct raft *r, struct raft_update *u,
     }
 }
 
-/* ---- follower
- * ---------------------------------------------------------------- */
+/* ---- follower ----------------------------------------------------------- */
 
 static void answer(struct raft *r, struct raft_update *u, int32_t to,
                    uint64_t index, uint64_t offset)

@@ -9,8 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- records --------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------ */
 
 enum { CRC_LEN = 4, ENTRY_KEY_LEN = 9 };
 
@@ -85,8 +84,7 @@ static void delete_entries(struct kv_batch *batch, uint64_t from, uint64_t to)
     kv_batch_delete_range(batch, entry_key(first, from), entry_key(end, to));
 }
 
-/* ---- load -------------------------------------------------------------------
- */
+/* ---- load --------------------------------------------------------------- */
 
 struct load {
     struct kv *kv;
@@ -245,8 +243,7 @@ static void load_log(struct load *l)
         damaged(l, xstrdup("there are entries but no vote"));
 }
 
-/* ---- load: the owner's image
- * ------------------------------------------------- */
+/* ---- load: the owner's image -------------------------------------------- */
 
 /* What makes the store start at (or be moved to) this point. */
 static int write_point(struct load *l)
@@ -333,8 +330,7 @@ int raft_store_load(struct kv *kv, const char *name,
     return l.error;
 }
 
-/* ---- write
- * ------------------------------------------------------------------- */
+/* ---- write -------------------------------------------------------------- */
 
 struct raft_store {
     struct raft_store_options options;

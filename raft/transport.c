@@ -69,8 +69,7 @@ static struct peer *find(const struct raft_transport *t, int32_t id)
     return NULL;
 }
 
-/* ---- connections ------------------------------------------------------------
- */
+/* ---- connections -------------------------------------------------------- */
 
 static void connect_now(struct peer *p);
 
@@ -161,8 +160,7 @@ static void disconnect(struct peer *p)
     p->state = PEER_WAITING;
 }
 
-/* ---- silence
- * ------------------------------------------------------------------ */
+/* ---- silence ------------------------------------------------------------ */
 
 static bool silent(const struct peer *p, int64_t now_ms)
 {
@@ -212,8 +210,7 @@ static void heard(struct raft_transport *t, int32_t id)
     }
 }
 
-/* ---- the link
- * ------------------------------------------------------------------ */
+/* ---- the link ----------------------------------------------------------- */
 
 static void put_header(struct raft_transport *t, struct buf *b, size_t body_len)
 {
@@ -315,8 +312,7 @@ static void set_peers(void *arg, const struct raft_config *members)
         env_timer_start(t->options.env, &t->check, CHECK_MS);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------ */
+/* ---- life --------------------------------------------------------------- */
 
 struct raft_transport *
 raft_transport_new(const struct raft_transport_options *options)
@@ -350,8 +346,7 @@ void raft_transport_free(struct raft_transport *t)
     free(t);
 }
 
-/* ---- receiving
- * -------------------------------------------------------------------- */
+/* ---- receiving ---------------------------------------------------------- */
 
 bool raft_transport_is(struct slice frame)
 {

@@ -94,7 +94,7 @@ static void trace_role(struct lab *lab, const struct raft *r)
           roles[r->role], (unsigned long long)r->term, (int)r->leader);
 }
 
-/* ---- life ---------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------- */
 
 static void node_free(struct lab_node *n)
 {
@@ -155,7 +155,7 @@ struct raft *lab_core(struct lab *lab, int32_t id)
     return &lab->nodes[id].core;
 }
 
-/* ---- events -------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------- */
 
 static void enqueue(struct lab *lab, const struct raft_message *m)
 {
@@ -248,7 +248,7 @@ void lab_event(struct lab *lab, int32_t id, struct raft_event e)
                                  .size = 15});
 }
 
-/* ---- network ------------------------------------------------------------- */
+/* ---- network ------------------------------------------------------------ */
 
 void lab_cut(struct lab *lab, int32_t a, int32_t b, bool cut)
 {
@@ -303,7 +303,7 @@ void lab_drop(struct lab *lab)
     lab->queue_len = 0;
 }
 
-/* ---- time ---------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------- */
 
 static int32_t next_deadline(const struct lab *lab, int64_t *at_ms)
 {
@@ -346,7 +346,7 @@ void lab_elect(struct lab *lab, int32_t id)
     lab_deliver(lab);
 }
 
-/* ---- leader -------------------------------------------------------------- */
+/* ---- leader ------------------------------------------------------------- */
 
 int lab_propose(struct lab *lab, int32_t id, const char *text)
 {

@@ -25,8 +25,7 @@ struct kv {
     bool lie;
 };
 
-/* ---- table ----------------------------------------------------------------
- */
+/* ---- table -------------------------------------------------------------- */
 
 static size_t table_find(const struct table *t, struct slice key)
 {
@@ -127,8 +126,7 @@ static void table_copy(struct table *to, const struct table *from)
                   buf_slice(&from->pairs[i].value));
 }
 
-/* ---- kv --------------------------------------------------------------------
- */
+/* ---- kv ----------------------------------------------------------------- */
 
 struct kv *memory_kv_new(void) { return xcalloc(1, sizeof(struct kv)); }
 

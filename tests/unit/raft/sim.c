@@ -84,8 +84,7 @@ static void violate(struct sim *s, const char *format, ...)
                                      (long long)s->world.now_ms, text);
 }
 
-/* ---- the state machine and its image
- * ------------------------------------------ */
+/* ---- the state machine and its image ------------------------------------ */
 
 static uint64_t mix(uint64_t hash, uint64_t index, struct slice data)
 {
@@ -250,8 +249,7 @@ static void on_failed(void *arg, bool final, const char *why)
         violate(h->sim, "node %d: %s", (int)h->id, why);
 }
 
-/* ---- network
- * -------------------------------------------------------------------- */
+/* ---- network ------------------------------------------------------------ */
 
 struct packet {
     struct world_event event;
@@ -312,8 +310,7 @@ static void set_peers(void *arg, const struct raft_config *members)
     (void)members;
 }
 
-/* ---- hosts
- * ------------------------------------------------------------------------ */
+/* ---- hosts -------------------------------------------------------------- */
 
 static void host_start(struct host *h)
 {
@@ -392,8 +389,7 @@ static void host_crash(struct host *h)
     peers_hear(h, false);
 }
 
-/* ---- checkers
- * ----------------------------------------------------------------------- */
+/* ---- checkers ----------------------------------------------------------- */
 
 static void check_leader(struct sim *s, struct host *h, const struct raft *r)
 {
@@ -473,8 +469,7 @@ static void check(struct sim *s)
         check_all_logs(s);
 }
 
-/* ---- clients and faults
- * ---------------------------------------------------------------- */
+/* ---- clients and faults ------------------------------------------------- */
 
 static struct host *any_leader(struct sim *s)
 {
@@ -638,8 +633,7 @@ static void trouble(struct sim *s)
     }
 }
 
-/* ---- healing and progress
- * ------------------------------------------------------------------ */
+/* ---- healing and progress ----------------------------------------------- */
 
 static void heal(struct sim *s)
 {
@@ -716,9 +710,7 @@ static void progress(struct sim *s)
     violate(s, "no progress after everything healed");
 }
 
-/* ---- one run
- * ---------------------------------------------------------------------------------
- */
+/* ---- one run ------------------------------------------------------------ */
 
 static void sim_init(struct sim *s, const struct sim_options *options,
                      struct sim_result *result)

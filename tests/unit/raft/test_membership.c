@@ -160,8 +160,7 @@ Test(membership, configurations_survive_encoding_and_hostile_bytes_do_not)
     buf_free(&bytes);
 }
 
-/* ---- images ----------------------------------------------------------------
- */
+/* ---- images ------------------------------------------------------------- */
 
 static void compact(int32_t id)
 {

@@ -70,8 +70,7 @@ bool world_next(struct world *w, int64_t until_ms)
     return true;
 }
 
-/* ---- base/env.h ------------------------------------------------------------
- */
+/* ---- base/env.h --------------------------------------------------------- */
 
 int64_t env_now_ms(struct env *env) { return env->world->now_ms; }
 
