@@ -23,18 +23,27 @@ struct meta *meta_new(struct broker *broker, struct env *env);
 /* Loads the image from disk, tells the shards about it, starts following and
  * registering.  Blocking; before the loop runs. */
 enum err meta_start(struct meta *m, char **why);
+/* The end, in three steps: meta_stop() when the loop has ended (closes
+ * connections, stops timers), env_free(), which waits for the image's last
+ * write, meta_free(). */
+void meta_stop(struct meta *m);
 void meta_free(struct meta *m);
 
 /* Any thread: constant. */
 struct env *meta_env(struct meta *m);
 
 /* Controlled shutdown: asks the controller to move leaders away; `done` runs on
- * the metadata thread when it agreed, or after timeout_ms. */
+ * the metadata thread when it agreed, or after timeout_ms.  Any thread, once. */
 void meta_shut_down(struct meta *m, int64_t timeout_ms, void (*done)(void *arg),
                     void *arg);
 /* Called on the metadata thread when the broker is unfenced for the first time;
  * main opens the client listeners then. */
 void meta_on_ready(struct meta *m, void (*ready)(void *arg), void *arg);
+/* Called on the metadata thread, once, when the node cannot go on: it was not
+ * registered within initial.broker.registration.timeout.ms, or the metadata log
+ * is damaged.  The reason was logged; main ends the process.  Before
+ * meta_start(). */
+void meta_on_failed(struct meta *m, void (*failed)(void *arg), void *arg);
 
 /* A leader asks for another ISR.  Any thread; takes the proposal over and frees
  * it.  The answer comes as SHARD_ISR_RESULT. */

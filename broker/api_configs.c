@@ -1,0 +1,339 @@
+/* DescribeConfigs and ListConfigResources, from the table of keys
+ * (controller/config_defs.h), the image's dynamic configs and this node's file.
+ *
+ * A broker answers for itself and for the default of all brokers; other
+ * brokers' files are theirs to tell. */
+#include "broker/cluster_view.h"
+#include "broker/dispatch.h"
+
+#include <stdlib.h>
+
+/* ConfigResource.Type of the protocol. */
+enum {
+    RESOURCE_TOPIC = 2,
+    RESOURCE_BROKER = 4,
+    RESOURCE_BROKER_LOGGER = 8,
+    RESOURCE_CLIENT_METRICS = 16,
+    RESOURCE_GROUP = 32,
+};
+
+typedef struct describe_configs_response_resource_result config_entry;
+
+struct describing {
+    struct request *request;
+    const struct meta *meta;
+    const struct describe_configs_request_resource *asked;
+    struct describe_configs_response_result *out;
+};
+
+/* ---- one key ------------------------------------------------------------ */
+
+static bool is_wanted(const struct describing *d, struct slice key)
+{
+    if (d->asked->configuration_keys_len < 0)
+        return true;
+    for (int32_t i = 0; i < d->asked->configuration_keys_len; i++)
+        if (slice_eq(d->asked->configuration_keys[i], key))
+            return true;
+    return false;
+}
+
+static void add_synonyms(const struct describing *d,
+                         const struct config_value *value, bool secret,
+                         config_entry *e)
+{
+    const struct describe_configs_request *q = d->request->msg;
+
+    if (!q->include_synonyms)
+        return;
+    e->synonyms = arena_array(&d->request->arena, value->synonyms_len,
+                              sizeof *e->synonyms);
+    e->synonyms_len = (int32_t)value->synonyms_len;
+    for (size_t i = 0; i < value->synonyms_len; i++) {
+        e->synonyms[i].name = slice_str(value->synonyms[i].name);
+        e->synonyms[i].value = secret ? SLICE_NULL : value->synonyms[i].value;
+        e->synonyms[i].source = (int8_t)value->synonyms[i].source;
+    }
+}
+
+/* def may be NULL: a key that we do not know, and whose value may be a
+ * secret. */
+static void add_entry(const struct describing *d, const char *key,
+                      const struct config_def *def, bool read_only,
+                      const struct config_value *value)
+{
+    const struct describe_configs_request *q = d->request->msg;
+    config_entry *e = &d->out->configs[d->out->configs_len++];
+    bool secret = def == NULL || config_is_sensitive(def);
+
+    describe_configs_response_resource_result_init(e);
+    e->name = slice_str(key);
+    e->value = secret ? SLICE_NULL : value->value;
+    e->read_only = read_only;
+    e->is_sensitive = secret;
+    if (d->request->version == 0)
+        e->is_default = value->source == CONFIG_SOURCE_DEFAULT;
+    else
+        e->config_source = (int8_t)value->source;
+    e->config_type = (int8_t)(def != NULL ? def->type : 0);
+    if (q->include_documentation && def != NULL)
+        e->documentation = slice_str(def->doc);
+    add_synonyms(d, value, secret, e);
+}
+
+static void reserve(const struct describing *d, size_t n)
+{
+    d->out->configs =
+        arena_array(&d->request->arena, n, sizeof *d->out->configs);
+}
+
+static void fail(const struct describing *d, enum err error,
+                 struct slice message)
+{
+    d->out->error_code = err_wire(error);
+    d->out->error_message = message;
+}
+
+/* ---- resources ---------------------------------------------------------- */
+
+static void describe_topic(const struct describing *d)
+{
+    struct slice name = d->asked->resource_name;
+    const struct image_topic *t = image_topic(&d->meta->image, name);
+
+    if (t == NULL) {
+        fail(d,
+             topic_name_valid(name) ? ERR_UNKNOWN_TOPIC_OR_PARTITION
+                                    : ERR_INVALID_TOPIC_EXCEPTION,
+             SLICE_NULL);
+        return;
+    }
+    struct config_layers layers = meta_config_layers(d->meta, t);
+    reserve(d, config_count(CONFIG_TOPIC));
+    for (size_t i = 0; i < config_count(CONFIG_TOPIC); i++) {
+        const struct config_def *def = config_at(CONFIG_TOPIC, i);
+        struct config_value *value =
+            arena_alloc(&d->request->arena, sizeof *value);
+
+        if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
+            continue;
+        config_resolve_topic(def, &layers, &d->request->arena, value);
+        add_entry(d, def->key, def, false, value);
+    }
+}
+
+static void describe_broker(const struct describing *d)
+{
+    struct config_layers layers = meta_config_layers(d->meta, NULL);
+
+    reserve(d, config_count(CONFIG_BROKER));
+    for (size_t i = 0; i < config_count(CONFIG_BROKER); i++) {
+        const struct config_def *def = config_at(CONFIG_BROKER, i);
+        struct config_value *value =
+            arena_alloc(&d->request->arena, sizeof *value);
+
+        if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
+            continue;
+        config_resolve_broker(def, &layers, &d->request->arena, value);
+        add_entry(d, def->key, def, def->update == CONFIG_READ_ONLY, value);
+    }
+}
+
+/* The default of all brokers: only what was set. */
+static void describe_broker_default(const struct describing *d)
+{
+    const struct image_configs *set =
+        image_configs(&d->meta->image, IMAGE_RESOURCE_BROKER, SLICE(""));
+
+    if (set == NULL)
+        return;
+    reserve(d, map_count(&set->by_key));
+    MAP_EACH (e, &set->by_key) {
+        const char *key = arena_strdup(&d->request->arena, e->key);
+        struct config_value value = {
+            .value = slice_str(e->value),
+            .source = CONFIG_SOURCE_BROKER_DEFAULT,
+            .synonyms = {{key, slice_str(e->value),
+                          CONFIG_SOURCE_BROKER_DEFAULT}},
+            .synonyms_len = 1,
+        };
+
+        if (is_wanted(d, e->key))
+            add_entry(d, key, config_find(CONFIG_BROKER, e->key), false,
+                      &value);
+    }
+}
+
+static void describe_group(const struct describing *d)
+{
+    reserve(d, config_count(CONFIG_GROUP));
+    for (size_t i = 0; i < config_count(CONFIG_GROUP); i++) {
+        const struct config_def *def = config_at(CONFIG_GROUP, i);
+        struct config_value value = {
+            .value = slice_str(def->fallback),
+            .source = CONFIG_SOURCE_DEFAULT,
+        };
+
+        if (is_wanted(d, slice_str(def->key)))
+            add_entry(d, def->key, def, false, &value);
+    }
+}
+
+static bool is_own_id(const struct describing *d)
+{
+    return slice_eq_str(d->asked->resource_name, d->meta->own_id);
+}
+
+static void refuse_broker(const struct describing *d)
+{
+    fail(d, ERR_INVALID_REQUEST,
+         arena_printf(&d->request->arena,
+                      "Unexpected broker id, expected %d or empty string, but "
+                      "received %.*s",
+                      (int)d->meta->broker->node_id,
+                      SLICE_FMT(d->asked->resource_name)));
+}
+
+static void describe(const struct describing *d)
+{
+    switch (d->asked->resource_type) {
+    case RESOURCE_TOPIC:
+        describe_topic(d);
+        break;
+    case RESOURCE_BROKER:
+        if (d->asked->resource_name.len == 0)
+            describe_broker_default(d);
+        else if (is_own_id(d))
+            describe_broker(d);
+        else
+            refuse_broker(d);
+        break;
+    case RESOURCE_BROKER_LOGGER: /* there are no levels per logger */
+        if (!is_own_id(d))
+            refuse_broker(d);
+        break;
+    case RESOURCE_CLIENT_METRICS: /* none are collected */
+        break;
+    case RESOURCE_GROUP:
+        describe_group(d);
+        break;
+    default:
+        fail(d, ERR_INVALID_REQUEST,
+             arena_printf(&d->request->arena, "Unsupported resource type: %d",
+                          d->asked->resource_type));
+    }
+}
+
+void api_describe_configs(struct request *r)
+{
+    const struct describe_configs_request *q = r->msg;
+    struct describe_configs_response a;
+
+    describe_configs_response_init(&a);
+    a.results =
+        arena_array(&r->arena, (size_t)q->resources_len, sizeof *a.results);
+    a.results_len = q->resources_len;
+    for (int32_t i = 0; i < q->resources_len; i++) {
+        struct describing d = {r, request_meta(r), &q->resources[i],
+                               &a.results[i]};
+
+        describe_configs_response_result_init(d.out);
+        d.out->error_message = SLICE_NULL;
+        d.out->resource_type = d.asked->resource_type;
+        d.out->resource_name = d.asked->resource_name;
+        describe(&d);
+    }
+    request_respond(r, &a);
+}
+
+/* ---- ListConfigResources ------------------------------------------------ */
+
+struct listing {
+    struct request *request;
+    struct list_config_resources_response answer;
+};
+
+static void list_add(struct listing *l, int8_t type, struct slice name)
+{
+    struct list_config_resources_response_config_resource *e =
+        &l->answer.config_resources[l->answer.config_resources_len++];
+
+    e->resource_name = name;
+    e->resource_type = type;
+}
+
+static void list_type(struct listing *l, int8_t type)
+{
+    const struct image *image = &request_meta(l->request)->image;
+    struct image_topic *t;
+
+    switch (type) {
+    case RESOURCE_TOPIC:
+        for (uint32_t at = 0; (t = image_topic_next(image, &at)) != NULL;)
+            list_add(l, type, slice_of(t->name, t->name_len));
+        break;
+    case RESOURCE_BROKER:
+    case RESOURCE_BROKER_LOGGER:
+        for (size_t i = 0; i < image->brokers_len; i++)
+            list_add(l, type,
+                     arena_printf(&l->request->arena, "%d",
+                                  (int)image->brokers[i]->id));
+        break;
+    case RESOURCE_CLIENT_METRICS:
+    case RESOURCE_GROUP:
+        break; /* nothing is ever set on these */
+    default:
+        l->answer.error_code = ERR_UNSUPPORTED_VERSION;
+    }
+}
+
+/* Each type at most once, however often it was asked for. */
+static bool is_asked(const struct request *r, int8_t type)
+{
+    const struct list_config_resources_request *q = r->msg;
+
+    if (r->version == 0)
+        return type == RESOURCE_CLIENT_METRICS;
+    for (int32_t i = 0; i < q->resource_types_len; i++)
+        if (q->resource_types[i] == type)
+            return true;
+    return q->resource_types_len <= 0;
+}
+
+static bool types_known(const struct list_config_resources_request *q)
+{
+    for (int32_t i = 0; i < q->resource_types_len; i++)
+        switch (q->resource_types[i]) {
+        case RESOURCE_TOPIC:
+        case RESOURCE_BROKER:
+        case RESOURCE_BROKER_LOGGER:
+        case RESOURCE_CLIENT_METRICS:
+        case RESOURCE_GROUP:
+            break;
+        default:
+            return false;
+        }
+    return true;
+}
+
+void api_list_config_resources(struct request *r)
+{
+    static const int8_t types[] = {RESOURCE_TOPIC, RESOURCE_BROKER,
+                                   RESOURCE_BROKER_LOGGER,
+                                   RESOURCE_CLIENT_METRICS, RESOURCE_GROUP};
+    const struct image *image = &request_meta(r)->image;
+    struct listing l = {.request = r};
+
+    list_config_resources_response_init(&l.answer);
+    l.answer.config_resources =
+        arena_array(&r->arena, image->topics_len + 2 * image->brokers_len,
+                    sizeof *l.answer.config_resources);
+    if (!types_known(r->msg))
+        l.answer.error_code = ERR_UNSUPPORTED_VERSION;
+    for (size_t i = 0;
+         l.answer.error_code == ERR_NONE && i < sizeof types / sizeof *types;
+         i++)
+        if (is_asked(r, types[i]))
+            list_type(&l, types[i]);
+    request_respond(r, &l.answer);
+}

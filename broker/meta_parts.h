@@ -1,0 +1,227 @@
+/* Between the files of the metadata thread; everything here runs on it.
+ *
+ *   meta.c            life, polls for new metadata, the image's copy on disk
+ *   meta_publish.c    what changed in the image -> messages to the shards
+ *   meta_settings.c   effective settings of topics
+ *   meta_lifecycle.c  registration, heartbeats, controlled shutdown
+ *   meta_isr.c        ISR proposals
+ *   meta_ids.c        producer ids
+ *   meta_create.c     topics that are created because somebody asked for them
+ *   meta_park.c       requests that wait for metadata
+ *   api_metadata.c, api_configs.c, api_forward.c, ...  answers */
+#ifndef BROKER_META_PARTS_H
+#define BROKER_META_PARTS_H
+
+#include "base/kv.h"
+#include "broker/control_client.h"
+#include "broker/meta.h"
+#include "controller/image.h"
+#include "controller/image_kv.h"
+
+/* ---- waiting for metadata ----------------------------------------------- */
+
+/* A request that waits until the image says something; embedded in memory of
+ * the request's arena. */
+struct parked {
+    struct list link;
+    struct env_timer timer;
+    struct meta *meta;
+    struct request *request;
+    /* After every change of the image and when time is up (last): returns to
+     * wait on (not if last), or calls meta_unpark() and answers the request. */
+    void (*retry)(struct parked *p, bool last);
+};
+
+void meta_park(struct meta *m, struct parked *p, int64_t wait_ms);
+void meta_unpark(struct parked *p);
+/* Tries all of them. */
+void meta_retry_parked(struct meta *m);
+
+/* ---- parts of the state ------------------------------------------------- */
+
+/* Follows the metadata log. */
+struct follow {
+    struct control_call call;
+    struct env_timer again; /* after an answer that made no sense */
+    /* A snapshot that is being received; NULL: none. */
+    struct image *incoming;
+    int64_t snapshot_index;
+    int64_t snapshot_position;
+    /* To be stored, and what is being stored. */
+    struct kv_batch unstored;
+    struct kv_batch storing;
+    struct env_work store;
+    int store_error;
+    bool store_running;
+    bool store_failed; /* the copy on disk is given up */
+    bool paused;       /* no poll until the disk has caught up */
+};
+
+enum lifecycle_state {
+    LIFECYCLE_IDLE,
+    LIFECYCLE_REGISTERING,
+    LIFECYCLE_REGISTERED,
+    LIFECYCLE_LEAVING, /* controlled shutdown: heartbeats ask to stop */
+    LIFECYCLE_LEFT,
+};
+
+struct lifecycle {
+    enum lifecycle_state state;
+    struct control_call register_call;
+    struct control_call heartbeat_call;
+    struct env_timer beat;     /* the next heartbeat */
+    struct env_timer again;    /* the next attempt to register */
+    struct env_timer patience; /* initial registration */
+    struct env_timer shutdown; /* controlled shutdown, until it is late */
+    struct env_task leave;     /* meta_shut_down() -> metadata thread */
+    int64_t leave_timeout_ms;
+    int64_t previous_epoch; /* of a process that stopped cleanly, else -1 */
+    bool beat_again;        /* something changed while one was on its way */
+    bool was_ready;
+    bool left_wanted;      /* meta_shut_down() was called */
+    enum err last_refusal; /* of a registration; logged once */
+    struct uuid *failed_dirs;
+    size_t failed_dirs_len;
+};
+
+struct isr_queue {
+    struct control_call call;
+    struct env_timer again;
+    struct list waiting; /* isr_proposal */
+    struct list sent;    /* isr_proposal, in the order of the call */
+};
+
+struct id_block {
+    struct control_call call;
+    struct env_timer again;
+    int64_t next;
+    int64_t end; /* exclusive */
+    /* The one after it, fetched ahead of time; empty: none. */
+    int64_t ahead_next;
+    int64_t ahead_end;
+};
+
+struct creations {
+    struct list all;       /* struct creation, one call each */
+    struct map by_name;    /* of each topic that is being created */
+    int64_t complained_ms; /* a refusal was logged last */
+};
+
+struct meta {
+    struct broker *broker;
+    struct env *env;
+    char own_id[12]; /* node id in decimal: our name as a config resource */
+    struct control_client *control;
+    struct kv *kv; /* NULL: no copy on disk */
+    struct image image;
+    struct follow follow;
+    struct lifecycle life;
+    struct isr_queue isr;
+    struct id_block ids;
+    struct creations creations;
+    struct list parked;
+
+    /* Publishing: one message for each shard while a batch is applied. */
+    struct shard_updates **out;
+    size_t *topic_item;     /* of last_topic in out[], by shard */
+    struct uuid last_topic; /* added last in this batch; zero: none */
+    struct topic_settings
+        *settings;              /* of topics without configs of their own */
+    struct map topic_settings;  /* 16 bytes of id -> topic_settings */
+    struct map changed_configs; /* topic name -> the map itself */
+    bool defaults_changed;
+
+    void (*ready)(void *arg);
+    void *ready_arg;
+    void (*failed)(void *arg);
+    void *failed_arg;
+    bool has_failed;
+    void (*left)(void *arg);
+    void *left_arg;
+};
+
+/* ---- meta.c ------------------------------------------------------------- */
+
+void follow_start(struct meta *m);
+void follow_init(struct meta *m);
+void follow_stop(struct meta *m);
+void follow_free(struct meta *m);
+/* Tells main that the node cannot go on. */
+void meta_fail(struct meta *m);
+/* Addresses of the controllers: the configuration's, then the image's. */
+void meta_set_controllers(struct meta *m);
+
+/* ---- meta_publish.c ----------------------------------------------------- */
+
+void publish_init(struct meta *m);
+void publish_free(struct meta *m);
+/* Tells the shards everything between `old` and the image. */
+void publish_diff(struct meta *m, const struct image *old);
+/* For image_apply(); publish_send() after the batch. */
+struct image_observer publish_observer(struct meta *m);
+void publish_send(struct meta *m);
+
+/* ---- meta_settings.c ---------------------------------------------------- */
+
+/* The settings in effect; a reference of the callee's. */
+struct topic_settings *settings_of(struct meta *m,
+                                   const struct image_topic *topic);
+void settings_forget(struct meta *m, const struct image_topic *topic);
+/* Resolves what changed_configs and defaults_changed name, and calls `changed`
+ * for topics whose settings are different now. */
+void settings_refresh(struct meta *m,
+                      void (*changed)(struct meta *m,
+                                      const struct image_topic *topic,
+                                      struct topic_settings *settings));
+void settings_free(struct meta *m);
+/* Layers for controller/config_resolve.h; topic may be NULL. */
+struct config_layers meta_config_layers(const struct meta *m,
+                                        const struct image_topic *topic);
+
+/* ---- meta_lifecycle.c --------------------------------------------------- */
+
+void lifecycle_init(struct meta *m);
+void lifecycle_start(struct meta *m);
+void lifecycle_stop(struct meta *m);
+void lifecycle_free(struct meta *m);
+/* The image changed. */
+
+void lifecycle_applied(struct meta *m);
+/* A connection to a controller opened. */
+void lifecycle_connected(struct meta *m);
+/* The controller does not know our epoch: registers again. */
+void lifecycle_stale(struct meta *m);
+
+/* ---- meta_isr.c, meta_ids.c --------------------------------------------- */
+
+void isr_init(struct meta *m);
+void isr_registered(struct meta *m);
+void isr_stop(struct meta *m);
+void ids_init(struct meta *m);
+void ids_registered(struct meta *m);
+void ids_stop(struct meta *m);
+/* The next id, or -1: none is here yet (parked requests are told). */
+int64_t ids_take(struct meta *m);
+
+/* ---- meta_create.c ------------------------------------------------------ */
+
+void creations_init(struct meta *m);
+void creations_applied(struct meta *m);
+void creations_free(struct meta *m);
+/* Starts creating what does not exist and is not being created yet. */
+void creations_start(struct meta *m, const struct slice *names, size_t len);
+bool creation_running(const struct meta *m, struct slice name);
+/* Whether a topic of this name may be created by asking for it. */
+bool creation_possible(const struct meta *m, struct slice name);
+bool topic_name_valid(struct slice name);
+bool topic_is_internal(struct slice name);
+
+/* ---- attempts ----------------------------------------------------------- */
+
+/* For one controller to answer what takes it no more than a commit. */
+static inline int64_t meta_attempt_ms(const struct meta *m)
+{
+    return m->broker->config->controller_request_timeout_ms;
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* What changed in the image -> messages to the shards.
+ *
+ * Topics and brokers go to every shard, a partition of ours to the shard that
+ * owns it.  While a batch of entries is applied the changes gather in one
+ * message for each shard, in order; publish_send() posts them.
+ *
+ * A topic comes before its partitions but its message must carry their count:
+ * the item of the topic added last is found again and counted up. */
+#include "broker/meta_parts.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+static int shards_len(const struct meta *m) { return m->broker->shards_len; }
+
+static struct shard_update *add(struct meta *m, int shard,
+                                enum shard_update_kind kind)
+{
+    if (m->out[shard] == NULL)
+        m->out[shard] = shard_updates_new(m->broker->shards[shard]);
+    struct shard_update *u = shard_updates_add(m->out[shard]);
+    u->kind = kind;
+    return u;
+}
+
+/* ---- brokers ------------------------------------------------------------ */
+
+static const struct image_endpoint *endpoint_of(const struct image_broker *b,
+                                                const char *listener)
+{
+    return listener == NULL ? NULL : image_endpoint(b, slice_str(listener));
+}
+
+static void fill_broker(const struct meta *m, const struct image_broker *b,
+                        struct shard_broker *out)
+{
+    const struct server_config *config = m->broker->config;
+    const struct image_endpoint *e =
+        endpoint_of(b, config->inter_broker_listener);
+    const struct image_endpoint *client =
+        config->advertised_len != 0 ? endpoint_of(b, config->advertised[0].name)
+                                    : NULL;
+
+    out->id = b->id;
+    out->epoch = b->epoch;
+    out->fenced = b->fenced;
+    out->shutting_down = b->in_controlled_shutdown;
+    out->rack = xstrdup(b->rack);
+    if (e != NULL) {
+        out->host = xstrdup(e->host);
+        out->port = e->port;
+    }
+    if (client != NULL) {
+        out->client_host = xstrdup(client->host);
+        out->client_port = client->port;
+    }
+}
+
+static void broker_changed(void *arg, const struct image_broker *old,
+                           const struct image_broker *now)
+{
+    struct meta *m = arg;
+
+    for (int i = 0; i < shards_len(m); i++) {
+        if (now != NULL)
+            fill_broker(m, now, &add(m, i, SHARD_BROKER)->broker);
+        else
+            add(m, i, SHARD_BROKER_GONE)->broker.id = old->id;
+    }
+}
+
+/* ---- topics and partitions ---------------------------------------------- */
+
+static void add_topic(struct meta *m, const struct image_topic *topic,
+                      int32_t count)
+{
+    for (int i = 0; i < shards_len(m); i++) {
+        struct shard_update *u = add(m, i, SHARD_TOPIC);
+
+        u->topic_id = topic->id;
+        u->name = xstrdup(topic->name);
+        u->partition = count;
+        m->topic_item[i] = m->out[i]->len - 1;
+    }
+    m->last_topic = topic->id;
+}
+
+static void topic_added(void *arg, const struct image_topic *topic)
+{
+    add_topic(arg, topic, 0);
+}
+
+static void topic_removed(void *arg, const struct image_topic *topic)
+{
+    struct meta *m = arg;
+
+    for (int i = 0; i < shards_len(m); i++)
+        add(m, i, SHARD_TOPIC_GONE)->topic_id = topic->id;
+    if (uuid_eq(m->last_topic, topic->id))
+        m->last_topic = UUID_ZERO;
+    settings_forget(m, topic);
+}
+
+/* The topic has a partition `index`. */
+static void count_partition(struct meta *m, const struct image_topic *topic,
+                            int32_t index)
+{
+    if (!uuid_eq(m->last_topic, topic->id)) {
+        add_topic(m, topic, index + 1);
+        return;
+    }
+    for (int i = 0; i < shards_len(m); i++) {
+        struct shard_update *u = &m->out[i]->items[m->topic_item[i]];
+        if (u->partition <= index)
+            u->partition = index + 1;
+    }
+}
+
+static void fill_state(const struct image_partition *p,
+                       struct partition_state *out)
+{
+    struct image_ids replicas = image_replicas(p);
+
+    out->leader = p->leader;
+    out->leader_epoch = p->leader_epoch;
+    out->partition_epoch = p->partition_epoch;
+    out->recovering = p->recovering;
+    out->replicas_len = (uint8_t)replicas.len;
+    for (uint32_t i = 0; i < replicas.len; i++) {
+        out->replicas[i] = replicas.at[i];
+        if (image_ids_have(image_isr(p), replicas.at[i]))
+            out->isr = (replica_set)(out->isr | 1u << i);
+    }
+}
+
+static bool is_ours(const struct meta *m, const struct image_partition *p)
+{
+    return p != NULL && p->replicas_len <= LEADER_REPLICAS_MAX &&
+           image_ids_have(image_replicas(p), m->broker->node_id);
+}
+
+static void partition_changed(void *arg, const struct image_topic *topic,
+                              int32_t index, const struct image_partition *old,
+                              const struct image_partition *now)
+{
+    struct meta *m = arg;
+    int shard = broker_shard_of(m->broker, &topic->id, index);
+
+    if (old == NULL)
+        count_partition(m, topic, index);
+    if (now->replicas_len > LEADER_REPLICAS_MAX)
+        log_error("server",
+                  "Partition %s-%d has %d replicas; this release serves up to "
+                  "%d and leaves it alone",
+                  topic->name, (int)index, now->replicas_len,
+                  LEADER_REPLICAS_MAX);
+    if (is_ours(m, now)) {
+        struct topic_settings *settings = settings_of(m, topic);
+        struct shard_update *u = add(m, shard, SHARD_PARTITION);
+
+        u->topic_id = topic->id;
+        u->name = xstrdup(topic->name);
+        u->partition = index;
+        u->settings = topic_settings_ref(settings);
+        fill_state(now, &u->state);
+    } else if (is_ours(m, old)) {
+        struct shard_update *u = add(m, shard, SHARD_PARTITION_GONE);
+
+        u->topic_id = topic->id;
+        u->partition = index;
+    }
+}
+
+/* ---- settings ----------------------------------------------------------- */
+
+/* Several keys of one topic change together, so they are looked at when the
+ * batch has been applied. */
+static void config_changed(void *arg, enum image_resource type,
+                           const char *name, const char *key, const char *value)
+{
+    struct meta *m = arg;
+
+    (void)key;
+    (void)value;
+    if (type == IMAGE_RESOURCE_TOPIC)
+        map_put(&m->changed_configs, slice_str(name), m);
+    else if (name[0] == '\0' || strcmp(name, m->own_id) == 0)
+        m->defaults_changed = true;
+}
+
+static void settings_changed(struct meta *m, const struct image_topic *topic,
+                             struct topic_settings *settings)
+{
+    for (int i = 0; i < shards_len(m); i++) {
+        struct shard_update *u = add(m, i, SHARD_SETTINGS);
+
+        u->topic_id = topic->id;
+        u->settings = topic_settings_ref(settings);
+    }
+}
+
+/* ---- a batch ------------------------------------------------------------ */
+
+struct image_observer publish_observer(struct meta *m)
+{
+    return (struct image_observer){
+        .arg = m,
+        .broker_changed = broker_changed,
+        .topic_added = topic_added,
+        .topic_removed = topic_removed,
+        .partition_changed = partition_changed,
+        .config_changed = config_changed,
+    };
+}
+
+void publish_diff(struct meta *m, const struct image *old)
+{
+    struct image_observer observer = publish_observer(m);
+
+    image_diff(old, &m->image, &observer);
+}
+
+void publish_send(struct meta *m)
+{
+    settings_refresh(m, settings_changed);
+    for (int i = 0; i < shards_len(m); i++) {
+        if (m->out[i] != NULL)
+            shard_updates_post(m->out[i]);
+        m->out[i] = NULL;
+    }
+    m->last_topic = UUID_ZERO;
+}
+
+void publish_init(struct meta *m)
+{
+    m->out = xcalloc((size_t)shards_len(m), sizeof *m->out);
+    m->topic_item = xcalloc((size_t)shards_len(m), sizeof *m->topic_item);
+}
+
+void publish_free(struct meta *m)
+{
+    for (int i = 0; i < shards_len(m); i++)
+        if (m->out[i] != NULL)
+            shard_updates_post(m->out[i]);
+    free(m->out);
+    free(m->topic_item);
+    settings_free(m);
+}
