@@ -197,6 +197,8 @@ int32_t log_epoch_at(const struct log *log, int64_t offset)
     return epoch_cache_at(&log->epochs, offset);
 }
 
+void log_dir_changed(struct log *log) { log->dir_changed = true; }
+
 /* ---- truncate ------------------------------------------------------------*/
 
 static void ends_at(struct log *log, int64_t end_offset)

@@ -214,6 +214,9 @@ bool log_flush_begin(struct log *log, struct log_flush *flush);
 /* Something has been unsynced for flush_ms or longer; now_ms is env_now_ms().
  */
 bool log_flush_due(const struct log *log, int64_t now_ms);
+/* Others (producer snapshots) changed entries of the directory: the next flush
+ * syncs it too. */
+void log_dir_changed(struct log *log);
 /* Blocking, for a clean shutdown: data, indexes, checkpoints. */
 enum err log_flush_now(struct log *log);
 

@@ -2,9 +2,29 @@
  * producer id, so that a retry is answered with its original offset and a gap
  * in sequence numbers is refused.
  *
- * The state is rebuilt from the log itself: followers apply what they copy, a
- * restart loads the newest snapshot file (Kafka's .snapshot format) and applies
- * the batches behind it.  Pure, but for load and store.  One thread. */
+ * The state is a function of the log: the leader applies what it appends,
+ * followers what they copy, and a restart loads the newest snapshot file and
+ * applies the batches behind it.  A snapshot is taken when a segment rolls, so
+ * that no more than the active segment is ever read again, and at a clean stop,
+ * so that nothing is.
+ *
+ * Rules, as Apache Kafka's ProducerAppendInfo has them:
+ *   - one of the last five batches again: a duplicate, answered as the first
+ *   - a lower epoch: INVALID_PRODUCER_EPOCH
+ *   - a higher epoch starts at sequence 0, a known epoch goes on at last + 1
+ *     (0 behind 2^31 - 1): else OUT_OF_ORDER_SEQUENCE_NUMBER.  That is also the
+ *     answer to a duplicate older than five batches.
+ *   - an unknown id may start anywhere (KIP-360): what was known of it may have
+ *     expired or left with old segments.
+ *
+ * Transactions (the open transaction's first offset, the coordinator's epoch)
+ * are kept and stored; nothing is decided by them here but that a producer with
+ * an open transaction neither expires nor writes outside of it.
+ *
+ * Memory: below 160 bytes per id, one block per partition; nothing without ids.
+ * The most ids are PRODUCERS_MAX; then the longest idle one is forgotten.
+ *
+ * Pure, but for load, store and truncated.  One thread. */
 #ifndef BROKER_REPLICA_PRODUCERS_H
 #define BROKER_REPLICA_PRODUCERS_H
 
@@ -15,38 +35,97 @@
 struct producers;
 struct log;
 
+enum {
+    PRODUCERS_BATCHES = 5, /* remembered per id */
+    PRODUCERS_MAX = 1 << 20,
+};
+
 struct producers *producers_new(void);
-void producers_free(struct producers *p);
+void producers_free(struct producers *p); /* NULL is allowed */
 
 enum producers_verdict {
     PRODUCERS_APPEND,
     PRODUCERS_DUPLICATE, /* answer with *offset and *timestamp, don't append */
     PRODUCERS_REFUSE,    /* *error: OUT_OF_ORDER_SEQUENCE_NUMBER,
-                            INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID,
-                            DUPLICATE_SEQUENCE_NUMBER */
+                            INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE */
 };
 
-/* Leader, before the append.  `log_start` as in log_start_offset(). */
+/* Leader, before the append.  b->producer_id >= 0.  Of a batch without sequence
+ * (a coordinator's, a marker) only the epoch is checked.  *offset is the
+ * duplicate's base offset, *timestamp its max timestamp. */
 enum producers_verdict producers_check(const struct producers *p,
                                        const struct batch *b, int64_t *offset,
                                        int64_t *timestamp, enum err *error);
-/* After the append, on leader and follower, and while recovering. */
+/* After the append, on leader and follower, and while recovering; in the order
+ * of offsets.  What the log holds is believed, not checked. */
 void producers_apply(struct producers *p, const struct batch *b,
                      int64_t now_wall_ms);
-/* Forgets producers that wrote nothing for expiration_ms. */
-void producers_expire(struct producers *p, int64_t now_wall_ms,
+/* Forgets producers that wrote nothing for expiration_ms and have no open
+ * transaction.  Looks at no more than a thousand; true: there may be more. */
+bool producers_expire(struct producers *p, int64_t now_wall_ms,
                       int64_t expiration_ms);
-size_t producers_count(const struct producers *p);
+size_t producers_count(const struct producers *p); /* NULL: 0 */
 
-/* Writes the state as of end_offset to DIR/<end_offset>.snapshot and deletes
- * all but the two newest. */
+/* What a snapshot holds of one id, and what an administrator may see of it. */
+struct producer {
+    int64_t producer_id;
+    int16_t epoch;         /* -1 none */
+    int32_t last_sequence; /* of the newest batch, -1 none */
+    int64_t last_offset;   /* likewise */
+    int32_t offset_delta;  /* last minus first offset of that batch */
+    int64_t timestamp;     /* of that batch; under CreateTime not before the
+                              time of its append */
+    int32_t coordinator_epoch;
+    int64_t txn_first_offset; /* of the open transaction, -1 none */
+};
+/* Longest idle first.  Returns the number of the next; start with 0 and end at
+ * PRODUCERS_END; NULL has none.  Applying or expiring ends the walk. */
+enum { PRODUCERS_END = -1 };
+int64_t producers_next(const struct producers *p, int64_t at,
+                       struct producer *found);
+/* Puts what a snapshot said in the place of what is known of the id, as the
+ * youngest.  Times later than now_wall_ms count as now. */
+void producers_restore(struct producers *p, const struct producer *from,
+                       int64_t now_wall_ms);
+
+/* Takes back everything at and above end_offset.  False when memory can't tell
+ * what was before: then *p is spoilt, and the log must be asked. */
+bool producers_truncate(struct producers *p, int64_t end_offset);
+/* ... and below `offset`, where a snapshot was taken, it never can. */
+void producers_set_floor(struct producers *p, int64_t offset);
+
+/* ---- files -----------------------------------------------------------------
+ * DIR/<end_offset>.snapshot, state of all batches below that offset; Kafka's
+ * format: version i16 = 1, crc u32 (CRC-32C of what follows), count i32, then
+ * producer id i64, epoch i16, last sequence i32, last offset i64, offset delta
+ * i32, timestamp i64, coordinator epoch i32, open transaction's first offset
+ * i64 of each. */
+
+void producers_encode(const struct producers *p, struct buf *out);
+/* NULL, and *why a static phrase, unless the bytes are a whole, undamaged
+ * snapshot of offset end_offset. */
+struct producers *producers_decode(struct slice bytes, int64_t end_offset,
+                                   int64_t now_wall_ms, const char **why);
+
+/* Writes the state (NULL: of no producer, which spares reading the log for
+ * them) as of end_offset, unless that snapshot is there.  Keeps the newest one
+ * and the newest two that stand at the start of a segment.  Not synced: what a
+ * power loss leaves of it is recognised by its CRC and an older one is taken.
+ * Page cache only: may be called on a loop. */
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset);
-/* The state as of the log's end, from the newest usable snapshot at or below it
- * and the log.  Snapshots above the end are deleted; a damaged one is skipped
- * with a log line.  *out is NULL when no producer is known.  Blocking; reads
- * nothing when the log is empty or wholly covered. */
+/* The state as of the log's end, from the newest usable snapshot between its
+ * start and its end, and the log behind that.  Other snapshots, and damaged
+ * ones, are deleted.  If much had to be read a snapshot is left for the next
+ * time.  *out is NULL when no producer is known.  [helper]: blocks, but reads
+ * nothing if the log is empty or a snapshot stands at its end. */
 enum err producers_load(struct env *env, struct log *log, int64_t now_wall_ms,
                         struct producers **out);
+/* After log_truncate() or log_truncate_fully(): brings *p (may be NULL, may
+ * become NULL) in line with the shorter log.  From memory nearly always; reads
+ * the log as producers_load() when a producer is left without any batch whose
+ * earlier ones it had. */
+enum err producers_truncated(struct env *env, struct log *log,
+                             int64_t now_wall_ms, struct producers **p);
 
 #endif
