@@ -321,7 +321,10 @@ static void retain(struct partition *p, int64_t now_wall_ms)
 {
     if (p->log == NULL)
         return;
+    int64_t active = log_active_base_offset(p->log);
     log_apply_retention(p->log, now_wall_ms, p->high_watermark);
+    if (log_active_base_offset(p->log) != active)
+        partition_rolled(p);
     if (p->producers != NULL)
         producers_expire(p->producers, now_wall_ms,
                          p->shard->broker->config->producer_id_expiration_ms);

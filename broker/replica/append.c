@@ -76,11 +76,20 @@ static bool producer_decides(struct partition *p, const struct batch *b,
     return true;
 }
 
+/* Producer state is stored as of the start of a segment, so that a restart
+ * reads no more than that segment. */
+void partition_rolled(struct partition *p)
+{
+    producers_store(p->shard->env, p->producers, log_path(p->log),
+                    log_active_base_offset(p->log));
+}
+
 static enum err write_batch(struct partition *p, struct produced *in,
                             struct partition_append *result)
 {
     struct log_append_info info;
     int64_t end = log_end_offset(p->log);
+    int64_t active = log_active_base_offset(p->log);
     int64_t now_wall_ms = env_wall_ms(p->shard->env);
 
     batch_patch(in->bytes, end, p->state.leader_epoch);
@@ -99,6 +108,8 @@ static enum err write_batch(struct partition *p, struct produced *in,
         result->append_time_ms = in->batch.max_timestamp;
     result->base_offset = info.first_offset;
     result->end_offset = info.end_offset;
+    if (log_active_base_offset(p->log) != active)
+        partition_rolled(p);
     if (in->batch.producer_id >= 0)
         producers_apply(p->producers, &in->batch, now_wall_ms);
     partition_appended(p);
@@ -163,13 +174,19 @@ static enum err check_replicated(struct partition *p, struct slice records,
     return ERR_NONE;
 }
 
+/* `active` is where the active segment began before these records came. */
 static void apply_producers(struct partition *p, struct slice records,
-                            int64_t now_wall_ms)
+                            int64_t active, int64_t now_wall_ms)
 {
     struct batch b;
 
     while (records.len != 0) {
         ASSERT(batch_parse(records, &b) == ERR_NONE);
+        if (active != log_active_base_offset(p->log) &&
+            b.base_offset >= log_active_base_offset(p->log)) {
+            partition_rolled(p);
+            active = log_active_base_offset(p->log);
+        }
         if (b.producer_id >= 0) {
             if (p->producers == NULL)
                 p->producers = producers_new();
@@ -186,6 +203,7 @@ enum err partition_replicate(struct partition *p, struct slice records,
 {
     struct log_append_info info;
     int64_t now_wall_ms = env_wall_ms(p->shard->env);
+    int64_t active = log_active_base_offset(p->log);
     size_t len = 0;
 
     enum err error = check_replicated(p, records, &len);
@@ -197,7 +215,7 @@ enum err partition_replicate(struct partition *p, struct slice records,
         error = log_append(p->log, whole, now_wall_ms, &info);
         if (error != ERR_NONE)
             return error;
-        apply_producers(p, whole, now_wall_ms);
+        apply_producers(p, whole, active, now_wall_ms);
         partition_appended(p);
     }
     if (leader_start_offset > log_start_offset(p->log) &&
@@ -222,10 +240,8 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
     enum err error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;
-    producers_free(p->producers);
-    p->producers = NULL;
-    error = producers_load(p->shard->env, p->log, env_wall_ms(p->shard->env),
-                           &p->producers);
+    error = producers_truncated(p->shard->env, p->log,
+                                env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
     return error;
 }

@@ -243,10 +243,10 @@ static enum err out_of_range(struct partition *p, int64_t leader_start)
     enum err error = log_truncate_fully(p->log, leader_start);
     if (error != ERR_NONE)
         return error;
-    producers_free(p->producers);
-    p->producers = NULL;
+    error = producers_truncated(p->shard->env, p->log,
+                                env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
-    return ERR_NONE;
+    return error;
 }
 
 static enum err take(struct partition *p,

@@ -623,11 +623,9 @@ void partition_close(struct partition *p, bool clean)
 {
     retire(p);
     if (p->log != NULL) {
-        if (clean && log_flush_now(p->log) == ERR_NONE) {
-            if (p->producers != NULL)
-                producers_store(p->shard->env, p->producers, log_path(p->log),
-                                log_end_offset(p->log));
-        }
+        if (clean && log_flush_now(p->log) == ERR_NONE)
+            producers_store(p->shard->env, p->producers, log_path(p->log),
+                            log_end_offset(p->log));
         log_close(p->log);
     }
     partition_free(p);

@@ -155,6 +155,8 @@ enum err partition_delete_records(struct partition *p, int64_t offset,
 void partition_appended(struct partition *p);
 /* A follower learned of the leader's high watermark. */
 void partition_follower_moved(struct partition *p, int64_t high_watermark);
+/* The log's active segment is a new one; producers know what is before it. */
+void partition_rolled(struct partition *p);
 /* The log lost its tail or its head. */
 void partition_shortened(struct partition *p);
 
