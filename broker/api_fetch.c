@@ -729,7 +729,7 @@ static void tell_silent(struct fetch_session *s)
 
 /* A follower that has not fetched for replica.lag.time.max.ms is reported to
  * its partitions once; a consumer's session that nobody uses is dropped. */
-void sessions_tick(struct shard *shard)
+void fetch_sessions_tick(struct shard *shard)
 {
     int64_t now_ms = env_now_ms(shard->env);
     int64_t lag_ms = shard->broker->config->replica_lag_time_max_ms;
@@ -748,7 +748,7 @@ void sessions_tick(struct shard *shard)
     }
 }
 
-void sessions_drop_all(struct shard *shard)
+void fetch_sessions_drop_all(struct shard *shard)
 {
     LIST_EACH_SAFE (node, next, &shard->sessions) {
         struct fetch_session *s = LIST_ENTRY(node, struct fetch_session, link);

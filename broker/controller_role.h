@@ -10,8 +10,9 @@ struct controller_role;
 /* Blocking, before the loop runs. NULL and a sentence that the caller frees. */
 struct controller_role *controller_role_start(struct broker *broker,
                                               struct env *env, char **why);
-/* Another thread than the loop's; blocks until the store is closed. A leader
- * hands over first. */
-void controller_role_stop(struct controller_role *role);
+/* Any thread. A leader hands over first; `stopped` is called on the loop when
+ * everything is on disk. */
+void controller_role_stop(struct controller_role *role,
+                          void (*stopped)(void *arg), void *arg);
 
 #endif

@@ -212,7 +212,7 @@ static void start_broker(struct server *s)
     if (meta_start(b->meta, &why) != ERR_NONE)
         refuse(why);
     for (int i = 0; i < b->shards_len; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "shard-%d", i);
         start_loop(&s->shard_loops[i], name);
     }
@@ -254,6 +254,13 @@ static void on_stop_signal(void *arg)
     log_info("server", "Stopping: asking the controller to move leaders away");
     atomic_store(&s->broker.stopping, true);
     meta_shut_down(s->broker.meta, CONTROLLED_SHUTDOWN_MS, moved_away, s);
+}
+
+static void controller_stopped(void *arg)
+{
+    struct server *s = arg;
+
+    env_stop(s->env);
 }
 
 static void stop_broker(struct server *s)
@@ -299,7 +306,8 @@ int main(int argc, char **argv)
     if (s.config.is_broker)
         stop_broker(&s);
     if (s.config.is_controller) {
-        controller_role_stop(s.controller);
+        controller_role_stop(s.controller, controller_stopped, &s);
+        env_run(s.env);
         stop_loop(&s.controller_loop);
     }
     log_info("server", "Stopped");

@@ -261,6 +261,7 @@ static void poll_send(struct meta *m)
     if (f->paused || control_call_running(&f->call))
         return;
     fetch.broker_id = m->broker->node_id;
+    fetch.broker_epoch = atomic_load(&m->broker->epoch);
     fetch.applied_index = m->image.applied_index;
     fetch.max_wait_ms = POLL_MS;
     fetch.max_bytes = POLL_BYTES;

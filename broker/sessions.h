@@ -5,7 +5,7 @@
 struct shard;
 
 /* Followers that stopped fetching, sessions nobody uses. */
-void sessions_tick(struct shard *s);
-void sessions_drop_all(struct shard *s);
+void fetch_sessions_tick(struct shard *s);
+void fetch_sessions_drop_all(struct shard *s);
 
 #endif

@@ -309,7 +309,7 @@ static void on_tick(void *arg)
     for (struct list *node; (node = list_pop_front(&watched)) != NULL;)
         partition_tick(LIST_ENTRY(node, struct partition, watched_link));
 
-    sessions_tick(s);
+    fetch_sessions_tick(s);
     if (env_now_ms(s->env) >= s->next_checkpoint_ms) {
         s->next_checkpoint_ms = env_now_ms(s->env) + CHECKPOINT_MS;
         checkpoint_begin(s);
@@ -375,7 +375,7 @@ void shard_stop(struct shard *s, bool clean)
     env_timer_stop(s->env, &s->tick);
     env_timer_stop(s->env, &s->retention);
     fetchers_stop(s);
-    sessions_drop_all(s);
+    fetch_sessions_drop_all(s);
     checkpoint_flush(s, clean);
     each_partition(s, close_partition, clean);
 }

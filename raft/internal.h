@@ -117,7 +117,7 @@ void snapshot_installed(struct raft *r, struct raft_update *u);
 
 /* ---- membership.c ------------------------------------------------------- */
 
-int change_begin(struct raft *r, struct raft_update *u,
+int membership_begin(struct raft *r, struct raft_update *u,
                  const struct raft_change *change);
 void configs_push(struct raft *r, struct raft_update *u, uint64_t index,
                   struct raft_config *config);

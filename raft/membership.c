@@ -148,7 +148,7 @@ static void config_propose(struct raft *r, struct raft_update *u,
     replicate_all(r, u);
 }
 
-int change_begin(struct raft *r, struct raft_update *u,
+int membership_begin(struct raft *r, struct raft_update *u,
                  const struct raft_change *change)
 {
     struct raft_config config = RAFT_CONFIG_INIT;

@@ -341,7 +341,7 @@ static void handle(struct raft *r, struct raft_update *u,
         propose(r, u, e->proposals, e->proposals_len);
         break;
     case RAFT_CHANGE:
-        u->error = change_begin(r, u, e->change);
+        u->error = membership_begin(r, u, e->change);
         break;
     case RAFT_TRANSFER:
         u->error = transfer_begin(r, u, e->peer);

@@ -13,12 +13,12 @@
 
 enum { BLOCK_BYTES = 4096, PENDING_FIRST = 8 };
 
-void index_init(struct index *x, enum index_kind kind)
+void index_file_init(struct index *x, enum index_kind kind)
 {
     *x = (struct index){.kind = kind};
 }
 
-void index_free(struct index *x)
+void index_file_free(struct index *x)
 {
     free(x->pending);
     x->pending = NULL;
@@ -113,7 +113,7 @@ int index_write(struct index *x, struct env *env, const char *path)
     if (rc < 0)
         return rc;
     x->stored += x->pending_len;
-    index_free(x);
+    index_file_free(x);
     return 0;
 }
 
@@ -244,7 +244,7 @@ int index_truncate(struct index *x, struct env *env, const char *path,
             x->pending_len = n - x->stored;
         return 0;
     }
-    index_free(x);
+    index_file_free(x);
     x->stored = n;
     int rc = env_file_open(env, path, 0, &file);
     if (rc < 0)

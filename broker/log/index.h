@@ -45,8 +45,8 @@ struct index {
     uint8_t *pending; /* owned; in the file's format */
 };
 
-void index_init(struct index *x, enum index_kind kind);
-void index_free(struct index *x); /* memory only */
+void index_file_init(struct index *x, enum index_kind kind);
+void index_file_free(struct index *x); /* memory only */
 
 static inline uint32_t index_count(const struct index *x)
 {

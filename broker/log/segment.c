@@ -23,8 +23,8 @@ void segment_init(struct segment *s, int64_t base_offset)
         .max_timestamp_offset = -1,
         .time_index_last = -1,
     };
-    index_init(&s->offsets, INDEX_OFFSETS);
-    index_init(&s->times, INDEX_TIMES);
+    index_file_init(&s->offsets, INDEX_OFFSETS);
+    index_file_init(&s->times, INDEX_TIMES);
 }
 
 void segment_free(struct segment *s)
@@ -32,8 +32,8 @@ void segment_free(struct segment *s)
     if (s->file != NULL)
         env_file_unref(s->file);
     s->file = NULL;
-    index_free(&s->offsets);
-    index_free(&s->times);
+    index_file_free(&s->offsets);
+    index_file_free(&s->times);
 }
 
 int segment_open_file(struct log *log, struct segment *s, bool keep,
@@ -147,7 +147,7 @@ int segment_reset_indexes(struct log *log, struct segment *s)
 
     for (int i = 0; i < 2; i++) {
         struct index *x = both[i];
-        index_free(x);
+        index_file_free(x);
         x->stored = 0;
         int rc = env_unlink(log->env, index_path(log, s, x, path));
         if (rc < 0 && rc != -ENOENT)

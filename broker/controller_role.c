@@ -1,0 +1,87 @@
+#include "broker/controller_role.h"
+
+#include "base/alloc.h"
+#include "controller/service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct controller_role {
+    struct controller_service *service;
+    char *dir;
+};
+
+static const struct server_listener *
+controller_listener(const struct server_config *config)
+{
+    for (size_t i = 0; i < config->listeners_len; i++)
+        if (config->listeners[i].is_controller)
+            return &config->listeners[i];
+    return NULL;
+}
+
+static void take_config(const struct server_config *config,
+                        struct controller_config *c)
+{
+    controller_config_init(c);
+    c->broker_session_timeout_ms = config->broker_session_timeout_ms;
+    c->broker_disconnect_grace_ms = config->broker_disconnect_grace_ms;
+    c->auto_leader_rebalance = config->auto_leader_rebalance_enable;
+    c->leader_imbalance_check_interval_ms =
+        config->leader_imbalance_check_interval_seconds * 1000;
+    c->num_partitions = config->num_partitions;
+    c->default_replication_factor =
+        (int16_t)config->default_replication_factor;
+    c->delete_topic_enable = config->delete_topic_enable;
+    c->file = server_config_layer(config);
+}
+
+static void take_voters(const struct server_config *config,
+                        struct raft_config *voters)
+{
+    *voters = RAFT_CONFIG_INIT;
+    for (size_t i = 0; i < config->voters_len; i++) {
+        struct raft_member m = {.id = config->voters[i].id,
+                                .voter = true,
+                                .port = config->voters[i].port};
+
+        snprintf(m.host, sizeof m.host, "%s", config->voters[i].host);
+        raft_config_set(voters, &m);
+    }
+}
+
+struct controller_role *controller_role_start(struct broker *broker,
+                                              struct env *env, char **why)
+{
+    const struct server_config *config = broker->config;
+    const struct server_listener *at = controller_listener(config);
+    struct controller_role *role = xcalloc(1, sizeof *role);
+    const struct server_endpoint *self;
+    struct controller_service_options o = {
+        .env = env,
+        .node_id = config->node_id,
+        .incarnation = broker->incarnation,
+        .cluster_id = broker->cluster_id,
+        .election_timeout_ms = config->election_timeout_ms,
+        .listener = at->name,
+        .host = at->host,
+        .port = at->port,
+        .frame_max_bytes = (size_t)config->socket_request_max_bytes,
+    };
+
+    role->dir = xasprintf("%s/leat-controller", config->metadata_log_dir);
+    o.dir = role->dir;
+    take_config(config, &o.config);
+    take_voters(config, &o.voters);
+    self = server_config_voter(config, config->node_id);
+    o.advertised_host = self != NULL ? self->host : at->host;
+    o.advertised_port = self != NULL ? self->port : at->port;
+    role->service = controller_service_open(&o, why);
+    return role->service != NULL ? role : NULL;
+}
+
+void controller_role_stop(struct controller_role *role,
+                          void (*stopped)(void *arg), void *arg)
+{
+    controller_service_stop(role->service, stopped, arg);
+}

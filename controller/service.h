@@ -1,0 +1,55 @@
+/* A controller at work: Raft node, image, listener, brokers' sessions, joined
+ * on one loop.
+ *
+ *   standby  applies committed entries to its image and stores it
+ *   active   decides (controller.h) on a second image that is ahead of what is
+ *            committed; answers wait for their index to be committed
+ *
+ * The listener speaks Kafka's framing: Raft messages (API key 20000), brokers'
+ * calls (20001, proto/internal/control.proto), and those of Kafka's own APIs
+ * that a controller answers.
+ *
+ * Evidence of death: the connection over which a broker sent heartbeats breaks;
+ * or, for a controller that has just become active, the connect to a broker is
+ * refused.
+ *
+ * Thread: the loop of options.env; open blocks and comes before the loop runs. */
+#ifndef CONTROLLER_SERVICE_H
+#define CONTROLLER_SERVICE_H
+
+#include "base/env.h"
+#include "controller/controller.h"
+#include "raft/config.h"
+
+struct controller_service;
+
+enum { CONTROL_API_KEY = 20001, CONTROL_API_VERSION = 0 };
+
+struct controller_service_options {
+    struct env *env;
+    int32_t node_id;
+    struct uuid incarnation;
+    const char *cluster_id; /* outlives the service */
+    const char *dir;        /* for two stores: raft, image */
+    struct raft_config voters;
+    int64_t election_timeout_ms;
+    struct controller_config config;
+    /* The controller listener. */
+    const char *listener; /* its name, "CONTROLLER" */
+    const char *host;
+    uint16_t port;
+    const char *advertised_host;
+    uint16_t advertised_port;
+    size_t frame_max_bytes;
+};
+
+/* NULL and a sentence that the caller frees. */
+struct controller_service *
+controller_service_open(const struct controller_service_options *options,
+                        char **why);
+/* Any thread. A leader hands over first; `stopped` comes on the loop when
+ * everything is on disk. */
+void controller_service_stop(struct controller_service *s,
+                             void (*stopped)(void *arg), void *arg);
+
+#endif

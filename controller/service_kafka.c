@@ -1,0 +1,257 @@
+/* Kafka's own requests on the controller listener, and DescribeQuorum, which is
+ * about Raft and so not the controller core's. */
+#include "controller/service_parts.h"
+
+#include "base/log.h"
+#include "proto/kafka/header.h"
+
+static bool answered_here(int16_t key)
+{
+    return key == API_API_VERSIONS || key == API_DESCRIBE_QUORUM ||
+           controller_handles_kafka(key);
+}
+
+/* ---- ApiVersions ---------------------------------------------------------------- */
+
+static void api_versions(struct service_conn *c,
+                         const struct request_header *h, enum err error,
+                         struct arena *arena)
+{
+    struct api_versions_response a;
+    struct buf frame = BUF_INIT;
+    int32_t n = 0;
+
+    api_versions_response_init(&a);
+    a.error_code = err_wire(error);
+    a.api_keys = arena_array(arena, API_COUNT, sizeof *a.api_keys);
+    for (int i = 0; i < API_COUNT; i++) {
+        const struct api *api = &api_table[i];
+
+        if (!api_is_served(api, API_ON_CONTROLLER) || !answered_here(api->key))
+            continue;
+        api_versions_response_api_version_init(&a.api_keys[n]);
+        a.api_keys[n].api_key = api->key;
+        a.api_keys[n].min_version = api->served[API_ON_CONTROLLER].min;
+        a.api_keys[n].max_version = api->served[API_ON_CONTROLLER].max;
+        n++;
+    }
+    a.api_keys_len = n;
+    int16_t version = error == ERR_NONE ? h->request_api_version : 0;
+    if (kafka_frame_response(&frame, API_API_VERSIONS, version,
+                             h->correlation_id, &a, NULL) == ERR_NONE)
+        service_answer_at(c, 0, false, &frame);
+}
+
+/* ---- DescribeQuorum --------------------------------------------------------------- */
+
+static void fill_voters(struct controller_service *s, struct arena *arena,
+                        struct describe_quorum_response_partition_data *p)
+{
+    const struct raft_config *members = raft_node_members(s->raft);
+    struct raft_node_status status;
+    int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
+
+    raft_node_status(s->raft, &status);
+    p->current_voters =
+        arena_array(arena, members->len, sizeof *p->current_voters);
+    for (size_t i = 0; i < members->len; i++) {
+        const struct raft_member *m = &members->members[i];
+        const struct raft_peer *peer = raft_node_peer(s->raft, m->id);
+        struct describe_quorum_response_replica_state *v;
+
+        if (!m->voter)
+            continue;
+        v = &p->current_voters[p->current_voters_len++];
+        describe_quorum_response_replica_state_init(v);
+        v->replica_id = m->id;
+        v->log_end_offset = (int64_t)status.last_index + 1;
+        v->last_fetch_timestamp = v->last_caught_up_timestamp = wall_ms;
+        if (m->id == s->options.node_id || peer == NULL)
+            continue;
+        v->log_end_offset = (int64_t)peer->match + 1;
+        v->last_fetch_timestamp = wall_ms - (now_ms - peer->contact_ms);
+        v->last_caught_up_timestamp = wall_ms - (now_ms - peer->caught_up_ms);
+    }
+}
+
+static bool is_voter(const struct controller_service *s, int32_t id)
+{
+    const struct raft_member *m =
+        raft_config_find(raft_node_members(s->raft), id);
+
+    return m != NULL && m->voter;
+}
+
+/* Brokers that are not voters follow the log as observers. */
+static void fill_observers(struct controller_service *s, struct arena *arena,
+                           struct describe_quorum_response_partition_data *p)
+{
+    int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
+
+    p->observers = arena_array(arena, map_count(&s->controller.brokers),
+                               sizeof *p->observers);
+    MAP_EACH(e, &s->controller.brokers)
+    {
+        const struct controller_broker *b = e->value;
+
+        if (is_voter(s, b->id))
+            continue;
+        struct describe_quorum_response_replica_state *o =
+            &p->observers[p->observers_len++];
+        describe_quorum_response_replica_state_init(o);
+        o->replica_id = b->id;
+        o->log_end_offset = b->applied_index + 1;
+        o->last_fetch_timestamp = o->last_caught_up_timestamp =
+            wall_ms - (now_ms - b->contact_ms);
+    }
+}
+
+static void fill_partition(struct controller_service *s, struct arena *arena,
+                           struct describe_quorum_response_partition_data *p)
+{
+    struct raft_node_status status;
+
+    raft_node_status(s->raft, &status);
+    p->leader_id = status.leader_id;
+    p->leader_epoch = (int32_t)status.term;
+    p->high_watermark = (int64_t)status.commit_index + 1;
+    fill_voters(s, arena, p);
+    fill_observers(s, arena, p);
+}
+
+static void fill_nodes(struct controller_service *s, struct arena *arena,
+                       struct describe_quorum_response *a)
+{
+    const struct raft_config *members = raft_node_members(s->raft);
+
+    a->nodes = arena_array(arena, members->len, sizeof *a->nodes);
+    for (size_t i = 0; i < members->len; i++) {
+        struct describe_quorum_response_node *n = &a->nodes[a->nodes_len++];
+
+        describe_quorum_response_node_init(n);
+        n->node_id = members->members[i].id;
+        n->listeners = arena_alloc(arena, sizeof *n->listeners);
+        n->listeners_len = 1;
+        n->listeners[0].name = slice_str(s->options.listener);
+        n->listeners[0].host = slice_str(members->members[i].host);
+        n->listeners[0].port = members->members[i].port;
+    }
+}
+
+enum err service_describe_quorum(struct controller_service *s, int16_t version,
+                                 struct slice body, struct arena *arena,
+                                 struct buf *response)
+{
+    struct describe_quorum_request q;
+    struct describe_quorum_response a;
+    enum err error =
+        kafka_decode(&describe_quorum_request_desc, version, body, arena, &q);
+
+    if (error != ERR_NONE)
+        return error;
+    describe_quorum_response_init(&a);
+    a.topics = arena_array(arena, (size_t)q.topics_len, sizeof *a.topics);
+    a.topics_len = q.topics_len;
+    for (int i = 0; i < q.topics_len; i++) {
+        bool known =
+            slice_eq_str(q.topics[i].topic_name, "__cluster_metadata");
+
+        a.topics[i].topic_name = q.topics[i].topic_name;
+        a.topics[i].partitions_len = q.topics[i].partitions_len;
+        a.topics[i].partitions =
+            arena_array(arena, (size_t)q.topics[i].partitions_len,
+                        sizeof *a.topics[i].partitions);
+        for (int j = 0; j < q.topics[i].partitions_len; j++) {
+            struct describe_quorum_response_partition_data *p =
+                &a.topics[i].partitions[j];
+
+            describe_quorum_response_partition_data_init(p);
+            p->partition_index = q.topics[i].partitions[j].partition_index;
+            if (known && p->partition_index == 0)
+                fill_partition(s, arena, p);
+            else
+                p->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        }
+    }
+    if (version >= 2)
+        fill_nodes(s, arena, &a);
+    return kafka_encode(&describe_quorum_response_desc, version, &a, response,
+                        NULL);
+}
+
+/* ---- the others ----------------------------------------------------------------------- */
+
+static void respond_body(struct service_conn *c, const struct request_header *h,
+                         int64_t index, struct slice body)
+{
+    struct buf frame = BUF_INIT;
+    bool tagged = kafka_response_header_version(h->request_api_key,
+                                                h->request_api_version) >= 1;
+
+    buf_put_u32(&frame, (uint32_t)(4 + tagged + body.len));
+    buf_put_u32(&frame, (uint32_t)h->correlation_id);
+    if (tagged)
+        buf_put_u8(&frame, 0);
+    buf_put_slice(&frame, body);
+    service_answer_at(c, index, false, &frame);
+}
+
+static bool decide(struct service_conn *c, const struct request_header *h,
+                   struct slice body, struct arena *arena)
+{
+    struct controller_service *s = c->service;
+    struct buf response = BUF_INIT;
+    int64_t index = 0;
+    enum err error;
+
+    if (!s->controller.active)
+        return false;
+    if (h->request_api_key == API_DESCRIBE_QUORUM) {
+        error = service_describe_quorum(s, h->request_api_version, body, arena,
+                                        &response);
+    } else {
+        struct controller_call call;
+        struct controller_update update;
+
+        service_begin(s, &call, arena);
+        error = controller_handle_kafka(&s->controller, &call,
+                                        h->request_api_key,
+                                        h->request_api_version, body,
+                                        &response, &update);
+        index = update.answer_index;
+        if (!service_carry_out(s, &update))
+            error = ERR_NOT_CONTROLLER;
+    }
+    if (error == ERR_NONE)
+        respond_body(c, h, index, buf_slice(&response));
+    buf_free(&response);
+    return error == ERR_NONE;
+}
+
+bool service_kafka_request(struct service_conn *c, struct slice frame)
+{
+    struct request_header h;
+    struct slice body;
+    struct arena arena;
+    enum err error = kafka_parse_request(frame, &h, &body);
+    const struct api *api;
+
+    if (error != ERR_NONE && error != ERR_UNSUPPORTED_VERSION)
+        return false;
+    api = api_find(h.request_api_key);
+    if (api == NULL || !answered_here(api->key))
+        return false;
+    bool served = error == ERR_NONE &&
+                  api_serves(api, API_ON_CONTROLLER, h.request_api_version);
+    if (!served && api->key != API_API_VERSIONS)
+        return false;
+    arena_init(&arena, 0);
+    bool ok = true;
+    if (api->key == API_API_VERSIONS)
+        api_versions(c, &h, served ? ERR_NONE : ERR_UNSUPPORTED_VERSION,
+                     &arena);
+    else
+        ok = decide(c, &h, body, &arena);
+    arena_free(&arena);
+    return ok;
+}

@@ -1,0 +1,107 @@
+/* Between the files of the service: service.c (life, Raft, image), service_conn.c
+ * (connections, calls, long polls), service_kafka.c (Kafka's requests). */
+#ifndef CONTROLLER_SERVICE_PARTS_H
+#define CONTROLLER_SERVICE_PARTS_H
+
+#include "base/kv.h"
+#include "controller/service.h"
+#include "proto/kafka/api.h"
+#include "raft/node.h"
+#include "raft/transport.h"
+
+struct controller_service {
+    struct controller_service_options options;
+    struct env *env;
+    struct raft_node *raft;
+    struct raft_transport *transport;
+    struct kv *raft_kv;
+    struct kv *image_kv;
+    struct env_listener *listener;
+
+    struct image image; /* of what is committed */
+    int64_t image_term; /* of its applied_index */
+    struct controller controller;
+    bool leader;
+    bool stale; /* a proposal was not taken: activate again when settled */
+    struct env_timer timer; /* controller_tick */
+
+    /* Writing the image: one batch on its way, one gathering. */
+    struct kv_batch gathering;
+    struct kv_batch writing;
+    struct env_work write;
+    bool write_busy;
+    bool write_failed;
+    int64_t gathered_index;
+    int64_t writing_index;
+    bool load_gathering; /* the batch being gathered is a peer's image, which */
+    bool load_writing;   /* Raft waits for; the one being written is */
+    struct env_timer rewrite_timer;
+
+    struct list conns;
+    struct list answers; /* held until committed, by rising index */
+    struct list polls;   /* FetchMetadata waiting for news */
+    struct env_timer poll_timer;
+    struct list probes;
+
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    struct env_task stop_task;
+    struct env_timer stop_timer;
+    bool stopping;
+    bool closing;
+    bool raft_closed;
+};
+
+/* One connection to the listener. */
+struct service_conn {
+    struct list link;
+    struct controller_service *service;
+    struct env_conn *stream;
+    int refs;          /* the stream, and answers under way */
+    int32_t broker_id; /* whose heartbeats come here; -1 none */
+};
+
+/* An answer that waits for its index. */
+struct service_answer {
+    struct list link;
+    struct service_conn *conn;
+    int64_t index;
+    bool is_control;  /* a ControlResponse, which has a way to refuse */
+    struct buf frame; /* length prefix included */
+};
+
+/* ---- service.c -------------------------------------------------------------*/
+
+/* Fills in a call; the arena is the caller's. */
+void service_begin(struct controller_service *s, struct controller_call *call,
+                   struct arena *arena);
+/* Proposes what was decided and sets the timer. False: leadership is as good as
+ * lost, the answer must be NOT_CONTROLLER. Frees the update. */
+bool service_carry_out(struct controller_service *s,
+                       struct controller_update *update);
+
+/* ---- service_conn.c --------------------------------------------------------*/
+
+int service_listen(struct controller_service *s, char **why);
+/* Sends what was waiting for commits up to the image's index, and wakes long
+ * polls. */
+void service_committed(struct controller_service *s);
+/* Everything held back hears NOT_CONTROLLER. */
+void service_refuse_all(struct controller_service *s);
+/* Connects to each unfenced broker once; refusal is reported. */
+void service_probe_brokers(struct controller_service *s);
+void service_close_conns(struct controller_service *s);
+/* Takes over the frame; sends it when `index` is committed. */
+void service_answer_at(struct service_conn *c, int64_t index, bool is_control,
+                       struct buf *frame);
+
+/* ---- service_kafka.c -------------------------------------------------------*/
+
+/* A request of Kafka's own; false: close the connection. */
+bool service_kafka_request(struct service_conn *c, struct slice frame);
+/* Answers DescribeQuorum: appends the response's body. */
+enum err service_describe_quorum(struct controller_service *s, int16_t version,
+                                 struct slice body, struct arena *arena,
+                                 struct buf *response);
+
+#endif
