@@ -223,7 +223,7 @@ static void add_endpoint(struct request *r, struct fetch_response *a,
 {
     struct shard_broker *b = shard_broker(r->shard, id);
 
-    if (b == NULL || b->client_host == NULL)
+    if (b == NULL || b->client_host == NULL || r->version < 16)
         return;
     for (int i = 0; i < a->node_endpoints_len; i++)
         if (a->node_endpoints[i].node_id == id)
@@ -277,7 +277,8 @@ static void fill_partition(struct request *r, struct fetch_response *a,
     out->diverging_epoch.end_offset = f->diverging_end;
     out->aborted_transactions_len = q->isolation_level == 1 ? 0 : -1;
     out->records.bytes = SLICE("");
-    if (f->error == ERR_NOT_LEADER_OR_FOLLOWER && f->leader >= 0) {
+    if (f->error == ERR_NOT_LEADER_OR_FOLLOWER && f->leader >= 0 &&
+        r->version >= 12) {
         out->current_leader.leader_id = f->leader;
         out->current_leader.leader_epoch = f->leader_epoch;
         add_endpoint(r, a, f->leader);

@@ -111,11 +111,15 @@ static void list_offset_fill(struct scatter_item *item)
     l->a->timestamp = l->a->offset = l->a->leader_epoch = -1;
     if (item->error != ERR_NONE)
         return;
+    if (l->version == 0) {
+        l->a->old_style_offsets = l->old_offsets;
+        l->a->old_style_offsets_len = l->old_offsets_len;
+        return;
+    }
     l->a->timestamp = l->found.timestamp;
     l->a->offset = l->found.offset;
-    l->a->leader_epoch = l->found.leader_epoch;
-    l->a->old_style_offsets = l->old_offsets;
-    l->a->old_style_offsets_len = l->old_offsets_len;
+    if (l->version >= 4)
+        l->a->leader_epoch = l->found.leader_epoch;
 }
 
 static void list_offsets_done(struct scatter *s)
