@@ -178,7 +178,9 @@ void client_free(struct client *c)
     while (!list_empty(&c->connections))
         drop(LIST_ENTRY(c->connections.next, struct connection, link),
              ERR_CLOSED);
-    MAP_EACH(entry, &c->coordinators) { free(entry->value); }
+    MAP_EACH (entry, &c->coordinators) {
+        free(entry->value);
+    }
     map_free(&c->coordinators);
     free_nodes(c);
     for (size_t i = 0; i < c->bootstrap_len; i++)
@@ -197,8 +199,7 @@ int64_t client_timeout_ms(const struct client *c) { return c->timeout_ms; }
 
 static struct connection *find_connection(struct client *c, int32_t id)
 {
-    LIST_EACH(node, &c->connections)
-    {
+    LIST_EACH (node, &c->connections) {
         struct connection *conn = LIST_ENTRY(node, struct connection, link);
         if (conn->id == id)
             return conn;
@@ -291,8 +292,7 @@ static bool receive_all(struct client *c)
 {
     bool progress = false;
 
-    LIST_EACH_SAFE(node, tmp, &c->connections)
-    {
+    LIST_EACH_SAFE (node, tmp, &c->connections) {
         struct connection *conn = LIST_ENTRY(node, struct connection, link);
         struct list *first = conn->calls.next;
         size_t before = conn->in.len;
@@ -314,8 +314,7 @@ void client_poll(struct client *c, int64_t deadline_ms)
         int fds[64];
         size_t n = 0;
 
-        LIST_EACH(node, &c->connections)
-        {
+        LIST_EACH (node, &c->connections) {
             if (n < sizeof fds / sizeof *fds)
                 fds[n++] = LIST_ENTRY(node, struct connection, link)->fd;
         }

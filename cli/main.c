@@ -13,8 +13,12 @@ struct command {
 static const struct command commands[] = {
     {"storage", cmd_storage, "cluster ids; format and look at log directories"},
     {"topics", cmd_topics, "create, list, describe, change, delete topics"},
+    {"produce", cmd_produce, "write lines of standard input as records"},
+    {"consume", cmd_consume, "print records, alone or as member of a group"},
     {"kafka-storage", kafka_storage, NULL},
     {"kafka-topics", kafka_topics, NULL},
+    {"kafka-console-producer", kafka_console_producer, NULL},
+    {"kafka-console-consumer", kafka_console_consumer, NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -403,6 +403,7 @@ enum err producer_flush(struct producer *p)
 
     if (!seal_all(p))
         return ERR_NONE;
+    p->sticky = (int32_t)(net_random() % (uint64_t)p->lanes_len);
     client_retry_init(p->client, &retry);
     send_round(p);
     while (is_pending(p)) {
