@@ -26,14 +26,21 @@ static bool take_batch(struct slice *bytes, int64_t floor, struct batch *b)
     return true;
 }
 
-static bool all_whole(const struct log *log, struct slice bytes)
+/* An epoch that was assigned at the log's end and has no batch yet may give
+ * way to an older one: its leader is gone. */
+static bool all_in_order(const struct log *log, struct slice bytes)
 {
+    int32_t epoch = epoch_cache_at(&log->epochs, log->end_offset - 1);
     int64_t floor = log->end_offset;
     struct batch b;
 
     while (bytes.len != 0) {
         if (!take_batch(&bytes, floor, &b))
             return false;
+        if (b.leader_epoch >= 0 && b.leader_epoch < epoch)
+            return false;
+        if (b.leader_epoch >= 0)
+            epoch = b.leader_epoch;
         floor = batch_last_offset(&b) + 1;
     }
     return true;
@@ -198,8 +205,7 @@ static void note_run(struct log *log, struct segment *s, struct slice run,
 /* ---- the whole ----------------------------------------------------------- */
 
 /* A log without files gets the first of them. */
-static int begin_files(struct log *log, int64_t first_offset,
-                       int64_t now_wall_ms)
+static int begin_files(struct log *log, int64_t now_wall_ms)
 {
     struct segment *s = log_active(log);
 
@@ -208,9 +214,6 @@ static int begin_files(struct log *log, int64_t first_offset,
     int rc = log_write_metadata(log);
     if (rc < 0)
         return rc;
-    /* A follower's first batch may lie behind where the log starts. */
-    if (log->segments_len == 1 && first_offset > s->base_offset)
-        s->base_offset = first_offset;
     s->created_ms = now_wall_ms;
     return segment_create_file(log, s);
 }
@@ -281,13 +284,13 @@ enum err log_append(struct log *log, struct slice bytes, int64_t now_wall_ms,
         return ERR_IO;
     if (bytes.len == 0)
         return ERR_NONE;
-    if (bytes.len > SEGMENT_SIZE_MAX || !all_whole(log, bytes))
+    if (bytes.len > SEGMENT_SIZE_MAX || !all_in_order(log, bytes))
         return ERR_CORRUPT_MESSAGE;
 
     int64_t end_before = log->end_offset;
     uint32_t segments_before = log->segments_len;
     int64_t first_offset = (int64_t)be64_get(bytes.data);
-    int rc = begin_files(log, first_offset, now_wall_ms);
+    int rc = begin_files(log, now_wall_ms);
     enum err err =
         rc < 0 ? log_errno(rc) : append_runs(log, bytes, now_wall_ms, info);
     if (err != ERR_NONE) {

@@ -118,12 +118,15 @@ static bool collect(struct log *log, struct log_flush *flush)
         if (!s->unsynced || !s->stored)
             continue;
         if (taken++ == SEGMENTS_MAX) {
-            flush->end_offset = s->base_offset;
+            /* A segment begun behind a gap may have no batch yet. */
+            if (s->base_offset < flush->end_offset)
+                flush->end_offset = s->base_offset;
             break;
         }
         if ((flush->result = add_segment(log, flush, s)) < 0)
             break;
     }
+    flush->recovery_point = flush->end_offset;
     if (taken == 0 && !log->epochs_unsynced && !log->dir_changed)
         return false;
     if (flush->result == 0)
@@ -173,6 +176,8 @@ static void finish(struct log *log, struct log_flush *flush)
     }
     if (flush->result == 0 && flush->end_offset > log->synced_offset)
         log->synced_offset = flush->end_offset;
+    if (flush->result == 0 && flush->recovery_point > log->recovery_point)
+        log->recovery_point = flush->recovery_point;
 }
 
 static void run(struct env_work *work)
@@ -235,11 +240,28 @@ bool log_flush_due(const struct log *log, int64_t now_ms)
 
 void log_flush_cut(struct log *log, int64_t end_offset)
 {
-    LIST_EACH(node, &log->flushes)
-    {
+    LIST_EACH (node, &log->flushes) {
         struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
         if (flush->end_offset > end_offset)
             flush->end_offset = end_offset;
+        if (flush->recovery_point > end_offset)
+            flush->recovery_point = end_offset;
+    }
+}
+
+/* A recovery point inside of the segment has its indexes made anew. */
+void log_flush_rolled(struct log *log, const struct segment *old)
+{
+    int64_t inside = log->end_offset - 1;
+
+    if (inside < old->base_offset)
+        inside = old->base_offset;
+    if (log->recovery_point > inside)
+        log->recovery_point = inside;
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+        if (flush->recovery_point > inside)
+            flush->recovery_point = inside;
     }
 }
 

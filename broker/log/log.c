@@ -132,6 +132,8 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms)
     s->created_ms = now_wall_ms;
     s->unsynced = true;
     old = s - 1;
+    old->unsynced = true; /* its indexes are, even if its batches are not */
+    log_flush_rolled(log, old);
     if (old->file != NULL)
         env_file_unref(old->file);
     old->file = NULL;
@@ -158,6 +160,11 @@ int64_t log_start_offset(const struct log *log) { return log->start_offset; }
 int64_t log_end_offset(const struct log *log) { return log->end_offset; }
 
 int64_t log_synced_offset(const struct log *log) { return log->synced_offset; }
+
+int64_t log_recovery_point(const struct log *log)
+{
+    return log->recovery_point;
+}
 
 int64_t log_size_bytes(const struct log *log) { return log->size_bytes; }
 
@@ -206,6 +213,8 @@ static void ends_at(struct log *log, int64_t end_offset)
     log->end_offset = end_offset;
     if (log->synced_offset > end_offset)
         log->synced_offset = end_offset;
+    if (log->recovery_point > end_offset)
+        log->recovery_point = end_offset;
     log_flush_cut(log, end_offset);
 }
 
@@ -229,7 +238,8 @@ enum err log_truncate_fully(struct log *log, int64_t offset)
     struct segment *s = log_push_segment(log, offset);
     log->start_offset = offset;
     ends_at(log, offset);
-    log->synced_offset = offset; /* nothing is left that could be unsynced */
+    /* Nothing is left that could be unsynced. */
+    log->synced_offset = log->recovery_point = offset;
     epoch_cache_clear(&log->epochs);
     /* The name of the empty file is where the log goes on after a restart. */
     int rc = log_write_metadata(log);

@@ -66,7 +66,7 @@ struct log_open_report {
  * an empty log is one mkdir and one directory listing.
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
  * (unless the last segment doesn't end in a whole batch).
- * recovery_point: everything below is known to be on disk.
+ * recovery_point: what log_recovery_point() said; everything below is on disk.
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
  * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
@@ -88,6 +88,10 @@ int64_t log_start_offset(const struct log *log);
 int64_t log_end_offset(const struct log *log);
 /* All offsets below are on disk (fdatasync done). */
 int64_t log_synced_offset(const struct log *log);
+/* What log_open() is to be given after a crash: at or below the synced offset,
+ * such that indexes below it are on disk too.  Write it down now and then, and
+ * after each truncation before anything is appended. */
+int64_t log_recovery_point(const struct log *log);
 int64_t log_size_bytes(const struct log *log);
 int log_segment_count(const struct log *log);
 /* Base offset of the segment that is appended to; rises when it rolls. */
@@ -102,7 +106,8 @@ bool log_failed(const struct log *log);
  * at the same offsets; assigns new leader epochs to the epoch cache.
  * One pwritev (one per segment touched), no copy.
  * All or nothing: ERR_FULL, ERR_IO (the log is as before, or failed),
- * ERR_CORRUPT_MESSAGE (not whole batches, or offsets that don't rise). */
+ * ERR_CORRUPT_MESSAGE (not whole batches, offsets that don't rise, a leader
+ * epoch older than that of the batch before). */
 struct log_append_info {
     int64_t first_offset; /* of the first batch */
     int64_t end_offset;   /* log end offset afterwards */
@@ -197,6 +202,7 @@ struct log_flush {
     /* the rest belongs to the log */
     struct list link;
     struct env *env;
+    int64_t recovery_point;
     struct env_file *files[LOG_FLUSH_FILES];
     int files_len;
     bool not_begun;

@@ -302,34 +302,65 @@ static void unlink_suffix(struct log *log, const struct segment *s,
     env_unlink(log->env, log_file_path(log, s->base_offset, suffix, path));
 }
 
-/* Takes the segments from n on out of the log: kept aside, or unlinked. */
-static int remove_segments(struct log *log, uint32_t n, bool keep)
+/* Removes a segment's files; its batches are kept aside or unlinked. */
+static int remove_files(struct log *log, const struct segment *s, bool keep)
 {
     char path[PATH_MAX];
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && log->segments_len > n) {
+    log_file_path(log, s->base_offset, ".log", path);
+    if (keep && s->size_bytes != 0) {
+        char *name = free_name(log, path);
+        rc = env_rename(log->env, path, name);
+        free(name);
+    } else {
+        rc = env_unlink(log->env, path);
+    }
+    if (rc < 0)
+        return rc;
+    unlink_suffix(log, s, ".index");
+    unlink_suffix(log, s, ".timeindex");
+    unlink_suffix(log, s, ".txnindex");
+    unlink_suffix(log, s, ".snapshot");
+    log->dir_changed = true;
+    return 0;
+}
+
+/* Takes the segments from n on out of the log. */
+static int remove_segments(struct log *log, uint32_t n, bool keep)
+{
+    while (log->segments_len > n) {
         struct segment *s = log_active(log);
-        log_file_path(log, s->base_offset, ".log", path);
-        if (keep && s->size_bytes != 0) {
-            char *name = free_name(log, path);
-            rc = env_rename(log->env, path, name);
-            free(name);
-        } else {
-            rc = env_unlink(log->env, path);
-        }
+        int rc = remove_files(log, s, keep);
         if (rc < 0)
-            break;
-        unlink_suffix(log, s, ".index");
-        unlink_suffix(log, s, ".timeindex");
-        unlink_suffix(log, s, ".txnindex");
-        unlink_suffix(log, s, ".snapshot");
+            return rc;
         log->size_bytes -= s->size_bytes;
         segment_free(s);
         log->segments_len--;
-        log->dir_changed = true;
     }
-    return rc;
+    return 0;
+}
+
+/* Segments wholly below the start offset were deleted, but a power loss may
+ * have brought their files back. */
+static int remove_below(struct log *log, int64_t start_offset)
+{
+    uint32_t n = 0;
+
+    while (n + 1 < log->segments_len &&
+           log->segments[n + 1].base_offset <= start_offset)
+        n++;
+    for (uint32_t i = 0; i < n; i++) {
+        int rc = remove_files(log, &log->segments[i], false);
+        if (rc < 0)
+            return rc;
+        log->size_bytes -= log->segments[i].size_bytes;
+        segment_free(&log->segments[i]);
+    }
+    log->segments_len -= n;
+    memmove(log->segments, log->segments + n,
+            log->segments_len * sizeof *log->segments);
+    return 0;
 }
 
 /* ---- walking segments ----------------------------------------------------*/
@@ -359,6 +390,10 @@ static const char *misplaced(struct recovery *r, struct segment *s,
         return "its offsets reach into the next segment";
     if (batch_last_offset(b) - s->base_offset > INT32_MAX)
         return "its offset is too far from the segment's";
+    /* As when a power loss brings back a file that truncation had removed. */
+    if (b->leader_epoch >= 0 &&
+        b->leader_epoch < epoch_cache_latest(&r->log->epochs))
+        return "its leader epoch is older than that of the batch before";
     return NULL;
 }
 
@@ -569,13 +604,37 @@ static int open_clean(struct log *log)
     return segment_load(log, log_active(log), &log->end_offset);
 }
 
+/* The segment that holds the recovery point; the one before it when that one
+ * does not end where it should: truncation had cut it at the recovery point,
+ * and a power loss brought the end back. */
+static int first_to_walk(struct recovery *r, uint32_t *first)
+{
+    struct log *log = r->log;
+    int64_t end;
+
+    *first = log_segment_of(log, r->recovery_point);
+    if (*first == 0 || log->segments[*first].base_offset < r->recovery_point)
+        return 0;
+    int rc = segment_load(log, &log->segments[*first - 1], &end);
+    if (rc < 0 && rc != -EBADMSG)
+        return rc;
+    if (rc == -EBADMSG || end > log->segments[*first].base_offset ||
+        lost_between(log, *first - 1, end))
+        (*first)--;
+    else
+        log->segments[*first - 1].unsynced = true; /* that cut, perhaps */
+    return 0;
+}
+
 static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
 {
     struct log *log = r->log;
     uint32_t last = log->segments_len - 1;
-    uint32_t first = clean ? last : log_segment_of(log, r->recovery_point);
-    int rc = load_epochs(log, epochs_stored, clean ? log->segments_len : first);
+    uint32_t first = last;
+    int rc = clean ? 0 : first_to_walk(r, &first);
 
+    if (rc == 0)
+        rc = load_epochs(log, epochs_stored, clean ? log->segments_len : first);
     if (rc < 0)
         return rc;
     if (clean) {
@@ -592,14 +651,17 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
 }
 
 /* DeleteRecords went further than what is left of the log. */
-static int start_behind_end(struct log *log, int64_t start_offset)
+static int start_behind_end(struct recovery *r, int64_t start_offset)
 {
+    struct log *log = r->log;
     int rc = remove_segments(log, 0, false);
 
     if (rc < 0)
         return rc;
     log_push_segment(log, start_offset);
     log->end_offset = start_offset;
+    if (r->report->damaged_at >= 0)
+        r->report->damaged_at = start_offset;
     return 0;
 }
 
@@ -615,6 +677,9 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         return rc;
     if (found.metadata && !check_metadata(log))
         return -EEXIST;
+    rc = remove_below(log, start_offset);
+    if (rc < 0)
+        return rc;
     if (log->segments_len == 0)
         log_push_segment(log, start_offset);
     if (log->segments[0].stored)
@@ -622,7 +687,7 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     else
         rc = segment_load(log, log_active(log), &log->end_offset);
     if (rc == 0 && log->end_offset < start_offset)
-        rc = start_behind_end(log, start_offset);
+        rc = start_behind_end(r, start_offset);
     if (rc == 0 && log->segments[0].stored)
         rc = log_write_metadata(log);
     if (rc < 0)
@@ -637,6 +702,7 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
                              : r->recovery_point;
     if (log->synced_offset > log->end_offset)
         log->synced_offset = log->end_offset;
+    log->recovery_point = log->synced_offset;
     return 0;
 }
 

@@ -58,8 +58,7 @@ static void doomed_due(void *arg)
 
 void log_bury_doomed(struct log *log)
 {
-    LIST_EACH_SAFE(node, tmp, &log->doomed)
-    {
+    LIST_EACH_SAFE (node, tmp, &log->doomed) {
         struct doomed *d = LIST_ENTRY(node, struct doomed, link);
         list_remove(&d->link);
         env_timer_stop(d->env, &d->timer);

@@ -201,6 +201,24 @@ static int last_entry(struct log *log, struct segment *s, struct index *x,
                      index_count(x) - 1, e);
 }
 
+/* The batch an offset entry names begins where it says and ends with the offset
+ * it says: true of each entry, unless the file is not this segment's or was
+ * damaged. */
+static bool entry_holds(const struct segment *s, struct env_file *file,
+                        const struct index_entry *e)
+{
+    struct walk w;
+
+    if (e->position <= 0 || (uint32_t)e->position >= s->size_bytes)
+        return false;
+    walk_init(&w, file, e->position, s->size_bytes);
+    bool holds =
+        walk_next(&w) == WALK_BATCH &&
+        batch_last_offset(&w.batch) == s->base_offset + e->relative_offset;
+    walk_free(&w);
+    return holds;
+}
+
 /* Takes counts and last entries from the files; *position is where the last
  * indexed batch begins. */
 static int trust_indexes(struct log *log, struct segment *s,
@@ -232,16 +250,9 @@ static int trust_indexes(struct log *log, struct segment *s,
     if (!any)
         return 0;
 
-    struct walk w;
-    walk_init(&w, file, offset_entry.position, s->size_bytes);
-    bool good = offset_entry.position > 0 &&
-                (uint32_t)offset_entry.position < s->size_bytes &&
-                walk_next(&w) == WALK_BATCH &&
-                batch_last_offset(&w.batch) ==
-                    s->base_offset + offset_entry.relative_offset;
-    walk_free(&w);
-    if (!good)
+    if (!entry_holds(s, file, &offset_entry))
         return -EBADMSG;
+    struct walk w;
     *position = (uint32_t)offset_entry.position;
     walk_init(&w, file, 0, s->size_bytes);
     if (walk_next(&w) == WALK_BATCH)
@@ -294,9 +305,11 @@ int segment_load(struct log *log, struct segment *s, int64_t *end_offset)
         return rc;
     /* Entries found missing: kept by the active segment until its next block
      * is full, written now for the others. */
-    if (s->offsets.pending_len != 0 && s != log_active(log))
-        rc = segment_seal(log, s);
     s->loaded = true;
+    if (s->offsets.pending_len != 0 && s != log_active(log)) {
+        rc = segment_seal(log, s);
+        s->unsynced = true;
+    }
     if (end_offset != NULL)
         *end_offset = end;
     return rc;
@@ -304,10 +317,10 @@ int segment_load(struct log *log, struct segment *s, int64_t *end_offset)
 
 /* ---- finding ------------------------------------------------------------ */
 
-/* Where to start walking so as to meet the first batch that ends at or behind
- * `offset`. */
-static int start_of_walk(struct log *log, struct segment *s, int64_t offset,
-                         uint32_t *position)
+/* Starts a walk that meets the first batch that ends at or behind `offset`.
+ * -EBADMSG when the index entry it starts from does not hold. */
+static int begin_walk(struct log *log, struct segment *s, int64_t offset,
+                      struct env_file *file, struct walk *w)
 {
     struct index_entry e;
     char path[PATH_MAX];
@@ -315,14 +328,15 @@ static int start_of_walk(struct log *log, struct segment *s, int64_t offset,
                          index_path(log, s, &s->offsets, path), INDEX_BY_OFFSET,
                          offset - s->base_offset, &e, NULL);
 
-    *position = 0;
-    if (rc == -ENOENT)
+    if (rc == -ENOENT) {
+        walk_init(w, file, 0, s->size_bytes);
         return 0;
+    }
     if (rc < 0)
         return rc;
-    if (e.position < 0 || (uint32_t)e.position >= s->size_bytes)
+    if (!entry_holds(s, file, &e))
         return -EBADMSG;
-    *position = (uint32_t)e.position;
+    walk_init(w, file, e.position, s->size_bytes);
     return 0;
 }
 
@@ -330,13 +344,11 @@ static int walk_to(struct log *log, struct segment *s, int64_t offset,
                    struct env_file *file, struct segment_place *place)
 {
     enum walk_result result;
-    uint32_t position;
     struct walk w;
-    int rc = start_of_walk(log, s, offset, &position);
+    int rc = begin_walk(log, s, offset, file, &w);
 
     if (rc < 0)
         return rc;
-    walk_init(&w, file, position, s->size_bytes);
     while ((result = walk_next(&w)) == WALK_BATCH &&
            batch_last_offset(&w.batch) < offset)
         ;
@@ -346,6 +358,7 @@ static int walk_to(struct log *log, struct segment *s, int64_t offset,
             .size_bytes = w.batch.size_bytes,
             .base_offset = w.batch.base_offset,
             .last_offset = batch_last_offset(&w.batch),
+            .max_timestamp = w.batch.max_timestamp,
         };
     rc = result == WALK_BATCH ? 0
          : result == WALK_END ? -ENOENT
@@ -355,8 +368,7 @@ static int walk_to(struct log *log, struct segment *s, int64_t offset,
     return rc;
 }
 
-/* An index that pointed nowhere is rebuilt and asked once more. */
-static int reload(struct log *log, struct segment *s)
+int segment_rebuild(struct log *log, struct segment *s)
 {
     s->loaded = false;
     int rc = segment_reset_indexes(log, s);
@@ -376,30 +388,47 @@ int segment_find(struct log *log, struct segment *s, int64_t offset,
     if ((rc = segment_open_file(log, s, s == log_active(log), &file)) < 0)
         return rc;
     rc = walk_to(log, s, offset, file, place);
-    if (rc == -EBADMSG && (rc = reload(log, s)) == 0)
+    /* Asked once more, of an index made anew. */
+    if (rc == -EBADMSG && (rc = segment_rebuild(log, s)) == 0)
         rc = walk_to(log, s, offset, file, place);
     env_file_unref(file);
     return rc;
 }
 
-/* Batches one by one; where the index has nothing behind `place`. */
-static int walk_fit(struct log *log, struct segment *s, uint32_t position,
+/* Batches one by one; where the index has nothing behind `position`. */
+static int walk_fit(struct segment *s, struct env_file *file, uint32_t position,
                     int64_t limit, uint32_t *end_position)
 {
     enum walk_result result;
-    struct env_file *file;
     struct walk w;
-    int rc = segment_open_file(log, s, s == log_active(log), &file);
 
-    if (rc < 0)
-        return rc;
     walk_init(&w, file, position, s->size_bytes);
     while ((result = walk_next(&w)) == WALK_BATCH && w.next_position <= limit)
         ;
     /* Bytes that are no batch end the answer, they don't spoil it. */
     *end_position = (uint32_t)w.position;
-    rc = result == WALK_IO ? w.error : 0;
+    int rc = result == WALK_IO ? w.error : 0;
     walk_free(&w);
+    return rc;
+}
+
+static int index_fit(struct log *log, struct segment *s, uint32_t first_end,
+                     int64_t limit, uint32_t *end_position)
+{
+    struct env_file *file;
+    struct index_entry e;
+    char path[PATH_MAX];
+    int rc = segment_open_file(log, s, s == log_active(log), &file);
+
+    if (rc < 0)
+        return rc;
+    rc = index_floor(&s->offsets, log->env,
+                     index_path(log, s, &s->offsets, path), INDEX_BY_POSITION,
+                     limit, &e, NULL);
+    if (rc == 0 && (uint32_t)e.position > first_end && entry_holds(s, file, &e))
+        *end_position = (uint32_t)e.position;
+    else
+        rc = walk_fit(s, file, first_end, limit, end_position);
     env_file_unref(file);
     return rc;
 }
@@ -410,8 +439,6 @@ int segment_fit(struct log *log, struct segment *s,
 {
     int64_t limit = (int64_t)place->position + max_bytes;
     uint32_t first_end = place->position + place->size_bytes;
-    struct index_entry e;
-    char path[PATH_MAX];
 
     *end_position = first_end;
     if (limit <= first_end)
@@ -426,16 +453,7 @@ int segment_fit(struct log *log, struct segment *s,
             *end_position = first_end;
         return 0;
     }
-    int rc = index_floor(&s->offsets, log->env,
-                         index_path(log, s, &s->offsets, path),
-                         INDEX_BY_POSITION, limit, &e, NULL);
-    if (rc == 0 && (uint32_t)e.position > first_end) {
-        *end_position = (uint32_t)e.position;
-        return 0;
-    }
-    if (rc < 0 && rc != -ENOENT)
-        return rc;
-    return walk_fit(log, s, first_end, limit, end_position);
+    return index_fit(log, s, first_end, limit, end_position);
 }
 
 /* ---- cutting -------------------------------------------------------------*/

@@ -64,6 +64,8 @@ int segment_write_indexes(struct log *log, struct segment *s);
 /* Before the segment is left for good or the log is closed: adds the last time
  * entry and writes the indexes, so that both files exist. */
 int segment_seal(struct log *log, struct segment *s);
+/* Makes the indexes anew from the batches, when they were caught lying. */
+int segment_rebuild(struct log *log, struct segment *s);
 /* Empties both indexes and forgets timestamps, before all batches are noted
  * again. */
 int segment_reset_indexes(struct log *log, struct segment *s);
@@ -74,6 +76,7 @@ struct segment_place {
     uint32_t size_bytes;
     int64_t base_offset;
     int64_t last_offset;
+    int64_t max_timestamp; /* -1 also when found in memory (read.c) */
 };
 /* The first batch whose last offset is >= offset; -ENOENT when there is none.
  */

@@ -17,17 +17,31 @@ struct search {
     int64_t end_offset;   /* exclusive */
 };
 
-/* Everything below the answer is older than the target. */
-static int64_t offset_before(struct log *log, struct segment *s,
-                             int64_t timestamp)
+/* Where to begin: every record in batches before `place` is older than the
+ * target, or below the start offset.  -ENOENT when there is no such place. */
+static int first_place(struct log *log, struct segment *s,
+                       const struct search *search, struct segment_place *place)
 {
     struct index_entry e;
     char path[PATH_MAX];
     int rc = index_floor(&s->times, log->env,
                          log_file_path(log, s->base_offset, ".timeindex", path),
-                         INDEX_BY_TIMESTAMP, timestamp, &e, NULL);
+                         INDEX_BY_TIMESTAMP, search->timestamp, &e, NULL);
+    int64_t from = rc < 0 ? s->base_offset : s->base_offset + e.relative_offset;
 
-    return rc < 0 ? s->base_offset : s->base_offset + e.relative_offset;
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (rc < 0 || from < search->start_offset) {
+        if (from < search->start_offset)
+            from = search->start_offset;
+        return segment_find(log, s, from, place);
+    }
+    rc = segment_find(log, s, from, place);
+    /* The entry names the last offset and the timestamp of a batch. */
+    if (rc == -ENOENT || (rc == 0 && (place->last_offset != from ||
+                                      place->max_timestamp != e.timestamp)))
+        return -EBADMSG;
+    return rc;
 }
 
 static enum err look_into(struct walk *w, const struct search *search,
@@ -63,11 +77,10 @@ static enum err search_segment(struct log *log, struct segment *s,
     struct env_file *file;
     enum err err = ERR_NONE;
     struct walk w;
-    int64_t from = offset_before(log, s, search->timestamp);
+    int rc = first_place(log, s, search, &place);
 
-    if (from < search->start_offset)
-        from = search->start_offset;
-    int rc = segment_find(log, s, from, &place);
+    if (rc == -EBADMSG && (rc = segment_rebuild(log, s)) == 0)
+        rc = first_place(log, s, search, &place);
     if (rc < 0)
         return rc == -ENOENT ? ERR_NONE : log_errno(rc);
     rc = segment_open_file(log, s, s == log_active(log), &file);
@@ -123,12 +136,15 @@ enum err log_offset_for_timestamp(struct log *log, struct codec *codec,
 struct greatest {
     int64_t timestamp;
     int64_t last_offset;
+    int64_t end_offset; /* batches that reach it are out */
 };
 
 static void consider(struct greatest *g, int64_t timestamp, int64_t last_offset)
 {
-    if (timestamp > g->timestamp)
-        *g = (struct greatest){timestamp, last_offset};
+    if (timestamp > g->timestamp && last_offset < g->end_offset) {
+        g->timestamp = timestamp;
+        g->last_offset = last_offset;
+    }
 }
 
 /* Batch by batch; where the segment's own figure lies outside of [from, to). */
@@ -140,9 +156,10 @@ static bool consider_batch(void *arg, const struct batch *b, struct slice bytes)
     return true;
 }
 
-static enum err consider_segment(struct log *log, uint32_t i, int64_t from,
-                                 int64_t to, struct greatest *g)
+static enum err consider_segment(struct log *log, uint32_t i,
+                                 struct greatest *g)
 {
+    int64_t from = log->start_offset, to = g->end_offset;
     struct segment *s = &log->segments[i];
     int rc = segment_load(log, s, NULL);
 
@@ -190,7 +207,7 @@ enum err log_max_timestamp(struct log *log, struct codec *codec,
                            struct log_timestamp_offset *found)
 {
     struct record_search search = {codec, found, ERR_NONE};
-    struct greatest g = {-1, -1};
+    struct greatest g = {-1, -1, end_offset};
     enum err err = ERR_NONE;
 
     *found = nothing;
@@ -200,7 +217,7 @@ enum err log_max_timestamp(struct log *log, struct codec *codec,
          i < log->segments_len && err == ERR_NONE; i++) {
         if (log->segments[i].base_offset >= end_offset)
             break;
-        err = consider_segment(log, i, log->start_offset, end_offset, &g);
+        err = consider_segment(log, i, &g);
     }
     if (err != ERR_NONE || g.last_offset < 0)
         return err;
