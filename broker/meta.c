@@ -228,6 +228,22 @@ static bool apply_snapshot(struct meta *m,
 
 static void poll_again(void *arg) { poll_send(arg); }
 
+/* What the active controller has applied is all that was ever agreed on.  If we
+ * have more, it is not the cluster that our logs belong to, and following it
+ * would delete them. */
+static void other_history(struct meta *m)
+{
+    log_error("server",
+              "This broker has applied the cluster metadata up to index %lld, "
+              "the controllers have less. They lost their disks or belong to "
+              "another cluster. This node stops, its logs are untouched; "
+              "restore the controllers, or move %s/" IMAGE_DIR " away to "
+              "accept what they have",
+              (long long)m->image.applied_index,
+              m->broker->config->metadata_log_dir);
+    meta_fail(m);
+}
+
 static void poll_done(struct control_call *call, enum err error,
                       const Leat__ControlResponse *response)
 {
@@ -240,6 +256,8 @@ static void poll_done(struct control_call *call, enum err error,
         ok = apply_snapshot(m, response->fetch_metadata);
     else if (ok)
         ok = apply_entries(m, response->fetch_metadata);
+    else if (error == ERR_NONE && response->error == ERR_OFFSET_OUT_OF_RANGE)
+        other_history(m);
     else if (error == ERR_NONE)
         log_warn("server", "The controller refused to send metadata: %s %s",
                  err_text(response->error), response->message);
@@ -260,8 +278,10 @@ static void poll_send(struct meta *m)
     f->paused = f->unstored.ops.len > UNSTORED_MAX_BYTES;
     if (f->paused || control_call_running(&f->call))
         return;
+    int64_t epoch = atomic_load(&m->broker->epoch);
+
     fetch.broker_id = m->broker->node_id;
-    fetch.broker_epoch = atomic_load(&m->broker->epoch);
+    fetch.broker_epoch = epoch > 0 ? epoch : 0;
     fetch.applied_index = m->image.applied_index;
     fetch.max_wait_ms = POLL_MS;
     fetch.max_bytes = POLL_BYTES;

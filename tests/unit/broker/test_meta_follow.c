@@ -1,0 +1,230 @@
+/* Following the metadata log and the broker's life with the controller. */
+#include "tests/unit/broker/meta_kit.h"
+
+static void assert_has(const char *text, const char *part)
+{
+    cr_assert_not_null(strstr(text, part), "\"%s\" is not in:\n%s", part, text);
+}
+
+static bool is_ready_and_applied(struct kit *kit)
+{
+    return kit->ready && kit_is_applied(kit);
+}
+
+/* Registered, told to the shards in order, unfenced. */
+Test(meta_follow, a_broker_registers_follows_and_becomes_ready)
+{
+    struct kit kit;
+
+    kit_init(&kit, "log.retention.ms=5000\n");
+    kit_topic(&kit, 4, "orders", 3, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+
+    /* Topic id 4: partitions 0 and 2 belong to shard 0, 1 to shard 1. */
+    cr_assert_str_eq(
+        kit_text(&kit, 0),
+        "broker 2 host-2:9002\n"
+        "broker 3 host-3:9003\n"
+        "topic orders 3\n"
+        "partition orders-0 leader 1 epoch 4/7 replicas 3 isr 7 retention "
+        "5000\n"
+        "partition orders-2 leader 3 epoch 4/7 replicas 3 isr 7 retention "
+        "5000\n"
+        "broker 1 host-1:9001 fenced\n"
+        "broker 1 host-1:9001\n");
+    assert_has(kit_text(&kit, 1), "partition orders-1 leader 2");
+    cr_assert_geq(kit.heartbeat_applied, kit.epoch);
+    cr_assert_eq(atomic_load(&kit.broker.epoch), kit.epoch);
+    cr_assert_eq(kit.registrations, 1);
+    kit_free(&kit);
+}
+
+/* Changed settings reach the shards, of one topic or of all. */
+Test(meta_follow, settings_follow_the_configs)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_topic(&kit, 5, "other", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit_config(&kit, 2, "orders", "retention.ms", "1234");
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0), "settings retention 1234\n");
+
+    /* The default of all brokers: not of the topic that has its own. */
+    kit.shard_text[0].len = 0;
+    kit_config(&kit, 4, "", "log.retention.ms", "777");
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0), "settings retention 777\n");
+
+    kit.shard_text[0].len = 0;
+    kit_config(&kit, 2, "orders", "retention.ms", NULL);
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0), "settings retention 777\n");
+    kit_free(&kit);
+}
+
+/* A restart knows from its disk what it knew, and asks for the rest. */
+Test(meta_follow, a_restart_continues_from_the_disk)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 2, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    meta_stop(kit.meta);
+    env_free(kit.env);
+    meta_free(kit.meta);
+
+    kit.env = env_create();
+    for (int i = 0; i < KIT_CONTROLLERS; i++) {
+        kit.controllers[i] = (struct kit_controller){.active = i == 0};
+        kit_listen(&kit, i);
+    }
+    server_config_free(&kit.config);
+    kit_load_config(&kit, "");
+    int64_t known = kit.entries_len;
+    kit.shard_text[0].len = 0;
+    kit.first_poll_index = -1;
+    kit.ready = false;
+    kit_start(&kit);
+    cr_assert_geq(kit.meta->image.applied_index, known - 1);
+    assert_has(kit_text(&kit, 0), "partition orders-0 leader 1");
+    kit_run(&kit, kit_is_ready);
+    cr_assert_geq(kit.first_poll_index, known - 1);
+    kit_free(&kit);
+}
+
+/* Too far behind: the image comes whole, and only the difference is told. */
+Test(meta_follow, a_snapshot_replaces_the_image)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit.controllers[0].active = false; /* so that it misses something */
+    kit_kill(&kit.controllers[0]);
+    kit_remove_topic(&kit, 4, "orders");
+    kit_topic(&kit, 6, "fresh", 1, true);
+    kit.log_start = kit.entries_len;
+    kit.controllers[1].active = true;
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0),
+                     "topic gone 4\ntopic fresh 1\npartition fresh-0 leader 1 "
+                     "epoch 4/7 replicas 3 isr 7 retention 604800000\n");
+    kit_free(&kit);
+}
+
+static bool second_heard(struct kit *kit)
+{
+    return kit->controllers[1].calls > 0;
+}
+
+/* The active controller dies: the next one hears from us long before the next
+ * heartbeat is due. */
+Test(meta_follow, a_killed_controller_is_left_at_once)
+{
+    struct kit kit;
+
+    kit_init(&kit, "broker.heartbeat.interval.ms=4000\n");
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    int64_t before_ms = env_now_us(kit.env) / 1000;
+    kit.controllers[1].active = true;
+    kit_kill(&kit.controllers[0]);
+    kit_run(&kit, second_heard);
+    cr_assert_lt(env_now_us(kit.env) / 1000 - before_ms, 2000);
+    kit_free(&kit);
+}
+
+static bool has_left(struct kit *kit) { return kit->left; }
+
+Test(meta_follow, a_controlled_shutdown_asks_until_it_may)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    meta_shut_down(kit.meta, 10000, kit_left, &kit);
+    kit_run(&kit, has_left);
+    cr_assert(kit.heartbeat_wants_shutdown);
+    kit_free(&kit);
+}
+
+static bool has_failed(struct kit *kit) { return kit->failed; }
+
+Test(meta_follow, without_a_controller_the_start_fails_in_time)
+{
+    struct kit kit;
+
+    kit_init(&kit, "initial.broker.registration.timeout.ms=300\n");
+    kit.controllers[0].active = false;
+    kit_start(&kit);
+    kit_run(&kit, has_failed);
+    cr_assert_not(kit.ready);
+    kit_free(&kit);
+}
+
+/* ---- ISR proposals ------------------------------------------------------ */
+
+static void propose(struct kit *kit)
+{
+    struct isr_proposal *q = xcalloc(1, sizeof *q);
+
+    q->topic_id = kit_uuid(4);
+    q->leader_epoch = 4;
+    q->partition_epoch = 7;
+    q->isr_len = 2;
+    q->isr[0].broker = 1;
+    q->isr[1].broker = 3;
+    q->isr[0].epoch = q->isr[1].epoch = -1;
+    meta_propose_isr(kit->meta, q);
+}
+
+static bool has_verdict(struct kit *kit) { return kit->shard_text[0].len != 0; }
+
+/* The answer is lost twice, which says nothing: asked again until there is a
+ * verdict, and nothing is told before. */
+Test(meta_isr, a_lost_answer_is_no_refusal)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit.controllers[0].drop_isr = 2;
+    propose(&kit);
+    kit_run(&kit, has_verdict);
+    cr_assert_eq(kit.isr_calls, 3);
+    /* Replicas 1, 2, 3 with 1 and 3 in sync: bits 0 and 2. */
+    cr_assert_str_eq(kit_text(&kit, 0), "isr result 0 error 0 epoch 8 isr 5\n");
+    kit_free(&kit);
+}
+
+Test(meta_isr, a_refusal_reaches_the_leader)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit.isr_error = ERR_INELIGIBLE_REPLICA;
+    propose(&kit);
+    kit_run(&kit, has_verdict);
+    cr_assert_str_eq(kit_text(&kit, 0),
+                     "isr result 0 error 107 epoch 7 isr 0\n");
+    kit_free(&kit);
+}
