@@ -9,10 +9,19 @@
  * and controllers must agree on it: for all brokers it lives in the metadata
  * and cannot be removed, and single brokers cannot have their own. */
 #include "controller/change.h"
+#include "controller/image_kv.h"
 #include "controller/topic_config.h"
+#include "controller/topic_name.h"
 #include "proto/kafka/kafka_messages.h"
 
 #include <stdlib.h>
+
+/* Any key of any resource must fit into a key of the store. */
+enum { KEY_MAX_BYTES = 240 };
+static_assert(sizeof IMAGE_KV_PREFIX + 1 + 1 + TOPIC_NAME_MAX + 1 +
+                      KEY_MAX_BYTES <=
+                  KV_KEY_MAX,
+              "a topic's longest name and the longest key");
 
 enum config_operation {
     OPERATION_SET,
@@ -47,8 +56,11 @@ static struct verdict verdict_of(struct step *s, enum err error, char *why)
 static struct verdict check_text(struct step *s, struct slice key,
                                  struct slice value)
 {
-    if (key.len == 0)
-        return refuse(s, ERR_INVALID_CONFIG, "Empty configuration name.");
+    if (key.len == 0 || key.len > KEY_MAX_BYTES)
+        return refuse(s, ERR_INVALID_CONFIG,
+                      "A configuration's name must have between 1 and %d "
+                      "characters.",
+                      KEY_MAX_BYTES);
     if (memchr(key.data, 0, key.len) != NULL ||
         (value.len != 0 && memchr(value.data, 0, value.len) != NULL))
         return refuse(s, ERR_INVALID_CONFIG,

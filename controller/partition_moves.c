@@ -23,10 +23,8 @@ static void leave_one(struct step *s, partition_ref ref, int32_t id,
     bool others = unclean ? p->isr_len + p->elr_len > 1 : p->isr_len > 1;
     if (others)
         id_set_remove(&ch.isr, id);
-    if (others && unclean) {
-        id_set_remove(&ch.elr, id);
+    if (others && unclean)
         ch.unclean_broker = id;
-    }
     change_put(&ch);
 }
 

@@ -1,0 +1,334 @@
+/* Who leads, who is in sync, who is eligible: fencing, return, unclean
+ * elections, preferred leaders, eligible leader replicas (KIP-966). */
+#include "tests/unit/controller/desk.h"
+
+#include <criterion/criterion.h>
+
+static struct desk d;
+
+static void three_brokers(void) { desk_with_brokers(&d, 3); }
+
+static void tear_down(void) { desk_free(&d); }
+
+TestSuite(election, .init = three_brokers, .fini = tear_down, .timeout = 60);
+
+#define SHOWS(text) cr_assert_str_eq(desk_show(&d, "t", 0), text)
+
+/* Makes broker `id` lead t-0 alone in sync, the others fenced. */
+static void only(int32_t id)
+{
+    for (int32_t other = 1; other <= 3; other++)
+        if (other != id)
+            desk_kill(&d, other);
+}
+
+/* ---- clean --------------------------------------------------------------- */
+
+Test(election, the_first_in_sync_by_assignment_leads_after_a_fencing)
+{
+    desk_create_at(&d, "t", "2,3,1");
+    SHOWS("leader 2 epochs 0/0 replicas 2,3,1 isr 2,3,1");
+    desk_kill(&d, 2);
+    SHOWS("leader 3 epochs 1/1 replicas 2,3,1 isr 3,1");
+}
+
+Test(election, a_follower_that_is_fenced_costs_no_leader_epoch)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_kill(&d, 3);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2");
+}
+
+Test(election, the_last_in_sync_stays_in_sync_and_leads_again)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_kill(&d, 2);
+    desk_kill(&d, 3);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1");
+    /* Others may lack what was acknowledged. */
+    desk_restart(&d, 2, true);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1");
+    desk_restart(&d, 1, true);
+    SHOWS("leader 1 epochs 2/4 replicas 1,2,3 isr 1");
+}
+
+Test(election, everybody_killed_at_once_comes_back)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_failover(&d); /* nobody saw them die */
+    for (int32_t id = 1; id <= 3; id++)
+        cr_assert_eq(
+            desk_register(&d, (struct desk_broker){.id = id, .incarnation = 9}),
+            ERR_NONE);
+    SHOWS("leader -1 epochs 3/3 replicas 1,2,3 isr 3");
+    for (int32_t id = 1; id <= 3; id++)
+        desk_unfence(&d, id);
+    SHOWS("leader 3 epochs 4/4 replicas 1,2,3 isr 3");
+}
+
+Test(election, a_restart_that_nobody_noticed_moves_the_leader)
+{
+    struct controller_update update;
+    struct controller_call call;
+
+    desk_create_at(&d, "t", "1,2,3");
+    call = desk_call(&d);
+    controller_broker_lost(&d.c, &call, 1, &update);
+    desk_done(&d, &update);
+    desk_restart(&d, 1, true);
+    SHOWS("leader 2 epochs 1/1 replicas 1,2,3 isr 2,3");
+}
+
+/* ---- unclean ------------------------------------------------------------- */
+
+Test(election, unclean_election_only_where_the_topic_allows_it)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    only(1);
+    desk_restart(&d, 2, false);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1");
+    cr_assert_eq(
+        desk_topic_config(&d, "t", "unclean.leader.election.enable", "true"),
+        ERR_NONE);
+    SHOWS("leader 2 epochs 2/4 replicas 1,2,3 isr 2 recovering");
+    cr_assert_eq(d.c.unclean_elections, 1);
+    /* The leader says when it has recovered. */
+    cr_assert_eq(desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "2"}),
+                 ERR_NONE);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2");
+}
+
+Test(election, unclean_election_when_a_replica_comes_back)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_topic_config(&d, "t", "unclean.leader.election.enable", "true");
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/2 replicas 1,2 isr 1");
+    desk_restart(&d, 2, false);
+    SHOWS("leader 2 epochs 2/3 replicas 1,2 isr 2 recovering");
+}
+
+Test(election, a_cluster_wide_setting_allows_it_too)
+{
+    desk_create_at(&d, "t", "1,2");
+    only(1);
+    desk_restart(&d, 2, false);
+    desk_kill(&d, 1);
+    cr_assert_eq(
+        desk_broker_config(&d, -1, "unclean.leader.election.enable", "true"),
+        ERR_NONE);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 2);
+}
+
+/* ---- preferred ----------------------------------------------------------- */
+
+static void back_in_sync(int32_t id)
+{
+    desk_restart(&d, id, true);
+    cr_assert_eq(
+        desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2,3"}),
+        ERR_NONE);
+}
+
+Test(election, leaders_go_back_at_the_check_interval)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_kill(&d, 1);
+    back_in_sync(1);
+    SHOWS("leader 2 epochs 1/2 replicas 1,2,3 isr 1,2,3");
+    desk_pass(&d, 290000);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 2);
+    desk_pass(&d, 10000);
+    SHOWS("leader 1 epochs 2/3 replicas 1,2,3 isr 1,2,3");
+}
+
+Test(election, leaders_go_back_soon_after_the_preferred_is_in_sync)
+{
+    desk_free(&d);
+    desk_init(&d);
+    d.config.leader_rebalance_delay_ms = 5000;
+    desk_start(&d);
+    for (int32_t id = 1; id <= 3; id++) {
+        desk_register(&d, (struct desk_broker){.id = id});
+        desk_unfence(&d, id);
+    }
+    desk_create_at(&d, "t", "1,2,3");
+    desk_kill(&d, 1);
+    back_in_sync(1);
+    desk_pass(&d, 4000);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 2);
+    desk_pass(&d, 1000);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 1);
+}
+
+Test(election, leaders_stay_when_rebalancing_is_off)
+{
+    d.c.config.auto_leader_rebalance = false;
+    desk_failover(&d);
+    d.c.config.auto_leader_rebalance = false;
+    d.c.rebalance_ms = INT64_MAX;
+    desk_create_at(&d, "t", "1,2,3");
+    desk_kill(&d, 1);
+    back_in_sync(1);
+    desk_pass(&d, 400000);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 2);
+}
+
+Test(election, elect_leaders_answers_as_kafka_does)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    cr_assert_eq(desk_elect(&d, 0, "t", 0), ERR_ELECTION_NOT_NEEDED);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_ELECTION_NOT_NEEDED);
+    cr_assert_eq(desk_elect(&d, 0, "t", 1), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    cr_assert_eq(desk_elect(&d, 0, "nope", 0), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    desk_kill(&d, 1);
+    cr_assert_eq(desk_elect(&d, 0, "t", 0), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    back_in_sync(1);
+    cr_assert_eq(desk_elect(&d, 0, "t", 0), ERR_NONE);
+    SHOWS("leader 1 epochs 2/3 replicas 1,2,3 isr 1,2,3");
+}
+
+Test(election, elect_leaders_can_be_told_to_lose_records)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+    desk_restart(&d, 2, false);
+    cr_assert_eq(desk_elect(&d, 0, "t", 0), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_NONE);
+    SHOWS("leader 2 epochs 2/3 replicas 1,2 isr 2 recovering");
+}
+
+Test(election, elect_leaders_for_all_mentions_only_what_is_needed)
+{
+    struct elect_leaders_request request;
+
+    desk_create_at(&d, "t", "1,2,3 2,1,3");
+    desk_create_at(&d, "u", "3,2");
+    desk_kill(&d, 1);
+    desk_restart(&d, 1, true);
+    desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2,3"});
+    elect_leaders_request_init(&request);
+    request.topic_partitions_len = -1;
+    struct elect_leaders_response *response =
+        desk_kafka(&d, API_ELECT_LEADERS, 2, &request);
+    cr_assert_eq(response->replica_election_results_len, 1);
+    cr_assert_eq(response->replica_election_results[0].partition_result_len, 1);
+    cr_assert_eq(
+        response->replica_election_results[0].partition_result[0].error_code,
+        ERR_NONE);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, 1);
+
+    request.election_type = 5;
+    response = desk_kafka(&d, API_ELECT_LEADERS, 2, &request);
+    cr_assert_eq(response->error_code, ERR_INVALID_REQUEST);
+}
+
+/* ---- eligible leader replicas -------------------------------------------- */
+
+static void min_insync(const char *value)
+{
+    cr_assert_eq(desk_topic_config(&d, "t", "min.insync.replicas", value),
+                 ERR_NONE);
+}
+
+Test(election, who_leaves_below_min_insync_replicas_stays_eligible)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2");
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2,3 isr 1 elr 2");
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1 elr 2");
+    /* 3 left earlier and is not eligible, 2 is. */
+    desk_restart(&d, 3, true);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, -1);
+    desk_restart(&d, 2, true);
+    SHOWS("leader 2 epochs 2/4 replicas 1,2,3 isr 2 elr 1");
+    cr_assert_eq(
+        desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "2,3"}),
+        ERR_NONE);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2,3");
+}
+
+Test(election, an_unclean_shutdown_ends_eligibility)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    desk_restart(&d, 2, false);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1 last 2");
+    desk_restart(&d, 1, false); /* the last one: better than nobody */
+    SHOWS("leader 1 epochs 2/5 replicas 1,2,3 isr 1 last 2");
+}
+
+Test(election, the_last_in_sync_loses_its_place_to_an_eligible_replica)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    desk_restart(&d, 1, false);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 2 last 1");
+    desk_restart(&d, 2, true);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2 last 1");
+}
+
+Test(election, lower_min_insync_replicas_ends_eligibility)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2,3 isr 1 elr 2");
+    min_insync("3");
+    SHOWS("leader 1 epochs 0/2 replicas 1,2,3 isr 1 elr 2");
+    min_insync("1");
+    SHOWS("leader 1 epochs 0/3 replicas 1,2,3 isr 1");
+}
+
+Test(election, so_does_taking_the_topics_own_value_away)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    min_insync(NULL);
+    SHOWS("leader 1 epochs 0/3 replicas 1,2,3 isr 1");
+}
+
+Test(election, a_cluster_wide_value_counts_where_the_topic_has_none)
+{
+    cr_assert_eq(desk_broker_config(&d, -1, "min.insync.replicas", "2"),
+                 ERR_NONE);
+    desk_create_at(&d, "t", "1,2,3");
+    desk_create_at(&d, "own", "1,2,3");
+    desk_topic_config(&d, "own", "min.insync.replicas", "2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2,3 isr 1 elr 2");
+    cr_assert_eq(desk_broker_config(&d, -1, "min.insync.replicas", "1"),
+                 ERR_NONE);
+    SHOWS("leader 1 epochs 0/3 replicas 1,2,3 isr 1");
+    cr_assert_eq(desk_partition(&d, "own", 0)->elr_len, 1);
+}
+
+Test(election, min_insync_replicas_above_the_replicas_counts_as_all)
+{
+    desk_create_at(&d, "t", "1,2");
+    min_insync("3");
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    desk_restart(&d, 2, true);
+    desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2"});
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1,2");
+}
