@@ -43,8 +43,8 @@ void coord_free(struct coord *coord)
     if (coord == NULL)
         return;
     offsets_free_txns(coord);
-    MAP_EACH(entry, &coord->groups)
-    group_free(coord, entry->value);
+    MAP_EACH (entry, &coord->groups)
+        group_free(coord, entry->value);
     map_free(&coord->groups);
     heap_free(&coord->timers);
     free(coord->unsettled);
@@ -57,8 +57,7 @@ static void restart_sessions(struct step *step, struct group *group)
 
     if (group->roster == NULL)
         return;
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
         member_heard(step, m, m->session_timeout_ms);
     }
@@ -73,8 +72,7 @@ void coord_activate(struct coord *coord, struct coord_time time,
 
     coord->time = time;
     coord->active = true;
-    MAP_EACH(entry, &coord->groups)
-    {
+    MAP_EACH (entry, &coord->groups) {
         struct group *group = entry->value;
 
         if (!group->exists)
@@ -89,14 +87,12 @@ void coord_resign(struct coord *coord, struct coord_update *update)
     struct step step = {coord, coord->time.now_ms, coord->time.wall_ms, update};
 
     coord->active = false;
-    MAP_EACH(entry, &coord->groups)
-    {
+    MAP_EACH (entry, &coord->groups) {
         struct roster *roster = ((struct group *)entry->value)->roster;
 
         if (roster == NULL)
             continue;
-        LIST_EACH(node, &roster->members)
-        {
+        LIST_EACH (node, &roster->members) {
             struct member *m = LIST_ENTRY(node, struct member, link);
             answer_join_error(&step, m, m->id, ERR_NOT_COORDINATOR);
             answer_sync_error(&step, m, ERR_NOT_COORDINATOR);

@@ -26,8 +26,7 @@ describe_members(struct arena *arena, const struct group *group,
     to->members = arena_array(arena, group_size(group), sizeof *to->members);
     if (group->roster == NULL)
         return;
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
 
         to->members[to->members_len++] =
@@ -113,8 +112,7 @@ void list_groups_request(struct step *step, const struct coord_context *context,
 
     r->groups =
         arena_array(arena, map_count(&step->coord->groups), sizeof *r->groups);
-    MAP_EACH(entry, &step->coord->groups)
-    {
+    MAP_EACH (entry, &step->coord->groups) {
         const struct group *group = entry->value;
 
         if (!group->exists ||

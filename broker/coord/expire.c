@@ -62,8 +62,7 @@ static int64_t earliest_due(const struct coord *coord,
 
     if (map_count(&group->topics) == 0 || !applies(group))
         return next_check(coord);
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         const struct topic_offsets *topic = entry->value;
 
         for (uint32_t i = 0; i < topic->len; i++) {
@@ -89,8 +88,7 @@ static bool expire_offsets(struct step *step, const struct group *group,
 {
     bool all = true;
 
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         const struct topic_offsets *topic = entry->value;
         bool subscribed = group_subscribes(group, entry->key);
 

@@ -73,12 +73,12 @@ void group_drop_roster(struct coord *coord, struct group *group)
 
     if (roster == NULL)
         return;
-    LIST_EACH_SAFE(node, next, &roster->members)
-    member_remove(coord, LIST_ENTRY(node, struct member, link));
-    MAP_EACH(entry, &roster->pending)
-    pending_remove(coord, entry->value);
-    MAP_EACH(entry, &roster->supports)
-    free(entry->value);
+    LIST_EACH_SAFE (node, next, &roster->members)
+        member_remove(coord, LIST_ENTRY(node, struct member, link));
+    MAP_EACH (entry, &roster->pending)
+        pending_remove(coord, entry->value);
+    MAP_EACH (entry, &roster->supports)
+        free(entry->value);
     heap_remove(&coord->timers, &roster->join.node);
     heap_remove(&coord->timers, &roster->sync.node);
     map_free(&roster->by_id);
@@ -177,8 +177,7 @@ int32_t group_rebalance_timeout_ms(const struct group *group)
 
     if (group->roster == NULL)
         return 0;
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
         if (m->rebalance_timeout_ms > largest)
             largest = m->rebalance_timeout_ms;
@@ -236,21 +235,18 @@ struct slice group_vote(const struct group *group)
     uintptr_t most = 0;
 
     ASSERT(group_size(group) != 0);
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         struct slice choice =
             vote_of(group, LIST_ENTRY(node, struct member, link));
         uintptr_t count = (uintptr_t)map_get(&votes, choice) + 1;
         map_put(&votes, choice, (void *)count);
     }
     /* Among equals the one that was voted for first. */
-    MAP_EACH(entry, &votes)
-    {
+    MAP_EACH (entry, &votes) {
         if ((uintptr_t)entry->value > most)
             most = (uintptr_t)entry->value;
     }
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         winner = vote_of(group, LIST_ENTRY(node, struct member, link));
         if ((uintptr_t)map_get(&votes, winner) == most)
             break;
@@ -294,8 +290,7 @@ void group_learn_topics(struct group *group)
     roster->topics_known = false;
     if (!group_is_consumer(group) || slice_is_null(group->protocol_name))
         return;
-    LIST_EACH(node, &roster->members)
-    {
+    LIST_EACH (node, &roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
         if (!read_topics(member_metadata(m, group->protocol_name),
                          &roster->topics))

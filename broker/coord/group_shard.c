@@ -15,6 +15,9 @@ struct group_shard {
     struct coord_runtime runtime;
     struct coord_time time; /* of the call in progress */
     int64_t announced;      /* the deadline last told by ops->deadline */
+    struct list answers;    /* to be sent when the outermost call ends */
+    int depth;              /* calls from outside that have not returned */
+    bool sending;
 };
 
 static struct coord_write *write_of(struct coord_pending *pending)
@@ -41,10 +44,7 @@ static void carry_out(struct group_shard *shard, struct coord_update *update)
     if (flush)
         coord_runtime_flush(&shard->runtime, shard->time.now_ms,
                             shard->time.wall_ms);
-    while (!list_empty(&update->answers))
-        shard->ops->answer(shard->arg,
-                           LIST_ENTRY(list_pop_front(&update->answers),
-                                      struct coord_answer, link));
+    list_append_all(&shard->answers, &update->answers);
 }
 
 static enum err on_append(void *arg, uint8_t *batch, size_t len,
@@ -88,11 +88,27 @@ int64_t group_shard_next_deadline(const struct group_shard *shard)
     return timers < waiting ? timers : waiting;
 }
 
-/* At the end of each call from outside. */
-static void announce(struct group_shard *shard)
+/* Calls from outside can nest: appending moves the high watermark, and an
+ * answer lets the next request of its connection in.  Answers leave when the
+ * outermost call has done its work, so that what they cause finds the
+ * coordinator at rest. */
+static void enter(struct group_shard *shard, struct coord_time time)
 {
-    int64_t deadline = group_shard_next_deadline(shard);
+    shard->depth++;
+    shard->time = time;
+}
 
+static void leave(struct group_shard *shard)
+{
+    if (--shard->depth > 0 || shard->sending)
+        return;
+    shard->sending = true;
+    while (!list_empty(&shard->answers))
+        shard->ops->answer(shard->arg,
+                           LIST_ENTRY(list_pop_front(&shard->answers),
+                                      struct coord_answer, link));
+    shard->sending = false;
+    int64_t deadline = group_shard_next_deadline(shard);
     if (deadline < shard->announced && shard->ops->deadline != NULL)
         shard->ops->deadline(shard->arg);
     shard->announced = deadline;
@@ -110,6 +126,7 @@ group_shard_create(const struct group_shard_options *options,
     shard->ops = ops;
     shard->arg = arg;
     shard->announced = INT64_MAX;
+    list_init(&shard->answers);
     return shard;
 }
 
@@ -117,7 +134,8 @@ void group_shard_free(struct group_shard *shard)
 {
     if (shard == NULL)
         return;
-    ASSERT(shard->state != SHARD_ACTIVE);
+    ASSERT(shard->state != SHARD_ACTIVE && shard->depth == 0 &&
+           !shard->sending);
     coord_runtime_free(&shard->runtime);
     coord_free(shard->coord);
     free(shard);
@@ -132,7 +150,7 @@ void group_shard_activate(struct group_shard *shard,
     ASSERT(shard->state == SHARD_LOADING);
     shard->coord = group_loader_take(loader);
     shard->state = SHARD_ACTIVE;
-    shard->time = time;
+    enter(shard, time);
     coord_runtime_init(
         &shard->runtime, &runtime_ops, shard, shard->options.batch_max_bytes,
         shard->options.commit_timeout_ms, end_offset, high_watermark);
@@ -140,7 +158,7 @@ void group_shard_activate(struct group_shard *shard,
     coord_update_init(&update);
     coord_activate(shard->coord, time, &update);
     carry_out(shard, &update);
-    announce(shard);
+    leave(shard);
 }
 
 void group_shard_resign(struct group_shard *shard, struct coord_time time)
@@ -151,12 +169,12 @@ void group_shard_resign(struct group_shard *shard, struct coord_time time)
     shard->state = SHARD_RESIGNED;
     if (!active)
         return;
-    shard->time = time;
+    enter(shard, time);
     coord_update_init(&update);
     coord_resign(shard->coord, &update);
     carry_out(shard, &update);
     coord_runtime_resign(&shard->runtime);
-    shard->announced = INT64_MAX;
+    leave(shard);
 }
 
 const struct coord *group_shard_coord(const struct group_shard *shard)
@@ -205,13 +223,13 @@ void group_shard_request(struct group_shard *shard,
                                                     refusal(shard, api)));
         return;
     }
-    shard->time = (struct coord_time){context->now_ms, context->wall_ms};
+    enter(shard, (struct coord_time){context->now_ms, context->wall_ms});
     if (!ignores_collected(api, request))
         coord_runtime_flush(&shard->runtime, context->now_ms, context->wall_ms);
     coord_update_init(&update);
     coord_request(shard->coord, context, api, request, &update);
     carry_out(shard, &update);
-    announce(shard);
+    leave(shard);
 }
 
 void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
@@ -221,12 +239,12 @@ void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
 
     if (shard->state != SHARD_ACTIVE)
         return;
-    shard->time = time;
+    enter(shard, time);
     coord_runtime_flush(&shard->runtime, time.now_ms, time.wall_ms);
     coord_update_init(&update);
     coord_topic_deleted(shard->coord, topic, time, &update);
     carry_out(shard, &update);
-    announce(shard);
+    leave(shard);
 }
 
 /* ---- time and the log ----------------------------------------------------*/
@@ -235,9 +253,9 @@ void group_shard_flush(struct group_shard *shard, struct coord_time time)
 {
     if (shard->state != SHARD_ACTIVE)
         return;
-    shard->time = time;
+    enter(shard, time);
     coord_runtime_flush(&shard->runtime, time.now_ms, time.wall_ms);
-    announce(shard);
+    leave(shard);
 }
 
 void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
@@ -245,10 +263,10 @@ void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
 {
     if (shard->state != SHARD_ACTIVE)
         return;
-    shard->time = time;
+    enter(shard, time);
     coord_committed(shard->coord, high_watermark);
     coord_runtime_committed(&shard->runtime, high_watermark);
-    announce(shard);
+    leave(shard);
 }
 
 void group_shard_tick(struct group_shard *shard, struct coord_time time)
@@ -257,11 +275,11 @@ void group_shard_tick(struct group_shard *shard, struct coord_time time)
 
     if (shard->state != SHARD_ACTIVE)
         return;
-    shard->time = time;
+    enter(shard, time);
     coord_runtime_tick(&shard->runtime, time.now_ms, time.wall_ms);
     coord_update_init(&update);
     coord_tick(shard->coord, time, &update);
     carry_out(shard, &update);
     shard->announced = INT64_MAX;
-    announce(shard);
+    leave(shard);
 }

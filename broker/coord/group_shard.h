@@ -24,11 +24,13 @@ struct group_shard;
 
 struct group_shard_ops {
     /* Appends one batch to the partition with acks=all; may patch it in
-     * place.  Errors as the partition's leader reports them. */
+     * place.  Errors as the partition's leader reports them.  May call
+     * group_shard_committed(), but not resign or free the shard. */
     enum err (*append)(void *arg, uint8_t *batch, size_t len,
                        int64_t *base_offset);
-    /* An answer; the callee owns it.  May come from inside any call below,
-     * also from the group_shard_request() that it answers. */
+    /* An answer; the callee owns it.  Comes at the end of a call below, perhaps
+     * of the group_shard_request() that it answers.  The callee may make the
+     * next request, but not resign or free the shard. */
     void (*answer)(void *arg, struct coord_answer *answer);
     /* group_shard_next_deadline() may have become earlier.  May be NULL. */
     void (*deadline)(void *arg);

@@ -19,8 +19,7 @@ static size_t check_members(const struct coord *coord,
     uint32_t members = 0, joins = 0, owed = 0, instances = 0;
     size_t bytes = 0;
 
-    LIST_EACH(node, &roster->members)
-    {
+    LIST_EACH (node, &roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
 
         ASSERT(m->group == group);
@@ -42,8 +41,7 @@ static size_t check_members(const struct coord *coord,
     ASSERT(joins == roster->joins_waiting);
     ASSERT(owed == roster->syncs_owed);
     ASSERT((roster->leader != NULL) == (members != 0));
-    MAP_EACH(entry, &roster->supports)
-    {
+    MAP_EACH (entry, &roster->supports) {
         const struct support *support = entry->value;
         ASSERT(support->members > 0 && support->members <= members);
     }
@@ -73,8 +71,7 @@ static void check_state(const struct coord *coord, const struct group *group)
 
 static void check_offsets(const struct coord *coord, const struct group *group)
 {
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         const struct topic_offsets *topic = entry->value;
 
         ASSERT(topic->group == group && topic->len > 0);
@@ -97,8 +94,7 @@ void coord_check(const struct coord *coord)
     size_t bytes = 0;
     size_t pending = 0;
 
-    MAP_EACH(entry, &coord->groups)
-    {
+    MAP_EACH (entry, &coord->groups) {
         const struct group *group = entry->value;
 
         ASSERT(slice_eq(group_id(group), entry->key));
@@ -136,8 +132,7 @@ static void dump_group(const struct group *group, struct buf *out)
     buf_put_u8(out, '\n');
     if (roster == NULL)
         return;
-    LIST_EACH(node, &roster->members)
-    {
+    LIST_EACH (node, &roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
 
         buf_printf(out, "member %.*s %.*s instance %.*s timeouts %d %d",
@@ -152,8 +147,7 @@ static void dump_group(const struct group *group, struct buf *out)
 
 static void dump_offsets(const struct group *group, struct buf *out)
 {
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         const struct topic_offsets *topic = entry->value;
 
         for (uint32_t i = 0; i < topic->len; i++) {
@@ -202,8 +196,7 @@ void coord_dump(const struct coord *coord, struct buf *out)
 {
     struct buf lines = BUF_INIT;
 
-    MAP_EACH(entry, &coord->groups)
-    {
+    MAP_EACH (entry, &coord->groups) {
         const struct group *group = entry->value;
 
         /* Groups that only ever had pending members leave nothing. */

@@ -167,7 +167,9 @@ void join_static_done(struct step *step, struct coord_write *write,
     const struct roster *roster = group->roster;
     if (err != ERR_NONE) {
         answer_join_error(step, m, SLICE(""), coord_append_error(err));
-        if (member_find(group, write->old_member) == NULL)
+        /* Unless it is in the log and was only not committed in time. */
+        if (write->pending.appended == 0 &&
+            member_find(group, write->old_member) == NULL)
             member_rename(step->coord, m, write->old_member);
         return;
     }

@@ -87,8 +87,7 @@ void offset_delete_request(struct step *step,
  * is still there to be deleted again. */
 static void delete_group(struct coord_write *write, const struct group *group)
 {
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         const struct topic_offsets *topic = entry->value;
 
         for (uint32_t i = 0; i < topic->len; i++)
@@ -96,8 +95,7 @@ static void delete_group(struct coord_write *write, const struct group *group)
                 write_offset_tombstone(write, group_id(group), entry->key,
                                        topic->entries[i].partition);
     }
-    LIST_EACH(node, &group->pending)
-    {
+    LIST_EACH (node, &group->pending) {
         const struct pending_offset *pending =
             LIST_ENTRY(node, struct pending_offset, in_group);
         if (offset_newest(offsets_find(group, pending->topic,
@@ -142,8 +140,7 @@ static void delete_topic(struct coord_write *write, const struct group *group,
         if (offset_newest(&offsets->entries[i]) != NULL)
             write_offset_tombstone(write, group_id(group), topic,
                                    offsets->entries[i].partition);
-    LIST_EACH(node, &group->pending)
-    {
+    LIST_EACH (node, &group->pending) {
         const struct pending_offset *pending =
             LIST_ENTRY(node, struct pending_offset, in_group);
         if (slice_eq(pending->topic, topic) &&
@@ -161,7 +158,7 @@ void coord_topic_deleted(struct coord *coord, struct slice topic,
     struct coord_write *write = write_new(COORD_WRITE_PLAIN);
 
     coord->time = time;
-    MAP_EACH(entry, &coord->groups)
-    delete_topic(write, entry->value, topic);
+    MAP_EACH (entry, &coord->groups)
+        delete_topic(write, entry->value, topic);
     send_with_answer(&step, write, NULL);
 }

@@ -94,8 +94,7 @@ static void fill_all(const struct fetch *fetch,
         return;
     to->topics = arena_array(fetch->arena, map_count(&fetch->group->topics),
                              sizeof *to->topics);
-    MAP_EACH(entry, &fetch->group->topics)
-    {
+    MAP_EACH (entry, &fetch->group->topics) {
         if (fill_topic(fetch, entry->value, &to->topics[to->topics_len]))
             to->topics_len++;
     }

@@ -216,8 +216,7 @@ void offsets_put(struct coord *coord, struct group *group, struct slice topic,
 
 void offsets_free(struct group *group)
 {
-    MAP_EACH(entry, &group->topics)
-    {
+    MAP_EACH (entry, &group->topics) {
         struct topic_offsets *topic = entry->value;
 
         for (uint32_t i = 0; i < topic->len; i++)
@@ -270,8 +269,7 @@ void offsets_put_pending(struct coord *coord, struct group *group,
 void offsets_drop_pending(struct group *group, struct slice topic,
                           int32_t partition)
 {
-    LIST_EACH_SAFE(node, next, &group->pending)
-    {
+    LIST_EACH_SAFE (node, next, &group->pending) {
         struct pending_offset *pending =
             LIST_ENTRY(node, struct pending_offset, in_group);
 
@@ -283,8 +281,7 @@ void offsets_drop_pending(struct group *group, struct slice topic,
 bool offsets_pending_in_txn(const struct group *group, struct slice topic,
                             int32_t partition)
 {
-    LIST_EACH(node, &group->pending)
-    {
+    LIST_EACH (node, &group->pending) {
         const struct pending_offset *pending =
             LIST_ENTRY(node, struct pending_offset, in_group);
 
@@ -320,8 +317,7 @@ void offsets_end_txn(struct coord *coord, int64_t producer_id, bool committed,
 
     if (txn == NULL)
         return;
-    LIST_EACH_SAFE(node, next, &txn->pending)
-    {
+    LIST_EACH_SAFE (node, next, &txn->pending) {
         struct pending_offset *pending =
             LIST_ENTRY(node, struct pending_offset, in_txn);
         struct group *group = pending->group;
@@ -336,12 +332,11 @@ void offsets_end_txn(struct coord *coord, int64_t producer_id, bool committed,
 
 void offsets_free_txns(struct coord *coord)
 {
-    MAP_EACH(entry, &coord->txns)
-    {
+    MAP_EACH (entry, &coord->txns) {
         struct txn_offsets *txn = entry->value;
 
-        LIST_EACH_SAFE(node, next, &txn->pending)
-        free_pending(LIST_ENTRY(node, struct pending_offset, in_txn));
+        LIST_EACH_SAFE (node, next, &txn->pending)
+            free_pending(LIST_ENTRY(node, struct pending_offset, in_txn));
         free(txn);
     }
     map_free(&coord->txns);

@@ -29,8 +29,7 @@ static void fill_members(struct coord_answer *answer, const struct group *group)
     r->members_len = (int32_t)group_size(group);
     r->members =
         arena_array(&answer->arena, group_size(group), sizeof *r->members);
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
 
         r->members[i++] = (struct join_group_response_member){
@@ -67,8 +66,7 @@ void rebalance_answer_join(struct step *step, struct member *member,
 
 void rebalance_fail_syncs(struct step *step, struct group *group, enum err err)
 {
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
 
         member_set_assignment(step->coord, m, SLICE_NULL);
@@ -80,8 +78,7 @@ void rebalance_fail_syncs(struct step *step, struct group *group, enum err err)
 
 void rebalance_hand_out(struct step *step, struct group *group)
 {
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
         struct parked parked;
 
@@ -105,8 +102,7 @@ void rebalance_hand_out(struct step *step, struct group *group)
 
 static void remove_absent(struct step *step, struct group *group)
 {
-    LIST_EACH_SAFE(node, next, &group->roster->members)
-    {
+    LIST_EACH_SAFE (node, next, &group->roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
 
         if (m->join.waiting || !slice_is_null(m->instance_id))
@@ -124,8 +120,7 @@ static bool elect_joined_leader(struct roster *roster)
         return false;
     if (roster->leader->join.waiting)
         return true;
-    LIST_EACH(node, &roster->members)
-    {
+    LIST_EACH (node, &roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
         if (m->join.waiting) {
             roster->leader = m;
@@ -144,8 +139,8 @@ static void set_join_timer(struct step *step, struct group *group,
 
 static void clear_sync_phase(struct step *step, struct group *group)
 {
-    LIST_EACH(node, &group->roster->members)
-    member_set_owes_sync(LIST_ENTRY(node, struct member, link), false);
+    LIST_EACH (node, &group->roster->members)
+        member_set_owes_sync(LIST_ENTRY(node, struct member, link), false);
     heap_remove(&step->coord->timers, &group->roster->sync.node);
 }
 
@@ -173,8 +168,7 @@ static void start_generation(struct step *step, struct group *group)
     group_set_text(&group->protocol_name, group_vote(group));
     group_learn_topics(group);
     group_set_state(group, GROUP_COMPLETING_REBALANCE, step->wall_ms);
-    LIST_EACH(node, &roster->members)
-    {
+    LIST_EACH (node, &roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
 
         rebalance_answer_join(step, m, roster->leader->id, m == roster->leader,
@@ -289,8 +283,7 @@ void rebalance_sync_timeout(struct step *step, struct group *group)
         return;
     if (group->roster->syncs_owed == 0)
         return;
-    LIST_EACH_SAFE(node, next, &group->roster->members)
-    {
+    LIST_EACH_SAFE (node, next, &group->roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);
 
         if (!m->owes_sync)

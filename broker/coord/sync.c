@@ -64,9 +64,9 @@ static void write_assignments(struct step *step, struct group *group,
 static void set_assignments(struct step *step, struct group *group,
                             const struct coord_write *write)
 {
-    LIST_EACH(node, &group->roster->members)
-    member_set_assignment(step->coord, LIST_ENTRY(node, struct member, link),
-                          SLICE(""));
+    LIST_EACH (node, &group->roster->members)
+        member_set_assignment(step->coord,
+                              LIST_ENTRY(node, struct member, link), SLICE(""));
     for (int32_t i = 0; i < write->assignments_len; i++) {
         struct member *m = member_find(group, write->assignments[i].member_id);
         if (m != NULL)

@@ -111,8 +111,7 @@ members_of(const struct group *group, const struct map *assignments,
 
     if (group->roster == NULL)
         return members;
-    LIST_EACH(node, &group->roster->members)
-    {
+    LIST_EACH (node, &group->roster->members) {
         const struct member *m = LIST_ENTRY(node, struct member, link);
 
         members[i++] = (struct group_metadata_value_member_metadata){

@@ -209,7 +209,7 @@ const struct join_group_response *join_of(const struct world *w, int token)
 
 int sync_with(struct world *w, struct sync_args a)
 {
-    struct sync_group_request_assignment assignments[8];
+    struct sync_group_request_assignment assignments[32];
     struct sync_group_request request = {
         .group_id = or_text(a.group, "g"),
         .generation_id = a.generation != 0 ? a.generation : 1,
@@ -220,7 +220,7 @@ int sync_with(struct world *w, struct sync_args a)
         .assignments = assignments,
     };
 
-    for (int i = 0; i < 16 && a.assign[i] != NULL; i += 2)
+    for (int i = 0; i < 64 && a.assign[i] != NULL; i += 2)
         assignments[request.assignments_len++] =
             (struct sync_group_request_assignment){slice_str(a.assign[i]),
                                                    slice_str(a.assign[i + 1])};

@@ -92,7 +92,7 @@ struct sync_args {
     const char *name;   /* null */
     int32_t generation; /* 1 */
     /* Pairs of member and assignment, as the leader sends them. */
-    const char *assign[16];
+    const char *assign[64];
     int version; /* 5 */
 };
 int sync_with(struct world *w, struct sync_args args);
