@@ -169,11 +169,8 @@ void coord_appended(struct coord *coord, struct coord_write *write,
                          record.key, record.value);
         ASSERT(err == ERR_NONE); /* we wrote it */
     }
-    if (group == NULL)
-        return;
-    group->record_offset = base_offset;
-    if (write->kind == COORD_WRITE_SYNC)
-        group->assigned_offset = base_offset;
+    if (group != NULL)
+        group->record_offset = base_offset;
 }
 
 enum err coord_append_error(enum err append)

@@ -47,7 +47,7 @@ struct group *group_find_or_create(struct coord *coord, struct slice id,
         group->exists = true;
         group->state = group->previous = GROUP_EMPTY;
         group->state_wall_ms = wall_ms;
-        group->record_offset = group->assigned_offset = -1;
+        group->record_offset = group->loaded_offset = -1;
     }
     return group;
 }
@@ -108,7 +108,7 @@ void group_forget(struct coord *coord, struct group *group)
     group_set_text(&group->protocol_name, SLICE_NULL);
     group->state = group->previous = GROUP_EMPTY;
     group->generation = 0;
-    group->record_offset = group->assigned_offset = -1;
+    group->record_offset = group->loaded_offset = -1;
     group->exists = false;
     group_drop_if_hollow(coord, group);
 }

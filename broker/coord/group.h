@@ -156,11 +156,11 @@ struct group {
     struct slice protocol_name; /* owned; null: none selected */
     int64_t state_wall_ms;      /* when it got into this state; -1 unknown */
     int64_t record_offset;      /* of its last metadata record; -1 none */
-    int64_t assigned_offset;    /* of the one with this generation's
-                                   assignments; -1 none */
-    struct roster *roster;      /* NULL: nobody */
-    struct map topics;          /* -> struct topic_offsets */
-    struct list pending;        /* of pending_offset.in_group */
+    /* Of the record that it was loaded from; -1: it was not loaded. */
+    int64_t loaded_offset;
+    struct roster *roster; /* NULL: nobody */
+    struct map topics;     /* -> struct topic_offsets */
+    struct list pending;   /* of pending_offset.in_group */
     struct coord_timer expire;
     uint32_t id_len;
     char id[];

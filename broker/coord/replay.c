@@ -154,7 +154,7 @@ static void load_group(struct coord *coord, struct coord_origin origin,
     group->previous = GROUP_EMPTY;
     group->generation = v->generation;
     group->state_wall_ms = v->current_state_timestamp;
-    group->record_offset = group->assigned_offset = origin.offset;
+    group->record_offset = group->loaded_offset = origin.offset;
     group_set_text(&group->protocol_type,
                    v->protocol_type.len != 0 ? v->protocol_type : SLICE_NULL);
     group_set_text(&group->protocol_name, v->protocol);

@@ -121,7 +121,7 @@ static enum err check(const struct coord *coord, const struct group *group,
         return ERR_REBALANCE_IN_PROGRESS;
     /* It was loaded, and what it says could still be lost. */
     if (group->state == GROUP_STABLE &&
-        group->assigned_offset >= coord->committed)
+        group->loaded_offset >= coord->committed)
         return ERR_REBALANCE_IN_PROGRESS;
     return ERR_NONE;
 }

@@ -540,16 +540,59 @@ Test(coord_join, a_double_of_a_waiting_static_member_fences_it)
     cr_assert_err(join_err(second), ERR_NONE);
 }
 
-Test(coord_join, static_members_stay_through_a_rebalance_until_their_session)
+Test(coord_join, a_static_members_return_that_is_logged_too_late_stands)
 {
     char a[128], b[128];
     make_static_pair(a, b);
 
-    world_pass(&w, 9000);
-    HEARTBEAT(&w, .member = a, .instance = "a");
-    int leader = JOIN(&w, .member = a, .instance = "a", .rebalance_ms = 500);
-    world_pass(&w, 500);
-    cr_assert_not(answered(&w, leader), "b's timeout is larger");
-    world_pass(&w, 500);
-    cr_assert_eq(join_of(&w, leader)->members_len, 1, "b's session is over");
+    w.hold = true;
+    int back = JOIN(&w, .instance = "b", .version = 5);
+    world_pass(&w, 5000);
+    cr_assert_err(join_err(back), ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_err(HEARTBEAT(&w, .member = b, .instance = "b"),
+                  ERR_FENCED_INSTANCE_ID);
+    world_fail_over(&w);
+    cr_assert_err(HEARTBEAT(&w, .member = b, .instance = "b"),
+                  ERR_FENCED_INSTANCE_ID);
+}
+
+Test(coord_join, static_members_stay_through_a_rebalance_without_joining)
+{
+    int first = JOIN(&w, .instance = "a", .version = 5, .rebalance_ms = 4000);
+    int second = JOIN(&w, .instance = "b", .version = 5, .rebalance_ms = 4000,
+                      .session_ms = 30000);
+    world_pass(&w, 6000);
+    char a[128], b[128];
+    copy_id(join_of(&w, first)->member_id, a);
+    copy_id(join_of(&w, second)->member_id, b);
+    SYNC(&w, .member = b);
+    SYNC(&w, .member = a, .assign = {a, "one", b, "two"});
+
+    int leader = JOIN(&w, .member = a, .instance = "a", .rebalance_ms = 4000);
+    world_pass(&w, 3999);
+    cr_assert_not(answered(&w, leader));
+    world_pass(&w, 1);
+    cr_assert_eq(join_of(&w, leader)->members_len, 2);
+    cr_assert_eq(join_of(&w, leader)->generation_id, 2);
+    cr_assert_err(HEARTBEAT(&w, .member = b, .instance = "b"),
+                  ERR_ILLEGAL_GENERATION);
+}
+
+Test(coord_join, static_members_that_all_stay_away_keep_their_group_waiting)
+{
+    char a[128], b[128];
+    make_static_pair(a, b);
+    int newcomer = JOIN(&w, .version = 4, .session_ms = 6000);
+
+    /* Somebody gets an id and does not come; a rejoins and dies parked. */
+    cr_assert_err(join_err(newcomer), ERR_MEMBER_ID_REQUIRED);
+    LEAVE(&w, .instance = "a");
+    cr_assert_str_eq(state_of(&w, "g"), "PreparingRebalance");
+    for (int i = 0; i < 70; i++) {
+        world_pass(&w, 1000);
+        cr_assert_err(HEARTBEAT(&w, .member = b, .instance = "b"),
+                      ERR_REBALANCE_IN_PROGRESS);
+    }
+    int back = JOIN(&w, .member = b, .instance = "b");
+    cr_assert_eq(join_of(&w, back)->generation_id, 2);
 }

@@ -298,6 +298,87 @@ Test(coord_shard, a_damaged_batch_stops_the_loading)
     group_loader_free(loader);
 }
 
+/* ---- calls inside of calls -----------------------------------------------*/
+
+static struct {
+    struct group_shard *shard;
+    int64_t end;
+    bool hold;
+    int deletes;
+} nest;
+
+static enum err nest_append(void *arg, uint8_t *batch, size_t len,
+                            int64_t *base_offset)
+{
+    struct batch header;
+
+    cr_assert_eq(batch_parse(slice_of(batch, len), &header), ERR_NONE);
+    *base_offset = nest.end;
+    nest.end += header.records_count;
+    if (!nest.hold)
+        group_shard_committed(nest.shard, nest.end, w.time);
+    return ERR_NONE;
+}
+
+static void nest_request(enum api_key api, const void *request)
+{
+    struct coord_context context = {.version = api == API_OFFSET_COMMIT ? 8 : 2,
+                                    .now_ms = w.time.now_ms,
+                                    .wall_ms = w.time.wall_ms};
+
+    group_shard_request(nest.shard, &context, api, request);
+}
+
+/* As soon as the first commit is answered its client deletes the group. */
+static void nest_answer(void *arg, struct coord_answer *answer)
+{
+    struct slice name = SLICE("g");
+    struct delete_groups_request request = {&name, 1};
+
+    if (answer->api == API_OFFSET_COMMIT && nest.deletes++ == 0)
+        nest_request(API_DELETE_GROUPS, &request);
+    coord_answer_free(answer);
+}
+
+static void nest_commit(int32_t partition)
+{
+    struct offset_commit_request_partition p = {.partition_index = partition,
+                                                .commit_timestamp = -1};
+    struct offset_commit_request_topic topic = {
+        .name = SLICE("t"), .partitions = &p, .partitions_len = 1};
+    struct offset_commit_request request = {
+        .group_id = SLICE("g"),
+        .generation_id_or_member_epoch = -1,
+        .member_id = SLICE(""),
+        .retention_time_ms = -1,
+        .topics = &topic,
+        .topics_len = 1,
+    };
+
+    nest_request(API_OFFSET_COMMIT, &request);
+}
+
+Test(coord_shard, a_request_that_an_answer_lets_in_sees_all_before_it)
+{
+    static const struct group_shard_ops ops = {nest_append, nest_answer, NULL};
+
+    nest.shard = group_shard_create(&w.options, &ops, NULL);
+    group_shard_activate(nest.shard, group_loader_create(&w.options.coord, 0),
+                         0, 0, w.time);
+    nest.hold = true;
+    nest_commit(0);
+    group_shard_flush(nest.shard, w.time);
+    nest.hold = false;
+    nest_commit(1);
+    /* This append commits both, and the first is answered on the way. */
+    group_shard_flush(nest.shard, w.time);
+    cr_assert_eq(nest.deletes, 2);
+    cr_assert_eq(nest.end, 5, "two commits, three tombstones");
+    cr_assert_eq(coord_groups_count(group_shard_coord(nest.shard)), 0);
+    group_shard_resign(nest.shard, w.time);
+    group_shard_free(nest.shard);
+}
+
 /* ---- looking -------------------------------------------------------------*/
 
 static const struct describe_groups_response_described_group *
