@@ -60,10 +60,10 @@ static int64_t earliest_due(const struct coord *coord,
 {
     int64_t earliest = INT64_MAX;
 
-    if (map_count(&group->topics) == 0 || !applies(group))
+    if (group->topics_len == 0 || !applies(group))
         return next_check(coord);
-    MAP_EACH (entry, &group->topics) {
-        const struct topic_offsets *topic = entry->value;
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        const struct topic_offsets *topic = group->topics[t];
 
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = offset_newest(&topic->entries[i]);
@@ -78,7 +78,7 @@ static int64_t earliest_due(const struct coord *coord,
 void expire_arm_group(struct coord *coord, struct group *group)
 {
     heap_remove(&coord->timers, &group->expire.node);
-    if (map_count(&group->topics) != 0 || group->state == GROUP_EMPTY)
+    if (group->topics_len != 0 || group->state == GROUP_EMPTY)
         expire_arm(coord, group, earliest_due(coord, group));
 }
 
@@ -88,9 +88,10 @@ static bool expire_offsets(struct step *step, const struct group *group,
 {
     bool all = true;
 
-    MAP_EACH (entry, &group->topics) {
-        const struct topic_offsets *topic = entry->value;
-        bool subscribed = group_subscribes(group, entry->key);
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        const struct topic_offsets *topic = group->topics[t];
+        struct slice name = offsets_topic_name(topic);
+        bool subscribed = group_subscribes(group, name);
 
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = offset_newest(&topic->entries[i]);
@@ -100,9 +101,8 @@ static bool expire_offsets(struct step *step, const struct group *group,
                 continue;
             if (!subscribed &&
                 due_wall_ms(step->coord, group, v) <= step->wall_ms &&
-                !offsets_pending_in_txn(group, entry->key, partition))
-                write_offset_tombstone(write, group_id(group), entry->key,
-                                       partition);
+                !offsets_pending_in_txn(group, name, partition))
+                write_offset_tombstone(write, group_id(group), name, partition);
             else
                 all = false;
         }

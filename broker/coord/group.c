@@ -122,7 +122,7 @@ void group_drop_if_hollow(struct coord *coord, struct group *group)
     if (roster != NULL && group->state == GROUP_EMPTY &&
         map_count(&roster->by_id) == 0 && map_count(&roster->pending) == 0)
         group_drop_roster(coord, group);
-    if (group->roster != NULL || map_count(&group->topics) != 0 ||
+    if (group->roster != NULL || group->topics_len != 0 ||
         !list_empty(&group->pending))
         return;
     if (group->exists && (group->record_offset >= 0 || group->generation != 0 ||

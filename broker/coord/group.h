@@ -158,9 +158,11 @@ struct group {
     int64_t record_offset;      /* of its last metadata record; -1 none */
     /* Of the record that it was loaded from; -1: it was not loaded. */
     int64_t loaded_offset;
-    struct roster *roster; /* NULL: nobody */
-    struct map topics;     /* -> struct topic_offsets */
-    struct list pending;   /* of pending_offset.in_group */
+    struct roster *roster;         /* NULL: nobody */
+    struct topic_offsets **topics; /* owned, by rising name */
+    uint32_t topics_len;
+    uint32_t topics_cap;
+    struct list pending; /* of pending_offset.in_group */
     struct coord_timer expire;
     uint32_t id_len;
     char id[];
@@ -373,6 +375,7 @@ void delete_groups_request(struct step *step,
 
 /* ---- offsets -------------------------------------------------------------*/
 
+struct slice offsets_topic_name(const struct topic_offsets *topic);
 struct topic_offsets *offsets_topic(const struct group *group,
                                     struct slice topic);
 struct offset_entry *offsets_find(const struct group *group, struct slice topic,

@@ -71,10 +71,12 @@ static void check_state(const struct coord *coord, const struct group *group)
 
 static void check_offsets(const struct coord *coord, const struct group *group)
 {
-    MAP_EACH (entry, &group->topics) {
-        const struct topic_offsets *topic = entry->value;
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        const struct topic_offsets *topic = group->topics[t];
 
         ASSERT(topic->group == group && topic->len > 0);
+        ASSERT(t == 0 || slice_cmp(offsets_topic_name(group->topics[t - 1]),
+                                   offsets_topic_name(topic)) < 0);
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = topic->entries[i].newest;
 
@@ -147,8 +149,8 @@ static void dump_group(const struct group *group, struct buf *out)
 
 static void dump_offsets(const struct group *group, struct buf *out)
 {
-    MAP_EACH (entry, &group->topics) {
-        const struct topic_offsets *topic = entry->value;
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        const struct topic_offsets *topic = group->topics[t];
 
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = offset_newest(&topic->entries[i]);
@@ -158,7 +160,8 @@ static void dump_offsets(const struct group *group, struct buf *out)
             buf_printf(out,
                        "offset %.*s %.*s-%d at %lld epoch %d commit %lld "
                        "expire %lld metadata %.*s\n",
-                       SLICE_FMT(group_id(group)), SLICE_FMT(entry->key),
+                       SLICE_FMT(group_id(group)),
+                       SLICE_FMT(offsets_topic_name(topic)),
                        topic->entries[i].partition, (long long)v->offset,
                        v->leader_epoch, (long long)v->commit_wall_ms,
                        (long long)v->expire_wall_ms, (int)v->metadata_len,
@@ -201,7 +204,7 @@ void coord_dump(const struct coord *coord, struct buf *out)
 
         /* Groups that only ever had pending members leave nothing. */
         if (group->exists &&
-            (group->record_offset >= 0 || map_count(&group->topics) != 0))
+            (group->record_offset >= 0 || group->topics_len != 0))
             dump_group(group, &lines);
         dump_offsets(group, &lines);
     }

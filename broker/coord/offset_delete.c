@@ -87,12 +87,13 @@ void offset_delete_request(struct step *step,
  * is still there to be deleted again. */
 static void delete_group(struct coord_write *write, const struct group *group)
 {
-    MAP_EACH (entry, &group->topics) {
-        const struct topic_offsets *topic = entry->value;
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        const struct topic_offsets *topic = group->topics[t];
+        struct slice name = offsets_topic_name(topic);
 
         for (uint32_t i = 0; i < topic->len; i++)
             if (offset_newest(&topic->entries[i]) != NULL)
-                write_offset_tombstone(write, group_id(group), entry->key,
+                write_offset_tombstone(write, group_id(group), name,
                                        topic->entries[i].partition);
     }
     LIST_EACH (node, &group->pending) {

@@ -74,7 +74,7 @@ static bool fill_topic(const struct fetch *fetch,
                        const struct topic_offsets *from,
                        struct offset_fetch_response_topics *to)
 {
-    struct slice name = slice_of(from->name, from->name_len);
+    struct slice name = offsets_topic_name(from);
 
     offset_fetch_response_topics_init(to);
     to->name = arena_copy(fetch->arena, name);
@@ -92,12 +92,12 @@ static void fill_all(const struct fetch *fetch,
 {
     if (fetch->group == NULL)
         return;
-    to->topics = arena_array(fetch->arena, map_count(&fetch->group->topics),
-                             sizeof *to->topics);
-    MAP_EACH (entry, &fetch->group->topics) {
-        if (fill_topic(fetch, entry->value, &to->topics[to->topics_len]))
+    to->topics =
+        arena_array(fetch->arena, fetch->group->topics_len, sizeof *to->topics);
+    for (uint32_t t = 0; t < fetch->group->topics_len; t++)
+        if (fill_topic(fetch, fetch->group->topics[t],
+                       &to->topics[to->topics_len]))
             to->topics_len++;
-    }
 }
 
 /* ---- the request ---------------------------------------------------------*/

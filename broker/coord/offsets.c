@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-static struct slice topic_name(const struct topic_offsets *topic)
+struct slice offsets_topic_name(const struct topic_offsets *topic)
 {
     return slice_of(topic->name, topic->name_len);
 }
@@ -28,15 +28,36 @@ static void free_chain(struct offset_value *value)
 
 /* ---- topics and entries --------------------------------------------------*/
 
+/* Index of the first topic that is not below `name`. */
+static uint32_t topic_bound(const struct group *group, struct slice name)
+{
+    uint32_t low = 0, high = group->topics_len;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (slice_cmp(offsets_topic_name(group->topics[middle]), name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 struct topic_offsets *offsets_topic(const struct group *group,
                                     struct slice topic)
 {
-    return map_get(&group->topics, topic);
+    uint32_t at = topic_bound(group, topic);
+
+    return at < group->topics_len &&
+                   slice_eq(offsets_topic_name(group->topics[at]), topic)
+               ? group->topics[at]
+               : NULL;
 }
 
 static struct topic_offsets *add_topic(struct group *group, struct slice name)
 {
     struct topic_offsets *topic = offsets_topic(group, name);
+    uint32_t at = topic_bound(group, name);
 
     if (topic != NULL)
         return topic;
@@ -45,8 +66,29 @@ static struct topic_offsets *add_topic(struct group *group, struct slice name)
     topic->name_len = (uint32_t)name.len;
     if (name.len != 0)
         memcpy(topic->name, name.data, name.len);
-    map_put(&group->topics, name, topic);
+    if (group->topics_len == group->topics_cap) {
+        group->topics_cap = group->topics_cap != 0 ? group->topics_cap * 2 : 1;
+        group->topics =
+            xrealloc(group->topics, group->topics_cap * sizeof *group->topics);
+    }
+    memmove(&group->topics[at + 1], &group->topics[at],
+            (group->topics_len - at) * sizeof *group->topics);
+    group->topics[at] = topic;
+    group->topics_len++;
     return topic;
+}
+
+static void remove_topic(struct topic_offsets *topic)
+{
+    struct group *group = topic->group;
+    uint32_t at = topic_bound(group, offsets_topic_name(topic));
+
+    ASSERT(group->topics[at] == topic);
+    group->topics_len--;
+    memmove(&group->topics[at], &group->topics[at + 1],
+            (group->topics_len - at) * sizeof *group->topics);
+    free(topic->entries);
+    free(topic);
 }
 
 /* Index of the first entry that is not below `partition`. */
@@ -112,11 +154,8 @@ static void remove_entry(struct topic_offsets *topic,
     topic->len--;
     memmove(&topic->entries[at], &topic->entries[at + 1],
             (topic->len - at) * sizeof *topic->entries);
-    if (topic->len != 0)
-        return;
-    map_remove(&topic->group->topics, topic_name(topic));
-    free(topic->entries);
-    free(topic);
+    if (topic->len == 0)
+        remove_topic(topic);
 }
 
 /* ---- reading -------------------------------------------------------------*/
@@ -216,15 +255,15 @@ void offsets_put(struct coord *coord, struct group *group, struct slice topic,
 
 void offsets_free(struct group *group)
 {
-    MAP_EACH (entry, &group->topics) {
-        struct topic_offsets *topic = entry->value;
+    for (uint32_t t = 0; t < group->topics_len; t++) {
+        struct topic_offsets *topic = group->topics[t];
 
         for (uint32_t i = 0; i < topic->len; i++)
             free_chain(topic->entries[i].newest);
         free(topic->entries);
         free(topic);
     }
-    map_free(&group->topics);
+    free(group->topics);
 }
 
 /* ---- open transactions ---------------------------------------------------*/
