@@ -392,6 +392,43 @@ Test(producers, truncation_cannot_bring_back_what_was_forgotten)
     finish(&t);
 }
 
+Test(producers, truncation_leaves_the_others_their_timestamps)
+{
+    struct bench t = start();
+    int64_t offset, timestamp;
+    enum err error;
+
+    for (int i = 0; i < 4; i++)
+        produce(&t, (struct sent){
+                        .id = 1, .sequence = i, .timestamp = 1000 * i * i});
+    cr_assert(producers_truncate(t.producers, 2));
+    for (int i = 0; i < 2; i++) {
+        struct batch b = batch_of((struct sent){.id = 1, .sequence = i});
+        producers_check(t.producers, &b, &offset, &timestamp, &error);
+        cr_assert_eq(timestamp, 1000 * i * i);
+    }
+    finish(&t);
+}
+
+/* The batch is older than the snapshot and is left, the marker is not. */
+Test(producers, a_snapshot_does_not_tell_what_was_before_it)
+{
+    struct bench t = start();
+    struct buf bytes = BUF_INIT;
+    const char *why;
+
+    produce(&t, (struct sent){.id = 1, .attributes = BATCH_TRANSACTIONAL});
+    copy(&t, (struct sent){.id = 1,
+                           .sequence = -1,
+                           .attributes = BATCH_TRANSACTIONAL | BATCH_CONTROL});
+    producers_encode(t.producers, &bytes);
+    finish(&t);
+    t.producers = producers_decode(buf_slice(&bytes), 2, now_ms, &why);
+    cr_assert_not(producers_truncate(t.producers, 1));
+    finish(&t);
+    buf_free(&bytes);
+}
+
 Test(producers, truncation_takes_back_the_start_of_a_transaction)
 {
     struct bench t = start();

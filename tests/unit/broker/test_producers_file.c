@@ -264,6 +264,43 @@ Test(producers_file, every_damaged_byte_is_noticed)
     end(&t);
 }
 
+/* As ProducerStateManager.writeSnapshot() of Apache Kafka 4.3 writes it. */
+Test(producers_file, the_bytes_are_kafkas)
+{
+    static const char wanted[] =
+        "0001e6aec65d00000002"
+        "0000000000000fa100020000000b000000000000000e00000004"
+        "0000018bcfe5687bffffffffffffffffffffffff"
+        "0000000000000fa2000000000000000000000000000f00000000"
+        "0000018bcfe56be8ffffffff000000000000000f";
+    struct producers *p = producers_new();
+    struct buf bytes = BUF_INIT, hex = BUF_INIT;
+    struct batch first =
+        batch_of((struct sent){.id = 4001,
+                               .epoch = 2,
+                               .sequence = 7,
+                               .records = 5,
+                               .offset = 10,
+                               .timestamp = 1700000000123,
+                               .attributes = BATCH_LOG_APPEND_TIME});
+    struct batch second =
+        batch_of((struct sent){.id = 4002,
+                               .offset = 15,
+                               .timestamp = 1700000001000,
+                               .attributes = BATCH_TRANSACTIONAL});
+
+    producers_apply(p, &first, now_ms);
+    producers_apply(p, &second, now_ms);
+    producers_encode(p, &bytes);
+    for (size_t i = 0; i < bytes.len; i++)
+        buf_printf(&hex, "%02x", bytes.data[i]);
+    cr_assert(slice_eq_str(buf_slice(&hex), wanted), "%.*s",
+              SLICE_FMT(buf_slice(&hex)));
+    buf_free(&hex);
+    buf_free(&bytes);
+    producers_free(p);
+}
+
 /* Right CRC, wrong contents: another version of somebody's software. */
 Test(producers_file, an_entry_that_makes_no_sense_is_refused)
 {
@@ -535,4 +572,34 @@ Test(producers_file, whatever_a_power_failure_leaves_the_state_is_the_logs)
 {
     for (uint64_t seed = 1; seed <= 150; seed++)
         lose_power(seed);
+}
+
+/* It was deleted when the log was cut; if it came back it would be taken for
+ * the state of other batches. */
+static void delete_and_lose_power(int turns)
+{
+    struct bench t;
+
+    begin(&t);
+    while (turns-- > 0)
+        env_random(t.f.env);
+    produce_n(&t, 6);
+    store(&t);
+    flush(&t);
+    cr_assert_eq(log_truncate(t.f.log, 3), ERR_NONE);
+    cr_assert_eq(producers_truncated(t.f.env, t.f.log, now_ms, &t.producers),
+                 ERR_NONE);
+    for (int i = 0; i < 5; i++)
+        produce(&t, (struct sent){.id = 9, .sequence = i});
+    flush(&t);
+    fixture_crash(&t.f, ENV_MEM_POWER);
+    fixture_open(&t.f, false, 0);
+    expect_loaded(&t, "after a power failure");
+    end(&t);
+}
+
+Test(producers_file, a_deleted_snapshot_does_not_come_back)
+{
+    for (int turns = 0; turns < 20; turns++)
+        delete_and_lose_power(turns);
 }
