@@ -64,8 +64,6 @@ static bool open_too_long(struct log *log, struct segment *s,
 {
     if (log->config.segment_ms < 0)
         return false;
-    if (s->created_ms < 0)
-        s->created_ms = now_wall_ms;
     int64_t waited = first_timestamp >= 0 ? b->max_timestamp - first_timestamp
                                           : now_wall_ms - s->created_ms;
     return waited > log->config.segment_ms - roll_jitter(log, s);
@@ -205,7 +203,7 @@ static void note_run(struct log *log, struct segment *s, struct slice run,
 /* ---- the whole ----------------------------------------------------------- */
 
 /* A log without files gets the first of them. */
-static int begin_files(struct log *log, int64_t now_wall_ms)
+static int begin_files(struct log *log)
 {
     struct segment *s = log_active(log);
 
@@ -214,7 +212,6 @@ static int begin_files(struct log *log, int64_t now_wall_ms)
     int rc = log_write_metadata(log);
     if (rc < 0)
         return rc;
-    s->created_ms = now_wall_ms;
     return segment_create_file(log, s);
 }
 
@@ -226,6 +223,8 @@ static enum err append_runs(struct log *log, struct slice bytes,
         int rc = segment_load(log, s, NULL);
         if (rc < 0)
             return log_errno(rc);
+        if (s->created_ms < 0)
+            s->created_ms = now_wall_ms;
         size_t n = run_length(log, s, bytes, now_wall_ms);
         if (n == 0) {
             int64_t base = (int64_t)be64_get(bytes.data);
@@ -290,7 +289,7 @@ enum err log_append(struct log *log, struct slice bytes, int64_t now_wall_ms,
     int64_t end_before = log->end_offset;
     uint32_t segments_before = log->segments_len;
     int64_t first_offset = (int64_t)be64_get(bytes.data);
-    int rc = begin_files(log, now_wall_ms);
+    int rc = begin_files(log);
     enum err err =
         rc < 0 ? log_errno(rc) : append_runs(log, bytes, now_wall_ms, info);
     if (err != ERR_NONE) {

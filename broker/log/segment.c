@@ -258,6 +258,9 @@ static int trust_indexes(struct log *log, struct segment *s,
     if (walk_next(&w) == WALK_BATCH)
         s->first_timestamp = w.batch.max_timestamp;
     walk_free(&w);
+    /* With each offset entry goes a time entry if there are timestamps. */
+    if (s->first_timestamp >= 0 && index_count(&s->times) == 0)
+        return -EBADMSG;
     return 0;
 }
 

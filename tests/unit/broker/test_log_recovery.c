@@ -1,0 +1,499 @@
+#include "tests/unit/broker/log_fixture.h"
+
+#include <errno.h>
+
+static struct fixture f;
+
+static void begin(void)
+{
+    fixture_begin(&f);
+    fixture_open(&f, false, 0);
+}
+
+static void end(void)
+{
+    free(f.report.message);
+    fixture_end(&f);
+}
+
+TestSuite(log_recovery, .init = begin, .fini = end, .timeout = 20);
+
+/* Opens after a kill and keeps the report. */
+static void open_after_kill(int64_t recovery_point)
+{
+    if (f.log != NULL)
+        fixture_crash(&f, ENV_MEM_KILL);
+    free(f.report.message);
+    cr_assert_eq(fixture_try_open(&f, false, recovery_point, 0), ERR_NONE, "%s",
+                 f.report.message);
+}
+
+static bool says(const char *what)
+{
+    return f.report.message != NULL && strstr(f.report.message, what) != NULL;
+}
+
+static bool file_ending(const char *part)
+{
+    char **names;
+    size_t names_len;
+    bool found = false;
+
+    cr_assert_eq(env_list_dir(f.env, LOG_PATH, &names, &names_len), 0);
+    for (size_t i = 0; i < names_len; i++) {
+        found = found || strstr(names[i], part) != NULL;
+        free(names[i]);
+    }
+    free(names);
+    return found;
+}
+
+Test(log_recovery, a_killed_process_loses_nothing)
+{
+    f.config.segment_bytes = 1000;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 50);
+    open_after_kill(0);
+    cr_assert_null(f.report.message);
+    cr_assert_eq(f.report.cut_bytes, 0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(f.report.scanned_bytes, log_size_bytes(f.log));
+    cr_assert_eq(count_batches(&f), 50);
+    cr_assert_eq(log_synced_offset(f.log), 0);
+}
+
+Test(log_recovery, only_what_lies_behind_the_recovery_point_is_checked)
+{
+    append_n(&f, 50);
+    open_after_kill(45);
+    cr_assert_eq(f.report.scanned_bytes, log_size_bytes(f.log) / 10);
+    cr_assert_eq(log_synced_offset(f.log), 45);
+}
+
+Test(log_recovery, a_clean_log_is_not_scanned_and_is_synced)
+{
+    append_n(&f, 2000);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_close(&f);
+    struct env_mem_counts before = *env_mem_counts(f.env);
+    fixture_open(&f, true, 0);
+    const struct env_mem_counts *after = env_mem_counts(f.env);
+    cr_assert_eq(f.report.scanned_bytes, 0);
+    cr_assert_eq(log_end_offset(f.log), 2000);
+    cr_assert_eq(log_synced_offset(f.log), 2000);
+    cr_assert_lt(after->opens - before.opens, 10);
+    cr_assert_lt(after->reads - before.reads, 12);
+    cr_assert_eq(after->writes, before.writes);
+    cr_assert_eq(env_mem_open_files(f.env), 0);
+    cr_assert_eq(count_batches(&f), 2000);
+}
+
+Test(log_recovery, reopening_changes_nothing)
+{
+    f.config.segment_bytes = 3000;
+    f.config.index_interval_bytes = 300;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 60);
+    log_assign_epoch(f.log, 4, 60);
+    append(&f, (struct batch_shape){.epoch = 4, .timestamp = 9});
+    int64_t size = log_size_bytes(f.log);
+    int segments = log_segment_count(f.log);
+    for (int i = 0; i < 3; i++) {
+        struct buf index = BUF_INIT;
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        int64_t active = log_active_base_offset(f.log);
+        buf_put_slice(&index, buf_slice(file(&f, active, ".index")));
+        fixture_close(&f);
+        fixture_open(&f, true, 0);
+        cr_assert_eq(log_end_offset(f.log), 61);
+        cr_assert_eq(log_size_bytes(f.log), size);
+        cr_assert_eq(log_segment_count(f.log), segments);
+        cr_assert_eq(log_latest_epoch(f.log), 4);
+        cr_assert_eq(log_epoch_at(f.log, 59), 0);
+        cr_assert_eq(count_batches(&f), 61);
+        cr_assert(
+            slice_eq(buf_slice(&index), buf_slice(file(&f, active, ".index"))));
+        buf_free(&index);
+    }
+}
+
+/* Whatever part of the last batch got out, the rest of the log is whole. */
+Test(log_recovery, a_tail_torn_at_any_byte_is_cut)
+{
+    append_n(&f, 5);
+    struct buf whole = BUF_INIT;
+    struct log_append_info info;
+    size_t kept = (size_t)log_size_bytes(f.log);
+
+    put_batch(&f, &whole, (struct batch_shape){.base_offset = 5});
+    for (size_t n = 1; n < whole.len; n++) {
+        buf_put(file(&f, 0, ".log"), whole.data, n);
+        open_after_kill(0);
+        cr_assert_eq(f.report.cut_bytes, (int64_t)n, "%zu bytes", n);
+        cr_assert_eq(f.report.damaged_at, -1);
+        cr_assert(says("00000000000000000000.log"));
+        cr_assert_eq(log_end_offset(f.log), 5);
+        cr_assert_eq(file(&f, 0, ".log")->len, kept);
+        cr_assert_eq(count_batches(&f), 5);
+    }
+    cr_assert_eq(log_append(f.log, buf_slice(&whole), 1, &info), ERR_NONE);
+    open_after_kill(0);
+    cr_assert_eq(log_end_offset(f.log), 6);
+    cr_assert_not(file_ending(".damaged"));
+    buf_free(&whole);
+}
+
+/* A page that never got out, in the last batch. */
+Test(log_recovery, a_tail_of_zeros_is_cut)
+{
+    append_n(&f, 5);
+    struct buf *log = file(&f, 0, ".log");
+    size_t one = log->len / 5;
+    memset(log->data + 4 * one + 30, 0, one - 30);
+    memset(buf_extend(log, 5000), 0, 5000);
+    open_after_kill(0);
+    cr_assert_eq(f.report.cut_bytes, (int64_t)one + 5000);
+    cr_assert_eq(log_end_offset(f.log), 4);
+}
+
+/* Every byte the CRC covers, and those before it that a header check sees. */
+Test(log_recovery, a_byte_flipped_in_the_middle_is_damage)
+{
+    append_n(&f, 5);
+    struct buf before = BUF_INIT;
+    size_t one = (size_t)log_size_bytes(f.log) / 5;
+
+    buf_put_slice(&before, buf_slice(file(&f, 0, ".log")));
+    for (size_t at = BATCH_MAGIC_AT; at < one; at++) {
+        file(&f, 0, ".log")->data[2 * one + at] ^= 0x10;
+        open_after_kill(0);
+        cr_assert_eq(f.report.damaged_at, 2, "byte %zu: %s", at,
+                     f.report.message);
+        cr_assert_eq(f.report.cut_bytes, 0);
+        cr_assert(says("00000000000000000000.log") && says("offset 2"));
+        cr_assert_eq(log_end_offset(f.log), 2);
+        cr_assert_eq(count_batches(&f), 2);
+        /* Kept aside: the rest, bit for bit. */
+        char *aside = xasprintf(
+            LOG_PATH "/%020d.log.from-%zu%s.damaged", 0, 2 * one,
+            at == BATCH_MAGIC_AT ? "" : xasprintf(".%zu", at - BATCH_MAGIC_AT));
+        const struct buf *kept = env_mem_file(f.env, aside);
+        cr_assert_not_null(kept, "%s", aside);
+        cr_assert_eq(kept->len, 3 * one);
+        free(aside);
+
+        struct buf *log = file(&f, 0, ".log");
+        log->len = 0;
+        buf_put_slice(log, buf_slice(&before));
+    }
+    buf_free(&before);
+}
+
+Test(log_recovery, damage_below_the_recovery_point_is_never_a_torn_tail)
+{
+    append_n(&f, 5);
+    struct buf *log = file(&f, 0, ".log");
+    log->len -= 10;
+    open_after_kill(5);
+    cr_assert_eq(f.report.damaged_at, 4);
+    cr_assert_eq(f.report.cut_bytes, 0);
+    cr_assert(file_ending(".damaged"));
+}
+
+Test(log_recovery, damage_in_an_earlier_segment_ends_the_log_there)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 20);
+    int64_t second = 0;
+    while (file(&f, ++second, ".log") == NULL)
+        ;
+    file(&f, second, ".log")->data[80] ^= 1;
+    open_after_kill(0);
+    cr_assert_eq(f.report.damaged_at, second);
+    cr_assert_eq(log_end_offset(f.log), second);
+    cr_assert_eq(count_batches(&f), (int)second);
+    cr_assert_eq(log_segment_count(f.log), 2);
+    /* Later segments are there under another name, and out of the way. */
+    cr_assert_not_null(
+        env_mem_file(f.env, file_name(second * 2, ".log.damaged")));
+    append_n(&f, 30);
+    cr_assert_eq(count_batches(&f), (int)second + 30);
+    open_after_kill(0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(log_end_offset(f.log), second + 30);
+}
+
+Test(log_recovery, a_segment_lost_in_the_middle_is_damage)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 20);
+    int64_t second = 0;
+    while (file(&f, ++second, ".log") == NULL)
+        ;
+    fixture_crash(&f, ENV_MEM_KILL);
+    env_unlink(f.env, file_name(second, ".log"));
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, second);
+    cr_assert_eq(log_end_offset(f.log), second);
+    cr_assert(says("missing"));
+    /* Its indexes belong to nobody. */
+    cr_assert_null(file(&f, second, ".index"));
+}
+
+Test(log_recovery, compaction_may_leave_gaps)
+{
+    struct log_append_info info;
+
+    f.config.compact_policy = true;
+    f.config.segment_bytes = 200;
+    log_set_config(f.log, &f.config);
+    for (int64_t base = 0; base < 100; base += 20) {
+        struct buf bytes = BUF_INIT;
+        put_batch(&f, &bytes, (struct batch_shape){.base_offset = base});
+        cr_assert_eq(log_append(f.log, buf_slice(&bytes), 1, &info), ERR_NONE);
+        buf_free(&bytes);
+    }
+    open_after_kill(0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(log_end_offset(f.log), 81);
+    cr_assert_eq(read_at(&f, 5, 81, 1).first, 20);
+}
+
+Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
+{
+    append_n(&f, 5);
+    struct buf *log = file(&f, 0, ".log");
+    size_t size = log->len;
+    log->data[size / 5 * 2 + 80] ^= 1;
+    fixture_crash(&f, ENV_MEM_KILL);
+    env_mem_faults(f.env)->write_at = 1;
+    env_mem_faults(f.env)->error = -ENOSPC;
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_DAMAGED);
+    cr_assert(says("could not be put aside"));
+    cr_assert_null(f.log);
+    cr_assert_eq(file(&f, 0, ".log")->len, size);
+    open_after_kill(0);
+    cr_assert_eq(f.report.damaged_at, 2);
+}
+
+Test(log_recovery, an_unfinished_batch_before_an_empty_segment_is_a_torn_tail)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 1);
+    while (log_segment_count(f.log) == 1)
+        append_n(&f, 1);
+    int64_t second = log_active_base_offset(f.log);
+    file(&f, second, ".log")->len = 0;
+    file(&f, 0, ".log")->len -= 5;
+    open_after_kill(0);
+    cr_assert_gt(f.report.cut_bytes, 0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(log_end_offset(f.log), second - 1);
+    cr_assert_null(file(&f, second, ".log"));
+}
+
+/* ---- indexes -------------------------------------------------------------*/
+
+static void fill_segments(void)
+{
+    f.config.segment_bytes = 20000;
+    f.config.index_interval_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 400);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_close(&f);
+}
+
+static void check_all_offsets(void)
+{
+    struct log_timestamp_offset found;
+
+    for (int64_t offset = 0; offset < 400; offset += 3) {
+        cr_assert_eq(read_at(&f, offset, 400, 300).first, offset);
+        cr_assert_eq(log_offset_for_timestamp(f.log, f.codec, 1000 + offset,
+                                              400, &found),
+                     ERR_NONE);
+        cr_assert_eq(found.offset, offset);
+    }
+}
+
+static void spoil_each_index(void (*spoil)(const char *path))
+{
+    const char *suffixes[] = {".index", ".timeindex"};
+    fill_segments();
+    for (int64_t base = 0; base < 400; base++) {
+        for (int i = 0; i < 2; i++) {
+            const char *path = file_name(base, suffixes[i]);
+            struct buf before = BUF_INIT;
+            if (env_mem_file(f.env, path) == NULL)
+                continue;
+            buf_put_slice(&before, buf_slice(env_mem_file(f.env, path)));
+            spoil(path);
+            fixture_open(&f, true, 0);
+            check_all_offsets();
+            cr_assert_eq(log_end_offset(f.log), 400);
+            cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+            fixture_close(&f);
+            const struct buf *after = env_mem_file(f.env, path);
+            cr_assert_not_null(after);
+            cr_assert(slice_eq(buf_slice(after), buf_slice(&before)), "%s",
+                      path);
+            buf_free(&before);
+        }
+    }
+}
+
+static void lose(const char *path) { env_unlink(f.env, path); }
+
+static void shorten_by_one(const char *path)
+{
+    env_mem_file(f.env, path)->len--;
+}
+
+static void zero(const char *path)
+{
+    struct buf *b = env_mem_file(f.env, path);
+
+    memset(b->data, 0, b->len);
+}
+
+static void point_elsewhere(const char *path)
+{
+    struct buf *b = env_mem_file(f.env, path);
+
+    for (size_t i = 3; i < b->len; i += 4)
+        b->data[i] ^= 4;
+}
+
+Test(log_recovery, a_lost_index_is_rebuilt) { spoil_each_index(lose); }
+
+Test(log_recovery, an_index_of_a_wrong_size_is_rebuilt)
+{
+    spoil_each_index(shorten_by_one);
+}
+
+Test(log_recovery, an_index_of_zeros_is_rebuilt) { spoil_each_index(zero); }
+
+/* Not always noticed when opened, but never followed. */
+Test(log_recovery, an_index_that_lies_misleads_nobody)
+{
+    fill_segments();
+    for (int64_t base = 0; base < 400; base++) {
+        if (file(&f, base, ".index") == NULL)
+            continue;
+        point_elsewhere(file_name(base, ".index"));
+        fixture_open(&f, true, 0);
+        check_all_offsets();
+        fixture_close(&f);
+    }
+}
+
+Test(log_recovery, indexes_of_nobody_are_removed)
+{
+    append_n(&f, 1);
+    fixture_close(&f);
+    struct env_file *orphan;
+    env_file_open(f.env, file_name(77, ".index"), ENV_CREATE, &orphan);
+    env_file_unref(orphan);
+    env_file_open(f.env, file_name(77, ".snapshot"), ENV_CREATE, &orphan);
+    env_file_unref(orphan);
+    env_file_open(f.env, file_name(5, ".log.deleted"), ENV_CREATE, &orphan);
+    env_file_unref(orphan);
+    fixture_open(&f, true, 0);
+    cr_assert_null(file(&f, 77, ".index"));
+    cr_assert_null(file(&f, 5, ".log.deleted"));
+    cr_assert_not_null(file(&f, 77, ".snapshot"), "another module's");
+}
+
+/* ---- other files ---------------------------------------------------------*/
+
+Test(log_recovery, another_topics_directory_is_refused)
+{
+    append_n(&f, 1);
+    fixture_close(&f);
+    f.topic_id.bytes[3] ^= 1;
+    cr_assert_eq(fixture_try_open(&f, true, 0, 0), ERR_INCONSISTENT_TOPIC_ID);
+    cr_assert(says("another topic"));
+    f.topic_id = UUID_ZERO; /* not asked */
+    free(f.report.message);
+    cr_assert_eq(fixture_try_open(&f, true, 0, 0), ERR_NONE);
+    cr_assert_eq(log_topic_id(f.log).bytes[0], 1);
+}
+
+Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    for (int i = 0; i < 30; i++)
+        append(&f, (struct batch_shape){.epoch = i / 10 * 3});
+    for (int how = 0; how < 3; how++) {
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        fixture_close(&f);
+        struct buf *text =
+            env_mem_file(f.env, LOG_PATH "/leader-epoch-checkpoint");
+        cr_assert(slice_eq_str(buf_slice(text), "0\n3\n0 0\n3 10\n6 20\n"),
+                  "%.*s", SLICE_FMT(buf_slice(text)));
+        if (how == 0)
+            env_unlink(f.env, LOG_PATH "/leader-epoch-checkpoint");
+        else
+            text->len = how == 1 ? 0 : 7;
+        fixture_open(&f, how != 2, 0);
+        cr_assert_eq(log_epoch_at(f.log, 9), 0);
+        cr_assert_eq(log_epoch_at(f.log, 10), 3);
+        cr_assert_eq(log_epoch_at(f.log, 29), 6);
+    }
+}
+
+Test(log_recovery, a_clean_marker_that_lies_is_noticed)
+{
+    append_n(&f, 50);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_close(&f);
+    file(&f, 0, ".log")->len -= 3;
+    cr_assert_eq(fixture_try_open(&f, true, 0, 0), ERR_NONE);
+    cr_assert_gt(f.report.cut_bytes, 0);
+    cr_assert_eq(count_batches(&f), 49);
+}
+
+Test(log_recovery, a_start_offset_behind_the_end_empties_the_log)
+{
+    append_n(&f, 5);
+    fixture_close(&f);
+    cr_assert_eq(fixture_try_open(&f, true, 0, 100), ERR_NONE);
+    cr_assert_eq(log_start_offset(f.log), 100);
+    cr_assert_eq(log_end_offset(f.log), 100);
+    append_n(&f, 2);
+    cr_assert_eq(count_batches(&f), 2);
+}
+
+/* Older records behind newer ones: a mixture of two histories. */
+Test(log_recovery, leader_epochs_do_not_go_back)
+{
+    struct log_append_info info;
+    struct buf bytes = BUF_INIT;
+
+    append(&f, (struct batch_shape){.epoch = 5});
+    put_batch(&f, &bytes, (struct batch_shape){.base_offset = 1, .epoch = 4});
+    cr_assert_eq(log_append(f.log, buf_slice(&bytes), 1, &info),
+                 ERR_CORRUPT_MESSAGE);
+    append(&f, (struct batch_shape){.epoch = 6});
+    struct buf *log = file(&f, 0, ".log");
+    be32_put(log->data + log->len / 2 + BATCH_EPOCH_AT, 3);
+    open_after_kill(0);
+    cr_assert_eq(log_end_offset(f.log), 1);
+    buf_free(&bytes);
+}
+
+Test(log_recovery, failing_disks_are_reported)
+{
+    append_n(&f, 20);
+    fixture_crash(&f, ENV_MEM_KILL);
+    env_mem_freeze(f.env);
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_IO);
+    cr_assert(says("could not be opened"));
+    env_mem_crash(f.env, ENV_MEM_KILL);
+    open_after_kill(0);
+}

@@ -1,0 +1,209 @@
+#include "tests/unit/broker/log_fixture.h"
+
+static struct fixture f;
+
+static void begin(void)
+{
+    fixture_begin(&f);
+    f.config.segment_bytes = 1000;
+    f.config.index_interval_bytes = 200;
+    fixture_open(&f, false, 0);
+}
+
+static void end(void) { fixture_end(&f); }
+
+TestSuite(log_truncate, .init = begin, .fini = end, .timeout = 20);
+
+Test(log_truncate, any_offset_across_segments)
+{
+    for (int64_t to = 0; to <= 40; to++) {
+        int64_t had = log_end_offset(f.log);
+        append_n(&f, (int)(40 - had));
+        cr_assert_eq(log_truncate(f.log, to), ERR_NONE);
+        cr_assert_eq(log_end_offset(f.log), to);
+        cr_assert_eq(count_batches(&f), to);
+        cr_assert_eq(read_at(&f, to + 1, to + 1, 1).err,
+                     ERR_OFFSET_OUT_OF_RANGE);
+        /* What is there is what is on disk. */
+        int64_t bytes = 0;
+        for (int64_t base = 0; base <= 40; base++)
+            if (file(&f, base, ".log") != NULL)
+                bytes += (int64_t)file(&f, base, ".log")->len;
+        cr_assert_eq(bytes, log_size_bytes(f.log));
+    }
+}
+
+Test(log_truncate, inside_a_batch_the_batch_goes)
+{
+    for (int i = 0; i < 5; i++)
+        append(&f, (struct batch_shape){.records = 10});
+    cr_assert_eq(log_truncate(f.log, 35), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 30);
+    cr_assert_eq(log_truncate(f.log, 30), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 30);
+    cr_assert_eq(count_batches(&f), 3);
+}
+
+Test(log_truncate, beyond_the_end_is_nothing)
+{
+    append_n(&f, 3);
+    cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 300), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 3);
+}
+
+/* Index and time index must not remember what is gone. */
+Test(log_truncate, indexes_forget_too)
+{
+    struct log_timestamp_offset found;
+
+    f.config.segment_bytes = 1 << 20;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 100);
+    append(&f, (struct batch_shape){.timestamp = 99999});
+    append_n(&f, 100);
+    cr_assert_eq(log_truncate(f.log, 90), ERR_NONE);
+    cr_assert_eq(log_offset_for_timestamp(f.log, f.codec, 5000, 90, &found),
+                 ERR_NONE);
+    cr_assert_eq(found.offset, -1);
+    cr_assert_eq(log_max_timestamp(f.log, f.codec, 90, &found), ERR_NONE);
+    cr_assert_eq(found.offset, 89);
+    cr_assert_eq(found.timestamp, 1089);
+    for (int i = 0; i < 100; i++)
+        append(&f,
+               (struct batch_shape){.timestamp = 3000 + i, .value_bytes = 37});
+    for (int64_t offset = 0; offset < 190; offset++)
+        cr_assert_eq(read_at(&f, offset, 190, 1).first, offset);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    /* Entries rise, and each names a batch. */
+    const struct buf *index = file(&f, 0, ".index");
+    for (size_t i = 8; i < index->len; i += 8)
+        cr_assert_gt(be32_get(index->data + i), be32_get(index->data + i - 8));
+}
+
+Test(log_truncate, fully_starts_again_elsewhere)
+{
+    append_n(&f, 30);
+    cr_assert_eq(log_truncate_fully(f.log, 1000), ERR_NONE);
+    cr_assert_eq(log_start_offset(f.log), 1000);
+    cr_assert_eq(log_end_offset(f.log), 1000);
+    cr_assert_eq(log_synced_offset(f.log), 1000);
+    cr_assert_eq(log_size_bytes(f.log), 0);
+    cr_assert_eq(log_latest_epoch(f.log), -1);
+    /* The file's name remembers, whatever becomes of the caller's notes. */
+    fixture_close(&f);
+    fixture_open(&f, false, 0);
+    cr_assert_eq(log_end_offset(f.log), 1000);
+    append_n(&f, 3);
+    cr_assert_eq(count_batches(&f), 3);
+    cr_assert_eq(log_truncate_fully(f.log, 0), ERR_NONE);
+    append_n(&f, 1);
+    cr_assert_eq(log_end_offset(f.log), 1);
+    cr_assert_eq(count_batches(&f), 1);
+}
+
+Test(log_truncate, below_the_start_is_fully)
+{
+    append_n(&f, 30);
+    cr_assert_eq(log_raise_start(f.log, 20), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 10), ERR_NONE);
+    cr_assert_eq(log_start_offset(f.log), 10);
+    cr_assert_eq(log_end_offset(f.log), 10);
+}
+
+Test(log_truncate, readers_keep_what_they_hold)
+{
+    struct log_range range;
+    uint8_t byte;
+
+    append_n(&f, 30);
+    cr_assert_eq(log_read(f.log, 29, 30, 1000, true, &range), ERR_NONE);
+    cr_assert_eq(log_truncate_fully(f.log, 0), ERR_NONE);
+    env_mem_advance(f.env, 100000);
+    cr_assert_eq(env_file_read(range.file, &byte, 1, range.position), 1);
+    env_file_unref(range.file);
+}
+
+/* ---- leader epochs -------------------------------------------------------*/
+
+static void assert_epoch_end(int32_t epoch, int32_t found, int64_t offset)
+{
+    int64_t end_offset;
+    int32_t found_epoch;
+
+    log_end_offset_for_epoch(f.log, epoch, &found_epoch, &end_offset);
+    cr_assert(found_epoch == found && end_offset == offset,
+              "epoch %d: %d ends at %lld", epoch, found_epoch,
+              (long long)end_offset);
+}
+
+Test(log_truncate, epochs_end_where_the_next_begins)
+{
+    assert_epoch_end(3, -1, -1);
+    cr_assert_eq(log_assign_epoch(f.log, 2, 0), ERR_NONE);
+    for (int i = 0; i < 5; i++)
+        append(&f, (struct batch_shape){.epoch = 2});
+    for (int i = 0; i < 5; i++)
+        append(&f, (struct batch_shape){.epoch = 7});
+    cr_assert_eq(log_latest_epoch(f.log), 7);
+    assert_epoch_end(7, 7, 10);
+    assert_epoch_end(2, 2, 5);
+    assert_epoch_end(4, 2, 5);   /* the largest not above */
+    assert_epoch_end(1, 1, 0);   /* older than all known */
+    assert_epoch_end(8, -1, -1); /* newer than all known */
+    assert_epoch_end(-1, -1, -1);
+    cr_assert_eq(log_epoch_at(f.log, 4), 2);
+    cr_assert_eq(log_epoch_at(f.log, 5), 7);
+}
+
+Test(log_truncate, an_epoch_without_records_gives_way)
+{
+    append(&f, (struct batch_shape){.epoch = 1});
+    cr_assert_eq(log_assign_epoch(f.log, 5, 1), ERR_NONE);
+    assert_epoch_end(5, 5, 1);
+    assert_epoch_end(1, 1, 1);
+    /* The leader of epoch 5 is gone; that of epoch 4 had a record. */
+    append(&f, (struct batch_shape){.epoch = 4});
+    cr_assert_eq(log_latest_epoch(f.log), 4);
+    assert_epoch_end(4, 4, 2);
+    /* The same epoch again changes nothing. */
+    cr_assert_eq(log_assign_epoch(f.log, 4, 2), ERR_NONE);
+    cr_assert_eq(log_epoch_at(f.log, 1), 4);
+    cr_assert_eq(log_assign_epoch(f.log, -1, 2), ERR_INVALID_REQUEST);
+}
+
+Test(log_truncate, truncation_takes_epochs_from_the_end)
+{
+    for (int i = 0; i < 30; i++)
+        append(&f, (struct batch_shape){.epoch = i / 10});
+    cr_assert_eq(log_truncate(f.log, 20), ERR_NONE);
+    cr_assert_eq(log_latest_epoch(f.log), 1);
+    assert_epoch_end(1, 1, 20);
+    assert_epoch_end(2, -1, -1);
+    cr_assert_eq(log_truncate(f.log, 5), ERR_NONE);
+    assert_epoch_end(0, 0, 5);
+    const struct buf *text =
+        env_mem_file(f.env, LOG_PATH "/leader-epoch-checkpoint");
+    cr_assert(slice_eq_str(buf_slice(text), "0\n1\n0 0\n"));
+}
+
+Test(log_truncate, retention_takes_epochs_from_the_start)
+{
+    for (int i = 0; i < 30; i++)
+        append(&f, (struct batch_shape){.epoch = i / 10});
+    cr_assert_eq(log_raise_start(f.log, 15), ERR_NONE);
+    assert_epoch_end(0, 0, 15);
+    assert_epoch_end(1, 1, 20);
+    cr_assert_eq(log_epoch_at(f.log, 14), -1);
+    cr_assert_eq(log_epoch_at(f.log, 15), 1);
+}
+
+/* Elections move thousands of idle partitions: no file is touched. */
+Test(log_truncate, assigning_an_epoch_is_free)
+{
+    struct env_mem_counts before = *env_mem_counts(f.env);
+
+    for (int32_t epoch = 0; epoch < 5; epoch++)
+        cr_assert_eq(log_assign_epoch(f.log, epoch, 0), ERR_NONE);
+    cr_assert_eq(memcmp(&before, env_mem_counts(f.env), sizeof before), 0);
+}
