@@ -257,8 +257,12 @@ enum err log_truncate(struct log *log, int64_t end_offset)
 
     if (log->failed)
         return ERR_IO;
-    if (end_offset >= log->end_offset)
+    if (end_offset >= log->end_offset) {
+        /* An epoch in which we led and appended nothing. */
+        epoch_cache_truncate_end(&log->epochs, log->end_offset);
+        log_write_epochs(log);
         return ERR_NONE;
+    }
     if (end_offset < log->start_offset)
         return log_truncate_fully(log, end_offset);
 

@@ -172,7 +172,8 @@ int32_t log_epoch_at(const struct log *log, int64_t offset);
 
 /* Drops everything at and above `end_offset`, in whole batches: inside a batch
  * the log ends where that batch began.  Below the start offset it is as
- * log_truncate_fully().  Synchronous in the page cache. */
+ * log_truncate_fully().  Epochs that begin at the end or above are forgotten,
+ * also when there is nothing to drop.  Synchronous in the page cache. */
 enum err log_truncate(struct log *log, int64_t end_offset);
 /* Drops everything and starts again, empty, at `offset`. */
 enum err log_truncate_fully(struct log *log, int64_t offset);

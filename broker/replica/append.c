@@ -229,8 +229,8 @@ enum err partition_replicate(struct partition *p, struct slice records,
 
 enum err partition_truncate(struct partition *p, int64_t end_offset)
 {
-    if (end_offset >= log_end_offset(p->log))
-        return ERR_NONE;
+    if (end_offset >= log_end_offset(p->log)) /* epochs without records go */
+        return log_truncate(p->log, end_offset);
     if (end_offset < p->high_watermark)
         log_warn("replica",
                  "Truncating %s to %lld, below its high watermark %lld: the "

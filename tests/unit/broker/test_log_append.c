@@ -430,3 +430,19 @@ Test(log_append, visiting_reports_damage)
     cr_assert_eq(log_visit(f.log, 0, 5, collect, &next), ERR_DAMAGED);
     cr_assert_eq(next, 3);
 }
+
+/* A replica that led for a moment and appended nothing: the new leader does not
+ * know that epoch and says where the histories part, which is our end.  Unless
+ * the epoch goes, we ask and are told the same for ever. */
+Test(log_append, truncating_at_the_end_forgets_epochs_without_records)
+{
+    append(&f, (struct batch_shape){.records = 3, .timestamp = 10});
+    log_assign_epoch(f.log, 1, 3);
+    cr_assert_eq(log_latest_epoch(f.log), 1);
+    cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+    cr_assert_eq(log_latest_epoch(f.log), 0);
+    cr_assert_eq(log_end_offset(f.log), 3);
+    fixture_close(&f);
+    fixture_open(&f, true, 3);
+    cr_assert_eq(log_latest_epoch(f.log), 0);
+}
