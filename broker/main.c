@@ -49,6 +49,7 @@ struct server {
     struct controller_role *controller;
     struct listeners *listeners;
     int stops_asked;
+    _Atomic bool failed; /* the reason was logged; the exit code says so */
 };
 
 /* ---- command line
@@ -191,6 +192,14 @@ static void let_clients_in(void *arg)
              s->broker.node_id, s->broker.cluster_id);
 }
 
+static void cannot_go_on(void *arg)
+{
+    struct server *s = arg;
+
+    atomic_store(&s->failed, true);
+    env_stop(s->env);
+}
+
 static void start_broker(struct server *s)
 {
     struct broker *b = &s->broker;
@@ -209,6 +218,7 @@ static void start_broker(struct server *s)
     if (s->listeners == NULL)
         refuse(why);
     meta_on_ready(b->meta, let_clients_in, s);
+    meta_on_failed(b->meta, cannot_go_on, s);
     if (meta_start(b->meta, &why) != ERR_NONE)
         refuse(why);
     for (int i = 0; i < b->shards_len; i++) {
@@ -314,5 +324,5 @@ int main(int argc, char **argv)
     /* The process ends here: what is still allocated is the kernel's to free,
      * and nothing that waits for a disk or a peer holds the exit up. */
     log_dirs_close(&s.broker);
-    return 0;
+    return atomic_load(&s.failed) ? 1 : 0;
 }
