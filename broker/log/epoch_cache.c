@@ -112,7 +112,7 @@ static bool number(struct slice *text, char until, int64_t max, int64_t *value)
     *value = 0;
     while (i < text->len && text->data[i] >= '0' && text->data[i] <= '9') {
         int digit = text->data[i++] - '0';
-        if (*value > (max - digit) / 10)
+        if (digit > max || *value > (max - digit) / 10)
             return false;
         *value = *value * 10 + digit;
     }

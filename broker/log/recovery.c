@@ -350,6 +350,8 @@ static int remove_below(struct log *log, int64_t start_offset)
     while (n + 1 < log->segments_len &&
            log->segments[n + 1].base_offset <= start_offset)
         n++;
+    if (n == 0)
+        return 0;
     for (uint32_t i = 0; i < n; i++) {
         int rc = remove_files(log, &log->segments[i], false);
         if (rc < 0)

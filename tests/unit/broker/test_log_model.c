@@ -248,6 +248,8 @@ static void drop_before_start(struct model *m)
     int n = 0;
     while (n < m->len && m->batches[n].last < m->start)
         n++;
+    if (n == 0)
+        return;
     m->len -= n;
     memmove(m->batches, m->batches + n, (size_t)m->len * sizeof *m->batches);
 }

@@ -174,9 +174,12 @@ Test(log_recovery, a_byte_flipped_in_the_middle_is_damage)
         cr_assert_eq(log_end_offset(f.log), 2);
         cr_assert_eq(count_batches(&f), 2);
         /* Kept aside: the rest, bit for bit. */
-        char *aside = xasprintf(
-            LOG_PATH "/%020d.log.from-%zu%s.damaged", 0, 2 * one,
-            at == BATCH_MAGIC_AT ? "" : xasprintf(".%zu", at - BATCH_MAGIC_AT));
+        int number = (int)at - BATCH_MAGIC_AT;
+        char *aside =
+            number == 0
+                ? xasprintf(LOG_PATH "/%020d.log.from-%zu.damaged", 0, 2 * one)
+                : xasprintf(LOG_PATH "/%020d.log.from-%zu.%d.damaged", 0,
+                            2 * one, number);
         const struct buf *kept = env_mem_file(f.env, aside);
         cr_assert_not_null(kept, "%s", aside);
         cr_assert_eq(kept->len, 3 * one);
