@@ -62,6 +62,7 @@ struct kit {
     int64_t entries_len;
     int64_t log_start;  /* polls below get a snapshot of `image` */
     struct image image; /* all entries applied */
+    bool polls_held;    /* no entry reaches the broker, see kit_release() */
 
     /* Seen. */
     int64_t epoch; /* given to the broker; 0: not registered */
@@ -284,6 +285,14 @@ static inline void kit_append(struct kit *kit, Leat__MetadataRecord *records,
     enum err error =
         image_apply(&kit->image, kit->entries_len, buf_slice(entry), NULL);
     cr_assert_eq(error, ERR_NONE);
+    for (int i = 0; i < KIT_CONTROLLERS; i++)
+        if (kit->controllers[i].poll_conn != NULL && !kit->polls_held)
+            kit_poll_answer(&kit->controllers[i]);
+}
+
+static inline void kit_release(struct kit *kit)
+{
+    kit->polls_held = false;
     for (int i = 0; i < KIT_CONTROLLERS; i++)
         if (kit->controllers[i].poll_conn != NULL)
             kit_poll_answer(&kit->controllers[i]);
@@ -637,7 +646,7 @@ static inline void kit_frame(struct env_conn *conn, void *arg,
         c->poll_index = q->fetch_metadata->applied_index;
         if (kit->first_poll_index < 0)
             kit->first_poll_index = c->poll_index;
-        if (c->poll_index < kit->entries_len)
+        if (c->poll_index < kit->entries_len && !kit->polls_held)
             kit_poll_answer(c);
     } else if ((keep = kit_handle(c, q, &response))) {
         kit_send(conn, correlation_id, &response);
