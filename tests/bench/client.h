@@ -8,6 +8,7 @@
 #define TESTS_BENCH_CLIENT_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ struct load {
     int partitions;        /* of each topic that is created */
     int replicas;          /* of each partition that is created */
     int topics;            /* 1: "topic"; more: "topic-0", "topic-1", ... */
+    bool exists;           /* the topic need not be created */
     double rate;           /* records per second */
     double seconds;        /* how long the load lasts */
     double timeout_s;      /* the bound of everything else */

@@ -24,6 +24,7 @@ static const char usage[] =
     "  --records N     (100000)        --size BYTES   of a value (1024)\n"
     "  --partitions N  (6)             --replicas N   (3)\n"
     "  --topics N      (1; more: TOPIC-0, TOPIC-1, ...)\n"
+    "  --exists        the topic is there: first need not create it\n"
     "  --rate N        per second (1000)\n"
     "  --seconds S     (10)            --timeout S    (120)\n"
     "\n"
@@ -63,6 +64,7 @@ static void parse_options(int argc, char **argv, struct load *l)
         {"partitions", required_argument, NULL, 'p'},
         {"replicas", required_argument, NULL, 'r'},
         {"topics", required_argument, NULL, 't'},
+        {"exists", no_argument, NULL, 'e'},
         {"rate", required_argument, NULL, 'R'},
         {"seconds", required_argument, NULL, 'S'},
         {"timeout", required_argument, NULL, 'T'},
@@ -86,6 +88,9 @@ static void parse_options(int argc, char **argv, struct load *l)
             break;
         case 't':
             l->topics = (int)number(1, 1e5);
+            break;
+        case 'e':
+            l->exists = true;
             break;
         case 'R':
             l->rate = number(1, 1e6);

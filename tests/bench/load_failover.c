@@ -55,7 +55,8 @@ void mode_first(const struct load *l)
     rd_kafka_t *rk = producer_new(l, eager, &tally);
     char *value = payload_new(l->size_bytes);
 
-    wait_created(rk, l, deadline);
+    if (!l->exists)
+        wait_created(rk, l, deadline);
     double created = now_s();
     while (tally.acked == 0) {
         int64_t refused = tally.failed;

@@ -33,8 +33,9 @@ void mode_latency(const struct load *l);
 
 /* load_failover.c */
 
-/* Creates the topic if it isn't there, as soon as the cluster lets it, and
- * sends one record, trying again every few milliseconds: {"acked_at"}. */
+/* Creates the topic (unless l->exists) as soon as the cluster lets it and
+ * sends one record to partition 0, trying again every few milliseconds:
+ * {"acked_at", "created_at"}. */
 void mode_first(const struct load *l);
 /* One record in flight after another, to partition 0, for l->seconds:
  * {"acked", "failed", "gaps": [[last_ack_at, next_ack_at], ...]}, the longest
