@@ -19,7 +19,11 @@
 
 #include <stdlib.h>
 
-enum { REGISTER_AGAIN_MS = 250, LEAVE_BEAT_MS = 50 };
+enum {
+    REGISTER_AGAIN_MS = 250,
+    LEAVE_BEAT_MS = 50,
+    LEAVE_SILENCE_MAX_MS = 1000,
+};
 
 static int64_t epoch_of(const struct meta *m)
 {
@@ -186,6 +190,19 @@ static void left(struct meta *m)
         m->left(m->left_arg);
 }
 
+/* While leaving: as long as the controller answers it gets the whole time. When
+ * it does not (the other nodes stop, too, and the quorum is gone) waiting for
+ * it is of no use. */
+static void grant_patience(struct meta *m)
+{
+    struct lifecycle *l = &m->life;
+    int64_t left_ms = l->leave_deadline_ms - env_now_ms(m->env);
+
+    if (left_ms > LEAVE_SILENCE_MAX_MS)
+        left_ms = LEAVE_SILENCE_MAX_MS;
+    env_timer_start(m->env, &l->shutdown, left_ms > 0 ? left_ms : 0);
+}
+
 static int64_t beat_interval_ms(const struct meta *m)
 {
     return m->life.state == LIFECYCLE_LEAVING
@@ -203,6 +220,8 @@ static void heartbeat_done(struct control_call *call, enum err error,
 
     if (l->state != LIFECYCLE_REGISTERED && l->state != LIFECYCLE_LEAVING)
         return;
+    if (ok && l->state == LIFECYCLE_LEAVING)
+        grant_patience(m);
     if (error == ERR_NONE && (response->error == ERR_STALE_BROKER_EPOCH ||
                               response->error == ERR_BROKER_ID_NOT_REGISTERED))
         lifecycle_stale(m);
@@ -319,7 +338,8 @@ static void leave(struct env_task *task)
     struct lifecycle *l = &m->life;
 
     l->left_wanted = true;
-    env_timer_start(m->env, &l->shutdown, l->leave_timeout_ms);
+    l->leave_deadline_ms = env_now_ms(m->env) + l->leave_timeout_ms;
+    grant_patience(m);
     if (l->state == LIFECYCLE_REGISTERED)
         l->state = LIFECYCLE_LEAVING;
     beat(m);

@@ -75,6 +75,7 @@ struct lifecycle {
     struct env_timer shutdown; /* controlled shutdown, until it is late */
     struct env_task leave;     /* meta_shut_down() -> metadata thread */
     int64_t leave_timeout_ms;
+    int64_t leave_deadline_ms;
     int64_t previous_epoch; /* of a process that stopped cleanly, else -1 */
     bool beat_again;        /* something changed while one was on its way */
     bool was_ready;

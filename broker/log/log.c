@@ -72,7 +72,9 @@ int log_write_epochs(struct log *log)
 {
     struct buf text = BUF_INIT;
 
-    if (!log->epochs.changed)
+    /* A log without a file has no batches whose epochs could be asked for; ten
+     * thousand idle partitions that change leaders write nothing. */
+    if (!log->epochs.changed || !log->segments[0].stored)
         return 0;
     epoch_cache_format(&log->epochs, &text);
     int rc = log_write_small(log, "leader-epoch-checkpoint", buf_slice(&text));
