@@ -9,8 +9,7 @@ const { Kafka, logLevel } = require('kafkajs');
 const { io } = require('socket.io-client');
 const t = require('./lib.js');
 
-// It reads the cluster's address from the environment when it's loaded, and
-// prints each record.
+// It reads the cluster's address from the environment when it's loaded.
 process.env.KAFKA_BOOTSTRAP_SERVER = t.bootstrap[0];
 
 const AtomicKafkaServer = require('atomic-kafka/server');
@@ -19,8 +18,9 @@ const topic = t.unique('records');
 const kafka = new Kafka({ brokers: t.bootstrap, logLevel: logLevel.NOTHING });
 const admin = kafka.admin();
 
-/** atomic-kafka's printing is dropped, ours kept. */
+/** It prints each record: that is dropped, our own lines are kept. */
 function silence() {
+  const print = console.log;
   console.log = (line, ...rest) => {
     if (/^(ok|FAILED) /.test(line)) print(line, ...rest);
   };
