@@ -200,8 +200,7 @@ static void rename_in(struct map *names, const char *from, const char *to)
     char **paths = xcalloc(map_count(names) + 1, sizeof *paths);
     size_t n = 0;
 
-    MAP_EACH(entry, names)
-    {
+    MAP_EACH (entry, names) {
         if (entry->key.len >= len && memcmp(entry->key.data, from, len) == 0 &&
             (entry->key.len == len || entry->key.data[len] == '/'))
             paths[n++] = slice_dup(entry->key);
@@ -311,8 +310,7 @@ int env_list_dir(struct env *env, const char *path, char ***names,
         return dir == NULL ? -ENOENT : -ENOTDIR;
     *names = xcalloc(map_count(&env->names) + 1, sizeof **names);
     *names_len = 0;
-    MAP_EACH(entry, &env->names)
-    {
+    MAP_EACH (entry, &env->names) {
         const char *name = child_name(entry->key, path);
         if (name != NULL)
             (*names)[(*names_len)++] = slice_dup(
@@ -453,8 +451,8 @@ static int64_t bytes_used(const struct env *env)
 {
     int64_t used = 0;
 
-    MAP_EACH(entry, &env->names)
-    used += (int64_t)((struct node *)entry->value)->data.len;
+    MAP_EACH (entry, &env->names)
+        used += (int64_t)((struct node *)entry->value)->data.len;
     return used;
 }
 
@@ -603,8 +601,8 @@ static void lose_power(struct prng *prng, struct buf *now, struct buf *disk)
 
 static void copy_names(struct map *to, const struct map *from)
 {
-    MAP_EACH(entry, from)
-    map_put(to, entry->key, entry->value);
+    MAP_EACH (entry, from)
+        map_put(to, entry->key, entry->value);
 }
 
 void env_mem_crash(struct env *env, enum env_mem_crash kind)
@@ -613,17 +611,19 @@ void env_mem_crash(struct env *env, enum env_mem_crash kind)
     env->faults = (struct env_mem_faults){0};
     if (kind == ENV_MEM_KILL)
         return;
-    size_t reached = prng_below(&env->prng, env->changes_len + 1);
+    size_t reached = kind == ENV_MEM_WORST
+                         ? 0
+                         : prng_below(&env->prng, env->changes_len + 1);
     for (size_t i = 0; i < reached; i++)
         apply(&env->durable, &env->changes[i]);
     forget_changes(env);
     map_free(&env->names);
     env->names = MAP_INIT;
     copy_names(&env->names, &env->durable);
-    MAP_EACH(entry, &env->names)
-    {
+    MAP_EACH (entry, &env->names) {
         struct node *node = entry->value;
-        lose_power(&env->prng, &node->data, &node->durable);
+        if (kind != ENV_MEM_WORST)
+            lose_power(&env->prng, &node->data, &node->durable);
         node->data.len = 0;
         buf_put_slice(&node->data, buf_slice(&node->durable));
     }

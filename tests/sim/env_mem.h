@@ -32,6 +32,7 @@ bool env_mem_idle(const struct env *env);
 enum env_mem_crash {
     ENV_MEM_KILL,  /* the process died: the page cache lives */
     ENV_MEM_POWER, /* the machine died */
+    ENV_MEM_WORST, /* the machine died, and nothing unsynced had got out */
 };
 void env_mem_freeze(struct env *env);
 void env_mem_crash(struct env *env, enum env_mem_crash kind);

@@ -82,6 +82,33 @@ Test(log_flush, a_roll_moves_the_recovery_point)
     cr_assert_eq(log_synced_offset(f.log), 30);
 }
 
+/* Whoever rolls a log that is synced to its end still owes the indexes. */
+Test(log_flush, a_roll_syncs_the_indexes_it_leaves)
+{
+    f.config.segment_bytes = 2000;
+    f.config.index_interval_bytes = 200;
+    log_set_config(f.log, &f.config);
+    while (log_segment_count(f.log) == 1) {
+        append(&f,
+               (struct batch_shape){.timestamp = 1000 + log_end_offset(f.log)});
+        if (log_segment_count(f.log) == 1) {
+            log_flush_begin(f.log, flush_new());
+            env_mem_run(f.env);
+        }
+    }
+    int64_t base = log_active_base_offset(f.log);
+    cr_assert_eq(log_synced_offset(f.log), base);
+    cr_assert_lt(log_recovery_point(f.log), base);
+    env_mem_run(f.env);
+    cr_assert_eq(log_recovery_point(f.log), base);
+    fixture_crash(&f, ENV_MEM_WORST);
+    cr_assert_gt(file(&f, 0, ".index")->len, 0);
+    const struct buf *times = file(&f, 0, ".timeindex");
+    cr_assert_eq(be32_get(times->data + times->len - 4), base - 1);
+    fixture_open(&f, false, base);
+    cr_assert_geq(count_batches(&f), (int)base);
+}
+
 Test(log_flush, a_failed_sync_fails_the_log)
 {
     append_n(&f, 3);

@@ -394,6 +394,29 @@ Test(log_recovery, an_index_that_lies_misleads_nobody)
     }
 }
 
+/* Well-formed, rising, and wrong: each entry but the last names the batch of
+ * the next. */
+static void shift(const char *path)
+{
+    struct buf *b = env_mem_file(f.env, path);
+
+    for (size_t i = 0; i + 16 <= b->len; i += 8)
+        memcpy(b->data + i + 4, b->data + i + 12, 4);
+}
+
+Test(log_recovery, a_plausible_index_that_lies_skips_nothing)
+{
+    fill_segments();
+    for (int64_t base = 0; base < 400; base++) {
+        if (file(&f, base, ".index") == NULL)
+            continue;
+        shift(file_name(base, ".index"));
+        fixture_open(&f, true, 0);
+        check_all_offsets();
+        fixture_close(&f);
+    }
+}
+
 Test(log_recovery, indexes_of_nobody_are_removed)
 {
     append_n(&f, 1);
@@ -488,6 +511,27 @@ Test(log_recovery, leader_epochs_do_not_go_back)
     open_after_kill(0);
     cr_assert_eq(log_end_offset(f.log), 1);
     buf_free(&bytes);
+}
+
+/* Truncation cut segment 0, appends went on in the next one, and the process
+ * was killed before the cut was synced. */
+Test(log_recovery, a_cut_before_the_recovery_point_is_synced_in_the_end)
+{
+    append_n(&f, 5);
+    f.config.segment_bytes = log_size_bytes(f.log);
+    log_set_config(f.log, &f.config);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+    append(&f, (struct batch_shape){.value_bytes = 600});
+    cr_assert_eq(log_active_base_offset(f.log), 3);
+    fixture_crash(&f, ENV_MEM_KILL);
+    fixture_open(&f, false, 3);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, false, 4);
+    cr_assert_eq(count_batches(&f), 4);
+    struct read_result r = read_at(&f, 0, 4, 1 << 20);
+    cr_assert_eq(r.end, 3);
 }
 
 Test(log_recovery, failing_disks_are_reported)

@@ -146,6 +146,43 @@ Test(log_retention, files_are_renamed_then_unlinked)
     cr_assert_null(file(&f, 5, ".timeindex.deleted"));
 }
 
+Test(log_retention, deleted_segments_stay_deleted_once_that_is_synced)
+{
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_raise_start(f.log, 12), ERR_NONE);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    cr_assert_null(file(&f, 0, ".log"));
+    fixture_open(&f, false, 0);
+    cr_assert_eq(log_start_offset(f.log), 10);
+}
+
+Test(log_retention, truncated_segments_stay_gone_once_that_is_synced)
+{
+    env_mem_run(f.env);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 12), ERR_NONE);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    cr_assert_null(file(&f, 15, ".log"));
+    fixture_open(&f, false, 12);
+    cr_assert_eq(log_end_offset(f.log), 12);
+}
+
+/* A power loss may undo the renames; the caller's start offset wins. */
+Test(log_retention, deleted_segments_that_come_back_go_again)
+{
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_raise_start(f.log, 12), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    cr_assert_not_null(file(&f, 0, ".log"));
+    cr_assert_eq(fixture_try_open(&f, false, 20, 12), ERR_NONE);
+    cr_assert_null(file(&f, 0, ".log"));
+    cr_assert_null(file(&f, 5, ".timeindex"));
+    cr_assert_eq(log_start_offset(f.log), 12);
+    cr_assert_eq(log_segment_count(f.log), 2);
+}
+
 Test(log_retention, a_closed_log_leaves_no_renamed_files)
 {
     retain(-1, 0);
