@@ -393,12 +393,14 @@ enum err admin_topics_delete(struct client *c, const struct topic_view *topics,
         q.topics[i].name = topics[i].name;
         q.topic_names[i] = topics[i].name;
     }
-    if (client_version(c, CLIENT_ANY, API_DELETE_TOPICS) >= 6)
+    int32_t node = client_controller(c);
+    if (node < 0 || client_version(c, node, API_DELETE_TOPICS) < 0)
+        node = client_any(c);
+    if (client_version(c, node, API_DELETE_TOPICS) >= 6)
         q.topics_len = len;
     else
         q.topic_names_len = len;
-    enum err error =
-        client_call(c, CLIENT_CONTROLLER, API_DELETE_TOPICS, &q, &r, a);
+    enum err error = client_call(c, node, API_DELETE_TOPICS, &q, &r, a);
     for (int32_t i = 0; error == ERR_NONE && i < r.responses_len; i++)
         error =
             told(c, r.responses[i].error_code, r.responses[i].error_message);

@@ -621,15 +621,28 @@ enum err client_call(struct client *c, int32_t node, enum api_key api,
     return call_one(c, node, api, request, response, arena);
 }
 
+int32_t client_any(struct client *c)
+{
+    int32_t *ids = xcalloc(c->nodes_len + c->bootstrap_len, sizeof *ids);
+    size_t n = candidates(c, ids);
+    struct connection *conn;
+    int32_t found = CLIENT_ANY;
+
+    for (size_t i = 0; i < n && found == CLIENT_ANY; i++)
+        if (connect_to(c, ids[i], &conn) == ERR_NONE)
+            found = ids[i];
+    free(ids);
+    return found;
+}
+
 int16_t client_version(struct client *c, int32_t node, enum api_key api)
 {
     struct connection *conn;
 
-    if (node < 0) {
-        if (c->nodes_len == 0 && client_refresh(c) != ERR_NONE)
-            return -1;
-        node = c->nodes_len != 0 ? c->nodes[0].id : BOOTSTRAP_BASE;
-    }
+    if (node == CLIENT_ANY || node == CLIENT_CONTROLLER)
+        node = client_any(c);
+    if (node == CLIENT_ANY)
+        return -1;
     return connect_to(c, node, &conn) == ERR_NONE ? pick_version(conn, api)
                                                   : -1;
 }
@@ -715,15 +728,18 @@ static enum err find_coordinator(struct client *c, struct slice group,
     struct arena arena;
     enum err error;
 
+    int32_t any = client_any(c);
+    if (any == CLIENT_ANY)
+        return ERR_REFUSED;
     arena_init(&arena, CLIENT_ARENA_BYTES);
     find_coordinator_request_init(&q);
-    if (client_version(c, CLIENT_ANY, API_FIND_COORDINATOR) >= 4) {
+    if (client_version(c, any, API_FIND_COORDINATOR) >= 4) {
         q.coordinator_keys = &group;
         q.coordinator_keys_len = 1;
     } else {
         q.key = group;
     }
-    error = client_call(c, CLIENT_ANY, API_FIND_COORDINATOR, &q, &a, &arena);
+    error = client_call(c, any, API_FIND_COORDINATOR, &q, &a, &arena);
     if (error == ERR_NONE && a.coordinators_len > 0) {
         error = a.coordinators[0].error_code;
         *node = a.coordinators[0].node_id;

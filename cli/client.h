@@ -62,6 +62,9 @@ enum err client_fail(struct client *c, enum err error, const char *format, ...)
  * other nodes for CLIENT_ANY and CLIENT_CONTROLLER only. */
 enum err client_call(struct client *c, int32_t node, enum api_key api,
                      const void *request, void *response, struct arena *arena);
+/* A node that can be reached now, for requests whose form depends on the
+ * version (see below); CLIENT_ANY if there is none. */
+int32_t client_any(struct client *c);
 /* The version that client_call would use, or -1 if the node lacks the API or
  * cannot be reached (see client_why). */
 int16_t client_version(struct client *c, int32_t node, enum api_key api);

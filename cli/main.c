@@ -15,10 +15,12 @@ static const struct command commands[] = {
     {"topics", cmd_topics, "create, list, describe, change, delete topics"},
     {"produce", cmd_produce, "write lines of standard input as records"},
     {"consume", cmd_consume, "print records, alone or as member of a group"},
+    {"groups", cmd_groups, "list, describe, delete groups; move their offsets"},
     {"kafka-storage", kafka_storage, NULL},
     {"kafka-topics", kafka_topics, NULL},
     {"kafka-console-producer", kafka_console_producer, NULL},
     {"kafka-console-consumer", kafka_console_consumer, NULL},
+    {"kafka-consumer-groups", kafka_consumer_groups, NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
