@@ -1,5 +1,5 @@
 /* The log as a list of segments: what all parts share, closing, truncating.
- * Opening is in recovery.c, appending in append.c, reading in read.c. */
+ * Opening is in open.c, appending in append.c, reading in read.c. */
 #include "base/log.h"
 #include "broker/log/state.h"
 

@@ -1,0 +1,343 @@
+/* Opening a log: what is in its directory, and how much of it to believe.
+ *
+ * After a clean shutdown sizes are trusted; of the last segment only what lies
+ * behind its last index entry is walked, which also finds the log end offset.
+ * After a crash, or when a clean log does not end in a whole batch, recovery.c
+ * checks what lies behind the recovery point.
+ *
+ * Runs on a helper thread: no timers, no clock, no randomness. */
+#include "base/log.h"
+#include "broker/log/recovery.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { SMALL_FILE_MAX = 1 << 20, BASE_DIGITS = 20 };
+
+/* ---- what is in the directory --------------------------------------------*/
+
+static bool ends_with(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+/* "00000000000000000042.SUFFIX" -> 42, or -1. */
+static int64_t base_of_name(const char *name, const char **suffix)
+{
+    int64_t base = 0;
+
+    for (int i = 0; i < BASE_DIGITS; i++) {
+        if (name[i] < '0' || name[i] > '9' ||
+            base > (INT64_MAX - (name[i] - '0')) / 10)
+            return -1;
+        base = base * 10 + (name[i] - '0');
+    }
+    *suffix = name + BASE_DIGITS;
+    return **suffix == '.' ? base : -1;
+}
+
+static void unlink_name(struct log *log, const char *name)
+{
+    char *path = xasprintf("%s/%s", log->path, name);
+
+    env_unlink(log->env, path);
+    free(path);
+}
+
+static bool is_leftover(const char *name)
+{
+    return ends_with(name, ".deleted") || ends_with(name, ".cleaned") ||
+           ends_with(name, ".tmp");
+}
+
+static bool has_segment(const struct log *log, int64_t base)
+{
+    return log->segments_len != 0 &&
+           log->segments[log_segment_of(log, base)].base_offset == base;
+}
+
+/* Indexes belong to a segment or go. */
+static void unlink_if_orphan(struct log *log, const char *name)
+{
+    const char *suffix;
+    int64_t base = base_of_name(name, &suffix);
+
+    if (base >= 0 && !has_segment(log, base) &&
+        (strcmp(suffix, ".index") == 0 || strcmp(suffix, ".timeindex") == 0 ||
+         strcmp(suffix, ".txnindex") == 0))
+        unlink_name(log, name);
+}
+
+struct found {
+    bool epochs;
+    bool metadata;
+};
+
+static void look_at_name(struct log *log, const char *name, struct found *found)
+{
+    const char *suffix;
+    int64_t base;
+
+    if (is_leftover(name)) {
+        unlink_name(log, name);
+    } else if (strcmp(name, "leader-epoch-checkpoint") == 0) {
+        found->epochs = true;
+    } else if (strcmp(name, "partition.metadata") == 0) {
+        found->metadata = true;
+    } else if ((base = base_of_name(name, &suffix)) >= 0 &&
+               strcmp(suffix, ".log") == 0) {
+        /* Names come sorted, and sort as their numbers do. */
+        log_push_segment(log, base)->stored = true;
+    }
+}
+
+static int list_dir(struct log *log, struct found *found)
+{
+    char **names;
+    size_t names_len;
+    int rc = env_mkdir(log->env, log->path);
+
+    if (rc < 0 ||
+        (rc = env_list_dir(log->env, log->path, &names, &names_len)) < 0)
+        return rc;
+    log->is_new = log->dir_changed = names_len == 0;
+    for (size_t i = 0; i < names_len; i++)
+        look_at_name(log, names[i], found);
+    for (size_t i = 0; i < names_len; i++) {
+        unlink_if_orphan(log, names[i]);
+        free(names[i]);
+    }
+    free(names);
+    return 0;
+}
+
+static int load_sizes(struct log *log)
+{
+    for (uint32_t i = 0; i < log->segments_len; i++) {
+        struct segment *s = &log->segments[i];
+        struct env_file *file;
+        int rc = segment_open_file(log, s, false, &file);
+        if (rc < 0)
+            return rc;
+        int64_t size = env_file_size(file);
+        env_file_unref(file);
+        if (size < 0)
+            return (int)size;
+        if (size > SEGMENT_SIZE_MAX)
+            return -EBADMSG;
+        s->size_bytes = (uint32_t)size;
+        log->size_bytes += size;
+    }
+    return 0;
+}
+
+static int read_small(struct log *log, const char *name, struct buf *text)
+{
+    char *path = xasprintf("%s/%s", log->path, name);
+    int rc = env_read_all(log->env, path, SMALL_FILE_MAX, text);
+
+    free(path);
+    return rc;
+}
+
+/* False when the file names another topic.  One that cannot be read says
+ * nothing, and is written anew. */
+static bool check_metadata(struct log *log)
+{
+    static const char prefix[] = "version: 0\ntopic_id: ";
+    struct buf text = BUF_INIT;
+    struct uuid id;
+    bool same = true;
+
+    if (read_small(log, "partition.metadata", &text) >= 0) {
+        size_t skip = strlen(prefix);
+        struct slice s = buf_slice(&text);
+        while (s.len != 0 && s.data[s.len - 1] == '\n')
+            s.len--;
+        if (s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
+            uuid_parse(slice_of(s.data + skip, s.len - skip), &id)) {
+            same = uuid_is_zero(log->topic_id) || uuid_eq(id, log->topic_id);
+            log->topic_id = id;
+            log->has_metadata = true;
+        }
+    }
+    buf_free(&text);
+    return same;
+}
+
+/* ---- leader epochs ------------------------------------------------------- */
+
+/* From the headers of segments [0, n). */
+static int rebuild_epochs(struct log *log, uint32_t n)
+{
+    epoch_cache_clear(&log->epochs);
+    log->epochs.changed = true;
+    for (uint32_t i = 0; i < n; i++) {
+        struct segment *s = &log->segments[i];
+        struct env_file *file;
+        struct walk w;
+        int rc = segment_open_file(log, s, false, &file);
+        if (rc < 0)
+            return rc;
+        walk_init(&w, file, 0, s->size_bytes);
+        while (walk_next(&w) == WALK_BATCH)
+            recovery_note_epoch(log, &w.batch);
+        walk_free(&w);
+        env_file_unref(file);
+    }
+    return 0;
+}
+
+/* Entries for segments [0, n): later ones come from the batches as these are
+ * walked. */
+static int load_epochs(struct log *log, bool stored, uint32_t n)
+{
+    struct buf text = BUF_INIT;
+    bool good = stored &&
+                read_small(log, "leader-epoch-checkpoint", &text) >= 0 &&
+                epoch_cache_parse(&log->epochs, buf_slice(&text));
+
+    buf_free(&text);
+    if (!good && log->size_bytes > 0)
+        return rebuild_epochs(log, n);
+    if (n < log->segments_len)
+        epoch_cache_truncate_end(&log->epochs, log->segments[n].base_offset);
+    return 0;
+}
+
+/* ---- opening -------------------------------------------------------------*/
+
+/* The clean way; -EBADMSG when the last segment belies the marker. */
+static int open_clean(struct log *log)
+{
+    return segment_load(log, log_active(log), &log->end_offset);
+}
+
+static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
+{
+    struct log *log = r->log;
+    uint32_t last = log->segments_len - 1;
+    uint32_t first = last;
+    int rc = clean ? 0 : recovery_first(r, &first);
+
+    if (rc == 0)
+        rc = load_epochs(log, epochs_stored, clean ? log->segments_len : first);
+    if (rc < 0)
+        return rc;
+    if (clean) {
+        rc = open_clean(log);
+        if (rc != -EBADMSG)
+            return rc;
+        log_warn("log",
+                 "%s does not end in a whole batch although it was "
+                 "closed cleanly; checking it",
+                 log->path);
+        epoch_cache_truncate_end(&log->epochs, log->segments[last].base_offset);
+    }
+    return recovery_walk(r, first);
+}
+
+/* DeleteRecords went further than what is left of the log. */
+static int start_behind_end(struct recovery *r, int64_t start_offset)
+{
+    struct log *log = r->log;
+    int rc = aside_remove_segments(log, 0, false);
+
+    if (rc < 0)
+        return rc;
+    log_push_segment(log, start_offset);
+    log->end_offset = start_offset;
+    if (r->report->damaged_at >= 0)
+        r->report->damaged_at = start_offset;
+    return 0;
+}
+
+static int open_all(struct recovery *r, int64_t start_offset, bool clean)
+{
+    struct log *log = r->log;
+    struct found found = {0};
+    int rc = list_dir(log, &found);
+
+    if (rc == 0)
+        rc = load_sizes(log);
+    if (rc < 0)
+        return rc;
+    if (found.metadata && !check_metadata(log))
+        return -EEXIST;
+    rc = aside_remove_below(log, start_offset);
+    if (rc < 0)
+        return rc;
+    if (log->segments_len == 0)
+        log_push_segment(log, start_offset);
+    if (log->segments[0].stored)
+        rc = open_segments(r, clean, found.epochs);
+    else
+        rc = segment_load(log, log_active(log), &log->end_offset);
+    if (rc == 0 && log->end_offset < start_offset)
+        rc = start_behind_end(r, start_offset);
+    if (rc == 0 && log->segments[0].stored)
+        rc = log_write_metadata(log);
+    if (rc < 0)
+        return rc;
+    log->start_offset = log->segments[0].base_offset;
+    if (log->start_offset < start_offset)
+        log->start_offset = start_offset;
+    epoch_cache_truncate_start(&log->epochs, log->start_offset);
+    epoch_cache_truncate_end(&log->epochs, log->end_offset + 1);
+    log->synced_offset = clean && r->report->scanned_bytes == 0
+                             ? log->end_offset
+                             : r->recovery_point;
+    if (log->synced_offset > log->end_offset)
+        log->synced_offset = log->end_offset;
+    log->recovery_point = log->synced_offset;
+    return 0;
+}
+
+static struct log *log_new(struct env *env, const char *path,
+                           struct uuid topic_id,
+                           const struct log_config *config)
+{
+    struct log *log = xcalloc(1, sizeof *log);
+
+    *log = (struct log){
+        .env = env,
+        .path = xstrdup(path),
+        .topic_id = topic_id,
+        .config = *config,
+        .unsynced_since_ms = -1,
+    };
+    list_init(&log->flushes);
+    list_init(&log->doomed);
+    return log;
+}
+
+enum err log_open(struct env *env, const char *path, struct uuid topic_id,
+                  const struct log_config *config, int64_t recovery_point,
+                  int64_t log_start_offset, bool clean, struct log **log,
+                  struct log_open_report *report)
+{
+    struct log *x = log_new(env, path, topic_id, config);
+    struct recovery r = {
+        .log = x,
+        .report = report,
+        .recovery_point = recovery_point < 0 ? 0 : recovery_point,
+    };
+
+    *log = NULL;
+    *report = (struct log_open_report){.damaged_at = -1};
+    int rc = open_all(&r, log_start_offset < 0 ? 0 : log_start_offset, clean);
+    if (rc == 0) {
+        *log = x;
+        return ERR_NONE;
+    }
+    if (rc == -EEXIST)
+        report->message =
+            xasprintf("%s belongs to another topic of that name", path);
+    else if (report->message == NULL)
+        report->message =
+            xasprintf("%s could not be opened: %s", path, strerror(-rc));
+    log_free(x);
+    return rc == -EEXIST ? ERR_INCONSISTENT_TOPIC_ID : log_errno(rc);
+}

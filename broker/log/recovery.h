@@ -1,0 +1,38 @@
+/* Between opening (open.c), checking (recovery.c) and keeping damaged bytes
+ * (aside.c).  Blocking; no timers, no clock, no randomness.
+ *
+ * Functions that return int: 0 or a negative errno. */
+#ifndef BROKER_LOG_RECOVERY_H
+#define BROKER_LOG_RECOVERY_H
+
+#include "broker/log/state.h"
+
+/* What one open works with. */
+struct recovery {
+    struct log *log;
+    struct log_open_report *report;
+    int64_t recovery_point;
+};
+
+/* Walks the segments from `first` on, makes their indexes and leader epochs
+ * anew, ends the log at the first bad batch; sets log->end_offset.  -EBADMSG
+ * when damage could not be kept aside. */
+int recovery_walk(struct recovery *r, uint32_t first);
+/* The segment that holds the recovery point; the one before it when that one
+ * does not end where it should: truncation had cut it at the recovery point,
+ * and a power loss brought the end back. */
+int recovery_first(struct recovery *r, uint32_t *first);
+/* Takes a batch's leader epoch into the cache. */
+void recovery_note_epoch(struct log *log, const struct batch *b);
+
+/* Copies a segment from `position` on into a file of its own, on disk when this
+ * returns. */
+int aside_keep_rest(struct log *log, struct segment *s, int64_t position);
+/* Takes the segments from n on out of the log: their batches are kept in files
+ * ending in .damaged, or unlinked. */
+int aside_remove_segments(struct log *log, uint32_t n, bool keep);
+/* Unlinks segments wholly below the start offset: they were deleted, but a
+ * power loss may have brought their files back. */
+int aside_remove_below(struct log *log, int64_t start_offset);
+
+#endif
