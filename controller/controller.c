@@ -159,6 +159,18 @@ void controller_broker_lost(struct controller *c,
     step_end(&s);
 }
 
+void controller_broker_gone(struct controller *c,
+                            const struct controller_call *call,
+                            int32_t broker_id, int64_t broker_epoch,
+                            struct controller_update *update)
+{
+    struct step s;
+
+    step_begin(&s, c, call, update);
+    session_gone(&s, broker_id, broker_epoch);
+    step_end(&s);
+}
+
 void controller_broker_applied(struct controller *c, int32_t broker_id,
                                int64_t broker_epoch, int64_t applied_index)
 {

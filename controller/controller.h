@@ -32,9 +32,10 @@
  * --------
  * A broker that sent no heartbeat for broker_session_timeout_ms is fenced.  The
  * owner also watches connections: it tells controller_broker_lost() when the
- * connection by which the broker's heartbeats came is closed or reset, or when
- * a probe's connect to the broker is refused; unless a heartbeat arrives within
- * broker_disconnect_grace_ms the broker is fenced then.  An activation starts
+ * connection by which the broker's heartbeats came is closed or reset; unless a
+ * heartbeat arrives within broker_disconnect_grace_ms the broker is fenced then.
+ * controller_broker_gone() is for a probe whose connect was refused, which only
+ * a live machine with a dead process does: the broker is fenced at once.  An activation starts
  * fresh sessions for all brokers that are not fenced, so after it the owner
  * should probe those that don't call by themselves.
  *
@@ -180,10 +181,16 @@ void controller_deactivate(struct controller *c);
 void controller_tick(struct controller *c, const struct controller_call *call,
                      struct controller_update *update);
 
-/* The broker's connection closed, or a connect to it was refused. */
+/* The broker's connection closed. */
 void controller_broker_lost(struct controller *c,
                             const struct controller_call *call,
                             int32_t broker_id,
+                            struct controller_update *update);
+/* The kernel of the broker's machine says that nothing listens at the address
+ * it registered in `broker_epoch`: it is fenced now, unless it is heard. */
+void controller_broker_gone(struct controller *c,
+                            const struct controller_call *call,
+                            int32_t broker_id, int64_t broker_epoch,
                             struct controller_update *update);
 /* The broker says it has applied the metadata up to and with the index
  * (FetchMetadata says so more often than heartbeats).  Only remembered. */

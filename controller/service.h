@@ -9,9 +9,9 @@
  * calls (20001, proto/internal/control.proto), and those of Kafka's own APIs
  * that a controller answers.
  *
- * Evidence of death: the connection over which a broker sent heartbeats breaks;
- * or, for a controller that has just become active, the connect to a broker is
- * refused.
+ * Evidence of death: the connection over which a broker sent heartbeats breaks,
+ * and a connect to it is refused (a controller that has just become active tries
+ * them all).
  *
  * Thread: the loop of options.env; open blocks and comes before the loop runs. */
 #ifndef CONTROLLER_SERVICE_H

@@ -275,6 +275,9 @@ void service_refuse_all(struct controller_service *s)
 
 /* ---- calls ------------------------------------------------------------------------------ */
 
+static void probe_broker(struct controller_service *s,
+                         const struct image_broker *b);
+
 static void broker_lost(struct controller_service *s, int32_t broker_id)
 {
     struct controller_call call;
@@ -286,6 +289,27 @@ static void broker_lost(struct controller_service *s, int32_t broker_id)
     arena_init(&arena, 0);
     service_begin(s, &call, &arena);
     controller_broker_lost(&s->controller, &call, broker_id, &update);
+    service_carry_out(s, &update);
+    arena_free(&arena);
+
+    const struct image_broker *b = image_broker(&s->image, broker_id);
+    if (b != NULL && !b->fenced)
+        probe_broker(s, b);
+}
+
+static void broker_gone(struct controller_service *s, int32_t broker_id,
+                        int64_t broker_epoch)
+{
+    struct controller_call call;
+    struct controller_update update;
+    struct arena arena;
+
+    if (!s->controller.active)
+        return;
+    arena_init(&arena, 0);
+    service_begin(s, &call, &arena);
+    controller_broker_gone(&s->controller, &call, broker_id, broker_epoch,
+                           &update);
     service_carry_out(s, &update);
     arena_free(&arena);
 }
@@ -499,6 +523,7 @@ struct probe {
     struct list link;
     struct controller_service *service;
     int32_t broker_id;
+    int64_t broker_epoch;
 };
 
 static void probe_opened(struct env_conn *stream, void *arg)
@@ -523,12 +548,13 @@ static void probe_closed(struct env_conn *stream, void *arg, int error)
     struct probe *p = arg;
     struct controller_service *s = p->service;
     int32_t broker_id = p->broker_id;
+    int64_t broker_epoch = p->broker_epoch;
 
     (void)stream;
     list_remove(&p->link);
     free(p);
     if (error == ERR_REFUSED)
-        broker_lost(s, broker_id);
+        broker_gone(s, broker_id, broker_epoch);
 }
 
 static const struct env_conn_ops probe_ops = {
@@ -537,18 +563,23 @@ static const struct env_conn_ops probe_ops = {
     .closed = probe_closed,
 };
 
+static void probe_broker(struct controller_service *s,
+                         const struct image_broker *b)
+{
+    if (b->endpoints_len == 0)
+        return;
+    struct probe *p = xcalloc(1, sizeof *p);
+    p->service = s;
+    p->broker_id = b->id;
+    p->broker_epoch = b->epoch;
+    list_push_back(&s->probes, &p->link);
+    env_connect(s->env, b->endpoints[0].host, b->endpoints[0].port,
+                PROBE_FRAME_MAX_BYTES, &probe_ops, p);
+}
+
 void service_probe_brokers(struct controller_service *s)
 {
-    for (size_t i = 0; i < s->image.brokers_len; i++) {
-        const struct image_broker *b = s->image.brokers[i];
-
-        if (b->fenced || b->endpoints_len == 0)
-            continue;
-        struct probe *p = xcalloc(1, sizeof *p);
-        p->service = s;
-        p->broker_id = b->id;
-        list_push_back(&s->probes, &p->link);
-        env_connect(s->env, b->endpoints[0].host, b->endpoints[0].port,
-                    PROBE_FRAME_MAX_BYTES, &probe_ops, p);
-    }
+    for (size_t i = 0; i < s->image.brokers_len; i++)
+        if (!s->image.brokers[i]->fenced)
+            probe_broker(s, s->image.brokers[i]);
 }

@@ -54,6 +54,20 @@ void session_lost(struct step *s, int32_t id)
         session_restart(s->c, b);
 }
 
+void session_gone(struct step *s, int32_t id, int64_t epoch)
+{
+    const struct image_broker *registered = image_broker(s->image, id);
+
+    if (registered == NULL || registered->epoch != epoch)
+        return;
+    struct controller_broker *b = step_broker(s->c, id);
+    if (!heap_has(&b->session) || (b->heard && !b->lost))
+        return;
+    heap_remove(&s->c->sessions, &b->session);
+    s->c->sessions_expired++;
+    broker_fence(s, id);
+}
+
 void broker_fence(struct step *s, int32_t id)
 {
     struct controller_broker *b = step_broker(s->c, id);
