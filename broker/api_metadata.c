@@ -258,12 +258,36 @@ static size_t find_missing(struct request *r, struct slice **missing)
     return n;
 }
 
+/* A leader that seems to be dead: the answer waits for who comes next. */
+static void verdict_came(struct parked *p, bool last)
+{
+    if (!last && suspects_wait_ms(p->meta) > 0)
+        return;
+    meta_unpark(p);
+    answer(p->request);
+}
+
+static void answer_after_verdict(struct meta *m, struct request *r,
+                                 int64_t wait_ms)
+{
+    struct parked *p = arena_alloc(&r->arena, sizeof *p);
+
+    p->request = r;
+    p->retry = verdict_came;
+    meta_park(m, p, wait_ms);
+}
+
 void api_metadata(struct request *r)
 {
     struct meta *m = request_meta(r);
     struct slice *missing;
     size_t n = find_missing(r, &missing);
+    int64_t wait_ms = suspects_wait_ms(m);
 
+    if (n == 0 && wait_ms > 0) {
+        answer_after_verdict(m, r, wait_ms);
+        return;
+    }
     if (n == 0) {
         answer(r);
         return;

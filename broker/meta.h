@@ -65,6 +65,10 @@ struct isr_proposal {
 };
 void meta_propose_isr(struct meta *m, struct isr_proposal *proposal);
 
+/* The connection to a broker broke (it may be dead), or is there again.  Any
+ * thread. */
+void meta_suspect_broker(struct meta *m, int32_t broker, bool alive);
+
 /* Offline log directory: reported with the next heartbeat.  Any thread. */
 void meta_log_dir_failed(struct meta *m, const struct uuid *dir);
 

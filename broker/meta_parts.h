@@ -8,6 +8,7 @@
  *   meta_ids.c        producer ids
  *   meta_create.c     topics that are created because somebody asked for them
  *   meta_park.c       requests that wait for metadata
+ *   meta_suspect.c    brokers that seem to be dead
  *   api_metadata.c, api_configs.c, api_forward.c, ...  answers */
 #ifndef BROKER_META_PARTS_H
 #define BROKER_META_PARTS_H
@@ -36,6 +37,10 @@ void meta_park(struct meta *m, struct parked *p, int64_t wait_ms);
 void meta_unpark(struct parked *p);
 /* Tries all of them. */
 void meta_retry_parked(struct meta *m);
+
+/* How long an answer about leaders should wait for the controller's verdict on a
+ * broker that seems to be dead; 0: not at all. */
+int64_t suspects_wait_ms(struct meta *m);
 
 /* ---- parts of the state ------------------------------------------------- */
 
@@ -108,6 +113,8 @@ struct creations {
     int64_t complained_ms; /* a refusal was logged last */
 };
 
+enum { META_SUSPECTS_MAX = 16 };
+
 struct meta {
     struct broker *broker;
     struct env *env;
@@ -121,6 +128,11 @@ struct meta {
     struct id_block ids;
     struct creations creations;
     struct list parked;
+    struct {
+        int32_t broker;
+        int64_t until_ms;
+    } suspects[META_SUSPECTS_MAX];
+    size_t suspects_len;
 
     /* Publishing: one message for each shard while a batch is applied. */
     struct shard_updates **out;

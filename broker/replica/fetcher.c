@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "broker/meta.h"
 #include "proto/kafka/header.h"
 
 #include <stdlib.h>
@@ -363,6 +364,7 @@ static void on_opened(struct env_conn *stream, void *arg)
 
     (void)stream;
     f->connected = true;
+    meta_suspect_broker(f->shard->broker->meta, f->leader, true);
     pump_later(f);
 }
 
@@ -371,9 +373,11 @@ static void on_closed(struct env_conn *stream, void *arg, int error)
     struct fetcher *f = arg;
 
     (void)stream;
-    if (f->connected)
+    if (f->connected) {
         log_info("replica", "The connection to node %d ended: %s", f->leader,
                  err_text(error));
+        meta_suspect_broker(f->shard->broker->meta, f->leader, false);
+    }
     disconnected(f);
     f->backoff_ms = f->backoff_ms == 0 ? RECONNECT_MIN_MS : f->backoff_ms * 2;
     if (f->backoff_ms > RECONNECT_MAX_MS)
