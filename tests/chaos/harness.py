@@ -1,0 +1,391 @@
+"""A cluster to be harmed, and the load on it.
+
+Everything waits for a condition with a limit; nothing sleeps for a guess.
+Only processes that this harness started are ended, by their id.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import replica_diff
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+PARTITIONS = 6
+
+# What a server prints when a sanitizer or an assertion stops it.
+REPORTS = ("Sanitizer", "runtime error:", "assertion", "Assertion", "ASSERT")
+
+
+class Failed(Exception):
+    """A promise is broken; the text is the sentence to print."""
+
+
+def wait_for(what, condition, seconds=30, every=0.02):
+    """The first true value of condition()."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed("%s: not within %d s" % (what, seconds))
+        time.sleep(every)
+
+
+def call(argv, what, timeout=60, **options):
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True,
+                              stdin=subprocess.DEVNULL, timeout=timeout,
+                              **options)
+    except subprocess.TimeoutExpired:
+        raise Failed("%s: not within %d s" % (what, timeout)) from None
+    if done.returncode:
+        raise Failed("%s failed: %s" %
+                     (what, " ".join(done.stdout.split()[-60:])))
+    return done.stdout
+
+
+def free_port():
+    """A P so that P..P+9 and P+10000..P+10009 are free, below the ports that
+    the system gives to clients."""
+    for _ in range(100):
+        port = random.randrange(11000, 22000, 10)
+        try:
+            for p in [port + i + j for i in range(10) for j in (0, 10000)]:
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", p))
+        except OSError:
+            continue
+        return port
+    raise Failed("no free ports")
+
+
+def receive(s, count):
+    data = b""
+    while len(data) < count:
+        more = s.recv(count - len(data))
+        if not more:
+            raise OSError("closed")
+        data += more
+    return data
+
+
+def quorum_leader(port):
+    """Node id of the active controller as DescribeQuorum version 0 says, or
+    None if nobody knows now."""
+    topic = b"__cluster_metadata"
+    body = struct.pack(">hhih4sB", 55, 0, 1, 4, b"leat", 0) + \
+        b"\x02" + bytes([len(topic) + 1]) + topic + \
+        b"\x02" + struct.pack(">iBBB", 0, 0, 0, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as s:
+            s.settimeout(5)
+            s.sendall(struct.pack(">i", len(body)) + body)
+            size, = struct.unpack(">i", receive(s, 4))
+            answer = receive(s, size)
+    except OSError:
+        return None
+    # correlation id, tags, error, one topic, its name, one partition
+    at = 5
+    error, topics = struct.unpack_from(">hB", answer, at)
+    if error or topics != 2:
+        return None
+    at += 3 + answer[at + 3]
+    _, error, leader = struct.unpack_from(">ihi", answer, at + 1)
+    return leader if not error and leader > 0 else None
+
+
+class Cluster:
+    """Nodes 1, 2, ... under scripts/cluster in a directory of their own."""
+
+    def __init__(self, build, directory, config=""):
+        self.build = build
+        self.directory = directory
+        self.port = free_port()
+        self.nodes = [1, 2, 3]
+        self.environment = dict(os.environ, LEAT_BUILD=build,
+                                LEAT_CONFIG=config)
+        self.environment.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+        self.environment.setdefault("UBSAN_OPTIONS",
+                                    "print_stacktrace=1:halt_on_error=1")
+
+    # ---- nodes ----
+
+    def command(self, *words):
+        script = os.path.join(TOP, "scripts", "cluster")
+        return call([script, *words, "--dir", self.directory],
+                    "scripts/cluster " + words[0], env=self.environment)
+
+    def up(self):
+        self.command("up", "--port", str(self.port))
+
+    def add(self):
+        self.command("add")
+        self.nodes.append(len(self.nodes) + 1)
+        return self.nodes[-1]
+
+    def pid(self, node):
+        with open(os.path.join(self.directory, "node-%d.pid" % node)) as file:
+            return int(file.read())
+
+    def alive(self, node):
+        """Ours and running: a process id may be given to another."""
+        try:
+            with open("/proc/%d/cmdline" % self.pid(node), "rb") as file:
+                if b"node-%d.properties" % node not in file.read():
+                    return False
+            with open("/proc/%d/stat" % self.pid(node)) as file:
+                return file.read().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def signal(self, number, *nodes):
+        """Signals the nodes at once; returns when that was."""
+        for node in nodes:
+            if not self.alive(node):
+                raise Failed("node %d ended by itself: %s" %
+                             (node, self.last_words(node)))
+        pids = [self.pid(node) for node in nodes]
+        at = time.monotonic()
+        for pid in pids:
+            os.kill(pid, number)
+        return at
+
+    def kill(self, *nodes):
+        at = self.signal(signal.SIGKILL, *nodes)
+        for node in nodes:
+            wait_for("node %d is gone" % node, lambda n=node: not
+                     self.alive(n), every=0.005)
+        return at
+
+    def start(self, *nodes):
+        for node in nodes:
+            self.command("start", str(node))
+
+    def stop(self, node):
+        self.command("stop", str(node))
+
+    def last_words(self, node):
+        path = os.path.join(self.directory, "node-%d.log" % node)
+        with open(path, errors="replace") as file:
+            lines = file.read().strip().splitlines()
+        return lines[-1] if lines else "no output"
+
+    def judge(self):
+        """Nodes run, end when asked to, and do not complain."""
+        for node in self.nodes:
+            if not self.alive(node):
+                raise Failed("node %d ended by itself: %s" %
+                             (node, self.last_words(node)))
+        self.command("down")
+        for node in self.nodes:
+            path = os.path.join(self.directory, "node-%d.log" % node)
+            with open(path, errors="replace") as file:
+                for line in file:
+                    if any(r in line for r in REPORTS):
+                        raise Failed("node %d: %s" % (node, line.strip()))
+
+    def down(self):
+        """Whatever still runs is ended."""
+        for node in self.nodes:
+            if self.alive(node):
+                os.kill(self.pid(node), signal.SIGKILL)
+
+    # ---- what the cluster says ----
+
+    @property
+    def bootstrap(self):
+        return ",".join("127.0.0.1:%d" % (self.port + n - 1)
+                        for n in self.nodes)
+
+    def leat(self, *words, timeout=60):
+        return call([os.path.join(self.build, "cli", "leat"), *words,
+                     "--bootstrap", self.bootstrap], "leat " + words[0] +
+                    " " + words[1], timeout)
+
+    def create(self, topic, partitions=PARTITIONS, replicas=3, config=()):
+        words = [w for pair in config for w in ("--config", pair)]
+        self.leat("topics", "create", topic, "--partitions", str(partitions),
+                  "--replicas", str(replicas), *words)
+
+    def describe(self, topic):
+        """The topic as `leat topics describe --json` shows it."""
+        return json.loads(self.leat("topics", "describe", topic,
+                                    "--json"))[0]
+
+    def leaders(self, topic):
+        return [p["leader"] for p in self.describe(topic)["partitions"]]
+
+    def complete(self, topic):
+        """All replicas in sync, and a leader everywhere?"""
+        try:
+            partitions = self.describe(topic)["partitions"]
+        except Failed:
+            return False
+        return all(sorted(p["isr"]) == sorted(p["replicas"]) and
+                   p["leader"] > 0 for p in partitions)
+
+    def wait_complete(self, topic, seconds=60):
+        try:
+            wait_for("complete in-sync replicas of " + topic,
+                     lambda: self.complete(topic), seconds, 0.05)
+        except Failed as error:
+            raise Failed("%s: %s" % (error, self.leat("topics", "describe",
+                                                      topic))) from None
+
+    def controller(self):
+        """Node id of the active controller."""
+        def ask():
+            for node in self.nodes:
+                leader = self.alive(node) and \
+                    quorum_leader(self.port + node - 1)
+                if leader and self.alive(leader):
+                    return leader
+            return None
+        return wait_for("an active controller", ask)
+
+    def replicas_agree(self):
+        """Waits until all replicas' files are the same; how many there are."""
+        directories = [os.path.join(self.directory, "data-%d" % n)
+                       for n in self.nodes]
+        found = [0, ["nothing compared"]]
+
+        def same():
+            found[:] = replica_diff.compare(directories)
+            return not found[1] and found[0]
+        try:
+            return wait_for("replicas agree", same, 20, 0.2)
+        except Failed:
+            raise Failed("%d differences of replicas; the first: %s" %
+                         (len(found[1]), found[1][0])) from None
+
+
+class Load:
+    """Producers that write numbered records to a topic."""
+
+    def __init__(self, cluster, topic, rate=1500, producers=4):
+        self.cluster = cluster
+        self.topic = topic
+        self.ledger = os.path.join(cluster.directory, topic + ".ledger")
+        self.errors = open(os.path.join(cluster.directory,
+                                        topic + ".errors"), "w+")
+        self.kills = []  # (moment, partitions whose leader it was)
+        self.child = self.numbers(
+            "produce", "--producers", str(producers), "--rate", str(rate),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.errors)
+        self.flowing()
+
+    def numbers(self, command, *words, **options):
+        path = os.path.join(self.cluster.build, "tests", "chaos", "numbers")
+        return subprocess.Popen(
+            [path, command, "--bootstrap", self.cluster.bootstrap,
+             "--topic", self.topic, "--ledger", self.ledger,
+             "--partitions", str(PARTITIONS), *words], text=True, **options)
+
+    def status(self):
+        """Records acknowledged by partition."""
+        self.child.stdin.write("status\n")
+        self.child.stdin.flush()
+        return self.parse(self.child.stdout.readline())
+
+    def parse(self, line):
+        words = line.split()
+        if len(words) != PARTITIONS + 5:
+            raise Failed("the producers ended: " + self.complaint())
+        if int(words[-3]):
+            raise Failed("%s records refused: %s" %
+                         (words[-3], self.complaint()))
+        return [int(w) for w in words[1:PARTITIONS + 1]]
+
+    def complaint(self):
+        self.errors.flush()
+        with open(self.errors.name) as file:
+            lines = [l.strip() for l in file if ": fatal:" in l or
+                     ": number" in l]
+        return lines[0] if lines else "exit %s" % self.child.poll()
+
+    def flowing(self, seconds=60, records=100):
+        """Waits until each partition acknowledges again."""
+        before = self.status()
+        try:
+            wait_for("all partitions acknowledge", lambda: all(
+                now >= then + records
+                for now, then in zip(self.status(), before)), seconds, 0.01)
+        except Failed as error:
+            stuck = [p for p, (now, then) in
+                     enumerate(zip(self.status(), before))
+                     if now < then + records]
+            raise Failed("%s: partitions %s; %s" %
+                         (error, stuck, self.cluster.leat(
+                             "topics", "describe", self.topic))) from None
+
+    def note_kill(self, at, partitions):
+        self.kills.append((at, partitions))
+
+    def finish(self):
+        """Ends the load and judges what the cluster has kept."""
+        self.child.stdin.close()
+        try:
+            rest = self.child.stdout.read()
+            code = self.child.wait(180)
+        except subprocess.TimeoutExpired:
+            raise Failed("the producers do not end") from None
+        self.parse(rest.strip().splitlines()[-1] if rest.strip() else "")
+        if code:
+            raise Failed("the producers failed: " + self.complaint())
+        self.cluster.wait_complete(self.topic)
+        return self.verify()
+
+    def verify(self):
+        child = self.numbers("verify", "--timeout-ms", "20000",
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, errors = child.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise Failed("reading everything back: not within 120 s") \
+                from None
+        if not out.startswith("{"):
+            raise Failed("reading everything back: " + errors.strip())
+        result = json.loads(out)
+        if child.returncode:
+            raise Failed("%s: %s" % (out.strip(), "; ".join(
+                errors.strip().splitlines()[:8])))
+        return result
+
+    def gaps(self):
+        """Seconds from each kill to the end of the longest silence after it
+        in a partition that had its leader killed."""
+        times = {}
+        with open(self.ledger) as file:
+            for line in file:
+                _, us, partition, _, _, _ = line.split()
+                times.setdefault(int(partition), []).append(int(us) / 1e6)
+        found = []
+        for i, (at, partitions) in enumerate(self.kills):
+            until = self.kills[i + 1][0] if i + 1 < len(self.kills) \
+                else float("inf")
+            worst = 0.0
+            for partition in partitions:
+                moments = [at] + [t for t in times.get(partition, [])
+                                  if at < t < until]
+                silence, end = max((b - a, b) for a, b in
+                                   zip(moments, moments[1:]))
+                worst = max(worst, end - at)
+            found.append(worst)
+        return found
+
+    def abort(self):
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self.errors.close()

@@ -1,0 +1,196 @@
+/* Idempotent producers that note what was acknowledged.
+ *
+ * Each producer is a thread with a client of its own.  It keeps to its rate as
+ * long as each partition acknowledges; a partition that doesn't is left alone
+ * once WINDOW records wait for it, so that the other partitions go on and an
+ * outage doesn't become a burst.
+ *
+ * A number that was given to the client is never given again: librdkafka
+ * retries by itself.  If it gives up, the record may or may not be there. */
+
+#include "tests/chaos/numbers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WINDOW = 400 };
+
+struct load {
+    const struct numbers_options *o;
+    FILE *ledger;
+    atomic_bool stop;
+    atomic_llong acked[PARTITIONS_MAX];
+    atomic_llong failed;
+    atomic_llong waiting;
+};
+
+struct producer {
+    pthread_t thread;
+    struct load *load;
+    int id;
+    rd_kafka_t *client;
+    int waiting[PARTITIONS_MAX]; /* records not answered yet */
+    int64_t next[PARTITIONS_MAX];
+};
+
+/* The number of a record travels in its opaque pointer, plus one. */
+static void *opaque_of(int64_t number)
+{
+    return (void *)(intptr_t)(number + 1);
+}
+
+static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m,
+                        void *opaque)
+{
+    struct producer *p = opaque;
+    long long number = (long long)(intptr_t)m->_private - 1;
+    p->waiting[m->partition]--;
+    atomic_fetch_sub(&p->load->waiting, 1);
+    if (m->err) {
+        atomic_fetch_add(&p->load->failed, 1);
+        fprintf(stderr, "producer %d: number %lld: %s\n", p->id, number,
+                rd_kafka_err2str(m->err));
+        return;
+    }
+    fprintf(p->load->ledger, "A %lld %d %d %lld %lld\n",
+            (long long)numbers_now_us(), m->partition, p->id, number,
+            (long long)m->offset);
+    atomic_fetch_add(&p->load->acked[m->partition], 1);
+}
+
+static void on_error(rd_kafka_t *client, int err, const char *reason,
+                     void *opaque)
+{
+    struct producer *p = opaque;
+    char why[512];
+    rd_kafka_resp_err_t fatal = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (err == RD_KAFKA_RESP_ERR__FATAL)
+        fatal = rd_kafka_fatal_error(client, why, sizeof(why));
+    if (fatal)
+        fprintf(stderr, "producer %d: fatal: %s: %s\n", p->id,
+                rd_kafka_err2name(fatal), why);
+}
+
+static void send_number(struct producer *p, int partition)
+{
+    struct numbers_record r;
+    int64_t number = p->next[partition];
+    numbers_record_make(&r, p->id, number);
+    rd_kafka_resp_err_t err = rd_kafka_producev(
+        p->client, RD_KAFKA_V_TOPIC(p->load->o->topic),
+        RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(r.key, r.key_len),
+        RD_KAFKA_V_VALUE(r.value, r.value_len),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_OPAQUE(opaque_of(number)), RD_KAFKA_V_END);
+    if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        return;
+    if (err) {
+        atomic_fetch_add(&p->load->failed, 1);
+        atomic_store(&p->load->stop, true);
+        return;
+    }
+    p->next[partition] += p->load->o->partitions;
+    p->waiting[partition]++;
+    atomic_fetch_add(&p->load->waiting, 1);
+}
+
+/* Sends what is due: one record to each partition that keeps up. */
+static void send_round(struct producer *p)
+{
+    for (int i = 0; i < p->load->o->partitions; i++)
+        if (p->waiting[i] < WINDOW)
+            send_number(p, i);
+}
+
+static void *producer_run(void *arg)
+{
+    struct producer *p = arg;
+    const struct numbers_options *o = p->load->o;
+    int64_t step_us = 1000000ll * o->partitions / o->rate;
+    int64_t due = numbers_now_us();
+    while (!atomic_load(&p->load->stop)) {
+        int64_t now = numbers_now_us();
+        if (now < due) {
+            rd_kafka_poll(p->client, 1);
+            continue;
+        }
+        send_round(p);
+        rd_kafka_poll(p->client, 0);
+        due = due + step_us < now - 100000 ? now : due + step_us;
+    }
+    rd_kafka_flush(p->client, o->timeout_ms);
+    return NULL;
+}
+
+static void producer_open(struct producer *p, struct load *load, int id)
+{
+    /* Different compressions, because the broker patches and checks them all
+     * alike but a client splits and retries them differently. */
+    static const char *const codecs[] = {"none", "lz4", "none", "zstd"};
+    char timeout[16];
+    snprintf(timeout, sizeof(timeout), "%d", load->o->timeout_ms);
+    const char *pairs[] = {
+        "bootstrap.servers",
+        load->o->bootstrap,
+        "enable.idempotence",
+        "true",
+        "acks",
+        "all",
+        "linger.ms",
+        "2",
+        "message.timeout.ms",
+        timeout,
+        "reconnect.backoff.max.ms",
+        "500",
+        "compression.type",
+        codecs[id % 4],
+        NULL,
+    };
+    *p = (struct producer){.load = load, .id = id};
+    for (int i = 0; i < load->o->partitions; i++)
+        p->next[i] = i;
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, p);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    p->client = numbers_client(RD_KAFKA_PRODUCER, pairs, conf);
+    if (pthread_create(&p->thread, NULL, producer_run, p))
+        numbers_die("cannot start a thread");
+}
+
+static void status_print(struct load *load)
+{
+    printf("acked");
+    for (int i = 0; i < load->o->partitions; i++)
+        printf(" %lld", (long long)atomic_load(&load->acked[i]));
+    printf(" failed %lld waiting %lld\n", (long long)atomic_load(&load->failed),
+           (long long)atomic_load(&load->waiting));
+    fflush(stdout);
+}
+
+int numbers_produce(const struct numbers_options *o)
+{
+    static struct load load;
+    static struct producer producers[PRODUCERS_MAX];
+    load.o = o;
+    load.ledger = fopen(o->ledger, "w");
+    if (!load.ledger)
+        numbers_die("cannot write %s", o->ledger);
+    for (int i = 0; i < o->producers; i++)
+        producer_open(&producers[i], &load, i);
+    char line[64];
+    while (fgets(line, sizeof(line), stdin))
+        status_print(&load);
+    atomic_store(&load.stop, true);
+    for (int i = 0; i < o->producers; i++) {
+        pthread_join(producers[i].thread, NULL);
+        rd_kafka_destroy(producers[i].client);
+    }
+    status_print(&load);
+    if (fclose(load.ledger))
+        numbers_die("cannot write %s", o->ledger);
+    return atomic_load(&load.failed) || atomic_load(&load.waiting);
+}
