@@ -26,6 +26,8 @@ static void group_open(struct group *g, const struct numbers_options *o, int i)
         "false",
         "reconnect.backoff.max.ms",
         "500",
+        "log_level",
+        "2", /* brokers come and go here */
         "socket.timeout.ms",
         "10000",
         NULL,
