@@ -495,6 +495,11 @@ static void opened(struct partition *p, struct partition_open *o)
         p->high_watermark = log_start_offset(p->log);
     log_set_config(p->log, &p->settings->log);
     p->role = PARTITION_IDLE;
+    /* A recovered tail counts, and a follower asks for more, once it is on
+     * disk; perhaps nothing else comes that would start a flush. */
+    if (p->settings->fsync &&
+        log_synced_offset(p->log) < log_end_offset(p->log))
+        start_flush(p);
     take_role(p, NULL);
 }
 
