@@ -16,11 +16,18 @@ static const struct command commands[] = {
     {"produce", cmd_produce, "write lines of standard input as records"},
     {"consume", cmd_consume, "print records, alone or as member of a group"},
     {"groups", cmd_groups, "list, describe, delete groups; move their offsets"},
+    {"configs", cmd_configs, "look at and change configurations"},
+    {"quorum", cmd_quorum, "the controllers: who leads, who follows how far"},
+    {"broker-versions", cmd_broker_versions, "what each broker speaks"},
     {"kafka-storage", kafka_storage, NULL},
     {"kafka-topics", kafka_topics, NULL},
     {"kafka-console-producer", kafka_console_producer, NULL},
     {"kafka-console-consumer", kafka_console_consumer, NULL},
     {"kafka-consumer-groups", kafka_consumer_groups, NULL},
+    {"kafka-configs", kafka_configs, NULL},
+    {"kafka-metadata-quorum", kafka_metadata_quorum, NULL},
+    {"kafka-broker-api-versions", kafka_broker_api_versions, NULL},
+    {"kafka-log-dirs", kafka_log_dirs, NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -487,13 +487,13 @@ enum err config_validate_broker_dynamic(struct slice key, struct slice value,
     if (def == NULL)
         return ERR_NONE;
     if (def->update == CONFIG_READ_ONLY) {
-        *why = xasprintf("Cannot update these configs dynamically: Set(%.*s)",
+        *why = xasprintf("Cannot update these configs dynamically: [%.*s]",
                          SLICE_FMT(key));
         return ERR_INVALID_REQUEST;
     }
     if (def->update == CONFIG_PER_BROKER && !per_broker) {
         *why = xasprintf("Cannot update these configs at default cluster "
-                         "level, broker id must be specified: Set(%.*s)",
+                         "level, broker id must be specified: [%.*s]",
                          SLICE_FMT(key));
         return ERR_INVALID_REQUEST;
     }

@@ -202,10 +202,10 @@ Test(config_defs, brokers_take_some_changes_while_running)
                                                 SLICE("x"), false, &why),
                  ERR_NONE);
     refuses_broker("node.id", "4", true,
-                   "Cannot update these configs dynamically: Set(node.id)");
+                   "Cannot update these configs dynamically: [node.id]");
     refuses_broker("listeners", "PLAINTEXT://:1", false,
                    "Cannot update these configs at default cluster level, "
-                   "broker id must be specified: Set(listeners)");
+                   "broker id must be specified: [listeners]");
     refuses_broker("min.insync.replicas", "0", false,
                    "Invalid value 0 for configuration min.insync.replicas: "
                    "Value must be at least 1");
