@@ -46,7 +46,7 @@ static void put(struct kv_batch *batch, const struct partition *p)
 
     make_key(key, &p->topic->id, p->index);
     be64_put(value, (uint64_t)p->high_watermark);
-    be64_put(value + 8, (uint64_t)log_synced_offset(p->log));
+    be64_put(value + 8, (uint64_t)log_recovery_point(p->log));
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
 }
@@ -54,16 +54,22 @@ static void put(struct kv_batch *batch, const struct partition *p)
 static struct checkpoint_batch *gather(struct shard *s)
 {
     struct checkpoint_batch *b = xcalloc(1, sizeof *b);
+    struct list unsynced; /* they stay on the list until they are on disk */
 
+    list_init(&unsynced);
     b->shard = s;
     b->batches = xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
     for (struct list *node; (node = list_pop_front(&s->checkpoint)) != NULL;) {
         struct partition *p =
             LIST_ENTRY(node, struct partition, checkpoint_link);
 
-        if (p->log != NULL)
-            put(&b->batches[p->dir - s->broker->log_dirs], p);
+        if (p->log == NULL)
+            continue;
+        put(&b->batches[p->dir - s->broker->log_dirs], p);
+        if (log_recovery_point(p->log) < log_end_offset(p->log))
+            list_push_back(&unsynced, node);
     }
+    list_append_all(&s->checkpoint, &unsynced);
     return b;
 }
 
@@ -128,6 +134,18 @@ void checkpoint_touch(struct partition *p)
 {
     if (list_unlinked(&p->checkpoint_link))
         list_push_back(&p->shard->checkpoint, &p->checkpoint_link);
+}
+
+void checkpoint_write(struct partition *p)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+
+    put(&batch, p);
+    int error = kv_write(p->dir->checkpoints, &batch, true);
+    if (error < 0)
+        log_warn("server", "Cannot write the checkpoint of %s-%d in %s: %s",
+                 p->topic->name, p->index, p->dir->path, strerror(-error));
+    kv_batch_free(&batch);
 }
 
 void checkpoint_forget(struct partition *p)

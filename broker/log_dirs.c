@@ -123,6 +123,8 @@ static enum err open_dir(struct broker *broker, struct env *env,
     error = lock(env, dir, why);
     if (error == ERR_NONE && broker->config->is_broker)
         error = open_checkpoints(env, dir, why);
+    if (error == ERR_NONE && broker->config->is_broker)
+        log_remove_leftovers(env, dir->path);
     return error;
 }
 

@@ -297,6 +297,19 @@ void shard_updates_post(struct shard_updates *u)
 /* ---- time -----------------------------------------------------------------
  */
 
+static void sync_dirty(struct shard *s)
+{
+    LIST_EACH(node, &s->checkpoint)
+    {
+        struct partition *p =
+            LIST_ENTRY(node, struct partition, checkpoint_link);
+
+        if (p->log != NULL &&
+            log_recovery_point(p->log) < log_end_offset(p->log))
+            partition_sync_soon(p);
+    }
+}
+
 /* Only partitions whose followers lag, and those whose checkpoint is stale, are
  * visited: an idle shard does nothing here. */
 static void on_tick(void *arg)
@@ -312,6 +325,7 @@ static void on_tick(void *arg)
     fetch_sessions_tick(s);
     if (env_now_ms(s->env) >= s->next_checkpoint_ms) {
         s->next_checkpoint_ms = env_now_ms(s->env) + CHECKPOINT_MS;
+        sync_dirty(s);
         checkpoint_begin(s);
     }
     env_timer_start(s->env, &s->tick, TICK_MS);

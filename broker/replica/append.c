@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "broker/checkpoint.h"
 #include "proto/record/produced.h"
 
 #include <stdlib.h>
@@ -237,9 +238,12 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
                  "leader of epoch %d has a different history",
                  log_path(p->log), (long long)end_offset,
                  (long long)p->high_watermark, p->state.leader_epoch);
+    bool below = end_offset < log_recovery_point(p->log);
     enum err error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;
+    if (below)
+        checkpoint_write(p);
     error = producers_truncated(p->shard->env, p->log,
                                 env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);

@@ -11,6 +11,9 @@
 
 #include <stdlib.h>
 
+/* Between two background syncs of a log that is written to. */
+enum { SYNC_INTERVAL_MS = 30000 };
+
 static int32_t self_id(const struct partition *p)
 {
     return p->shard->broker->node_id;
@@ -209,6 +212,16 @@ static void start_flush(struct partition *p)
     }
 }
 
+void partition_sync_soon(struct partition *p)
+{
+    int64_t now_ms = env_now_ms(p->shard->env);
+
+    if (now_ms < p->next_sync_ms)
+        return;
+    p->next_sync_ms = now_ms + SYNC_INTERVAL_MS;
+    start_flush(p);
+}
+
 static void go_offline(struct partition *p);
 static void finish_delete(struct partition *p);
 
@@ -223,7 +236,7 @@ static void flush_done(struct log_flush *flush)
         finish_delete(p);
         return;
     }
-    if (result < 0) {
+    if (result < 0 && log_failed(p->log)) {
         log_error("log",
                   "Cannot sync %s: %s. The replica is offline; replace the "
                   "disk and restart this node",

@@ -61,6 +61,7 @@ struct partition {
     struct list watched_link;    /* in shard->watched */
     struct list checkpoint_link; /* in shard->checkpoint */
     struct log_flush *flush;     /* in flight, or NULL */
+    int64_t next_sync_ms;
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
 
@@ -93,6 +94,9 @@ void partition_close(struct partition *p, bool clean);
 void partition_broker_changed(struct partition *p, int32_t broker_id);
 /* LEADER_TICK. */
 void partition_tick(struct partition *p);
+/* Syncs what is not on disk, in the background and not too often, so that a crash
+ * leaves little to check. */
+void partition_sync_soon(struct partition *p);
 
 int partition_replica_number(const struct partition *p, int32_t broker_id);
 
