@@ -7,9 +7,10 @@
  * one with it, but never in part.
  *
  * kv_write and kv_open block and belong in env_work on loops; kv_get and
- * kv_scan read memory-mapped pages.  One writer at a time (the caller orders
- * writes with an env_work lane); readers may run on other threads, and see the
- * store as it was when they began.
+ * kv_scan read memory-mapped pages.  Writers on several threads wait for each
+ * other; the caller orders writes, where their order matters, with an env_work
+ * lane.  Readers may run on other threads, and see the store as it was when
+ * they began.
  *
  * Keys are 1 to KV_KEY_MAX bytes, in byte order; values up to 2 GiB.
  *

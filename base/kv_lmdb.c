@@ -34,7 +34,7 @@ static const size_t MAP_BYTES_MIN = (size_t)256 << 20;
 struct kv {
     MDB_env *env;
     MDB_dbi dbi;
-    bool meta_sync; /* the last write's kind; the writer's */
+    bool meta_sync; /* the last write's kind; for who holds a transaction */
     /* A read transaction at rest: renewing one is cheaper than beginning. */
     _Atomic(MDB_txn *) reader;
 };
@@ -232,8 +232,9 @@ static int apply(struct kv *kv, MDB_txn *txn, const struct kv_op *op)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* A flag of the environment, because LMDB ignores this one on transactions.
- * Only the writer changes or reads it. */
+/* A flag of the environment, because LMDB ignores this one on transactions and
+ * looks at it in the commit.  Call it within a write transaction: LMDB lets in
+ * one at a time, so the flag stays as it is set until the commit. */
 static int set_meta_sync(struct kv *kv, bool sync)
 {
     int rc = 0;
@@ -250,16 +251,16 @@ int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
     struct kv_op op;
     MDB_txn *txn;
 
-    int rc = set_meta_sync(kv, sync);
-    if (rc == 0)
-        rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
-    while (rc == 0 && kv_batch_next(&ops, &op)) {
+    int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    if (rc != 0)
+        return error_of(rc);
+    rc = set_meta_sync(kv, sync);
+    while (rc == 0 && kv_batch_next(&ops, &op))
         rc = apply(kv, txn, &op);
-        if (rc != 0)
-            mdb_txn_abort(txn);
-    }
     if (rc == 0)
         rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
     return error_of(rc);
 }
 
