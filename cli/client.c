@@ -9,6 +9,7 @@
  * search for any node is repeated here. */
 #include "cli/client.h"
 
+#include "cli/client_parts.h"
 #include "cli/net.h"
 #include "proto/kafka/header.h"
 
@@ -19,42 +20,6 @@
 enum {
     BOOTSTRAP_BASE = -1000, /* id of the first bootstrap address, downwards */
     CONNECT_TIMEOUT_MS = 10000,
-    PAUSE_FIRST_MS = 20,
-    PAUSE_MAX_MS = 500,
-};
-
-struct range {
-    int16_t min;
-    int16_t max;
-};
-
-struct connection {
-    struct list link; /* in client.connections */
-    int32_t id;
-    int fd;
-    struct list calls; /* struct client_call, in the order sent */
-    struct buf in;     /* bytes not yet taken apart */
-    struct range versions[API_COUNT];
-};
-
-struct address {
-    char *host;
-    uint16_t port;
-};
-
-struct client {
-    char *client_id;
-    int64_t timeout_ms;
-    char *why;
-    struct address *bootstrap;
-    size_t bootstrap_len;
-    struct client_node *nodes;
-    size_t nodes_len;
-    int32_t controller; /* -1: not known */
-    char *cluster_id;   /* NULL: not known */
-    struct list connections;
-    struct map coordinators; /* group -> int32_t, allocated */
-    int32_t correlation;
 };
 
 /* ---- failing --------------------------------------------------------------
@@ -147,17 +112,6 @@ struct client *client_new(const char *bootstrap, const char *client_id,
     return NULL;
 }
 
-static void free_nodes(struct client *c)
-{
-    for (size_t i = 0; i < c->nodes_len; i++) {
-        free(c->nodes[i].host);
-        free(c->nodes[i].rack);
-    }
-    free(c->nodes);
-    c->nodes = NULL;
-    c->nodes_len = 0;
-}
-
 static void drop(struct connection *conn, enum err error)
 {
     struct list *node;
@@ -182,7 +136,7 @@ void client_free(struct client *c)
         free(entry->value);
     }
     map_free(&c->coordinators);
-    free_nodes(c);
+    client_free_nodes(c);
     for (size_t i = 0; i < c->bootstrap_len; i++)
         free(c->bootstrap[i].host);
     free(c->bootstrap);
@@ -645,157 +599,4 @@ int16_t client_version(struct client *c, int32_t node, enum api_key api)
         return -1;
     return connect_to(c, node, &conn) == ERR_NONE ? pick_version(conn, api)
                                                   : -1;
-}
-
-/* ---- the cluster
- * ------------------------------------------------------------------ */
-
-static void note_cluster(struct client *c, const struct metadata_response *m)
-{
-    free_nodes(c);
-    c->nodes = xcalloc((size_t)m->brokers_len + 1, sizeof *c->nodes);
-    for (int32_t i = 0; i < m->brokers_len; i++)
-        c->nodes[c->nodes_len++] = (struct client_node){
-            m->brokers[i].node_id, slice_dup(m->brokers[i].host),
-            (uint16_t)m->brokers[i].port, slice_dup(m->brokers[i].rack)};
-    c->controller = m->controller_id;
-    free(c->cluster_id);
-    c->cluster_id = slice_dup(m->cluster_id);
-}
-
-enum err client_topics(struct client *c, const struct slice *names,
-                       int32_t count, bool create,
-                       struct metadata_response *out, struct arena *arena)
-{
-    struct metadata_request q;
-
-    metadata_request_init(&q);
-    q.allow_auto_topic_creation = create;
-    q.topics_len = count;
-    q.topics = NULL;
-    if (count >= 0)
-        q.topics = xcalloc((size_t)count + 1, sizeof *q.topics);
-    for (int32_t i = 0; i < count; i++)
-        q.topics[i].name = names[i];
-    enum err error = client_call(c, CLIENT_ANY, API_METADATA, &q, out, arena);
-    free(q.topics);
-    if (error == ERR_NONE)
-        note_cluster(c, out);
-    return error;
-}
-
-enum err client_refresh(struct client *c)
-{
-    struct metadata_response m;
-    struct arena arena;
-
-    arena_init(&arena, CLIENT_ARENA_BYTES);
-    enum err error = client_topics(c, NULL, 0, false, &m, &arena);
-    arena_free(&arena);
-    return error;
-}
-
-size_t client_nodes(const struct client *c, const struct client_node **nodes)
-{
-    *nodes = c->nodes;
-    return c->nodes_len;
-}
-
-const struct client_node *client_node(const struct client *c, int32_t id)
-{
-    for (size_t i = 0; i < c->nodes_len; i++)
-        if (c->nodes[i].id == id)
-            return &c->nodes[i];
-    return NULL;
-}
-
-int32_t client_controller(const struct client *c) { return c->controller; }
-
-const char *client_cluster_id(const struct client *c)
-{
-    return c->cluster_id != NULL ? c->cluster_id : "";
-}
-
-/* ---- coordinators
- * ------------------------------------------------------------------- */
-
-/* One attempt. */
-static enum err find_coordinator(struct client *c, struct slice group,
-                                 int32_t *node)
-{
-    struct find_coordinator_request q;
-    struct find_coordinator_response a;
-    struct arena arena;
-    enum err error;
-
-    int32_t any = client_any(c);
-    if (any == CLIENT_ANY)
-        return ERR_REFUSED;
-    arena_init(&arena, CLIENT_ARENA_BYTES);
-    find_coordinator_request_init(&q);
-    if (client_version(c, any, API_FIND_COORDINATOR) >= 4) {
-        q.coordinator_keys = &group;
-        q.coordinator_keys_len = 1;
-    } else {
-        q.key = group;
-    }
-    error = client_call(c, any, API_FIND_COORDINATOR, &q, &a, &arena);
-    if (error == ERR_NONE && a.coordinators_len > 0) {
-        error = a.coordinators[0].error_code;
-        *node = a.coordinators[0].node_id;
-    } else if (error == ERR_NONE) {
-        error = a.error_code;
-        *node = a.node_id;
-    }
-    arena_free(&arena);
-    return error;
-}
-
-int32_t client_coordinator(struct client *c, struct slice group)
-{
-    int32_t *known = map_get(&c->coordinators, group);
-    struct client_retry retry;
-    int32_t node = -1;
-    enum err error;
-
-    if (known != NULL)
-        return *known;
-    client_retry_init(c, &retry);
-    do {
-        error = find_coordinator(c, group, &node);
-        if (error == ERR_NONE && client_node(c, node) == NULL)
-            error = client_refresh(c);
-    } while (client_retry(&retry, error));
-    if (error != ERR_NONE) {
-        client_fail(c, error, "group %.*s has no coordinator: %s",
-                    SLICE_FMT(group), err_text(error));
-        return -1;
-    }
-    map_put(&c->coordinators, group, xmemdup(&node, sizeof node));
-    return node;
-}
-
-void client_forget_coordinator(struct client *c, struct slice group)
-{
-    free(map_remove(&c->coordinators, group));
-}
-
-/* ---- repeating
- * -------------------------------------------------------------------- */
-
-void client_retry_init(struct client *c, struct client_retry *r)
-{
-    r->deadline_ms = net_now_ms() + c->timeout_ms;
-    r->pause_ms = PAUSE_FIRST_MS;
-}
-
-bool client_retry(struct client_retry *r, enum err error)
-{
-    if (error == ERR_NONE || !err_retriable(error) ||
-        net_now_ms() + r->pause_ms >= r->deadline_ms)
-        return false;
-    net_sleep_ms(r->pause_ms);
-    r->pause_ms =
-        r->pause_ms * 2 < PAUSE_MAX_MS ? r->pause_ms * 2 : PAUSE_MAX_MS;
-    return true;
 }

@@ -84,10 +84,17 @@ static int compare_dirs(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void add_dir(struct storage_config *c, struct slice dir)
+/* Without slashes at its end. */
+static struct slice plain_dir(struct slice dir)
 {
     while (dir.len > 1 && dir.data[dir.len - 1] == '/')
         dir.len--;
+    return dir;
+}
+
+static void add_dir(struct storage_config *c, struct slice dir)
+{
+    dir = plain_dir(dir);
     for (size_t i = 0; i < c->dirs_len; i++)
         if (slice_eq_str(dir, c->dirs[i]))
             return;
@@ -111,8 +118,8 @@ static enum err read_dirs(const struct properties *p, const char *path,
     if (c->dirs_len == 0)
         return fail(why, xasprintf("%s: log.dirs names no directory", path));
     struct slice metadata = get(p, "metadata.log.dir");
-    c->metadata_dir =
-        metadata.len != 0 ? slice_dup(metadata) : xstrdup(c->dirs[0]);
+    c->metadata_dir = metadata.len != 0 ? slice_dup(plain_dir(metadata))
+                                        : xstrdup(c->dirs[0]);
     add_dir(c, slice_str(c->metadata_dir));
     qsort(c->dirs, c->dirs_len, sizeof *c->dirs, compare_dirs);
     return ERR_NONE;

@@ -130,7 +130,8 @@ const struct config_def *config_at(enum config_scope scope, size_t i)
 
 bool config_is_internal(const struct config_def *def)
 {
-    return starts_with(slice_str(def->key), SLICE("internal."));
+    return def->effect == CONFIG_LEGACY ||
+           starts_with(slice_str(def->key), SLICE("internal."));
 }
 
 bool config_is_sensitive(const struct config_def *def)

@@ -83,7 +83,8 @@ const struct config_def *config_find(enum config_scope scope, struct slice key);
 size_t config_count(enum config_scope scope);
 const struct config_def *config_at(enum config_scope scope, size_t i);
 
-/* Whether a key is for tests only, left out of lists of configurations. */
+/* Whether a key is left out of lists of configurations: those for tests only,
+ * and those that are gone from Kafka. */
 bool config_is_internal(const struct config_def *def);
 /* Whether values are secrets: never logged, described as null. */
 bool config_is_sensitive(const struct config_def *def);

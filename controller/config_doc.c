@@ -166,7 +166,8 @@ static void print_section(struct buf *page, const struct section *s)
                          : "broker keys that give the default");
     buf_printf(page, "|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < *s->len; i++)
-        if (!config_is_internal(&s->defs[i]))
+        if (!config_is_internal(&s->defs[i]) ||
+            s->defs[i].effect == CONFIG_LEGACY)
             print_row(page, &s->defs[i], is_broker);
 }
 
