@@ -55,21 +55,6 @@ static int64_t own_end(const struct leader *l)
     return l->followers[l->self].end_offset;
 }
 
-/* A record is committed once every replica that is, or may be about to become,
- * in sync has it, and the committed ISR is large enough (KIP-966). */
-static int64_t committed_end(const struct leader *l)
-{
-    replica_set counted = (replica_set)(l->isr | l->isr_proposed);
-    int64_t end = own_end(l);
-
-    if (replica_set_size(l->isr) < l->min_isr)
-        return l->high_watermark;
-    for (int i = 0; i < l->replica_count; i++)
-        if (replica_in(counted, i) && l->followers[i].end_offset < end)
-            end = l->followers[i].end_offset;
-    return end;
-}
-
 static bool lags(const struct leader *l, int i)
 {
     const struct leader_follower *f = &l->followers[i];
@@ -77,11 +62,41 @@ static bool lags(const struct leader *l, int i)
     return f->silent || f->end_offset < own_end(l);
 }
 
-static bool may_join(const struct leader *l, int i)
+static bool lags_too_long(const struct leader *l, int i, int64_t now_ms)
+{
+    return lags(l, i) && now_ms - l->followers[i].caught_up_ms > l->lag_max_ms;
+}
+
+/* About to join, if the high watermark waits for it. */
+static bool is_waited_for(const struct leader *l, int i, int64_t now_ms)
+{
+    return l->followers[i].eligible && !lags_too_long(l, i, now_ms);
+}
+
+/* A record is committed once every replica that is, or may be about to become,
+ * in sync has it, and the committed ISR is large enough (KIP-966). */
+static int64_t committed_end(const struct leader *l, int64_t now_ms)
+{
+    replica_set counted = (replica_set)(l->isr | l->isr_proposed);
+    int64_t end = own_end(l);
+
+    if (replica_set_size(l->isr) < l->min_isr)
+        return l->high_watermark;
+    for (int i = 0; i < l->replica_count; i++)
+        if (i != l->self && l->followers[i].end_offset < end &&
+            (replica_in(counted, i) || is_waited_for(l, i, now_ms)))
+            end = l->followers[i].end_offset;
+    return end;
+}
+
+/* It must keep up, too: one that just left for its lag has the high watermark
+ * as long as that waits for it, and would come back in the same step. */
+static bool may_join(const struct leader *l, int i, int64_t now_ms)
 {
     const struct leader_follower *f = &l->followers[i];
 
-    return f->eligible && !f->silent && f->end_offset >= l->high_watermark &&
+    return f->eligible && !f->silent && !lags_too_long(l, i, now_ms) &&
+           f->end_offset >= l->high_watermark &&
            f->end_offset >= l->epoch_start_offset;
 }
 
@@ -93,10 +108,9 @@ static replica_set wanted_isr(const struct leader *l, int64_t now_ms)
         if (i == l->self)
             continue;
         if (!replica_in(l->isr, i)) {
-            if (may_join(l, i))
+            if (may_join(l, i, now_ms))
                 wanted = with(wanted, i);
-        } else if (lags(l, i) &&
-                   now_ms - l->followers[i].caught_up_ms > l->lag_max_ms) {
+        } else if (lags_too_long(l, i, now_ms)) {
             wanted = without(wanted, i);
         }
     }
@@ -108,7 +122,8 @@ static bool needs_watching(const struct leader *l, int64_t now_ms)
     if (now_ms < l->retry_ms)
         return true;
     for (int i = 0; i < l->replica_count; i++)
-        if (i != l->self && replica_in(l->isr, i) && lags(l, i))
+        if (i != l->self && lags(l, i) &&
+            (replica_in(l->isr, i) || is_waited_for(l, i, now_ms)))
             return true;
     return false;
 }
@@ -117,8 +132,8 @@ static void on_appended(struct leader *l, const struct leader_event *event)
 {
     int64_t before = own_end(l);
 
-    ASSERT(event->offset >= before);
-    if (event->offset == before)
+    /* Lower: from now on only what is on disk counts. */
+    if (event->offset <= before)
         return;
     for (int i = 0; i < l->replica_count; i++)
         if (i != l->self && !lags(l, i))
@@ -136,6 +151,7 @@ static void on_fetched(struct leader *l, const struct leader_event *event)
     ASSERT(event->replica < l->replica_count);
     f->end_offset = event->offset;
     f->silent = false;
+    f->session = event->session;
     if (f->end_offset >= own_end(l))
         f->caught_up_ms = event->now_ms;
     else if (f->end_offset >= f->fetch_end && f->fetch_ms > f->caught_up_ms)
@@ -144,15 +160,33 @@ static void on_fetched(struct leader *l, const struct leader_event *event)
     f->fetch_end = own_end(l);
 }
 
-/* Nobody knows what it has now: it lags since long ago until it fetches. */
+/* Nobody knows what it has now: it lags since long ago until it fetches.  The
+ * session of a connection that broke falls silent as well, but by then the
+ * follower fetches by another. */
 static void on_silent(struct leader *l, const struct leader_event *event)
 {
     struct leader_follower *f = &l->followers[event->replica];
 
     ASSERT(event->replica != l->self);
+    if (f->session != event->session)
+        return;
     f->silent = true;
     f->caught_up_ms = long_ago;
     f->fetch_end = INT64_MAX;
+}
+
+/* What an earlier life of the broker said it had counts for nothing: neither
+ * for the high watermark nor for joining, until it fetches. */
+static void on_anew(struct leader *l, const struct leader_event *event)
+{
+    struct leader_follower *f = &l->followers[event->replica];
+
+    ASSERT(event->replica != l->self);
+    f->end_offset = -1;
+    f->fetch_end = INT64_MAX;
+    f->session = 0;
+    if (!replica_in((replica_set)(l->isr | l->isr_proposed), event->replica))
+        f->caught_up_ms = long_ago;
 }
 
 static void apply(struct leader *l, const struct leader_event *event)
@@ -180,6 +214,9 @@ static void apply(struct leader *l, const struct leader_event *event)
     case LEADER_FOLLOWER_SILENT:
         on_silent(l, event);
         break;
+    case LEADER_FOLLOWER_ANEW:
+        on_anew(l, event);
+        break;
     case LEADER_MIN_ISR:
         l->min_isr = (int16_t)event->offset;
         break;
@@ -200,7 +237,7 @@ void leader_step(struct leader *l, const struct leader_event *event,
         if (l->in_flight)
             update->flags |= LEADER_UPDATE_PROPOSE_ISR;
     }
-    int64_t committed = committed_end(l);
+    int64_t committed = committed_end(l, event->now_ms);
     if (committed > l->high_watermark) {
         l->high_watermark = committed;
         update->flags |= LEADER_UPDATE_HIGH_WATERMARK;

@@ -12,6 +12,10 @@
  * appended, so an idle partition needs no ticks; a follower that stopped
  * fetching altogether is reported once (LEADER_FOLLOWER_SILENT).
  *
+ * A follower outside of the ISR that keeps up holds the high watermark as well:
+ * it may join only when it has everything below it, which under steady appends
+ * would else always be one round trip away.
+ *
  * ISR changes are proposals to the controller, one in flight; until its answer
  * is known the larger of the two sets counts (KIP-497), because the controller
  * may already have accepted it and elect from it.
@@ -35,6 +39,7 @@ struct leader_follower {
     int64_t fetch_end;    /* that now has fetch_end was caught up at fetch_ms */
     bool eligible;        /* unfenced, not shutting down: may join the ISR */
     bool silent;          /* reported silent, has not fetched since */
+    uint64_t session;     /* by which its last fetch came, 0 none */
 };
 
 struct leader {
@@ -53,12 +58,17 @@ struct leader {
 };
 
 enum leader_event_type {
-    LEADER_APPENDED,        /* .offset: our own (counted) log end */
-    LEADER_FETCHED,         /* follower .replica has everything < .offset */
+    LEADER_APPENDED,        /* .offset: our own (counted) log end; a lower one
+                               than before says nothing */
+    LEADER_FETCHED,         /* follower .replica has everything < .offset; it
+                               fetches by .session */
     LEADER_ISR_COMMITTED,   /* the controller's ISR is now .isr */
     LEADER_ISR_REFUSED,     /* the proposal failed; the ISR is what it was */
     LEADER_ELIGIBILITY,     /* .replica may (.flag) or may not join the ISR */
-    LEADER_FOLLOWER_SILENT, /* .replica has not fetched for lag_max_ms */
+    LEADER_FOLLOWER_SILENT, /* .replica has not fetched by .session for
+                               lag_max_ms */
+    LEADER_FOLLOWER_ANEW,   /* .replica's broker registered again: what it had
+                               may be lost (KIP-903) */
     LEADER_MIN_ISR,         /* .offset: the new effective min.insync.replicas */
     LEADER_TICK,            /* only time has passed */
 };
@@ -70,6 +80,7 @@ struct leader_event {
     int replica;
     replica_set isr;
     bool flag;
+    uint64_t session;
 };
 
 enum {
