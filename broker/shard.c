@@ -169,7 +169,12 @@ static void set_settings(struct shard *s, const struct shard_update *u)
 
 static void broker_changed(struct partition *p, int64_t id)
 {
-    partition_broker_changed(p, (int32_t)id);
+    partition_broker_changed(p, (int32_t)id, false);
+}
+
+static void broker_anew(struct partition *p, int64_t id)
+{
+    partition_broker_changed(p, (int32_t)id, true);
 }
 
 static void set_broker(struct shard *s, struct shard_update *u)
@@ -181,7 +186,9 @@ static void set_broker(struct shard *s, struct shard_update *u)
     struct shard_broker *old =
         map_put(&s->brokers, slice_of(&b->id, sizeof b->id), b);
     fetcher_broker_changed(s, b);
-    each_partition(s, broker_changed, b->id);
+    each_partition(
+        s, old == NULL || old->epoch != b->epoch ? broker_anew : broker_changed,
+        b->id);
     if (old != NULL)
         broker_free(old);
 }

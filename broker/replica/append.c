@@ -103,6 +103,7 @@ static enum err write_batch(struct partition *p, struct produced *in,
                   "Cannot append to %s: %s. Producers get an error and retry; "
                   "free space or check the disk",
                   log_path(p->log), err_text(error));
+        partition_write_failed(p);
         return ERR_KAFKA_STORAGE_ERROR;
     }
     if (p->settings->append_time)
@@ -214,8 +215,10 @@ enum err partition_replicate(struct partition *p, struct slice records,
         struct slice whole = slice_of(records.data, len);
 
         error = log_append(p->log, whole, now_wall_ms, &info);
-        if (error != ERR_NONE)
+        if (error != ERR_NONE) {
+            partition_write_failed(p);
             return error;
+        }
         apply_producers(p, whole, active, now_wall_ms);
         partition_appended(p);
     }

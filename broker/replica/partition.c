@@ -42,6 +42,8 @@ enum err partition_check_leader(const struct partition *p,
     return ERR_NONE;
 }
 
+static void go_offline(struct partition *p);
+
 /* ---- waiters and watches --------------------------------------------------
  */
 
@@ -93,6 +95,14 @@ void partition_watch(struct partition *p, struct partition_watch *w)
     list_push_back(&p->watches, &w->link);
 }
 
+/* Not at once: whoever appends may be in the middle of something that ends with
+ * the leadership. */
+void partition_write_failed(struct partition *p)
+{
+    if (log_failed(p->log) && list_unlinked(&p->watched_link))
+        list_push_back(&p->shard->watched, &p->watched_link);
+}
+
 enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_ROLE };
 
 static void tell(struct partition *p, enum news news)
@@ -136,6 +146,8 @@ static void step(struct partition *p, struct leader_event *event)
 {
     struct leader_update update;
 
+    if (p->leader == NULL)
+        return; /* what came of an earlier event ended the leadership */
     event->now_ms = env_now_ms(p->shard->env);
     leader_step(p->leader, event, &update);
     if ((update.flags & LEADER_UPDATE_WATCH) != 0 &&
@@ -155,8 +167,11 @@ static void step(struct partition *p, struct leader_event *event)
 
 void partition_tick(struct partition *p)
 {
-    if (p->leader != NULL)
-        step(p, &(struct leader_event){.type = LEADER_TICK});
+    if (p->log != NULL && log_failed(p->log) && p->role != PARTITION_OFFLINE) {
+        go_offline(p);
+        return;
+    }
+    step(p, &(struct leader_event){.type = LEADER_TICK});
 }
 
 void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset)
@@ -179,7 +194,7 @@ void partition_follower_silent(struct partition *p, int32_t broker_id)
                                    .replica = number});
 }
 
-void partition_broker_changed(struct partition *p, int32_t broker_id)
+void partition_broker_changed(struct partition *p, int32_t broker_id, bool anew)
 {
     int number = partition_replica_number(p, broker_id);
 
@@ -187,6 +202,13 @@ void partition_broker_changed(struct partition *p, int32_t broker_id)
         return;
     struct shard_broker *b = shard_broker(p->shard, broker_id);
     bool eligible = b != NULL && !b->fenced && !b->shutting_down;
+    if (anew) {
+        step(p, &(struct leader_event){.type = LEADER_FOLLOWER_ANEW,
+                                       .replica = number});
+        tell(p, NEWS_ROLE); /* its session says what it has now */
+    }
+    if (p->leader == NULL)
+        return;
     if (p->leader->followers[number].eligible != eligible)
         step(p, &(struct leader_event){.type = LEADER_ELIGIBILITY,
                                        .replica = number,
@@ -222,7 +244,6 @@ void partition_sync_soon(struct partition *p)
     start_flush(p);
 }
 
-static void go_offline(struct partition *p);
 static void finish_delete(struct partition *p);
 
 static void flush_done(struct log_flush *flush)
@@ -231,6 +252,8 @@ static void flush_done(struct log_flush *flush)
     int result = flush->result;
 
     free(flush);
+    if (p == NULL)
+        return; /* closed meanwhile */
     p->flush = NULL;
     if (p->deleted) {
         finish_delete(p);
@@ -256,11 +279,14 @@ static void flush_done(struct log_flush *flush)
         fetcher_synced(p);
 }
 
-/* What our own end counts for: with fsync only what is on disk. */
+/* What our own end counts for: with fsync only what is on disk.  What is
+ * committed is on the disks of others. */
 static int64_t counted_end(const struct partition *p)
 {
-    return p->settings->fsync ? log_synced_offset(p->log)
-                              : log_end_offset(p->log);
+    int64_t end =
+        p->settings->fsync ? log_synced_offset(p->log) : log_end_offset(p->log);
+
+    return end > p->high_watermark ? end : p->high_watermark;
 }
 
 /* ---- roles -----------------------------------------------------------------
@@ -272,6 +298,7 @@ static void stop_leading(struct partition *p)
         return;
     free(p->leader);
     p->leader = NULL;
+    p->role = PARTITION_IDLE; /* those who hear of it may come with more */
     list_remove(&p->watched_link);
     fail_waiters(&p->waiters);
     fail_waiters(&p->sync_waiters);
@@ -297,7 +324,7 @@ static int effective_min_isr(const struct partition *p)
 static void set_eligibility(struct partition *p)
 {
     for (int i = 0; i < p->state.replicas_len; i++)
-        partition_broker_changed(p, p->state.replicas[i]);
+        partition_broker_changed(p, p->state.replicas[i], false);
 }
 
 /* the epoch and its start are on record before its first append. */
@@ -310,8 +337,6 @@ static void start_leading(struct partition *p)
     fetcher_remove(p);
     ASSERT(self >= 0 && replica_in(p->state.isr, self));
     int64_t end = counted_end(p);
-    if (p->high_watermark > end)
-        p->high_watermark = end;
     log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
     p->leader = xmalloc(sizeof *p->leader);
     leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
@@ -328,20 +353,43 @@ static void start_leading(struct partition *p)
     tell(p, NEWS_ROLE);
 }
 
+static replica_set renumber_set(const struct partition *p, replica_set set,
+                                const struct partition_state *old)
+{
+    replica_set out = 0;
+
+    for (int i = 0; i < old->replicas_len; i++) {
+        int number = partition_replica_number(p, old->replicas[i]);
+        if (replica_in(set, i) && number >= 0)
+            out = (replica_set)(out | 1u << number);
+    }
+    return out;
+}
+
 /* Same leadership, other replicas (a reassignment): followers keep their
- * progress under their new numbers. */
+ * progress under their new numbers, and so does a proposal that was made since
+ * this change was accepted. */
 static void renumber(struct partition *p, const struct partition_state *old)
 {
     struct leader before = *p->leader;
+    bool in_flight =
+        before.in_flight && p->state.partition_epoch == old->partition_epoch;
 
     start_leading(p);
+    if (p->leader == NULL)
+        return;
     p->leader->epoch_start_offset = before.epoch_start_offset;
     for (int i = 0; i < old->replicas_len; i++) {
         int number = partition_replica_number(p, old->replicas[i]);
         if (number >= 0 && number != p->leader->self)
             p->leader->followers[number] = before.followers[i];
     }
+    if (in_flight) {
+        p->leader->in_flight = true;
+        p->leader->isr_proposed = renumber_set(p, before.isr_proposed, old);
+    }
     set_eligibility(p);
+    step(p, &(struct leader_event){.type = LEADER_TICK});
 }
 
 static void follow(struct partition *p)
@@ -360,7 +408,9 @@ static bool same_replicas(const struct partition_state *a,
                   a->replicas_len * sizeof *a->replicas) == 0;
 }
 
-/* Brings the role in line with p->state. `old` is what it was, or NULL. */
+/* Brings the role in line with p->state. `old` is what it was, or NULL.  What
+ * was heard before (the answer to a proposal comes twice, from the controller
+ * and by the metadata log) says nothing of a proposal made since. */
 static void take_role(struct partition *p, const struct partition_state *old)
 {
     bool new_epoch = old == NULL || old->leader_epoch != p->state.leader_epoch;
@@ -370,7 +420,7 @@ static void take_role(struct partition *p, const struct partition_state *old)
             start_leading(p);
         else if (!same_replicas(old, &p->state))
             renumber(p, old);
-        else
+        else if (old->partition_epoch < p->state.partition_epoch)
             step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
                                            .isr = p->state.isr});
     } else if (p->state.leader >= 0) {
@@ -417,9 +467,10 @@ void partition_set_settings(struct partition *p,
                                    .offset = effective_min_isr(p)});
 }
 
-/* Only a certain refusal goes back to the old ISR.  Every other error may mean
- * that the proposal was accepted and the answer lost; then both sets count
- * until the metadata log says which it is. */
+/* Only a certain refusal goes back to the old ISR, and only of the proposal in
+ * flight: the answer to an earlier one may have been overtaken by the metadata
+ * log.  Every other error may mean that the proposal was accepted and the
+ * answer lost; then both sets count until the metadata log says which it is. */
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state)
 {
@@ -433,8 +484,10 @@ void partition_isr_result(struct partition *p, enum err error,
         p->state.isr = state->isr;
         step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
                                        .isr = state->isr});
-    } else if (error == ERR_INELIGIBLE_REPLICA ||
-               error == ERR_OPERATION_NOT_ATTEMPTED) {
+    } else if ((error == ERR_INELIGIBLE_REPLICA ||
+                error == ERR_OPERATION_NOT_ATTEMPTED) &&
+               state->leader_epoch == p->state.leader_epoch &&
+               state->partition_epoch == p->state.partition_epoch) {
         step(p, &(struct leader_event){.type = LEADER_ISR_REFUSED});
     }
 }
@@ -499,8 +552,6 @@ static void open_run(struct env_work *work)
 
 static void opened(struct partition *p, struct partition_open *o)
 {
-    p->log = o->log;
-    p->producers = o->producers;
     p->high_watermark = o->checkpoint.high_watermark;
     if (p->high_watermark > log_end_offset(p->log))
         p->high_watermark = log_end_offset(p->log);
@@ -516,32 +567,51 @@ static void opened(struct partition *p, struct partition_open *o)
     take_role(p, NULL);
 }
 
+static void open_free(struct partition_open *o)
+{
+    if (o->log != NULL)
+        log_close(o->log);
+    producers_free(o->producers);
+    free(o->report.message);
+    free(o->path);
+    free(o);
+}
+
+static void open_failed(struct partition *p, const struct partition_open *o)
+{
+    log_error("log",
+              "Cannot open %s: %s. The replica is offline; other replicas "
+              "serve it. Repair or empty the directory and restart",
+              o->path, err_text(o->error));
+    p->role = PARTITION_OFFLINE;
+    tell(p, NEWS_ROLE);
+}
+
 static void open_done(struct env_work *work)
 {
     struct partition_open *o = (struct partition_open *)(void *)work;
     struct partition *p = o->partition;
 
+    if (p == NULL) { /* closed meanwhile */
+        open_free(o);
+        return;
+    }
     p->open = NULL;
     if (o->report.message != NULL)
         log_warn("log", "%s", o->report.message);
-    if (p->deleted) {
+    if (o->error == ERR_NONE || p->deleted) {
         p->log = o->log;
         p->producers = o->producers;
-    } else if (o->error == ERR_NONE) {
-        opened(p, o);
-    } else {
-        log_error("log",
-                  "Cannot open %s: %s. The replica is offline; other replicas "
-                  "serve it. Repair or empty the directory and restart",
-                  o->path, err_text(o->error));
-        p->role = PARTITION_OFFLINE;
-        tell(p, NEWS_ROLE);
+        o->log = NULL;
+        o->producers = NULL;
     }
-    free(o->report.message);
-    free(o->path);
-    free(o);
     if (p->deleted)
         finish_delete(p);
+    else if (o->error == ERR_NONE)
+        opened(p, o);
+    else
+        open_failed(p, o);
+    open_free(o);
 }
 
 /* The directory that holds the replica already, else the one whose turn it
@@ -613,6 +683,7 @@ static void retire(struct partition *p)
 
 static void partition_free(struct partition *p)
 {
+    list_remove(&p->watched_link);
     list_remove(&p->checkpoint_link);
     producers_free(p->producers);
     topic_settings_unref(p->settings);
@@ -640,6 +711,10 @@ void partition_delete(struct partition *p)
 void partition_close(struct partition *p, bool clean)
 {
     retire(p);
+    if (p->flush != NULL)
+        p->flush->arg = NULL;
+    if (p->open != NULL)
+        p->open->partition = NULL;
     if (p->log != NULL) {
         if (clean && log_flush_now(p->log) == ERR_NONE)
             producers_store(p->shard->env, p->producers, log_path(p->log),

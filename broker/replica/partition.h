@@ -90,8 +90,10 @@ void partition_isr_result(struct partition *p, enum err error,
 void partition_delete(struct partition *p);
 /* Shutdown: flushes (if clean), closes, frees. */
 void partition_close(struct partition *p, bool clean);
-/* A broker's fenced / shutting-down flags changed. */
-void partition_broker_changed(struct partition *p, int32_t broker_id);
+/* A broker's fenced / shutting-down flags changed.  anew: it registered again,
+ * so its disk may have lost what it had. */
+void partition_broker_changed(struct partition *p, int32_t broker_id,
+                              bool anew);
 /* LEADER_TICK. */
 void partition_tick(struct partition *p);
 /* Syncs what is not on disk, in the background and not too often, so that a crash
@@ -159,6 +161,9 @@ enum err partition_delete_records(struct partition *p, int64_t offset,
 void partition_appended(struct partition *p);
 /* A follower learned of the leader's high watermark. */
 void partition_follower_moved(struct partition *p, int64_t high_watermark);
+/* An append failed: if the log is of no use any more the replica goes offline
+ * at the next tick. */
+void partition_write_failed(struct partition *p);
 /* The log's active segment is a new one; producers know what is before it. */
 void partition_rolled(struct partition *p);
 /* The log lost its tail or its head. */
