@@ -198,6 +198,16 @@ static int by_topic(const void *a, const void *b)
     return order != 0 ? order : x->order - y->order;
 }
 
+/* What all partitions together may give; below version 3 a request has only
+ * limits for each. */
+static int32_t max_bytes_of(const struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+    int32_t max = r->shard->broker->config->fetch_max_bytes;
+
+    return r->version >= 3 && q->max_bytes < max ? q->max_bytes : max;
+}
+
 /* Each shard read within the whole limit, so the sum may exceed it: what does
  * not fit stays unsent and unread, and comes with the next fetch. */
 static void trim(struct fetch_session *s, int64_t max_bytes)
@@ -368,7 +378,7 @@ static void respond(struct fetch_session *s)
     struct fetch_response a;
     int n, k = 0;
 
-    trim(s, r->version >= 3 ? q->max_bytes : INT32_MAX);
+    trim(s, max_bytes_of(r));
     n = count_results(s);
     struct sorted *sorted = arena_array(&r->arena, (size_t)n, sizeof *sorted);
     struct log_range *ranges =
@@ -440,6 +450,8 @@ static void round_done(struct fetch_session *s)
         finish(s);
         return;
     }
+    for (int i = 0; i < s->parts_len; i++)
+        s->parts[i].sent = false;
     if (s->again) {
         start_round(s);
         return;
@@ -493,7 +505,6 @@ static void part_woke(struct fetch_part *part)
 
 static void start_round(struct fetch_session *s)
 {
-    const struct fetch_request *q = s->request->msg;
 
     env_timer_stop(s->shard->env, &s->timer);
     s->state = SESSION_RUNNING;
@@ -503,7 +514,7 @@ static void start_round(struct fetch_session *s)
         struct fetch_part *part = &s->parts[i];
 
         fetch_part_discard(part);
-        part->max_bytes = s->request->version >= 3 ? q->max_bytes : INT32_MAX;
+        part->max_bytes = max_bytes_of(s->request);
         s->pending++;
         fetch_part_send(part, FETCH_RUN);
     }
@@ -631,6 +642,7 @@ static void begin(struct fetch_session *s, struct request *r)
     distribute_request(s, r);
     for (int i = 0; i < s->parts_len; i++) {
         s->parts[i].full = full;
+        s->parts[i].sent = true; /* those of the request before */
         s->parts[i].replica_id = s->replica_id;
         s->parts[i].replica_epoch =
             r->version >= 15 ? q->replica_state.replica_epoch : -1;

@@ -11,12 +11,16 @@ struct fetch_entry {
     struct partition_watch watch;
     struct list link;       /* in part->entries */
     struct list dirty_link; /* in part->dirty */
+    struct list shown_link; /* in part->shown */
     struct fetch_part *part;
     struct partition *partition; /* NULL: not (or no longer) here */
     struct fetch_ask ask;
-    char *name; /* owned; what ask.name points to */
-    int64_t told_high_watermark;
+    char *name;                  /* owned; what ask.name points to */
+    int64_t told_high_watermark; /* what the client knows */
     int64_t told_start_offset;
+    int64_t shown_high_watermark; /* what it will know if the last run's result
+                                     is sent */
+    int64_t shown_start_offset;
 };
 
 static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
@@ -98,6 +102,7 @@ static struct fetch_entry *entry_add(struct fetch_part *part,
     e->told_high_watermark = e->told_start_offset = -1;
     list_init(&e->watch.link);
     list_init(&e->dirty_link);
+    list_init(&e->shown_link);
     list_push_back(&part->entries, &e->link);
     make_key(key, &ask->topic_id, ask->index);
     map_put(&part->by_key, slice_of(key, KEY_BYTES), e);
@@ -108,6 +113,7 @@ static void entry_free(struct fetch_entry *e)
 {
     partition_unwatch(&e->watch);
     list_remove(&e->dirty_link);
+    list_remove(&e->shown_link);
     list_remove(&e->link);
     free(e->name);
     free(e);
@@ -196,16 +202,15 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     if (error != ERR_NONE || out->diverging_epoch >= 0)
         return error;
     if (part->replica_id >= 0)
-        partition_fetched(p, part->replica_id, e->ask.offset);
+        partition_fetched(p, part->replica_id, e->ask.offset, part->number);
     out->high_watermark = p->high_watermark;
     int64_t end =
         part->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
-    uint32_t max = (uint32_t)(e->ask.max_bytes < left_bytes ? e->ask.max_bytes
-                                                            : left_bytes);
-    return log_read(p->log, e->ask.offset, end, max, part->bytes == 0,
-                    &out->range);
+    int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
+    return log_read(p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
+                    part->bytes == 0, &out->range);
 }
 
 static struct fetch_result *add_result(struct fetch_part *part)
@@ -252,8 +257,10 @@ static bool run_entry(struct fetch_entry *e)
         part->results_len++;
         part->bytes += out->range.len;
         part->urgent |= urgent;
-        e->told_high_watermark = out->high_watermark;
-        e->told_start_offset = out->start_offset;
+        e->shown_high_watermark = out->high_watermark;
+        e->shown_start_offset = out->start_offset;
+        list_remove(&e->shown_link);
+        list_push_back(&part->shown, &e->shown_link);
     }
     return urgent || out->range.len != 0 || left_bytes <= 0;
 }
@@ -286,8 +293,25 @@ static void run_dirty(struct fetch_part *part)
     }
 }
 
+/* A result that was not enough to be sent is found again by the next run. */
+static void settle_shown(struct fetch_part *part)
+{
+    for (struct list *node; (node = list_pop_front(&part->shown)) != NULL;) {
+        struct fetch_entry *e =
+            LIST_ENTRY(node, struct fetch_entry, shown_link);
+
+        if (part->sent) {
+            e->told_high_watermark = e->shown_high_watermark;
+            e->told_start_offset = e->shown_start_offset;
+        } else {
+            mark_dirty(e);
+        }
+    }
+}
+
 static void command_run(struct fetch_part *part)
 {
+    settle_shown(part);
     part->results_len = 0;
     part->bytes = 0;
     part->urgent = false;
@@ -319,7 +343,9 @@ static void command_silent(struct fetch_part *part)
         struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
 
         if (e->partition != NULL)
-            partition_follower_silent(e->partition, part->replica_id);
+            partition_follower_silent(e->partition, part->replica_id,
+                                      part->number);
+        mark_dirty(e); /* when it speaks again it speaks of all */
     }
 }
 
@@ -377,6 +403,8 @@ void fetch_part_init(struct fetch_part *part, struct shard *shard,
         .shard = shard, .home = home, .owner = owner, .replica_id = -1};
     list_init(&part->entries);
     list_init(&part->dirty);
+    list_init(&part->shown);
+    part->number = (uint64_t)(home->index + 1) << 48 | ++home->fetch_parts_made;
 }
 
 void fetch_part_discard(struct fetch_part *part)

@@ -57,6 +57,7 @@ struct fetch_part {
     bool out; /* with the owner */
     enum fetch_command command;
     bool full; /* answer for every entry, not only for news */
+    bool sent; /* the results of the last run went to the client */
     int32_t max_bytes;
     struct fetch_ask *asks;
     int asks_len;
@@ -72,8 +73,10 @@ struct fetch_part {
 
     /* The owner's. */
     struct map by_key; /* topic id and index -> entry */
+    uint64_t number;   /* unique on this node */
     struct list entries;
     struct list dirty;
+    struct list shown; /* entries with a result of the last run */
     bool armed;
     struct env_task wake;
     _Atomic bool wake_out;

@@ -72,6 +72,7 @@ struct shard {
     struct list checkpoint; /* partitions whose checkpoint is out of date */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
+    uint64_t fetch_parts_made; /* numbers them */
     struct env_timer tick; /* ISR checks, checkpoints */
     struct env_timer retention;
     int64_t next_checkpoint_ms;

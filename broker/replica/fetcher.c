@@ -85,6 +85,14 @@ static void disconnected(struct fetcher *f)
     forget_session(f);
 }
 
+/* Tries again after a while. */
+static void reconnect_later(struct fetcher *f)
+{
+    disconnected(f);
+    f->backoff_ms = RECONNECT_MAX_MS;
+    env_timer_start(f->shard->env, &f->retry, f->backoff_ms);
+}
+
 /* ---- requests
  * ------------------------------------------------------------------ */
 
@@ -231,10 +239,14 @@ static enum err diverged(struct partition *p,
     return partition_truncate(p, end);
 }
 
-/* The leader no longer has what we need next: begin at its start. */
+/* The leader no longer has what we need next: begin at its start.  In no other
+ * case are records thrown away for this answer. */
 static enum err out_of_range(struct partition *p, int64_t leader_start)
 {
-    if (leader_start < 0)
+    int64_t end = log_end_offset(p->log);
+
+    if (leader_start < 0 ||
+        (leader_start <= end && log_start_offset(p->log) < end))
         return ERR_OFFSET_OUT_OF_RANGE;
     log_info("replica",
              "Restarting %s at %lld: the leader's log starts there and ours "
@@ -301,8 +313,7 @@ static void take_answer(struct fetcher *f, uint64_t seq,
         log_warn("replica", "Node %d refuses to be fetched from: %s", f->leader,
                  err_text(a->error_code));
         env_conn_close(f->stream);
-        disconnected(f);
-        f->backoff_ms = RECONNECT_MAX_MS;
+        reconnect_later(f);
         return;
     }
     if (f->session_id == 0 && a->session_id != 0) {
@@ -347,8 +358,7 @@ static void on_frame(struct env_conn *stream, void *arg,
                  "again",
                  f->leader, err_text(error));
         env_conn_close(stream);
-        disconnected(f);
-        f->backoff_ms = RECONNECT_MAX_MS;
+        reconnect_later(f);
     }
     arena_free(&arena);
     env_frame_unref(frame);
@@ -484,8 +494,8 @@ void fetcher_remove(struct partition *p)
     list_remove(&p->fetcher_link);
     list_remove(&p->changed_link);
     p->fetcher = NULL;
-    if (f->session_id == 0)
-        return;
+    if (f->session_id == 0 && f->in_flight == 0)
+        return; /* no session knows it, or is about to */
     f->forgotten = xrealloc(f->forgotten, (size_t)(f->forgotten_len + 1) *
                                               sizeof *f->forgotten);
     f->forgotten[f->forgotten_len++] =

@@ -174,24 +174,29 @@ void partition_tick(struct partition *p)
     step(p, &(struct leader_event){.type = LEADER_TICK});
 }
 
-void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset)
+void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
+                       uint64_t session)
 {
     int number = partition_replica_number(p, broker_id);
 
     if (p->leader == NULL || number < 0 || number == p->leader->self)
         return;
-    step(p, &(struct leader_event){
-                .type = LEADER_FETCHED, .replica = number, .offset = offset});
+    step(p, &(struct leader_event){.type = LEADER_FETCHED,
+                                   .replica = number,
+                                   .offset = offset,
+                                   .session = session});
 }
 
-void partition_follower_silent(struct partition *p, int32_t broker_id)
+void partition_follower_silent(struct partition *p, int32_t broker_id,
+                               uint64_t session)
 {
     int number = partition_replica_number(p, broker_id);
 
     if (p->leader == NULL || number < 0 || number == p->leader->self)
         return;
     step(p, &(struct leader_event){.type = LEADER_FOLLOWER_SILENT,
-                                   .replica = number});
+                                   .replica = number,
+                                   .session = session});
 }
 
 void partition_broker_changed(struct partition *p, int32_t broker_id, bool anew)

@@ -141,9 +141,13 @@ enum err partition_replicate(struct partition *p, struct slice records,
 /* Follower: drop what the leader does not have. */
 enum err partition_truncate(struct partition *p, int64_t end_offset);
 
-/* Leader: follower `broker_id` has everything below `offset`. */
-void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset);
-void partition_follower_silent(struct partition *p, int32_t broker_id);
+/* Leader: follower `broker_id` has everything below `offset`; it fetches by
+ * `session`. */
+void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
+                       uint64_t session);
+/* It does not do so by that session any more. */
+void partition_follower_silent(struct partition *p, int32_t broker_id,
+                               uint64_t session);
 
 void partition_watch(struct partition *p, struct partition_watch *w);
 static inline void partition_unwatch(struct partition_watch *w)
