@@ -2,15 +2,21 @@
  * acknowledgement, and from one acknowledgement to the next. */
 #include "tests/bench/modes.h"
 
+#include "base/alloc.h"
+
 #include <inttypes.h>
+#include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     GAPS_MAX = 64,
     GAPS_PRINTED = 8,
-    TRY_AGAIN_US = 5000,
+    TRY_AGAIN_US = 2000,
     CREATE_TIMEOUT_MS = 5000,
 };
 static const double gap_min_s = 0.02; /* shorter ones aren't noted */
@@ -18,7 +24,9 @@ static const double gap_min_s = 0.02; /* shorter ones aren't noted */
 /* ---- from nothing to the first ---------------------------------------- */
 
 /* Tries again sooner than a patient program would: the figure is the
- * cluster's, not the client's. */
+ * cluster's, not the client's.  The short refresh interval matters most: by
+ * itself librdkafka looks for a broker or a leader that it missed only once a
+ * second. */
 static const char *const eager[] = {
     "acks",
     "all",
@@ -30,10 +38,61 @@ static const char *const eager[] = {
     "20",
     "retry.backoff.ms",
     "5",
+    "topic.metadata.refresh.interval.ms",
+    "10",
     "topic.metadata.refresh.fast.interval.ms",
     "10",
     NULL,
 };
+
+static bool listens(const char *host, const char *port)
+{
+    const struct addrinfo hints = {
+        .ai_socktype = SOCK_STREAM,
+        .ai_flags = AI_NUMERICSERV,
+    };
+    struct addrinfo *at;
+    bool yes = false;
+
+    if (getaddrinfo(host, port, &hints, &at) != 0)
+        fail("cannot resolve %s:%s", host, port);
+    int fd = socket(at->ai_family, SOCK_STREAM, 0);
+    if (fd >= 0) {
+        yes = connect(fd, at->ai_addr, at->ai_addrlen) == 0;
+        close(fd);
+    }
+    freeaddrinfo(at);
+    return yes;
+}
+
+/* Of the bootstrap brokers, those that refuse connections. */
+static int count_deaf(const struct load *l)
+{
+    char *list = xstrdup(l->brokers), *save = NULL;
+    int deaf = 0;
+
+    for (char *host = strtok_r(list, ",", &save); host != NULL;
+         host = strtok_r(NULL, ",", &save)) {
+        char *colon = strrchr(host, ':');
+        if (colon == NULL)
+            fail("%s is not HOST:PORT", host);
+        *colon = '\0';
+        deaf += !listens(host, colon + 1);
+    }
+    free(list);
+    return deaf;
+}
+
+/* librdkafka that meets a refusal before it knows any broker waits a second;
+ * it is let loose when nobody refuses any more. */
+static void wait_listening(const struct load *l, double deadline)
+{
+    while (count_deaf(l) != 0) {
+        if (now_s() > deadline)
+            fail("not all of %s listen after %.0f s", l->brokers, l->timeout_s);
+        usleep(TRY_AGAIN_US);
+    }
+}
 
 static void wait_created(rd_kafka_t *rk, const struct load *l, double deadline)
 {
@@ -51,10 +110,11 @@ static void wait_created(rd_kafka_t *rk, const struct load *l, double deadline)
 void mode_first(const struct load *l)
 {
     struct tally tally = {0};
-    double start = now_s(), deadline = start + l->timeout_s;
-    rd_kafka_t *rk = producer_new(l, eager, &tally);
+    double deadline = now_s() + l->timeout_s;
     char *value = payload_new(l->size_bytes);
 
+    wait_listening(l, deadline);
+    rd_kafka_t *rk = producer_new(l, eager, &tally);
     if (!l->exists)
         wait_created(rk, l, deadline);
     double created = now_s();
