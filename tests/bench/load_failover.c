@@ -24,9 +24,9 @@ static const double gap_min_s = 0.02; /* shorter ones aren't noted */
 /* ---- from nothing to the first ---------------------------------------- */
 
 /* Tries again sooner than a patient program would: the figure is the
- * cluster's, not the client's.  The short refresh interval matters most: by
- * itself librdkafka looks for a broker or a leader that it missed only once a
- * second. */
+ * cluster's, not the client's.  By itself librdkafka looks for a broker or a
+ * leader that it missed only once a second, and waits a tenth of one for a
+ * connection that it opens when the first record is there. */
 static const char *const eager[] = {
     "acks",
     "all",
@@ -40,6 +40,8 @@ static const char *const eager[] = {
     "5",
     "topic.metadata.refresh.interval.ms",
     "10",
+    "enable.sparse.connections",
+    "false",
     "topic.metadata.refresh.fast.interval.ms",
     "10",
     NULL,
