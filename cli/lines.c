@@ -194,6 +194,8 @@ enum err consume_lines(struct consume_job *job)
     }
     char *why = xstrdup(client_why(job->client));
     consumer_free(k);
+    if (interrupt_seen())
+        error = ERR_NONE; /* asked to stop in the middle of something */
     if (error != ERR_NONE)
         client_fail(job->client, error, "%s", why);
     free(why);

@@ -5,6 +5,7 @@
  * protocol), so no two members ever read one partition in one generation. */
 #include "cli/member.h"
 
+#include "cli/input.h"
 #include "cli/net.h"
 
 #include <stdlib.h>
@@ -257,8 +258,8 @@ static enum err call_patiently(struct member *m, int32_t node, enum api_key api,
 
     if (error != ERR_NONE)
         return error;
-    while (!call.done && net_now_ms() < deadline)
-        client_poll(m->client, deadline);
+    while (!call.done && net_now_ms() < deadline && !interrupt_seen())
+        client_poll(m->client, net_now_ms() + 100);
     if (call.done)
         return client_finish(m->client, &call, response, a);
     client_abandon(m->client, &call);
@@ -401,6 +402,14 @@ static bool may_join_again(struct member *m, enum err error)
     }
 }
 
+/* A rebalance is noticed at a heartbeat, so they come often. */
+static int32_t beat_interval_ms(const struct member *m)
+{
+    int32_t third = m->options.session_timeout_ms / 3;
+
+    return third < 1000 ? third : 1000;
+}
+
 static enum err join_until_in(struct member *m)
 {
     struct client_retry retry;
@@ -413,13 +422,14 @@ static enum err join_until_in(struct member *m)
         error = join_once(m);
         if (error == ERR_NONE)
             break;
-        if (!may_join_again(m, error) || net_now_ms() >= retry.deadline_ms)
+        if (!may_join_again(m, error) || interrupt_seen() ||
+            net_now_ms() >= retry.deadline_ms)
             return client_fail(m->client, error, "cannot join group %s: %s",
                                m->options.group, err_text(error));
         if (error != ERR_MEMBER_ID_REQUIRED)
             client_retry(&retry, ERR_NOT_COORDINATOR);
     }
-    m->next_beat_ms = net_now_ms() + m->options.session_timeout_ms / 10;
+    m->next_beat_ms = net_now_ms() + beat_interval_ms(m);
     return ERR_NONE;
 }
 
@@ -463,7 +473,7 @@ enum err member_step(struct member *m, bool *changed)
         if (net_now_ms() < m->next_beat_ms)
             return ERR_NONE;
         enum err error = beat(m);
-        m->next_beat_ms = net_now_ms() + m->options.session_timeout_ms / 10;
+        m->next_beat_ms = net_now_ms() + beat_interval_ms(m);
         if (error == ERR_NONE)
             return ERR_NONE;
         if (!may_join_again(m, error))
