@@ -247,33 +247,6 @@ async function groupChecks() {
     return `${sum} then ${detail}`;
   });
 
-  await t.check('Consumer resumes from the offsets it committed', async () => {
-    const groupId = t.unique('simple-resume');
-    const open = async (into, fromOffset) => {
-      const consumer = new kafka.Consumer(await connect(),
-        [0, 1, 2].map((partition) => ({ topic, partition })),
-        { groupId, autoCommit: false, fromOffset, keyEncoding: 'utf8' });
-      consumer.on('error', (error) => { into.error = error; });
-      consumer.on('message', (m) => into.add(m.partition, m.key, m.value));
-      return consumer;
-    };
-    const first = ledger();
-    const one = await open(first, true);
-    await first.complete(t.RECORDS);
-    one.pause();
-    await t.sleep(300); // longer than a fetch waits for records
-    [0, 1, 2].forEach((p) => one.setOffset(topic, p, 3000));
-    await promisify((done) => one.commit(true, done))();
-    t.equal(await committed(groupId), [3000, 3000, 3000], 'committed offsets');
-    await promisify((done) => one.close(false, done))();
-
-    const rest = ledger([9000, 9001, 9002]);
-    const two = await open(rest, false);
-    const detail = await rest.complete(1000);
-    await promisify((done) => two.close(false, done))();
-    return detail;
-  });
-
   await t.check('ConsumerGroup rebalances when a second member joins and leaves', async () => {
     const name = t.unique('rebalance');
     const group = t.unique('rebalance');
