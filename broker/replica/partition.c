@@ -276,7 +276,10 @@ static void flush_done(struct log_flush *flush)
     if (p->settings->fsync &&
         log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
-    if (p->leader != NULL && p->settings->fsync)
+    /* After a switch to fsync more may count than is synced yet. */
+    if (p->leader != NULL && p->settings->fsync &&
+        log_synced_offset(p->log) >=
+            p->leader->followers[p->leader->self].end_offset)
         step(p, &(struct leader_event){.type = LEADER_APPENDED,
                                        .offset = log_synced_offset(p->log)});
     release(&p->sync_waiters, log_synced_offset(p->log));
