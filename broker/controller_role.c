@@ -1,10 +1,12 @@
 #include "broker/controller_role.h"
 
 #include "base/alloc.h"
+#include "base/meta_properties.h"
 #include "controller/service.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct controller_role {
     struct controller_service *service;
@@ -34,6 +36,56 @@ static void take_config(const struct server_config *config,
         (int16_t)config->default_replication_factor;
     c->delete_topic_enable = config->delete_topic_enable;
     c->file = server_config_layer(config);
+}
+
+/* One "id@host:port:directory" of initial.voters. */
+static bool take_initial_voter(char *text, struct raft_config *voters)
+{
+    struct raft_member m = {.voter = true};
+    char *at = strchr(text, '@'), *end;
+    char *directory = strrchr(text, ':');
+
+    if (at == NULL || directory == NULL || directory < at)
+        return false;
+    *directory = '\0';
+    char *port = strrchr(at, ':');
+    if (port == NULL)
+        return false;
+    *port = '\0';
+    unsigned long number = strtoul(port + 1, &end, 10);
+    if (*end != '\0' || number == 0 || number > UINT16_MAX)
+        return false;
+    m.port = (uint16_t)number;
+    m.id = (int32_t)strtol(text, &end, 10);
+    if (end != at || strlen(at + 1) > RAFT_HOST_MAX)
+        return false;
+    snprintf(m.host, sizeof m.host, "%s", at + 1);
+    return raft_config_set(voters, &m);
+}
+
+/* Without controller.quorum.voters (KIP-853): what the directory was formatted
+ * with. */
+static bool take_initial_voters(const struct server_config *config,
+                                struct raft_config *voters, char **why)
+{
+    char *text = NULL, *rest = NULL;
+    bool ok = true;
+
+    if (meta_dir_read_voters(config->metadata_log_dir, &text, why) != ERR_NONE)
+        return false;
+    for (char *one = text != NULL ? strtok_r(text, ",\n", &rest) : NULL;
+         one != NULL && ok; one = strtok_r(NULL, ",\n", &rest))
+        ok = take_initial_voter(one, voters);
+    free(text);
+    if (ok && voters->len != 0)
+        return true;
+    *why = xasprintf(
+        "There are no voters: 'controller.quorum.voters' is not set, and %s "
+        "in %s %s. Set the key, or format with --standalone or "
+        "--initial-controllers",
+        META_VOTERS_NAME, config->metadata_log_dir,
+        ok ? "names none" : "cannot be understood");
+    return false;
 }
 
 static void take_voters(const struct server_config *config,
@@ -73,6 +125,8 @@ struct controller_role *controller_role_start(struct broker *broker,
     o.dir = role->dir;
     take_config(config, &o.config);
     take_voters(config, &o.voters);
+    if (o.voters.len == 0 && !take_initial_voters(config, &o.voters, why))
+        return NULL;
     self = server_config_voter(config, config->node_id);
     o.advertised_host = self != NULL ? self->host : at->host;
     o.advertised_port = self != NULL ? self->port : at->port;
