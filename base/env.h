@@ -153,6 +153,9 @@ struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,
 void env_conn_send(struct env_conn *conn, struct env_out *out);
 /* Bytes queued and not yet taken by the kernel. */
 size_t env_conn_queued(const struct env_conn *conn);
+/* In how many env_conn_send()s they came: each takes some hundred bytes of its
+ * own, however short it is. */
+size_t env_conn_queued_outs(const struct env_conn *conn);
 /* Back-pressure: while paused no frame callback arrives, and the socket is not
  * read beyond what is already buffered; so the peer's end shows after resume,
  * or when something is sent. */

@@ -136,6 +136,7 @@ struct env_conn {
     /* Sending. */
     struct list outs; /* struct env_out, the first one perhaps half sent */
     size_t queued;    /* bytes in outs not yet taken by the kernel */
+    size_t outs_len;
     bool closing;     /* env_conn_close_when_sent() */
 
     uint16_t local_port;

@@ -170,6 +170,7 @@ static void queue_advance(struct env_conn *conn, size_t n)
         chunk_release(chunk);
         if (++out->at == out->chunks_len) {
             list_remove(&out->link);
+            conn->outs_len--;
             env_out_free(out);
         }
     }
@@ -181,7 +182,7 @@ void env_conn_drop_outs(struct env_conn *conn)
 
     while ((node = list_pop_front(&conn->outs)) != NULL)
         env_out_free(LIST_ENTRY(node, struct env_out, link));
-    conn->queued = 0;
+    conn->queued = conn->outs_len = 0;
 }
 
 void env_conn_make_dirty(struct env_conn *conn)
@@ -201,10 +202,16 @@ void env_conn_send(struct env_conn *conn, struct env_out *out)
     }
     list_push_back(&conn->outs, &out->link);
     conn->queued += out->len;
+    conn->outs_len++;
     env_conn_make_dirty(conn);
 }
 
 size_t env_conn_queued(const struct env_conn *conn) { return conn->queued; }
+
+size_t env_conn_queued_outs(const struct env_conn *conn)
+{
+    return conn->outs_len;
+}
 
 void env_conn_close_when_sent(struct env_conn *conn)
 {

@@ -54,6 +54,7 @@ struct fetch_session {
     bool again;         /* a part woke us during the round */
     bool hurry;         /* don't wait any longer */
     bool unknown_names; /* the request names a topic that does not exist */
+    bool *unknown;      /* which of its topics; in the request's arena */
     struct env_timer timer;
     int parts_len;
     struct fetch_part parts[];
@@ -339,8 +340,10 @@ static void fill_topics(struct request *r, struct fetch_response *a,
     }
 }
 
-/* Topics asked for by a name that no topic has. */
-static void fill_unknown(struct request *r, struct fetch_response *a)
+/* Topics asked for by a name that no topic had when the request came: one that
+ * was created since has no part in this answer. */
+static void fill_unknown(struct request *r, const bool *unknown,
+                         struct fetch_response *a)
 {
     const struct fetch_request *q = r->msg;
 
@@ -349,7 +352,7 @@ static void fill_unknown(struct request *r, struct fetch_response *a)
     for (int i = 0; i < q->topics_len; i++) {
         const struct fetch_request_topic *asked = &q->topics[i];
 
-        if (shard_topic_by_name(r->shard, asked->topic) != NULL)
+        if (!unknown[i])
             continue;
         struct fetch_response_fetchable_topic_response *t =
             &a->responses[a->responses_len++];
@@ -395,7 +398,7 @@ static void respond(struct fetch_session *s)
     a.node_endpoints =
         arena_array(&r->arena, (size_t)n, sizeof *a.node_endpoints);
     fill_topics(r, &a, sorted, n);
-    fill_unknown(r, &a);
+    fill_unknown(r, s->unknown, &a);
     for (int i = 0; i < n; i++)
         ranges[i] = sorted[i].result->range;
     request_respond_ranges(r, &a, ranges, n);
@@ -563,7 +566,7 @@ static void distribute(struct fetch_session *s, struct request *r, bool count)
         const struct fetch_request_topic *t = &q->topics[i];
 
         if (!topic_id_of(r, t->topic, &t->topic_id, &id)) {
-            s->unknown_names = true;
+            s->unknown_names = s->unknown[i] = true;
             continue;
         }
         for (int j = 0; j < t->partitions_len; j++) {
@@ -602,6 +605,10 @@ static void distribute(struct fetch_session *s, struct request *r, bool count)
 
 static void distribute_request(struct fetch_session *s, struct request *r)
 {
+    const struct fetch_request *q = r->msg;
+
+    s->unknown =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *s->unknown);
     for (int i = 0; i < s->parts_len; i++)
         s->parts[i].asks_len = s->parts[i].forget_len = 0;
     distribute(s, r, true);

@@ -244,6 +244,18 @@ static void other_history(struct meta *m)
     meta_fail(m);
 }
 
+void meta_other_cluster(struct meta *m, const Leat__ControlResponse *response)
+{
+    log_error("server",
+              "This node was formatted for cluster %s, but the controllers "
+              "named in controller.quorum.voters refuse it: %s. This node "
+              "stops, its logs are untouched; correct "
+              "controller.quorum.voters or log.dirs, or format empty "
+              "directories for their cluster",
+              m->broker->cluster_id, response->message);
+    meta_fail(m);
+}
+
 static void poll_done(struct control_call *call, enum err error,
                       const Leat__ControlResponse *response)
 {
@@ -258,6 +270,9 @@ static void poll_done(struct control_call *call, enum err error,
         ok = apply_entries(m, response->fetch_metadata);
     else if (error == ERR_NONE && response->error == ERR_OFFSET_OUT_OF_RANGE)
         other_history(m);
+    else if (error == ERR_NONE &&
+             response->error == ERR_INCONSISTENT_CLUSTER_ID)
+        meta_other_cluster(m, response);
     else if (error == ERR_NONE)
         log_warn("server", "The controller refused to send metadata: %s %s",
                  err_text(response->error), response->message);

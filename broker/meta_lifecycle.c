@@ -57,6 +57,10 @@ static void register_refused(struct meta *m,
 {
     struct lifecycle *l = &m->life;
 
+    if (response->error == ERR_INCONSISTENT_CLUSTER_ID) {
+        meta_other_cluster(m, response);
+        return;
+    }
     if (l->last_refusal != (enum err)response->error) {
         l->last_refusal = (enum err)response->error;
         log_warn("server",

@@ -159,6 +159,8 @@ void follow_start(struct meta *m);
 void follow_init(struct meta *m);
 void follow_stop(struct meta *m);
 void follow_free(struct meta *m);
+/* The controllers belong to another cluster: says so and fails. */
+void meta_other_cluster(struct meta *m, const Leat__ControlResponse *response);
 /* Tells main that the node cannot go on. */
 void meta_fail(struct meta *m);
 /* Addresses of the controllers: the configuration's, then the image's. */

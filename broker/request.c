@@ -10,7 +10,11 @@
 
 /* Requests of one connection that may be in progress before it is no longer
  * read, and the answers' bytes that may wait for a slow reader. */
-enum { IN_FLIGHT_MAX = 64, QUEUED_MAX_BYTES = 16 << 20 };
+enum {
+    IN_FLIGHT_MAX = 64,
+    QUEUED_MAX_BYTES = 16 << 20,
+    QUEUED_MAX_ANSWERS = 4096,
+};
 
 /* A decoded request may take this many times its size on the wire, and this
  * much more: enough for any honest one, a bound for the others. */
@@ -41,7 +45,8 @@ static void request_free(struct request *r)
 static void conn_throttle(struct conn *c)
 {
     bool full = c->in_flight >= IN_FLIGHT_MAX ||
-                env_conn_queued(c->stream) > QUEUED_MAX_BYTES;
+                env_conn_queued(c->stream) > QUEUED_MAX_BYTES ||
+                env_conn_queued_outs(c->stream) > QUEUED_MAX_ANSWERS;
 
     if (full == c->paused)
         return;

@@ -14,6 +14,14 @@ enum {
     PROBE_FRAME_MAX_BYTES = 1024,
 };
 
+/* A connection with this many polls and answers waiting, or this much that its
+ * peer does not read, is not read from until there is less. */
+enum {
+    WAITING_MAX = 256,
+    QUEUED_MAX_BYTES = 16 << 20,
+    QUEUED_MAX_ANSWERS = 4096,
+};
+
 /* A FetchMetadata that waits for news. */
 struct poll {
     struct list link;
@@ -26,10 +34,26 @@ struct poll {
 
 /* ---- answers ------------------------------------------------------------------ */
 
+static void conn_throttle(struct service_conn *c)
+{
+    if (c->stream == NULL)
+        return;
+    bool full = c->refs > WAITING_MAX ||
+                env_conn_queued(c->stream) > QUEUED_MAX_BYTES ||
+                env_conn_queued_outs(c->stream) > QUEUED_MAX_ANSWERS;
+    if (full && !c->paused)
+        env_conn_pause(c->stream);
+    else if (!full && c->paused)
+        env_conn_resume(c->stream);
+    c->paused = full;
+}
+
 static void conn_unref(struct service_conn *c)
 {
     if (--c->refs == 0)
         free(c);
+    else
+        conn_throttle(c);
 }
 
 static void send_frame(struct service_conn *c, struct buf *frame)
@@ -96,13 +120,20 @@ static void respond(struct service_conn *c, int32_t correlation_id,
     service_answer_at(c, index, true, &frame);
 }
 
-static void refuse(struct service_conn *c, int32_t correlation_id, int error)
+static void refuse_because(struct service_conn *c, int32_t correlation_id,
+                           int error, const char *why)
 {
     Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
 
     response.error = error;
+    response.message = (char *)(uintptr_t)why;
     response.leader_id = raft_node_leader(c->service->raft);
     respond(c, correlation_id, &response, 0);
+}
+
+static void refuse(struct service_conn *c, int32_t correlation_id, int error)
+{
+    refuse_because(c, correlation_id, error, protobuf_c_empty_string);
 }
 
 /* ---- long polls ------------------------------------------------------------------ */
@@ -365,7 +396,11 @@ static void control_call(struct service_conn *c, int32_t correlation_id,
 
     if (q->cluster_id[0] != '\0' &&
         strcmp(q->cluster_id, s->options.cluster_id) != 0) {
-        refuse(c, correlation_id, ERR_INCONSISTENT_CLUSTER_ID);
+        refuse_because(
+            c, correlation_id, ERR_INCONSISTENT_CLUSTER_ID,
+            (const char *)arena_printf(arena, "they belong to cluster %s",
+                                       s->options.cluster_id)
+                .data);
         return;
     }
     if (!s->controller.active) {
@@ -448,6 +483,12 @@ static void on_frame(struct env_conn *stream, void *arg,
     env_frame_unref(frame);
 }
 
+static void on_drained(struct env_conn *stream, void *arg)
+{
+    (void)stream;
+    conn_throttle(arg);
+}
+
 static void on_closed(struct env_conn *stream, void *arg, int error)
 {
     struct service_conn *c = arg;
@@ -464,6 +505,7 @@ static void on_closed(struct env_conn *stream, void *arg, int error)
 
 static const struct env_conn_ops conn_ops = {
     .frame = on_frame,
+    .drained = on_drained,
     .closed = on_closed,
 };
 

@@ -59,6 +59,7 @@ struct service_conn {
     struct env_conn *stream;
     int refs;          /* the stream, and answers under way */
     int32_t broker_id; /* whose heartbeats come here; -1 none */
+    bool paused;       /* too much waits; see conn_throttle() */
 };
 
 /* An answer that waits for its index. */

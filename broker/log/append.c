@@ -64,7 +64,9 @@ static bool open_too_long(struct log *log, struct segment *s,
 {
     if (log->config.segment_ms < 0)
         return false;
-    int64_t waited = first_timestamp >= 0 ? b->max_timestamp - first_timestamp
+    /* Clients may send any time; those below zero are none. */
+    int64_t timestamp = b->max_timestamp >= 0 ? b->max_timestamp : -1;
+    int64_t waited = first_timestamp >= 0 ? timestamp - first_timestamp
                                           : now_wall_ms - s->created_ms;
     return waited > log->config.segment_ms - roll_jitter(log, s);
 }

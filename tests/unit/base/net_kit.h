@@ -117,6 +117,7 @@ static inline void end_drained(struct env_conn *conn, void *arg)
 
     end->drained++;
     cr_assert_eq(env_conn_queued(conn), 0);
+    cr_assert_eq(env_conn_queued_outs(conn), 0);
     net_check(end->net);
 }
 

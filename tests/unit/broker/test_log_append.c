@@ -197,6 +197,17 @@ Test(log_append, a_segment_rolls_by_the_timestamps_in_it)
     cr_assert_eq(log_segment_count(f.log), 3);
 }
 
+Test(log_append, a_time_before_all_times_does_not_roll)
+{
+    struct log_config config = f.config;
+
+    config.segment_ms = 1000;
+    log_set_config(f.log, &config);
+    append(&f, (struct batch_shape){.timestamp = INT64_MAX});
+    append(&f, (struct batch_shape){.timestamp = INT64_MIN});
+    cr_assert_eq(log_segment_count(f.log), 1);
+}
+
 Test(log_append, a_segment_rolls_when_its_index_is_full)
 {
     f.config.segment_index_bytes = 24;
