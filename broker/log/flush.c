@@ -168,6 +168,8 @@ static int sync_all(struct log_flush *flush)
 
 static void finish(struct log *log, struct log_flush *flush)
 {
+    if (log->failed && flush->result == 0)
+        flush->result = -EIO; /* one before it failed, which covered more */
     if (flush->result < 0 && !flush->not_begun && !log->failed) {
         log->failed = true;
         log_line(LOG_ERROR, "log",
@@ -206,10 +208,8 @@ static void done(struct env_work *work)
         flush->done(flush);
 }
 
-bool log_flush_begin(struct log *log, struct log_flush *flush)
+static bool begin(struct log *log, struct log_flush *flush)
 {
-    if (log->failed || !collect(log, flush))
-        return false;
     if (flush->result == 0)
         mark_covered(log, flush);
     flush->not_begun = flush->result < 0;
@@ -221,6 +221,17 @@ bool log_flush_begin(struct log *log, struct log_flush *flush)
     return true;
 }
 
+/* If others cover all, it has nothing to do but to end behind them. */
+bool log_flush_begin(struct log *log, struct log_flush *flush)
+{
+    if (log->failed)
+        return false;
+    if (!collect(log, flush) && (log->synced_offset == log->end_offset ||
+                                 list_empty(&log->flushes)))
+        return false;
+    return begin(log, flush);
+}
+
 static void own_done(struct log_flush *flush) { free(flush); }
 
 void log_flush_own(struct log *log)
@@ -228,7 +239,7 @@ void log_flush_own(struct log *log)
     struct log_flush *flush = xcalloc(1, sizeof *flush);
 
     flush->done = own_done;
-    if (!log_flush_begin(log, flush))
+    if (log->failed || !collect(log, flush) || !begin(log, flush))
         free(flush);
 }
 

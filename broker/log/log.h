@@ -211,8 +211,9 @@ struct log_flush {
     char *parent; /* likewise */
 };
 /* Starts a flush of everything up to log_end_offset() (of the oldest segments
- * first if there are many: end_offset says how far it goes); false if nothing
- * is unsynced that no earlier flush covers.  The caller sets done and arg, and
+ * first if there are many: end_offset says how far it goes), or, if flushes under
+ * way cover all of it (the log starts its own), one that ends with the last of
+ * them; false if nothing is unsynced.  The caller sets done and arg, and
  * keeps `flush` alive until done(), which runs on the owner's loop after
  * log_synced_offset() moved.
  * A failed sync marks the log failed: the kernel may have dropped the pages.

@@ -205,3 +205,31 @@ Test(log_flush, many_unsynced_segments_take_several)
     fixture_open(&f, false, 40);
     cr_assert_eq(count_batches(&f), 40);
 }
+
+/* Else whoever waits for the disk would never hear of it. */
+Test(log_flush, a_flush_ends_behind_those_that_cover_it)
+{
+    f.config.flush_messages = 1;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 1); /* the log starts a flush of its own */
+    cr_assert(log_flush_begin(f.log, flush_new()));
+    cr_assert_eq(done_count, 0);
+    env_mem_run(f.env);
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(done_result, 0);
+    cr_assert_eq(log_synced_offset(f.log), 1);
+    cr_assert_not(log_flush_begin(f.log, flush_new()));
+}
+
+Test(log_flush, a_flush_fails_with_those_that_cover_it)
+{
+    f.config.flush_messages = 1;
+    log_set_config(f.log, &f.config);
+    env_mem_faults(f.env)->sync_at = 1;
+    append_n(&f, 1);
+    cr_assert(log_flush_begin(f.log, flush_new()));
+    env_mem_run(f.env);
+    cr_assert_eq(done_count, 1);
+    cr_assert_eq(done_result, -EIO);
+    cr_assert_eq(log_synced_offset(f.log), 0);
+}
