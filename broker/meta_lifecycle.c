@@ -35,6 +35,23 @@ static int64_t epoch_of(const struct meta *m)
 static void register_send(struct meta *m);
 static void beat(struct meta *m);
 
+static bool registration_applied(const struct meta *m)
+{
+    const struct image_broker *self =
+        image_broker(&m->image, m->broker->node_id);
+
+    return self != NULL && epoch_of(m) >= 0 && self->epoch == epoch_of(m);
+}
+
+static void lead_if_registered(struct meta *m)
+{
+    if (m->life.leads || !registration_applied(m))
+        return;
+    m->life.leads = true;
+    publish_led(m);
+    publish_send(m);
+}
+
 static void registered(struct meta *m, int64_t epoch)
 {
     struct lifecycle *l = &m->life;
@@ -47,6 +64,7 @@ static void registered(struct meta *m, int64_t epoch)
     env_timer_stop(m->env, &l->patience);
     l->state = l->left_wanted ? LIFECYCLE_LEAVING : LIFECYCLE_REGISTERED;
     l->last_refusal = ERR_NONE;
+    lead_if_registered(m);
     beat(m);
     isr_registered(m);
     ids_registered(m);
@@ -281,8 +299,9 @@ void lifecycle_applied(struct meta *m)
     const struct image_broker *self =
         image_broker(&m->image, m->broker->node_id);
 
-    if (self == NULL || epoch_of(m) < 0 || self->epoch != epoch_of(m))
+    if (!registration_applied(m))
         return;
+    lead_if_registered(m);
     if (self->fenced || l->state == LIFECYCLE_LEAVING) {
         beat(m);
     } else if (!l->was_ready) {

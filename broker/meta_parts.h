@@ -84,6 +84,8 @@ struct lifecycle {
     int64_t previous_epoch; /* of a process that stopped cleanly, else -1 */
     bool beat_again;        /* something changed while one was on its way */
     bool was_ready;
+    bool leads; /* our registration is in the image: what it says of leaders is
+                   meant for this process, not for the one before */
     bool left_wanted;      /* meta_shut_down() was called */
     enum err last_refusal; /* of a registration; logged once */
     struct uuid *failed_dirs;
@@ -172,6 +174,9 @@ void publish_init(struct meta *m);
 void publish_free(struct meta *m);
 /* Tells the shards everything between `old` and the image. */
 void publish_diff(struct meta *m, const struct image *old);
+/* Tells the shards what we lead; before life.leads they hear of no leader in
+ * its place. */
+void publish_led(struct meta *m);
 /* For image_apply(); publish_send() after the batch. */
 struct image_observer publish_observer(struct meta *m);
 void publish_send(struct meta *m);

@@ -118,12 +118,18 @@ static void count_partition(struct meta *m, const struct image_topic *topic,
     }
 }
 
-static void fill_state(const struct image_partition *p,
+/* A process that starts doesn't lead what the one before it led: its logs may
+ * have lost their ends in a power failure, and followers that know it by what
+ * it had, in the same epoch, would cut off committed records to agree with it.
+ * Its registration takes the leaders away; what follows that is meant for it.
+ */
+static void fill_state(const struct meta *m, const struct image_partition *p,
                        struct partition_state *out)
 {
     struct image_ids replicas = image_replicas(p);
+    bool too_early = p->leader == m->broker->node_id && !m->life.leads;
 
-    out->leader = p->leader;
+    out->leader = too_early ? -1 : p->leader;
     out->leader_epoch = p->leader_epoch;
     out->partition_epoch = p->partition_epoch;
     out->recovering = p->recovering;
@@ -141,12 +147,25 @@ static bool is_ours(const struct meta *m, const struct image_partition *p)
            image_ids_have(image_replicas(p), m->broker->node_id);
 }
 
+static void put_partition(struct meta *m, const struct image_topic *topic,
+                          int32_t index, const struct image_partition *p)
+{
+    int shard = broker_shard_of(m->broker, &topic->id, index);
+    struct topic_settings *settings = settings_of(m, topic);
+    struct shard_update *u = add(m, shard, SHARD_PARTITION);
+
+    u->topic_id = topic->id;
+    u->name = xstrdup(topic->name);
+    u->partition = index;
+    u->settings = topic_settings_ref(settings);
+    fill_state(m, p, &u->state);
+}
+
 static void partition_changed(void *arg, const struct image_topic *topic,
                               int32_t index, const struct image_partition *old,
                               const struct image_partition *now)
 {
     struct meta *m = arg;
-    int shard = broker_shard_of(m->broker, &topic->id, index);
 
     if (old == NULL)
         count_partition(m, topic, index);
@@ -157,19 +176,27 @@ static void partition_changed(void *arg, const struct image_topic *topic,
                   topic->name, (int)index, now->replicas_len,
                   LEADER_REPLICAS_MAX);
     if (is_ours(m, now)) {
-        struct topic_settings *settings = settings_of(m, topic);
-        struct shard_update *u = add(m, shard, SHARD_PARTITION);
-
-        u->topic_id = topic->id;
-        u->name = xstrdup(topic->name);
-        u->partition = index;
-        u->settings = topic_settings_ref(settings);
-        fill_state(now, &u->state);
+        put_partition(m, topic, index, now);
     } else if (is_ours(m, old)) {
+        int shard = broker_shard_of(m->broker, &topic->id, index);
         struct shard_update *u = add(m, shard, SHARD_PARTITION_GONE);
 
         u->topic_id = topic->id;
         u->partition = index;
+    }
+}
+
+void publish_led(struct meta *m)
+{
+    for (uint32_t i = 0; i < m->image.topics_len; i++) {
+        const struct image_topic *topic = m->image.topics[i];
+
+        for (int32_t j = 0; topic != NULL && j < topic->partitions_len; j++) {
+            const struct image_partition *p = topic->partitions[j];
+
+            if (is_ours(m, p) && p->leader == m->broker->node_id)
+                put_partition(m, topic, j, p);
+        }
     }
 }
 
