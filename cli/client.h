@@ -62,6 +62,10 @@ enum err client_fail(struct client *c, enum err error, const char *format, ...)
  * other nodes for CLIENT_ANY and CLIENT_CONTROLLER only. */
 enum err client_call(struct client *c, int32_t node, enum api_key api,
                      const void *request, void *response, struct arena *arena);
+/* Waits until the cluster answers, which may still be starting; tells `waiting`
+ * (may be NULL) once, with a sentence why, when it does not at once.  Gives up
+ * after the client's timeout, and at once when there is no host of a name. */
+enum err client_reach(struct client *c, void (*waiting)(const char *why));
 /* A node that can be reached now, for requests whose form depends on the
  * version (see below); CLIENT_ANY if there is none. */
 int32_t client_any(struct client *c);

@@ -173,3 +173,19 @@ bool client_retry(struct client_retry *r, enum err error)
         r->pause_ms * 2 < PAUSE_MAX_MS ? r->pause_ms * 2 : PAUSE_MAX_MS;
     return true;
 }
+
+enum err client_reach(struct client *c, void (*waiting)(const char *why))
+{
+    struct client_retry retry;
+    enum err error;
+
+    client_retry_init(c, &retry);
+    while ((error = client_refresh(c)) != ERR_NONE && error != ERR_ABSENT) {
+        if (waiting != NULL)
+            waiting(client_why(c));
+        waiting = NULL;
+        if (!client_retry(&retry, ERR_REQUEST_TIMED_OUT))
+            break;
+    }
+    return error;
+}

@@ -82,6 +82,11 @@ bool kafka_has_bootstrap(const struct options *o)
     return bootstrap_of(o) != NULL;
 }
 
+static void tell_waiting(const char *why)
+{
+    fprintf(stderr, "%s; trying again\n", why);
+}
+
 struct client *kafka_open(const struct options *o, const char *client_id)
 {
     const char *file = options_text(o, "command-config", NULL);
@@ -94,6 +99,9 @@ struct client *kafka_open(const struct options *o, const char *client_id)
     if (c == NULL) {
         fprintf(stderr, "%s\n", why);
         free(why);
+    } else {
+        /* If it stays away the command's first call says so. */
+        client_reach(c, tell_waiting);
     }
     return c;
 }

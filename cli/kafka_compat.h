@@ -33,7 +33,8 @@ struct options *kafka_parse(const struct kafka_tool *tool, int argc,
 /* Message and usage on standard error; returns 1. */
 int kafka_usage(const struct kafka_tool *tool, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* A client for --bootstrap-server (or --broker-list); NULL after a message. */
+/* A client for --bootstrap-server (or --broker-list); NULL after a message.
+ * Waits for a cluster that is still starting, as Kafka's tools do. */
 struct client *kafka_open(const struct options *o, const char *client_id);
 bool kafka_has_bootstrap(const struct options *o);
 

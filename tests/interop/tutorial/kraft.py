@@ -176,6 +176,22 @@ def start_nodes():
     until(lambda: len(nodes()) == 3, 10, "not three servers")
 
 
+def early():
+    """A tool that is typed before the cluster answers waits for it."""
+    type_in("bin/kafka-topics.sh --list --bootstrap-server localhost:9092")
+
+
+def wait_started():
+    """The tutorials say: look into the log."""
+
+    def started():
+        with open(os.path.join(environment["LOG_DIR"],
+                               "kafkaServer.out")) as log:
+            return log.read().count("Kafka Server started") == 3
+
+    until(started, 30, "not three started servers")
+
+
 def create_topic():
     out = type_in("bin/kafka-topics.sh --create --topic kraft-test "
                   "--partitions 3 --replication-factor 3 "
@@ -266,6 +282,9 @@ try:
     check("kafka-server-start.sh refuses what is not formatted", unformatted)
     check("kafka-storage.sh format -t -c", format_nodes, vital=True)
     check("kafka-server-start.sh -daemon, three times", start_nodes,
+          vital=True)
+    check("kafka-topics.sh waits for a cluster that starts", early)
+    check("the log tells that the servers have started", wait_started,
           vital=True)
     check("kafka-topics.sh --create on port %d" % PORT, create_topic,
           vital=True)
