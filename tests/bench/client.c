@@ -107,6 +107,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message,
     (void)rk;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         tally->acked++;
+        tally->last_broker = rd_kafka_message_broker_id(message);
         return;
     }
     if (tally->failed++ == 0)

@@ -53,6 +53,7 @@ rd_kafka_t *client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf);
 struct tally {
     int64_t acked;
     int64_t failed;
+    int32_t last_broker; /* who acknowledged last */
 };
 /* A producer with acks=all that counts its reports in *tally, which must live
  * as long as the handle. `ours` as in conf_new. */

@@ -19,7 +19,7 @@ static const char usage[] =
     "  consume   read --records from the beginning\n"
     "  latency   send at --rate for --seconds, read back, say how late\n"
     "  first     create the topic and send one record as soon as possible\n"
-    "  failover  one record in flight after another for --seconds; the gaps\n"
+    "  failover  one record after another for --seconds; who leads when\n"
     "\n"
     "  --records N     (100000)        --size BYTES   of a value (1024)\n"
     "  --partitions N  (6)             --replicas N   (3)\n"

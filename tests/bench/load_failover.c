@@ -1,5 +1,5 @@
 /* How long a cluster takes no records: from nothing to the first
- * acknowledgement, and from one acknowledgement to the next. */
+ * acknowledgement, and from one leader's last to the next leader's first. */
 #include "tests/bench/modes.h"
 
 #include "base/alloc.h"
@@ -14,12 +14,10 @@
 #include <unistd.h>
 
 enum {
-    GAPS_MAX = 64,
-    GAPS_PRINTED = 8,
+    LEADERS_MAX = 64,
     TRY_AGAIN_US = 2000,
     CREATE_TIMEOUT_MS = 5000,
 };
-static const double gap_min_s = 0.02; /* shorter ones aren't noted */
 
 /* ---- from nothing to the first ---------------------------------------- */
 
@@ -134,67 +132,37 @@ void mode_first(const struct load *l)
     free(value);
 }
 
-/* ---- from one to the next --------------------------------------------- */
+/* ---- from one leader to the next -------------------------------------- */
 
-struct gap {
-    double from_at;  /* the last acknowledgement before */
-    double until_at; /* the first one after */
+/* Who acknowledged, and when it did so for the first time in a row. */
+struct leader {
+    double first_ack_at;
+    int32_t id;
 };
 
-struct gaps {
-    struct gap list[GAPS_MAX];
-    int len;
-};
-
-static double length(const struct gap *g) { return g->until_at - g->from_at; }
-
-/* Keeps the longest GAPS_MAX. */
-static void note(struct gaps *g, struct gap gap)
+static void print_result(const struct tally *tally, const struct leader *list,
+                         int len)
 {
-    int shortest = 0;
-
-    if (length(&gap) < gap_min_s)
-        return;
-    if (g->len < GAPS_MAX) {
-        g->list[g->len++] = gap;
-        return;
-    }
-    for (int i = 1; i < g->len; i++)
-        if (length(&g->list[i]) < length(&g->list[shortest]))
-            shortest = i;
-    if (length(&gap) > length(&g->list[shortest]))
-        g->list[shortest] = gap;
-}
-
-static int longest_first(const void *a, const void *b)
-{
-    double x = length(a), y = length(b);
-
-    return (x < y) - (x > y);
-}
-
-static void print_result(const struct tally *tally, struct gaps *g)
-{
-    printf("{\"acked\": %" PRId64 ", \"failed\": %" PRId64 ", \"gaps\": [",
+    printf("{\"acked\": %" PRId64 ", \"failed\": %" PRId64 ", \"leaders\": [",
            tally->acked, tally->failed);
-    qsort(g->list, (size_t)g->len, sizeof g->list[0], longest_first);
-    for (int i = 0; i < g->len && i < GAPS_PRINTED; i++)
-        printf("%s[%.6f, %.6f]", i > 0 ? ", " : "", g->list[i].from_at,
-               g->list[i].until_at);
+    for (int i = 0; i < len; i++)
+        printf("%s[%d, %.6f]", i > 0 ? ", " : "", list[i].id,
+               list[i].first_ack_at);
     puts("]}");
 }
 
 void mode_failover(const struct load *l)
 {
-    struct tally tally = {0};
-    struct gaps gaps = {.len = 0};
+    struct tally tally = {.last_broker = -1};
+    struct leader leaders[LEADERS_MAX];
+    int len = 0;
     rd_kafka_t *rk = producer_new(l, NULL, &tally);
     char *value = payload_new(l->size_bytes);
     double start = now_s(), last = start;
 
-    /* A record still without an answer when the time is up is waited for: it
-     * is the end of the last gap. */
-    while (now_s() - start < l->seconds) {
+    /* A record still without an answer when the time is up is waited for: its
+     * answer may be the next leader's first. */
+    while (now_s() - start < l->seconds && len < LEADERS_MAX) {
         int64_t before = tally.acked + tally.failed;
         int64_t acked = tally.acked;
         producer_send(rk, l, 0, value, 0);
@@ -205,13 +173,11 @@ void mode_failover(const struct load *l)
         }
         if (tally.acked == acked)
             continue;
-        double at = now_s();
-        /* The first acknowledgement waits for connections. */
-        if (acked > 0)
-            note(&gaps, (struct gap){.from_at = last, .until_at = at});
-        last = at;
+        last = now_s();
+        if (len == 0 || leaders[len - 1].id != tally.last_broker)
+            leaders[len++] = (struct leader){last, tally.last_broker};
     }
-    print_result(&tally, &gaps);
+    print_result(&tally, leaders, len);
     rd_kafka_destroy(rk);
     free(value);
 }

@@ -38,8 +38,8 @@ void mode_latency(const struct load *l);
  * {"acked_at", "created_at"}. */
 void mode_first(const struct load *l);
 /* One record in flight after another, to partition 0, for l->seconds:
- * {"acked", "failed", "gaps": [[last_ack_at, next_ack_at], ...]}, the longest
- * gap first. */
+ * {"acked", "failed", "leaders": [[broker, first_ack_at], ...]}, an entry each
+ * time that another broker acknowledges than before. */
 void mode_failover(const struct load *l);
 
 #endif
