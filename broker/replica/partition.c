@@ -11,8 +11,9 @@
 
 #include <stdlib.h>
 
-/* Between two background syncs of a log that is written to. */
-enum { SYNC_INTERVAL_MS = 30000 };
+/* Between two background syncs of a log that is written to, and after one whose
+ * files did not open. */
+enum { SYNC_INTERVAL_MS = 30000, SYNC_AGAIN_MS = 1000 };
 
 static int32_t self_id(const struct partition *p)
 {
@@ -273,6 +274,11 @@ static void flush_done(struct log_flush *flush)
         return;
     }
     checkpoint_touch(p);
+    if (result < 0) {
+        /* Its files do not open just now; the tick tries again. */
+        p->next_sync_ms = env_now_ms(p->shard->env) + SYNC_AGAIN_MS;
+        return;
+    }
     if (p->settings->fsync &&
         log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
