@@ -58,7 +58,12 @@ static struct checkpoint_batch *gather(struct shard *s)
 
     list_init(&unsynced);
     b->shard = s;
-    b->batches = xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
+    /* First what is gone: a replica that came back writes after it. */
+    b->batches = s->forgotten;
+    s->forgotten = NULL;
+    if (b->batches == NULL)
+        b->batches =
+            xcalloc((size_t)s->broker->log_dirs_len, sizeof *b->batches);
     for (struct list *node; (node = list_pop_front(&s->checkpoint)) != NULL;) {
         struct partition *p =
             LIST_ENTRY(node, struct partition, checkpoint_link);
@@ -114,7 +119,8 @@ static void done(struct env_work *work)
 
 void checkpoint_begin(struct shard *s)
 {
-    if (s->checkpoint_batch != NULL || list_empty(&s->checkpoint))
+    if (s->checkpoint_batch != NULL ||
+        (list_empty(&s->checkpoint) && s->forgotten == NULL))
         return;
     s->checkpoint_batch = gather(s);
     s->checkpoint_batch->work =
@@ -150,15 +156,14 @@ void checkpoint_write(struct partition *p)
 
 void checkpoint_forget(struct partition *p)
 {
-    struct kv_batch batch = KV_BATCH_INIT;
+    struct shard *s = p->shard;
     uint8_t key[KEY_BYTES];
 
     list_remove(&p->checkpoint_link);
+    if (s->forgotten == NULL)
+        s->forgotten =
+            xcalloc((size_t)s->broker->log_dirs_len, sizeof *s->forgotten);
     make_key(key, &p->topic->id, p->index);
-    kv_batch_delete(&batch, slice_of(key, KEY_BYTES));
-    int error = kv_write(p->dir->checkpoints, &batch, false);
-    if (error < 0)
-        log_warn("server", "Cannot forget the checkpoint of %s-%d in %s: %s",
-                 p->topic->name, p->index, p->dir->path, strerror(-error));
-    kv_batch_free(&batch);
+    kv_batch_delete(&s->forgotten[p->dir - s->broker->log_dirs],
+                    slice_of(key, KEY_BYTES));
 }

@@ -36,7 +36,7 @@ void checkpoint_touch(struct partition *p);
 /* Now, blocking and durable: after a truncation below the recovery point, before
  * anything is appended. */
 void checkpoint_write(struct partition *p);
-/* Its replica is gone. */
+/* Its replica is gone; written down with the next batch. */
 void checkpoint_forget(struct partition *p);
 
 #endif

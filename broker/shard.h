@@ -17,6 +17,7 @@
 #include "broker/replica/leader.h"
 
 struct codec;
+struct kv_batch;
 struct partition;
 struct fetcher;
 struct fetch_session;
@@ -77,6 +78,8 @@ struct shard {
     struct env_timer retention;
     int64_t next_checkpoint_ms;
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
+    struct kv_batch *forgotten; /* per log directory: checkpoints of replicas
+                                   that are gone; NULL: none */
     struct list conns;
     int conns_len;
 
