@@ -295,6 +295,9 @@ int main(int argc, char **argv)
 
     /* One arena and early trimming: a node idles in a few megabytes. */
     mallopt(M_ARENA_MAX, 2);
+    /* Buffers of requests are reused warm instead of mapped anew each time. */
+    mallopt(M_MMAP_THRESHOLD, 8 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
     parse_arguments(argc, argv, &arguments);
     log_to_stderr(LOG_INFO);
     s.env = env_create();

@@ -12,7 +12,8 @@
 
 #include <stdlib.h>
 
-enum { SUSPICION_MS = 250 };
+/* Outlasts leat.broker.disconnect.grace.ms. */
+enum { SUSPICION_MS = 400 };
 
 struct suspicion {
     struct env_task task;
