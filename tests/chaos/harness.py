@@ -280,6 +280,7 @@ class Load:
         self.kills = []  # (moment, partitions whose leader it was)
         self.child = self.numbers(
             "produce", "--producers", str(producers), "--rate", str(rate),
+            "--debug", os.environ.get("LEAT_CHAOS_DEBUG", ""),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors)
         self.flowing()
@@ -362,27 +363,37 @@ class Load:
                 errors.strip().splitlines()[:8])))
         return result
 
-    def gaps(self):
-        """Seconds from each kill to the end of the longest silence after it
-        in a partition that had its leader killed."""
-        times = {}
+    def moments(self):
+        """Monotonic seconds of the acknowledgements of each partition."""
+        times = [[] for _ in range(PARTITIONS)]
         with open(self.ledger) as file:
             for line in file:
                 _, us, partition, _, _, _ = line.split()
-                times.setdefault(int(partition), []).append(int(us) / 1e6)
+                times[int(partition)].append(int(us) / 1e6)
+        return times
+
+    def gaps(self):
+        """Seconds from each kill to the next acknowledgement of a record
+        that a new leader took, in the slowest partition that lost its leader.
+
+        Answers of the dead leader may still arrive for a moment; so this is
+        the end of the longest silence that begins within 0.2 s."""
+        times = self.moments()
         found = []
-        for i, (at, partitions) in enumerate(self.kills):
-            until = self.kills[i + 1][0] if i + 1 < len(self.kills) \
-                else float("inf")
+        for at, partitions in self.kills:
             worst = 0.0
             for partition in partitions:
-                moments = [at] + [t for t in times.get(partition, [])
-                                  if at < t < until]
-                silence, end = max((b - a, b) for a, b in
-                                   zip(moments, moments[1:]))
-                worst = max(worst, end - at)
+                moments = [at] + [t for t in times[partition] if t > at]
+                silences = [(b - a, b) for a, b in zip(moments, moments[1:])
+                            if a <= at + 0.2]
+                worst = max(worst, max(silences)[1] - at)
             found.append(worst)
         return found
+
+    def silence(self):
+        """The longest that any partition went without acknowledgement."""
+        return max(b - a for moments in self.moments()
+                   for a, b in zip(moments, moments[1:]))
 
     def abort(self):
         if self.child.poll() is None:

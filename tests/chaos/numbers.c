@@ -80,6 +80,7 @@ static const char usage[] =
     "  committed  print committed offsets\n"
     "\n"
     "  --ledger FILE     of acknowledged records\n"
+    "  --debug CONTEXTS  of librdkafka, as eos,msg: what producers do\n"
     "  --group PREFIX    of the groups that commit\n"
     "  --producers N     producers or groups (4)\n"
     "  --partitions N    of the topic (6)\n"
@@ -93,13 +94,10 @@ static void options_parse(struct numbers_options *o, int argc, char **argv)
         const char **text;
         int *number;
     } known[] = {
-        {"--bootstrap", &o->bootstrap, NULL},
-        {"--topic", &o->topic, NULL},
-        {"--ledger", &o->ledger, NULL},
-        {"--group", &o->group, NULL},
-        {"--producers", NULL, &o->producers},
-        {"--rate", NULL, &o->rate},
-        {"--partitions", NULL, &o->partitions},
+        {"--bootstrap", &o->bootstrap, NULL},   {"--topic", &o->topic, NULL},
+        {"--ledger", &o->ledger, NULL},         {"--group", &o->group, NULL},
+        {"--producers", NULL, &o->producers},   {"--rate", NULL, &o->rate},
+        {"--partitions", NULL, &o->partitions}, {"--debug", &o->debug, NULL},
         {"--timeout-ms", NULL, &o->timeout_ms},
     };
     enum { KNOWN = sizeof(known) / sizeof(known[0]) };
@@ -135,6 +133,7 @@ int main(int argc, char **argv)
         .topic = "numbers",
         .ledger = "numbers.ledger",
         .group = "numbers",
+        .debug = "",
         .producers = 4,
         .partitions = 6,
         .rate = 2000,

@@ -37,6 +37,7 @@ struct numbers_options {
     const char *topic;
     const char *ledger; /* path */
     const char *group;  /* prefix of the groups' names */
+    const char *debug;  /* librdkafka's contexts, to standard error; or "" */
     int producers;      /* or groups */
     int partitions;
     int rate;       /* records a second and producer */

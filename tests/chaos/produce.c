@@ -141,6 +141,8 @@ static void producer_open(struct producer *p, struct load *load, int id)
         "all",
         "linger.ms",
         "2",
+        "debug",
+        load->o->debug,
         "message.timeout.ms",
         timeout,
         "reconnect.backoff.max.ms",

@@ -40,6 +40,7 @@ class Rounds:
         if gaps:
             text += ", gap %.2f s median, %.2f s max" % (
                 statistics.median(gaps), max(gaps))
+        text += ", silent for %.2f s at most" % self.load.silence()
         result.update(detail="%s, %d replicas agree%s" %
                       (text, replicas, detail), gaps=gaps)
         return result
