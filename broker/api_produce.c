@@ -110,8 +110,6 @@ static enum err append(struct partition *p, struct produce_item *item,
         .arena = &item->part->arena,
     };
 
-    if (p->role == PARTITION_OPENING)
-        return ERR_NOT_LEADER_OR_FOLLOWER;
     return partition_append(p, &in, acks, &item->result);
 }
 

@@ -340,6 +340,7 @@ static void on_tick(void *arg)
 
 static void retain(struct partition *p, int64_t now_wall_ms)
 {
+    refusals_expire(&p->refusals, env_now_ms(p->shard->env));
     if (p->log == NULL)
         return;
     int64_t active = log_active_base_offset(p->log);

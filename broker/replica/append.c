@@ -51,6 +51,32 @@ static enum err take_internal(const struct partition_source *in,
     return batch_parse(slice_of(in->bytes, in->len), &out->batch);
 }
 
+/* Refuses for a reason that may pass; what this producer has sent behind it
+ * must not get in first. */
+static enum err refuse(struct partition *p, const struct partition_source *in,
+                       enum err error)
+{
+    struct batch b;
+
+    if (in->api_version >= 3 &&
+        batch_parse(slice_of(in->bytes, in->len), &b) == ERR_NONE)
+        refusals_note(&p->refusals, &b, error, env_now_ms(p->shard->env));
+    return error;
+}
+
+/* A gap, or a producer that nobody knows here, behind a batch that was
+ * refused. */
+static enum err behind_refused(const struct partition *p, const struct batch *b,
+                               enum err error)
+{
+    if (error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
+        (error != ERR_NONE || producers_know(p->producers, b->producer_id)))
+        return error;
+    enum err reason =
+        refusals_reason(p->refusals, b, env_now_ms(p->shard->env));
+    return reason != ERR_NONE ? reason : error;
+}
+
 /* True when the producer's state decided: a duplicate or a refusal. */
 static bool producer_decides(struct partition *p, const struct batch *b,
                              struct partition_append *result, enum err *error)
@@ -64,14 +90,15 @@ static bool producer_decides(struct partition *p, const struct batch *b,
         p->producers = producers_new();
     switch (producers_check(p->producers, b, &offset, &timestamp, error)) {
     case PRODUCERS_APPEND:
-        return false;
+    case PRODUCERS_REFUSE:
+        *error = behind_refused(p, b, *error);
+        return *error != ERR_NONE;
     case PRODUCERS_DUPLICATE:
+        refusals_accepted(&p->refusals, b);
         result->duplicate = true;
         result->base_offset = offset;
         result->end_offset = offset + b->last_offset_delta + 1;
         result->append_time_ms = p->settings->append_time ? timestamp : -1;
-        return true;
-    case PRODUCERS_REFUSE:
         return true;
     }
     return true;
@@ -112,8 +139,10 @@ static enum err write_batch(struct partition *p, struct produced *in,
     result->end_offset = info.end_offset;
     if (log_active_base_offset(p->log) != active)
         partition_rolled(p);
-    if (in->batch.producer_id >= 0)
+    if (in->batch.producer_id >= 0) {
         producers_apply(p->producers, &in->batch, now_wall_ms);
+        refusals_accepted(&p->refusals, &in->batch);
+    }
     partition_appended(p);
     return ERR_NONE;
 }
@@ -131,7 +160,7 @@ enum err partition_append(struct partition *p,
         replica_set_size(p->leader->isr) < p->leader->min_isr)
         error = ERR_NOT_ENOUGH_REPLICAS;
     if (error != ERR_NONE)
-        return error;
+        return refuse(p, in, error);
     error = in->api_version < 0 ? take_internal(in, &produced)
                                 : prepare(p, in, &produced);
     result->report = produced.report;
@@ -143,6 +172,9 @@ enum err partition_append(struct partition *p,
     }
     if (!producer_decides(p, &produced.batch, result, &error))
         error = write_batch(p, &produced, result);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        refusals_note(&p->refusals, &produced.batch, error,
+                      env_now_ms(p->shard->env));
     return error;
 }
 

@@ -700,6 +700,7 @@ static void partition_free(struct partition *p)
     list_remove(&p->watched_link);
     list_remove(&p->checkpoint_link);
     producers_free(p->producers);
+    refusals_free(p->refusals);
     topic_settings_unref(p->settings);
     free(p);
 }

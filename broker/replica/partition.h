@@ -12,6 +12,7 @@
 
 #include "broker/replica/leader.h"
 #include "broker/replica/producers.h"
+#include "broker/replica/refusals.h"
 #include "broker/shard.h"
 #include "proto/record/record.h"
 
@@ -54,6 +55,7 @@ struct partition {
     int64_t high_watermark;
     struct leader *leader;       /* when role is PARTITION_LEADER */
     struct producers *producers; /* idempotence, NULL until one is seen */
+    struct refusals *refusals;   /* what comes behind them is refused alike */
 
     struct list waiters;      /* partition_waiter by end_offset: committed */
     struct list sync_waiters; /* ... synced only (acks=1 with fsync) */

@@ -99,6 +99,11 @@ static struct entry *find(const struct producers *p, int64_t producer_id)
     return i == none ? NULL : &p->entries[i];
 }
 
+bool producers_know(const struct producers *p, int64_t producer_id)
+{
+    return find(p, producer_id) != NULL;
+}
+
 static void unchain(struct producers *p, const struct entry *e)
 {
     uint32_t *at = bucket_of(p, e->producer_id);

@@ -65,6 +65,7 @@ void producers_apply(struct producers *p, const struct batch *b,
 bool producers_expire(struct producers *p, int64_t now_wall_ms,
                       int64_t expiration_ms);
 size_t producers_count(const struct producers *p); /* NULL: 0 */
+bool producers_know(const struct producers *p, int64_t producer_id);
 
 /* What a snapshot holds of one id, and what an administrator may see of it. */
 struct producer {
