@@ -4,6 +4,7 @@ Everything waits for a condition with a limit; nothing sleeps for a guess.
 Only processes that this harness started are ended, by their id.
 """
 
+import datetime
 import json
 import os
 import random
@@ -37,6 +38,14 @@ def wait_for(what, condition, seconds=30, every=0.02):
         if time.monotonic() > deadline:
             raise Failed("%s: not within %d s" % (what, seconds))
         time.sleep(every)
+
+
+def wait_a_little(condition, seconds):
+    """Like wait_for(), but goes on if it takes too long."""
+    try:
+        wait_for("", condition, seconds)
+    except Failed:
+        pass
 
 
 def call(argv, what, timeout=60, **options):
@@ -117,6 +126,12 @@ class Cluster:
         self.environment.setdefault("UBSAN_OPTIONS",
                                     "print_stacktrace=1:halt_on_error=1")
 
+    def note(self, *words):
+        """What is done when, beside the nodes' own logs."""
+        with open(os.path.join(self.directory, "actions.log"), "a") as file:
+            file.write("%s %s\n" % (datetime.datetime.now().time(),
+                                    " ".join(map(str, words))))
+
     # ---- nodes ----
 
     def command(self, *words):
@@ -137,15 +152,19 @@ class Cluster:
             return int(file.read())
 
     def alive(self, node):
-        """Ours and running: a process id may be given to another."""
+        """Ours, and there: a process id may be given to another, and a dying
+        process holds its locks until its last thread has gone."""
         try:
-            with open("/proc/%d/cmdline" % self.pid(node), "rb") as file:
-                if b"node-%d.properties" % node not in file.read():
+            where = "/proc/%d" % self.pid(node)
+            with open(where + "/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] in "ZX" and \
+                        len(os.listdir(where + "/task")) <= 1:
                     return False
-            with open("/proc/%d/stat" % self.pid(node)) as file:
-                return file.read().rpartition(")")[2].split()[0] != "Z"
+            with open(where + "/cmdline", "rb") as file:
+                command = file.read()
         except (FileNotFoundError, ProcessLookupError):
             return False
+        return not command or b"node-%d.properties" % node in command
 
     def signal(self, number, *nodes):
         """Signals the nodes at once; returns when that was."""
@@ -157,6 +176,7 @@ class Cluster:
         at = time.monotonic()
         for pid in pids:
             os.kill(pid, number)
+        self.note("signal", number, "to nodes", *nodes, "pids", *pids)
         return at
 
     def kill(self, *nodes):
@@ -169,9 +189,11 @@ class Cluster:
     def start(self, *nodes):
         for node in nodes:
             self.command("start", str(node))
+            self.note("started node", node, "pid", self.pid(node))
 
     def stop(self, node):
         self.command("stop", str(node))
+        self.note("stopped node", node)
 
     def last_words(self, node):
         path = os.path.join(self.directory, "node-%d.log" % node)
@@ -310,8 +332,7 @@ class Load:
     def complaint(self):
         self.errors.flush()
         with open(self.errors.name) as file:
-            lines = [l.strip() for l in file if ": fatal:" in l or
-                     ": number" in l]
+            lines = [l.strip() for l in file if l.startswith("producer ")]
         return lines[0] if lines else "exit %s" % self.child.poll()
 
     def flowing(self, seconds=60, records=100):
@@ -328,6 +349,12 @@ class Load:
             raise Failed("%s: partitions %s; %s" %
                          (error, stuck, self.cluster.leat(
                              "topics", "describe", self.topic))) from None
+
+    def progress(self):
+        """A condition: each partition acknowledges again."""
+        before = self.status()
+        return lambda: all(now > then for now, then in
+                           zip(self.status(), before))
 
     def note_kill(self, at, partitions):
         self.kills.append((at, partitions))

@@ -63,8 +63,8 @@ rd_kafka_t *numbers_client(rd_kafka_type_t type, const char *const *pairs,
 {
     char why[512];
     for (; *pairs; pairs += 2)
-        if (rd_kafka_conf_set(conf, pairs[0], pairs[1], why, sizeof(why)) !=
-            RD_KAFKA_CONF_OK)
+        if (pairs[1][0] && rd_kafka_conf_set(conf, pairs[0], pairs[1], why,
+                                             sizeof(why)) != RD_KAFKA_CONF_OK)
             numbers_die("%s", why);
     rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof(why));
     if (!client)

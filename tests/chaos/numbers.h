@@ -57,7 +57,8 @@ int64_t numbers_now_us(void);
 __attribute__((noreturn, format(printf, 1, 2))) void
 numbers_die(const char *format, ...);
 
-/* A client's configuration; `pairs` ends with NULL.  The client takes it. */
+/* A client's configuration; `pairs` ends with NULL, and pairs with an
+ * empty value are left out.  The client takes it. */
 rd_kafka_t *numbers_client(rd_kafka_type_t type, const char *const *pairs,
                            rd_kafka_conf_t *conf);
 
