@@ -187,6 +187,8 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
 struct env_file *env_file_ref(struct env_file *file);
 void env_file_unref(struct env_file *file);
 int64_t env_file_size(struct env_file *file);
+/* When its bytes changed last, by whomever; ms since 1970. */
+int64_t env_file_changed_ms(struct env_file *file);
 /* Bytes read; fewer than len only at the end of the file. */
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position);

@@ -79,6 +79,15 @@ int64_t env_file_size(struct env_file *file)
     return fstat(file->fd, &st) != 0 ? -errno : st.st_size;
 }
 
+int64_t env_file_changed_ms(struct env_file *file)
+{
+    struct stat st;
+
+    return fstat(file->fd, &st) != 0
+               ? -errno
+               : st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+}
+
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {

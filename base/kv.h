@@ -34,6 +34,14 @@ enum { KV_KEY_MAX = 511 };
  * caller frees. */
 int kv_open(struct env *env, const char *path, struct kv **kv, char **why);
 void kv_close(struct kv *kv);
+/* For stores that hold what can be had again: a damaged one is renamed to
+ * PATH.damaged (.1.damaged, ...), and an empty one takes its place; then *aside
+ * gets the new name, which the caller frees. */
+int kv_open_cache(struct env *env, const char *path, struct kv **kv,
+                  char **aside, char **why);
+/* The same for one that opened and turned out to be damaged: closes *kv. */
+int kv_replace_damaged(struct env *env, const char *path, struct kv **kv,
+                       char **aside, char **why);
 
 /* Puts and deletions in the order they will be applied.  Owns its bytes. */
 struct kv_batch {

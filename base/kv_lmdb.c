@@ -27,6 +27,7 @@
 #include <lmdb.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static const size_t MAP_BYTES = (size_t)64 << 30;
 static const size_t MAP_BYTES_MIN = (size_t)256 << 20;
@@ -102,6 +103,29 @@ static int open_map(struct kv *kv, const char *path)
     }
 }
 
+/* LMDB maps the file and believes its meta page: touching a page behind the end
+ * of a file that was cut short would be a SIGBUS. */
+static int check_size(struct kv *kv)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int fd;
+
+    int rc = mdb_env_info(kv->env, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(kv->env, &stat);
+    if (rc == 0)
+        rc = mdb_env_get_fd(kv->env, &fd);
+    if (rc != 0)
+        return rc;
+    if (fstat(fd, &file) != 0)
+        return errno;
+    return (uint64_t)file.st_size < (info.me_last_pgno + 1) * stat.ms_psize
+               ? MDB_CORRUPTED
+               : 0;
+}
+
 /* Also proves that the root can be read. */
 static int open_dbi(struct kv *kv)
 {
@@ -166,7 +190,9 @@ int kv_open(struct env *env, const char *path, struct kv **result, char **why)
     if (rc != 0)
         goto err;
     ASSERT(mdb_env_get_maxkeysize(kv->env) >= KV_KEY_MAX);
-    rc = open_dbi(kv);
+    rc = check_size(kv);
+    if (rc == 0)
+        rc = open_dbi(kv);
     if (rc == 0)
         rc = -env_sync_dir(env, path);
     if (rc != 0)

@@ -30,7 +30,8 @@ struct broker {
     struct log_dir {
         const char *path;
         struct uuid id;
-        bool clean; /* the last shutdown was clean */
+        bool clean;         /* the last shutdown was clean */
+        int64_t stopped_ms; /* and when, by the wall clock */
         struct kv *checkpoints;
         struct env_file *lock;
     } * log_dirs;

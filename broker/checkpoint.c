@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { KEY_BYTES = 20, VALUE_BYTES = 24 };
+enum { KEY_BYTES = 20, VALUE_BYTES = 32 };
 
 struct checkpoint_batch {
     struct env_work work;
@@ -35,6 +35,7 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
         c->high_watermark = (int64_t)be64_get(value.data);
         c->recovery_point = (int64_t)be64_get(value.data + 8);
         c->start_offset = (int64_t)be64_get(value.data + 16);
+        c->unchanged_ms = (int64_t)be64_get(value.data + 24);
     }
     buf_free(&value);
     return ok;
@@ -48,6 +49,7 @@ static void put(struct kv_batch *batch, const struct partition *p)
     be64_put(value, (uint64_t)p->high_watermark);
     be64_put(value + 8, (uint64_t)log_recovery_point(p->log));
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
+    be64_put(value + 24, (uint64_t)partition_unchanged_ms(p));
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
 }
 

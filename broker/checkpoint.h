@@ -1,5 +1,6 @@
 /* What a replica must remember besides its log: the high watermark, the
- * recovery point (everything below is on disk) and the log start offset.
+ * recovery point (everything below is on disk), the log start offset, and when
+ * its files were changed last.
  *
  * One small LMDB store per log directory, written for the replicas that changed
  * every few seconds by a helper, and at shutdown.  Losing the last write costs
@@ -21,6 +22,7 @@ struct checkpoint {
     int64_t high_watermark;
     int64_t recovery_point;
     int64_t start_offset;
+    int64_t unchanged_ms; /* as log_open() takes it */
 };
 
 /* False if nothing (usable) is stored.  Any thread. */

@@ -182,11 +182,40 @@ static enum err check_history(const struct fetch_entry *e,
     return ERR_NONE;
 }
 
+/* The leader's log has lost records: consumers get those before them. */
+static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
+                             struct fetch_result *out)
+{
+    struct fetch_part *part = e->part;
+    struct partition *p = e->partition;
+    int64_t end = partition_damaged_end(p);
+    int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
+
+    if (part->replica_id >= 0) {
+        if (check_follower(e) == ERR_NONE)
+            partition_damaged_fetched(p, part->replica_id, e->ask.offset,
+                                      e->ask.last_fetched_epoch);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    if (e->ask.offset >= end)
+        return ERR_KAFKA_STORAGE_ERROR;
+    if (e->ask.offset < log_start_offset(p->log))
+        return ERR_OFFSET_OUT_OF_RANGE;
+    out->start_offset = log_start_offset(p->log);
+    out->high_watermark = end;
+    return max <= 0 ? ERR_NONE
+                    : log_read(p->log, e->ask.offset, end, (uint32_t)max,
+                               part->bytes == 0, &out->range);
+}
+
 static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
                            struct fetch_result *out)
 {
     struct fetch_part *part = e->part;
     struct partition *p = e->partition;
+
+    if (p->role == PARTITION_DAMAGED)
+        return read_damaged(e, left_bytes, out);
     enum err error =
         p->role == PARTITION_OPENING
             ? ERR_NOT_LEADER_OR_FOLLOWER

@@ -103,8 +103,16 @@ static enum err open_checkpoints(struct env *env, struct log_dir *dir,
                                  char **why)
 {
     char *path = xasprintf("%s/%s", dir->path, checkpoints_name);
-    int error = kv_open(env, path, &dir->checkpoints, why);
+    char *aside = NULL;
+    int error = kv_open_cache(env, path, &dir->checkpoints, &aside, why);
 
+    if (error == 0 && aside != NULL)
+        log_warn("server",
+                 "The store %s is damaged; it was renamed to %s. Its high "
+                 "watermarks come back from the replicas; records that were "
+                 "deleted by offset may show again",
+                 path, aside);
+    free(aside);
     free(path);
     return error < 0 ? ERR_IO : ERR_NONE;
 }
@@ -162,6 +170,17 @@ void log_dirs_close(struct broker *broker)
 /* ---- clean stops
  * ------------------------------------------------------------------------ */
 
+static int64_t changed_ms(struct env *env, const char *path)
+{
+    struct env_file *file;
+
+    if (env_file_open(env, path, ENV_READ, &file) < 0)
+        return 0;
+    int64_t ms = env_file_changed_ms(file);
+    env_file_unref(file);
+    return ms;
+}
+
 static int64_t take_mark(struct env *env, struct log_dir *dir)
 {
     char *path = xasprintf("%s/%s", dir->path, clean_name);
@@ -170,6 +189,7 @@ static int64_t take_mark(struct env *env, struct log_dir *dir)
 
     dir->clean = env_read_all(env, path, 4096, &text) >= 0;
     if (dir->clean) {
+        dir->stopped_ms = changed_ms(env, path);
         buf_put_u8(&text, 0);
         const char *found = strstr((const char *)text.data, "brokerEpoch");
         if (found != NULL)

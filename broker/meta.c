@@ -406,12 +406,25 @@ static enum err open_image(struct meta *m, char **why)
 {
     char *path =
         xasprintf("%s/" IMAGE_DIR, m->broker->config->metadata_log_dir);
-    int rc = kv_open(m->env, path, &m->kv, why);
+    char *aside;
+    int rc = kv_open_cache(m->env, path, &m->kv, &aside, why);
 
+    if (rc == 0 && aside == NULL &&
+        image_load(m->kv, &m->image, NULL, why) != ERR_NONE) {
+        free(*why);
+        *why = NULL;
+        image_free(&m->image);
+        image_init(&m->image);
+        rc = kv_replace_damaged(m->env, path, &m->kv, &aside, why);
+    }
+    if (rc == 0 && aside != NULL)
+        log_warn("server",
+                 "The broker's copy of the metadata, %s, is damaged; it was "
+                 "renamed to %s, and is fetched from the controllers again",
+                 path, aside);
+    free(aside);
     free(path);
-    if (rc < 0)
-        return rc == -ENOSPC ? ERR_FULL : ERR_IO;
-    return image_load(m->kv, &m->image, NULL, why);
+    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
 }
 
 enum err meta_start(struct meta *m, char **why)

@@ -283,10 +283,8 @@ enum err image_load(struct kv *kv, struct image *image, int64_t *term,
         error = load_kind(kv, kind, image);
     }
     if (error != ERR_NONE)
-        *why = xasprintf("The stored cluster metadata cannot be read (%s, at "
-                         "entries \"" IMAGE_KV_PREFIX "%c\"). Move the "
-                         "metadata directory away and restart: the node will "
-                         "fetch the metadata again.",
+        *why = xasprintf("the stored cluster metadata cannot be read (%s, at "
+                         "entries \"" IMAGE_KV_PREFIX "%c\")",
                          err_text(error), kind);
     else if (term != NULL)
         *term = applied_term;

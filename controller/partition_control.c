@@ -3,16 +3,16 @@
  * Compare-and-set on the partition epoch.  The checks, in Kafka's order, tell a
  * leader that is behind (wait for metadata) from one that asks for a replica
  * that cannot be in sync just now (take it back).  A change that completes a
- * reassignment may take the leadership away from the sender. */
+ * reassignment may take the leadership away from the sender, and so does the
+ * sender itself, when its log is damaged, by an in-sync set of somebody else
+ * alone. */
 #include "controller/change.h"
 
 /* ---- one partition ------------------------------------------------------- */
 
-static bool isr_is_possible(const struct image_partition *p, int32_t leader,
+static bool isr_is_possible(const struct image_partition *p,
                             const Leat__AlterPartitionItem *item)
 {
-    bool has_leader = false;
-
     for (size_t i = 0; i < item->n_new_isr; i++) {
         int32_t id = item->new_isr[i]->broker_id;
 
@@ -21,9 +21,22 @@ static bool isr_is_possible(const struct image_partition *p, int32_t leader,
         for (size_t j = 0; j < i; j++)
             if (item->new_isr[j]->broker_id == id)
                 return false;
-        has_leader |= id == leader;
     }
-    return has_leader;
+    return item->n_new_isr > 0;
+}
+
+/* A leader whose log has lost records names the one that has them. */
+static bool is_handover(int32_t sender, const Leat__AlterPartitionItem *item)
+{
+    return item->n_new_isr == 1 && item->new_isr[0]->broker_id != sender;
+}
+
+static bool has_sender(int32_t sender, const Leat__AlterPartitionItem *item)
+{
+    for (size_t i = 0; i < item->n_new_isr; i++)
+        if (item->new_isr[i]->broker_id == sender)
+            return true;
+    return false;
 }
 
 /* Registered, active, and the very process that the leader has seen. */
@@ -49,7 +62,8 @@ static enum err check(const struct step *s, int32_t sender,
         return ERR_INVALID_REQUEST;
     if (item->partition_epoch < p->partition_epoch)
         return ERR_INVALID_UPDATE_VERSION;
-    if (!isr_is_possible(p, p->leader, item))
+    if (!isr_is_possible(p, item) ||
+        (!has_sender(sender, item) && !is_handover(sender, item)))
         return ERR_INVALID_REQUEST;
     if (item->recovering && (item->n_new_isr > 1 || !p->recovering))
         return ERR_INVALID_REQUEST;
@@ -98,6 +112,13 @@ static enum err alter(struct step *s, int32_t sender,
     for (size_t i = 0; i < item->n_new_isr; i++)
         id_set_add(&ch.isr, item->new_isr[i]->broker_id);
     ch.recovering = item->recovering;
+    if (is_handover(sender, item)) {
+        int32_t to = item->new_isr[0]->broker_id;
+
+        ch.unclean_broker = sender;
+        ch.recovering = !image_ids_have(image_isr(p), to) &&
+                        !image_ids_have(image_elr(p), to);
+    }
     change_put(&ch);
 
     p = topic->partitions[item->partition];

@@ -415,6 +415,21 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
     return 0;
 }
 
+static bool load_image(struct controller_service *s, int64_t *term, char **why)
+{
+    char *reason = NULL;
+
+    if (image_load(s->image_kv, &s->image, term, &reason) == ERR_NONE)
+        return true;
+    *why = xasprintf("The controller's store %s/image is damaged: %s. If the "
+                     "other controllers are healthy, move the directory %s "
+                     "away and restart: this node fetches everything from "
+                     "them; otherwise restore it from a backup",
+                     s->options.dir, reason, s->options.dir);
+    free(reason);
+    return false;
+}
+
 struct controller_service *
 controller_service_open(const struct controller_service_options *options,
                         char **why)
@@ -441,8 +456,7 @@ controller_service_open(const struct controller_service_options *options,
     if (s->raft_kv == NULL)
         return NULL;
     s->image_kv = open_store(s, "image", why);
-    if (s->image_kv == NULL ||
-        image_load(s->image_kv, &s->image, &term, why) != ERR_NONE ||
+    if (s->image_kv == NULL || !load_image(s, &term, why) ||
         open_raft(s, term, why) < 0 || service_listen(s, why) < 0)
         return NULL; /* the process ends: nothing to unwind */
     s->image_term = term;

@@ -111,6 +111,16 @@ static bool damaged(struct load *l, char *what)
     return false;
 }
 
+static bool unreadable(struct load *l, int error)
+{
+    if (error == -EBADMSG)
+        return damaged(l, xstrdup("its pages cannot be read"));
+    l->error = error;
+    l->why = xasprintf("Raft store %s cannot be read: %s", l->name,
+                       strerror(-error));
+    return false;
+}
+
 /* True and the checked value, or false: absent or damaged. */
 static bool load_value(struct load *l, struct slice key, struct buf *value)
 {
@@ -119,12 +129,8 @@ static bool load_value(struct load *l, struct slice key, struct buf *value)
 
     if (error == -ENOENT)
         return false;
-    if (error != 0) {
-        l->error = error;
-        l->why = xasprintf("Raft store %s cannot be read: %s", l->name,
-                           strerror(-error));
-        return false;
-    }
+    if (error != 0)
+        return unreadable(l, error);
     checked = buf_slice(value);
     if (!verify(key, &checked))
         return damaged(
@@ -234,11 +240,8 @@ static void load_log(struct load *l)
         return;
     }
     int error = kv_scan(l->kv, SLICE("e"), SLICE("f"), load_entry, l);
-    if (error != 0 && l->error == 0) {
-        l->error = error;
-        l->why = xasprintf("Raft store %s cannot be read: %s", l->name,
-                           strerror(-error));
-    }
+    if (error != 0 && l->error == 0)
+        unreadable(l, error);
     if (l->error == 0 && l->fresh && l->out->log.len != 0)
         damaged(l, xstrdup("there are entries but no vote"));
 }

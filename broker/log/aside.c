@@ -1,7 +1,14 @@
 /* Damaged bytes are evidence: they are kept aside in files ending in .damaged,
  * never overwritten by later ones, before the log lets go of them.  And the
- * other ways in which segments leave a log that is being opened. */
+ * other ways in which segments leave a log that is being opened.
+ *
+ * As long as there is such a file the log lacks records that it once had; which
+ * ones, its whole batches tell.  When they have been fetched again the file is
+ * renamed to .refetched; somebody who wants to go on without them takes the
+ * file away. */
 #include "broker/log/recovery.h"
+
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -139,4 +146,88 @@ int aside_remove_below(struct log *log, int64_t start_offset)
     memmove(log->segments, log->segments + n,
             log->segments_len * sizeof *log->segments);
     return 0;
+}
+
+/* ---- what was lost --------------------------------------------------------*/
+
+static const char damaged_suffix[] = ".damaged";
+
+static bool is_damaged_name(const char *name)
+{
+    size_t n = strlen(name), m = strlen(damaged_suffix);
+
+    return n > m && strcmp(name + n - m, damaged_suffix) == 0;
+}
+
+/* Calls fn for the path of each .damaged file until it fails. */
+static int each_damaged(struct log *log,
+                        int (*fn)(struct log *, const char *,
+                                  struct log_open_report *),
+                        struct log_open_report *report)
+{
+    char **names;
+    size_t names_len;
+    int rc = env_list_dir(log->env, log->path, &names, &names_len);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < names_len; i++) {
+        if (rc == 0 && is_damaged_name(names[i])) {
+            char *path = xasprintf("%s/%s", log->path, names[i]);
+            rc = fn(log, path, report);
+            free(path);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return rc;
+}
+
+static int measure(struct log *log, const char *path,
+                   struct log_open_report *report)
+{
+    struct env_file *file;
+    int rc = env_file_open(log->env, path, ENV_READ, &file);
+
+    if (rc < 0)
+        return rc;
+    int64_t size = env_file_size(file);
+    rc = size < 0 ? (int)size
+                  : walk_salvage(file, size, &report->lost_until,
+                                 &report->lost_epoch);
+    env_file_unref(file);
+    if (report->lost_until <= log->end_offset)
+        report->lost_until = log->end_offset + 1;
+    return rc;
+}
+
+int aside_measure(struct log *log, struct log_open_report *report)
+{
+    report->lost_until = 0;
+    report->lost_epoch = -1;
+    return each_damaged(log, measure, report);
+}
+
+static int mend(struct log *log, const char *path,
+                struct log_open_report *report)
+{
+    size_t len = strlen(path) - strlen(damaged_suffix);
+    char *to = xasprintf("%.*s.refetched", (int)len, path);
+    int rc = env_rename(log->env, path, to);
+
+    (void)report;
+    free(to);
+    return rc;
+}
+
+void log_damage_mended(struct log *log)
+{
+    int rc = each_damaged(log, mend, NULL);
+
+    log->dir_changed = true;
+    if (rc < 0)
+        log_warn("log",
+                 "Cannot rename files ending in .damaged in %s: %s. What was "
+                 "in them has been fetched again; remove them",
+                 log->path, strerror(-rc));
 }

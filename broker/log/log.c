@@ -324,3 +324,15 @@ void log_close(struct log *log)
     if (list_empty(&log->flushes))
         log_free(log);
 }
+
+int64_t log_changed_ms(struct log *log)
+{
+    struct segment *s = log_active(log);
+    struct env_file *file;
+
+    if (!s->stored || segment_open_file(log, s, false, &file) < 0)
+        return 0;
+    int64_t changed_ms = env_file_changed_ms(file);
+    env_file_unref(file);
+    return changed_ms > 0 ? changed_ms : 0;
+}

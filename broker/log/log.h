@@ -59,6 +59,11 @@ struct log_open_report {
     int64_t cut_bytes;     /* torn tail removed */
     int64_t scanned_bytes; /* read behind the recovery point */
     int64_t damaged_at;    /* first offset that can't be trusted, -1 none */
+    /* Records that this log had and does not have any more, because damage cut
+     * it now or at an earlier opening: up to here (exclusive), and of leader
+     * epochs up to this.  0 and -1 when there are none. */
+    int64_t lost_until;
+    int32_t lost_epoch;
     char *message;         /* a sentence to log, or NULL; caller frees */
 };
 
@@ -67,14 +72,23 @@ struct log_open_report {
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
  * (unless the last segment doesn't end in a whole batch).
  * recovery_point: what log_recovery_point() said; everything below is on disk.
+ * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
+ * but for appends behind the recovery point after a crash; a file that was
+ * changed later is checked whole.  0: not known.
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
  * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
  * changed); ERR_IO, ERR_FULL.  The report is filled in every case. */
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
-                  int64_t log_start_offset, bool clean, struct log **log,
-                  struct log_open_report *report);
+                  int64_t log_start_offset, bool clean, int64_t unchanged_ms,
+                  struct log **log, struct log_open_report *report);
+/* What was lost has been fetched again: files ending in .damaged get the ending
+ * .refetched and count no more. */
+void log_damage_mended(struct log *log);
+/* When the last .log file changed last; for log_open()'s unchanged_ms, if
+ * everything is synced.  0 if that cannot be said. */
+int64_t log_changed_ms(struct log *log);
 /* Writes what memory holds of indexes and epochs, syncs nothing (see
  * log_flush_now), closes files, frees.  Flushes under way finish with result
  * -ECANCELED and log NULL.  Segments waiting for file_delete_delay_ms are

@@ -223,6 +223,12 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     int rc = clean ? 0 : recovery_first(r, &first);
 
     if (rc == 0)
+        rc = recovery_first_changed(r, &first);
+    if (rc > 0) {
+        clean = false;
+        rc = 0;
+    }
+    if (rc == 0)
         rc = load_epochs(log, epochs_stored, clean ? log->segments_len : first);
     if (rc < 0)
         return rc;
@@ -235,6 +241,7 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
                  "closed cleanly; checking it",
                  log->path);
         epoch_cache_truncate_end(&log->epochs, log->segments[last].base_offset);
+        r->check_from = log->segments[last].base_offset;
     }
     return recovery_walk(r, first);
 }
@@ -279,6 +286,8 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         rc = start_behind_end(r, start_offset);
     if (rc == 0 && log->segments[0].stored)
         rc = log_write_metadata(log);
+    if (rc == 0)
+        rc = aside_measure(log, r->report);
     if (rc < 0)
         return rc;
     log->start_offset = log->segments[0].base_offset;
@@ -315,14 +324,17 @@ static struct log *log_new(struct env *env, const char *path,
 
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
-                  int64_t log_start_offset, bool clean, struct log **log,
-                  struct log_open_report *report)
+                  int64_t log_start_offset, bool clean, int64_t unchanged_ms,
+                  struct log **log, struct log_open_report *report)
 {
     struct log *x = log_new(env, path, topic_id, config);
     struct recovery r = {
         .log = x,
         .report = report,
         .recovery_point = recovery_point < 0 ? 0 : recovery_point,
+        .check_from = recovery_point < 0 ? 0 : recovery_point,
+        .unchanged_ms = unchanged_ms,
+        .clean = clean,
     };
 
     *log = NULL;

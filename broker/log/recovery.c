@@ -2,7 +2,9 @@
  *
  * Every segment from the recovery point's on is walked: headers below the
  * recovery point, headers and CRCs above it; their indexes and leader epochs
- * are made anew on the way.  The first bad batch ends the log:
+ * are made anew on the way.  A segment that was changed while nobody had it
+ * open is checked whole, with all that follow.  The first bad batch ends the
+ * log:
  *
  *   - a torn tail: it lies above the recovery point and no whole batch follows,
  *     as when the process or the machine stopped in the middle of a write.  It
@@ -12,6 +14,8 @@
  *     the replica fetches the rest again from its leader.  If they cannot be
  *     kept, nothing is touched and the log does not open. */
 #include "broker/log/recovery.h"
+
+#include "base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -67,7 +71,7 @@ static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
             result = WALK_BAD;
             break;
         }
-        if (batch_last_offset(&w.batch) >= r->recovery_point) {
+        if (batch_last_offset(&w.batch) >= r->check_from) {
             if ((result = walk_check_crc(&w)) != WALK_BATCH)
                 break;
             r->report->scanned_bytes += w.batch.size_bytes;
@@ -90,7 +94,7 @@ static int is_torn_tail(struct recovery *r, uint32_t i, const struct bad *bad)
     struct log *log = r->log;
     struct env_file *file;
 
-    if (bad->offset < r->recovery_point)
+    if (r->whole || bad->offset < r->recovery_point)
         return 0;
     for (uint32_t k = i + 1; k < log->segments_len; k++)
         if (log->segments[k].size_bytes != 0)
@@ -261,4 +265,59 @@ int recovery_first(struct recovery *r, uint32_t *first)
     else
         log->segments[*first - 1].unsynced = true; /* that cut, perhaps */
     return 0;
+}
+
+/* ---- files that somebody else changed ------------------------------------ */
+
+static int was_changed(struct recovery *r, uint32_t i, bool *changed)
+{
+    struct env_file *file;
+    int rc = segment_open_file(r->log, &r->log->segments[i], false, &file);
+
+    if (rc < 0)
+        return rc;
+    *changed = env_file_changed_ms(file) > r->unchanged_ms;
+    env_file_unref(file);
+    return 0;
+}
+
+/* After a crash the last segment may have been appended to since; then it has
+ * batches behind the recovery point. */
+static int has_tail(struct recovery *r, bool *tail)
+{
+    int64_t end;
+    int rc = segment_load(r->log, log_active(r->log), &end);
+
+    *tail = rc == -EBADMSG || end > r->recovery_point;
+    return rc == -EBADMSG ? 0 : rc;
+}
+
+int recovery_first_changed(struct recovery *r, uint32_t *first)
+{
+    struct log *log = r->log;
+    uint32_t last = log->segments_len - 1;
+    bool changed = false;
+    int rc = 0;
+
+    for (uint32_t i = 0; i <= last && rc == 0 && r->unchanged_ms > 0; i++) {
+        rc = was_changed(r, i, &changed);
+        if (rc == 0 && changed && i == last && !r->clean) {
+            bool tail;
+
+            rc = has_tail(r, &tail);
+            changed = !tail;
+        }
+        if (rc < 0 || !changed)
+            continue;
+        log_warn("log",
+                 "%s/%020lld.log was changed while this node did not run; "
+                 "checking all of it",
+                 log->path, (long long)log->segments[i].base_offset);
+        r->check_from = log->segments[i].base_offset;
+        r->whole = r->clean;
+        if (i < *first)
+            *first = i;
+        return 1;
+    }
+    return rc;
 }

@@ -12,6 +12,10 @@ struct recovery {
     struct log *log;
     struct log_open_report *report;
     int64_t recovery_point;
+    int64_t check_from;   /* batches from here on have their CRC checked */
+    int64_t unchanged_ms; /* as in log_open() */
+    bool clean;           /* as in log_open() */
+    bool whole;           /* it was left whole: what is bad is not torn */
 };
 
 /* Walks the segments from `first` on, makes their indexes and leader epochs
@@ -22,6 +26,9 @@ int recovery_walk(struct recovery *r, uint32_t first);
  * does not end where it should: truncation had cut it at the recovery point,
  * and a power loss brought the end back. */
 int recovery_first(struct recovery *r, uint32_t *first);
+/* The first segment that was changed after unchanged_ms, by somebody else than
+ * us: 1, with *first lowered to it and check_from set; 0 if there is none. */
+int recovery_first_changed(struct recovery *r, uint32_t *first);
 /* Takes a batch's leader epoch into the cache. */
 void recovery_note_epoch(struct log *log, const struct batch *b);
 
@@ -34,5 +41,8 @@ int aside_remove_segments(struct log *log, uint32_t n, bool keep);
 /* Unlinks segments wholly below the start offset: they were deleted, but a
  * power loss may have brought their files back. */
 int aside_remove_below(struct log *log, int64_t start_offset);
+/* What the files ending in .damaged say of records that the log has lost:
+ * report->lost_until and lost_epoch. */
+int aside_measure(struct log *log, struct log_open_report *report);
 
 #endif

@@ -194,15 +194,16 @@ static int check_at(struct walk *w, int64_t position)
     return result == WALK_BATCH;
 }
 
-int walk_find_valid(struct env_file *file, int64_t position, int64_t end,
-                    int64_t offset)
+/* As walk_find_valid() from `position` itself on; where it was found. */
+static int find_from(struct env_file *file, int64_t position, int64_t end,
+                     int64_t offset, int64_t *found_at)
 {
     struct walk w;
     struct buf piece = BUF_INIT;
     int found = 0;
 
     walk_init(&w, file, position, end);
-    for (position++; found == 0 && end - position >= BATCH_HEADER_BYTES;) {
+    for (; found == 0 && end - position >= BATCH_HEADER_BYTES;) {
         size_t n = end - position < SEARCH_BYTES ? (size_t)(end - position)
                                                  : SEARCH_BYTES;
         piece.len = 0;
@@ -216,10 +217,42 @@ int walk_find_valid(struct env_file *file, int64_t position, int64_t end,
             int64_t at = position + (int64_t)i;
             if (could_be_batch(piece.data + i, end - at, offset))
                 found = check_at(&w, at);
+            *found_at = at;
         }
         position += (int64_t)starts;
     }
     buf_free(&piece);
     walk_free(&w);
+    return found;
+}
+
+int walk_find_valid(struct env_file *file, int64_t position, int64_t end,
+                    int64_t offset)
+{
+    int64_t at;
+
+    return find_from(file, position + 1, end, offset, &at);
+}
+
+int walk_salvage(struct env_file *file, int64_t end, int64_t *until,
+                 int32_t *epoch)
+{
+    int64_t at = 0;
+    int found;
+
+    while ((found = find_from(file, at, end, 0, &at)) > 0) {
+        struct walk w;
+
+        walk_init(&w, file, at, end);
+        while (walk_next(&w) == WALK_BATCH &&
+               walk_check_crc(&w) == WALK_BATCH) {
+            if (batch_last_offset(&w.batch) >= *until)
+                *until = batch_last_offset(&w.batch) + 1;
+            if (w.batch.leader_epoch > *epoch)
+                *epoch = w.batch.leader_epoch;
+        }
+        at = w.position;
+        walk_free(&w);
+    }
     return found;
 }

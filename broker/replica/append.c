@@ -260,6 +260,7 @@ enum err partition_replicate(struct partition *p, struct slice records,
         partition_shortened(p);
     }
     partition_follower_moved(p, leader_high_watermark);
+    partition_check_mended(p, leader_high_watermark);
     return ERR_NONE;
 }
 

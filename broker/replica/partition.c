@@ -31,7 +31,7 @@ int partition_replica_number(const struct partition *p, int32_t broker_id)
 enum err partition_check_leader(const struct partition *p,
                                 int32_t current_leader_epoch)
 {
-    if (p->role == PARTITION_OFFLINE)
+    if (p->role == PARTITION_OFFLINE || p->role == PARTITION_DAMAGED)
         return ERR_KAFKA_STORAGE_ERROR;
     if (current_leader_epoch >= 0 &&
         current_leader_epoch < p->state.leader_epoch)
@@ -273,6 +273,8 @@ static void flush_done(struct log_flush *flush)
         go_offline(p);
         return;
     }
+    if (log_synced_offset(p->log) == log_end_offset(p->log))
+        p->unchanged_ms = log_changed_ms(p->log);
     checkpoint_touch(p);
     if (result < 0) {
         /* Its files do not open just now; the tick tries again. */
@@ -429,7 +431,13 @@ static void take_role(struct partition *p, const struct partition_state *old)
 {
     bool new_epoch = old == NULL || old->leader_epoch != p->state.leader_epoch;
 
-    if (p->state.leader == self_id(p)) {
+    if (p->state.leader == self_id(p) && p->lost_until != 0) {
+        if (p->role != PARTITION_DAMAGED) {
+            stop_leading(p);
+            fetcher_remove(p);
+            partition_serve_damaged(p);
+        }
+    } else if (p->state.leader == self_id(p)) {
         if (p->leader == NULL || new_epoch)
             start_leading(p);
         else if (!same_replicas(old, &p->state))
@@ -554,7 +562,10 @@ static void open_run(struct env_work *work)
         o->error =
             log_open(o->env, o->path, o->topic_id, &o->config,
                      o->checkpoint.recovery_point, o->checkpoint.start_offset,
-                     o->dir->clean, &o->log, &o->report);
+                     o->dir->clean,
+                     o->dir->clean ? o->dir->stopped_ms
+                                   : o->checkpoint.unchanged_ms,
+                     &o->log, &o->report);
         if (o->error != ERR_INCONSISTENT_TOPIC_ID)
             break;
         free(o->report.message);
@@ -566,6 +577,10 @@ static void open_run(struct env_work *work)
 
 static void opened(struct partition *p, struct partition_open *o)
 {
+    p->lost_until = o->report.lost_until;
+    p->lost_epoch = o->report.lost_epoch;
+    if (log_synced_offset(p->log) == log_end_offset(p->log))
+        p->unchanged_ms = log_changed_ms(p->log);
     p->high_watermark = o->checkpoint.high_watermark;
     if (p->high_watermark > log_end_offset(p->log))
         p->high_watermark = log_end_offset(p->log);
@@ -764,8 +779,17 @@ void partition_follower_moved(struct partition *p, int64_t high_watermark)
     tell(p, NEWS_HIGH_WATERMARK);
 }
 
+int64_t partition_unchanged_ms(const struct partition *p)
+{
+    return log_synced_offset(p->log) == log_end_offset(p->log) ? p->unchanged_ms
+                                                               : 0;
+}
+
+void partition_tell_role(struct partition *p) { tell(p, NEWS_ROLE); }
+
 void partition_shortened(struct partition *p)
 {
+    p->unchanged_ms = 0;
     int64_t end = log_end_offset(p->log);
 
     if (p->high_watermark > end)

@@ -22,6 +22,10 @@ enum partition_role {
     PARTITION_IDLE,    /* no leader is known */
     PARTITION_FOLLOWER,
     PARTITION_LEADER,
+    /* Should lead, but its log has lost records to damage: it serves what is
+     * before them, takes nothing, and hands over to a follower that has them
+     * (damaged.c). */
+    PARTITION_DAMAGED,
 };
 
 /* Somebody who waits for records to be committed (or synced). */
@@ -52,6 +56,11 @@ struct partition {
     struct topic_settings *settings;
     struct log_dir *dir;
     struct log *log; /* NULL while opening or offline */
+    /* What the log has lost to damage and not got back yet, as in
+     * log_open_report; 0: nothing. */
+    int64_t lost_until;
+    int32_t lost_epoch;
+    int64_t unchanged_ms; /* see partition_unchanged_ms() */
     int64_t high_watermark;
     struct leader *leader;       /* when role is PARTITION_LEADER */
     struct producers *producers; /* idempotence, NULL until one is seen */
@@ -157,9 +166,20 @@ static inline void partition_unwatch(struct partition_watch *w)
     list_remove(&w->link);
 }
 
+/* PARTITION_DAMAGED: what a consumer may read ends here (exclusive). */
+int64_t partition_damaged_end(const struct partition *p);
+/* PARTITION_DAMAGED: a follower that has everything below `offset`, the last of
+ * it from `epoch`, asks.  If nothing is missing in its log it is proposed as the
+ * leader. */
+void partition_damaged_fetched(struct partition *p, int32_t broker_id,
+                               int64_t offset, int32_t epoch);
+
 /* Raises the log start offset (DeleteRecords; the leader's own). */
 enum err partition_delete_records(struct partition *p, int64_t offset,
                                   int64_t *low_watermark);
+
+/* When all of the log is on disk: the time of its last change; else 0. */
+int64_t partition_unchanged_ms(const struct partition *p);
 
 /* ---- between the files of this folder -------------------------------------*/
 
@@ -172,6 +192,12 @@ void partition_follower_moved(struct partition *p, int64_t high_watermark);
 void partition_write_failed(struct partition *p);
 /* The log's active segment is a new one; producers know what is before it. */
 void partition_rolled(struct partition *p);
+/* Takes the role PARTITION_DAMAGED; the caller has left every other. */
+void partition_serve_damaged(struct partition *p);
+/* A follower took records, or heard that there are none: is what was lost there
+ * again? */
+void partition_check_mended(struct partition *p, int64_t leader_high_watermark);
+void partition_tell_role(struct partition *p);
 /* The log lost its tail or its head. */
 void partition_shortened(struct partition *p);
 

@@ -60,7 +60,7 @@ def _damaged_follower(cluster, name, end, flip):
     expect(int(said[1]) <= at, "position", said[1], "for damage at", at)
     cluster.wait_isr(topic, [1, 2, 3])
     _same_bytes(cluster, topic, (1, 2, 3))
-    expect(glob.glob(path + "*.damaged"), "nothing was kept aside")
+    expect(glob.glob(path + "*.refetched"), "nothing was kept aside")
     return topic
 
 
@@ -282,14 +282,16 @@ def _damaged_store(cluster, spoil):
                  not cluster.pid(2))
         ended = not cluster.pid(2)
         if ended:
-            expect(cluster.log_has(2, re.escape(path)), "no sentence about",
-                   path, "but", cluster.log(2)[-600:])
-            expect(cluster.log_has(2, "restore|move"), "no advice:",
-                   cluster.log(2)[-400:])
+            whole = store[len(cluster.data(2)) + 1:].split("/")[0]
+            whole = cluster.data(2, whole)
             expect(not world.REPORTS.search(cluster.log(2)),
-                   cluster.log(2)[:1500])
+                   cluster.log(2)[-3000:])
+            expect(cluster.log_has(2, re.escape(whole)), "no sentence about",
+                   path, "but", cluster.log(2)[-600:])
+            expect(cluster.log_has(2, "(?i)move the directory.* away"),
+                   "no advice:", cluster.log(2)[-400:])
             # The advice, taken.
-            shutil.rmtree(store)
+            shutil.rmtree(whole)
             cluster.start(2)
         cluster.wait_isr(world.LEDGER, [1, 2, 3])
         cluster.verify()

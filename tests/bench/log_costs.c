@@ -34,7 +34,8 @@ static struct log *must_open(const char *path, bool clean,
 {
     struct log *log;
     enum err err =
-        log_open(env, path, topic_id, &config, 0, 0, clean, &log, report);
+        log_open(env, path, topic_id, &config, 0, 0, clean, 0, &log,
+                 report);
 
     if (err != ERR_NONE) {
         fprintf(stderr, "%s: %s\n", path, report->message);

@@ -17,6 +17,7 @@ struct node {
     bool is_dir;
     struct buf data;
     struct buf durable;
+    int64_t changed_ms;
 };
 
 struct env_file {
@@ -423,6 +424,11 @@ int64_t env_file_size(struct env_file *file)
     return (int64_t)file->node->data.len;
 }
 
+int64_t env_file_changed_ms(struct env_file *file)
+{
+    return file->node->changed_ms;
+}
+
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {
@@ -495,6 +501,7 @@ int env_file_write(struct env_file *file, const struct slice *parts,
     if (rc < 0)
         n = prng_below(&env->prng, n + 1);
     put(&file->node->data, all.data, n, (size_t)position);
+    file->node->changed_ms = env_wall_ms(file->env);
     buf_free(&all);
     return rc;
 }
@@ -510,6 +517,7 @@ int env_file_truncate(struct env_file *file, int64_t size)
     if (strikes(&env->faults.truncate_at))
         return error_of(env);
     set_size(&file->node->data, (size_t)size);
+    file->node->changed_ms = env_wall_ms(file->env);
     return 0;
 }
 

@@ -50,7 +50,7 @@ static inline enum err fixture_try_open(struct fixture *f, bool clean,
                                         int64_t recovery_point, int64_t start)
 {
     return log_open(f->env, LOG_PATH, f->topic_id, &f->config, recovery_point,
-                    start, clean, &f->log, &f->report);
+                    start, clean, 0, &f->log, &f->report);
 }
 
 static inline void fixture_open(struct fixture *f, bool clean,

@@ -544,3 +544,72 @@ Test(log_recovery, failing_disks_are_reported)
     env_mem_crash(f.env, ENV_MEM_KILL);
     open_after_kill(0);
 }
+
+/* ---- files that somebody changed while the log was closed -----------------*/
+
+/* Appends 5 batches, closes, flips a byte of the third and opens again. */
+static void flip_while_closed(bool clean, int64_t recovery_point)
+{
+    append_n(&f, 5);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    size_t one = (size_t)log_size_bytes(f.log) / 5;
+    int64_t unchanged_ms = log_changed_ms(f.log);
+    fixture_close(&f);
+
+    struct env_file *file;
+    uint8_t byte = 0xA5;
+    struct slice part = slice_of(&byte, 1);
+    env_mem_advance(f.env, 10);
+    cr_assert_eq(env_file_open(f.env, file_name(0, ".log"), 0, &file), 0);
+    cr_assert_eq(env_file_write(file, &part, 1, (int64_t)(3 * one - 10)), 0);
+    env_file_unref(file);
+    cr_assert_eq(log_open(f.env, LOG_PATH, f.topic_id, &f.config,
+                          recovery_point, 0, clean, unchanged_ms, &f.log,
+                          &f.report),
+                 ERR_NONE);
+}
+
+Test(log_recovery, a_segment_changed_after_a_clean_stop_is_checked)
+{
+    flip_while_closed(true, 5);
+    cr_assert_eq(f.report.damaged_at, 2);
+    cr_assert_eq(log_end_offset(f.log), 2);
+    cr_assert_eq(f.report.lost_until, 5);
+    cr_assert_eq(f.report.lost_epoch, 0);
+}
+
+Test(log_recovery, a_segment_changed_after_a_crash_is_checked)
+{
+    flip_while_closed(false, 5);
+    cr_assert_eq(f.report.damaged_at, 2);
+    cr_assert_eq(f.report.lost_until, 5);
+}
+
+Test(log_recovery, a_log_that_nobody_changed_is_not_scanned)
+{
+    append_n(&f, 5);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    int64_t unchanged_ms = log_changed_ms(f.log);
+    fixture_close(&f);
+    cr_assert_eq(log_open(f.env, LOG_PATH, f.topic_id, &f.config, 5, 0, true,
+                          unchanged_ms, &f.log, &f.report),
+                 ERR_NONE);
+    cr_assert_eq(f.report.scanned_bytes, 0);
+    cr_assert_eq(f.report.lost_until, 0);
+}
+
+Test(log_recovery, what_was_lost_is_known_until_it_is_mended)
+{
+    flip_while_closed(true, 5);
+    free(f.report.message);
+    fixture_close(&f);
+    fixture_open(&f, true, 2);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(f.report.lost_until, 5);
+
+    log_damage_mended(f.log);
+    cr_assert(file_ending(".refetched"));
+    fixture_close(&f);
+    fixture_open(&f, true, 2);
+    cr_assert_eq(f.report.lost_until, 0);
+}

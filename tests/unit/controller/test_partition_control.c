@@ -71,6 +71,20 @@ Test(partition_control, impossible_sets)
     cr_assert_eq(ALTER(.isr = "1", .recovering = true), ERR_INVALID_REQUEST);
 }
 
+Test(partition_control, a_leader_with_a_damaged_log_hands_over)
+{
+    cr_assert_eq(ALTER(.isr = "1"), ERR_NONE);
+    cr_assert_eq(ALTER(.isr = "3"), ERR_NEW_LEADER_ELECTED);
+    SHOWS("leader 3 epochs 1/2 replicas 1,2,3 isr 3 recovering");
+}
+
+Test(partition_control, nobody_hands_over_to_the_dead)
+{
+    desk_kill(&d, 3);
+    cr_assert_eq(ALTER(.isr = "3"), ERR_INELIGIBLE_REPLICA);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2");
+}
+
 Test(partition_control, members_must_be_alive_and_the_same_process)
 {
     cr_assert_eq(ALTER(.isr = "1,2", .member_epoch_off = -1),
