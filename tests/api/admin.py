@@ -1,0 +1,361 @@
+"""ApiVersions, configs, the cluster and its quorum."""
+
+import wire
+from sweep import covers, wait_for
+from topics import BITS_CLUSTER, INT_MIN
+
+TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
+SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
+
+
+# ---- ApiVersions ----------------------------------------------------------
+
+
+@covers("ApiVersions")
+def api_versions(s, v):
+    a = s.ask("versions", 1, clientSoftwareName="sweep",
+              clientSoftwareVersion="1.0")
+    s.check("error", a["errorCode"], 0)
+    got = {k["apiKey"]: (k["minVersion"], k["maxVersion"])
+           for k in a["apiKeys"]}
+    s.check("the same in every version", got, {
+        k["apiKey"]: (k["minVersion"], k["maxVersion"])
+        for k in s.call(1, "ApiVersions", 0, place=s.place)["apiKeys"]})
+    s.check("in order", [k["apiKey"] for k in a["apiKeys"]], sorted(got))
+    if v >= 3:
+        s.check("no migration", a["zkMigrationReady"], False)
+        names = {f["name"]: (f["minVersion"], f["maxVersion"])
+                 for f in a["supportedFeatures"]}
+        for f in a["finalizedFeatures"]:
+            s.true("feature " + f["name"], f["name"] in names and
+                   f["maxVersionLevel"] <= names[f["name"]][1], (f, names))
+        s.check("a name of nobody", s.ask(
+            "a name of nobody", 1, clientSoftwareName="",
+            clientSoftwareVersion="")["errorCode"], 42)
+        s.check("an odd name", s.ask(
+            "an odd name", 1, clientSoftwareName="a b",
+            clientSoftwareVersion="1")["errorCode"], 42)
+
+
+@covers("ApiVersions")
+def version_of_the_future(s, v):
+    if v:
+        return
+    import struct
+    c = wire.Connection(*s.nodes[1])
+    body = struct.pack(">hhih", 18, 99, 7, 1) + b"x\0\2a\2b\0"
+    c.socket.sendall(struct.pack(">i", len(body)) + body)
+    size, = struct.unpack(">i", c.receive(4))
+    data = c.receive(size)
+    a = wire.decode(wire.APIS["ApiVersions"].response, 0, data[4:])
+    s.check("version 99", (data[:4], a["errorCode"]), (b"\0\0\0\7", 35))
+    s.check("version 99: which there are", [
+        (k["minVersion"], k["maxVersion"]) for k in a["apiKeys"]
+        if k["apiKey"] == 18], [s.served[18]])
+    c.close()
+
+
+# ---- configs --------------------------------------------------------------
+
+
+def described(s, label, kind, name, keys=None, node=1, version=None, **more):
+    a = s.ask(label, node, "DescribeConfigs", version, resources=[{
+        "resourceType": kind, "resourceName": name,
+        "configurationKeys": keys}], **more)
+    assert len(a["results"]) == 1, a
+    r = a["results"][0]
+    s.check(label + ": names it", (r["resourceType"], r["resourceName"]),
+            (kind, name))
+    return r, {c["name"]: c for c in r["configs"]}
+
+
+@covers("DescribeConfigs")
+def describe_topic_configs(s, v):
+    topic = s.topic("t", 1, {"retention.ms": "777", "compression.type":
+                             "lz4"})
+    r, got = described(s, "a topic", TOPIC, topic, includeSynonyms=True,
+                       includeDocumentation=True)
+    s.check("a topic: error", (r["errorCode"], r["errorMessage"]), (0, None))
+    s.true("a topic: all configs", len(got) >= 30, len(got))
+    c = got["retention.ms"]
+    want = {"name": "retention.ms", "value": "777", "readOnly": False,
+            "isSensitive": False}
+    if v == 0:
+        want["isDefault"] = False
+    else:
+        s.check("synonyms", [(x["name"], x["value"], x["source"])
+                for x in c.pop("synonyms")], [
+            ("retention.ms", "777", 1),
+            ("log.retention.hours", "168", 5)])
+        want["configSource"] = 1
+    if v >= 3:
+        want["configType"] = 5
+        s.true("documentation", c.pop("documentation"))
+    s.check("an override", c, want)
+    c = got["segment.ms"]
+    s.check("a default", (c["value"], c["isDefault"] if v == 0 else
+                          c["configSource"]),
+            ("604800000", True if v == 0 else 5))
+    _, got = described(s, "two keys", TOPIC, topic,
+                       ["compression.type", "no.such"])
+    s.check("two keys", list(got), ["compression.type"])
+    if v >= 1:
+        s.check("no synonyms", got["compression.type"]["synonyms"], [])
+    if v >= 3:
+        s.check("no documentation",
+                got["compression.type"]["documentation"], None)
+    r, got = described(s, "unknown topic", TOPIC, topic + "-no")
+    s.check("unknown topic", (r["errorCode"], got), (3, {}))
+    r, got = described(s, "invalid topic", TOPIC, "a b")
+    s.check("invalid topic", (r["errorCode"], got), (17, {}))
+
+
+@covers("DescribeConfigs")
+def describe_other_configs(s, v):
+    if s.place == "broker":
+        r, got = described(s, "a broker", BROKER, "2", node=2,
+                           includeSynonyms=True)
+        s.check("a broker: error", r["errorCode"], 0)
+        s.true("a broker: all configs", len(got) > 150, len(got))
+        s.check("a broker: node.id", (
+            got["node.id"]["value"], got["node.id"]["readOnly"]),
+            ("2", True))
+        if v >= 1:
+            s.check("a broker: from its file",
+                    got["node.id"]["configSource"], 4)
+        r, _ = described(s, "another broker", BROKER, "3", node=2)
+        s.check("another broker", r["errorCode"], 42)
+        r, _ = described(s, "no number", BROKER, "x", node=2)
+        s.check("no number", r["errorCode"], 42)
+        r, got = described(s, "client metrics", METRICS, "none-" + s.run)
+        s.check("client metrics", r["errorCode"], 0)
+        r, got = described(s, "a group", GROUP, "g-" + s.run)
+        s.check("a group", r["errorCode"], 0)
+        s.true("a group: configs", "consumer.session.timeout.ms" in got,
+               list(got))
+    r, got = described(s, "all brokers", BROKER, "")
+    s.check("all brokers", r["errorCode"], 0)
+    r, _ = described(s, "unknown kind", 77, "x")
+    s.check("unknown kind", r["errorCode"], 42)
+
+
+def value_of(s, topic, key):
+    """(value, source) at every node, once they agree."""
+    def agreed():
+        seen = set()
+        for n in s.nodes:
+            a = s.call(n, "DescribeConfigs", 1, resources=[{
+                "resourceType": TOPIC, "resourceName": topic,
+                "configurationKeys": [key]}])
+            c = a["results"][0]["configs"][0]
+            seen.add((c["value"], c["configSource"]))
+        return seen.pop() if len(seen) == 1 else None
+    return wait_for("the same %s everywhere" % key, agreed)
+
+
+def settled_value(s, label, topic, key, want):
+    got = []
+
+    def there():
+        got[:] = [value_of(s, topic, key)]
+        return got[0] == want
+    try:
+        wait_for(label, there, 5)
+    finally:
+        s.check(label, got[0], want)
+
+
+@covers("AlterConfigs")
+def alter_configs(s, v):
+    topic = s.topic("t", 1, {"retention.ms": "5", "segment.ms": "99999"})
+
+    def ask(label, want, configs, kind=TOPIC, name=topic, **more):
+        a = s.ask(label, 2, resources=[{
+            "resourceType": kind, "resourceName": name, "configs": [
+                {"name": k, "value": x} for k, x in configs]}], **more)
+        r = a["responses"][0]
+        s.check(label, (r["errorCode"], r["resourceType"],
+                        r["resourceName"]), (want, kind, name))
+        s.check(label + ": why", bool(r["errorMessage"]), bool(want))
+
+    ask("only validated", 0, [("retention.ms", "6")], validateOnly=True)
+    s.check("only validated: as before", value_of(s, topic, "retention.ms"),
+            ("5", 1))
+    ask("replaces all", 0, [("retention.ms", "7")])
+    settled_value(s, "replaces all: set", topic, "retention.ms", ("7", 1))
+    settled_value(s, "replaces all: gone", topic, "segment.ms",
+                  ("604800000", 5))
+    ask("a wrong value", 40, [("retention.ms", "soon")])
+    ask("an unknown config", 40, [("no.such", "1")])
+    ask("a null value", 40, [("retention.ms", None)])
+    ask("unknown topic", 3, [("retention.ms", "1")], name=topic + "-no")
+    ask("unknown kind", 42, [("a", "1")], kind=77, name="x")
+    ask("a broker that is none", 42, [("log.cleaner.threads", "1")],
+        kind=BROKER, name="x")
+    settled_value(s, "as before", topic, "retention.ms", ("7", 1))
+    ask("a broker", 0, [("log.cleaner.threads", "2")], kind=BROKER, name="3")
+    ask("a broker, back", 0, [], kind=BROKER, name="3")
+
+
+@covers("IncrementalAlterConfigs")
+def incremental_alter_configs(s, v):
+    topic = s.topic("t", 1, {"retention.ms": "5", "segment.ms": "99999"})
+
+    def ask(label, want, configs, kind=TOPIC, name=topic, **more):
+        a = s.ask(label, 2, resources=[{
+            "resourceType": kind, "resourceName": name, "configs": [
+                {"name": k, "configOperation": o, "value": x}
+                for k, o, x in configs]}], **more)
+        r = a["responses"][0]
+        s.check(label, (r["errorCode"], r["resourceType"],
+                        r["resourceName"]), (want, kind, name))
+        s.check(label + ": why", bool(r["errorMessage"]), bool(want))
+
+    ask("only validated", 0, [("retention.ms", SET, "6")], validateOnly=True)
+    s.check("only validated: as before", value_of(s, topic, "retention.ms"),
+            ("5", 1))
+    ask("sets and deletes", 0, [("retention.ms", SET, "7"),
+                                ("segment.ms", DELETE, None)])
+    settled_value(s, "sets", topic, "retention.ms", ("7", 1))
+    settled_value(s, "deletes", topic, "segment.ms", ("604800000", 5))
+    ask("appends", 0, [("cleanup.policy", APPEND, "compact")])
+    settled_value(s, "appends: to the default", topic, "cleanup.policy",
+                  ("delete,compact", 1))
+    ask("subtracts", 0, [("cleanup.policy", SUBTRACT, "delete")])
+    settled_value(s, "subtracts: from the override", topic, "cleanup.policy",
+                  ("compact", 1))
+    ask("appends to no list", 40, [("retention.ms", APPEND, "1")])
+    ask("unknown operation", 42, [("retention.ms", 9, "1")])
+    ask("twice the same", 42, [("retention.ms", SET, "1"),
+                               ("retention.ms", SET, "2")])
+    ask("a wrong value", 40, [("retention.ms", SET, "soon")])
+    ask("an unknown config", 40, [("no.such", SET, "1")])
+    ask("a null value", 42, [("retention.ms", SET, None)])
+    ask("deletes what is not set", 0, [("max.message.bytes", DELETE, None)])
+    ask("unknown topic", 3, [("retention.ms", SET, "1")], name=topic + "-no")
+    ask("unknown kind", 42, [("a", SET, "1")], kind=77, name="x")
+    ask("a read-only broker config", 42, [("node.id", SET, "9")],
+        kind=BROKER, name="1")
+    a = s.ask("twice the same resource", 2, resources=[{
+        "resourceType": TOPIC, "resourceName": topic, "configs": [{
+            "name": "retention.ms", "configOperation": SET, "value": "1"}]}]
+        * 2)
+    s.check("twice the same resource", [r["errorCode"]
+                                        for r in a["responses"]], [42])
+    settled_value(s, "as before", topic, "retention.ms", ("7", 1))
+    ask("one broker", 0, [("log.cleaner.threads", SET, "2")], BROKER, "3")
+    ask("all brokers", 0, [("log.cleaner.threads", SET, "3")], BROKER, "")
+    sources(s)
+    ask("one broker, back", 0, [("log.cleaner.threads", DELETE, None)],
+        BROKER, "3")
+    ask("all brokers, back", 0, [("log.cleaner.threads", DELETE, None)],
+        BROKER, "")
+
+
+def sources(s):
+    """The broker's own value, the cluster's and the default, in order."""
+    want = [("log.cleaner.threads", "2", 2), ("log.cleaner.threads", "3", 3),
+            ("log.cleaner.threads", "1", 5)]
+
+    def there():
+        a = s.call(3, "DescribeConfigs", 1, includeSynonyms=True, resources=[
+            {"resourceType": BROKER, "resourceName": "3",
+             "configurationKeys": ["log.cleaner.threads"]}])
+        got[:] = [(x["name"], x["value"], x["source"]) for x in
+                  a["results"][0]["configs"][0]["synonyms"]]
+        return got == want
+    got = []
+    try:
+        wait_for("the sources", there, 5)
+    finally:
+        s.check("sources of a broker's config", got, want)
+
+
+@covers("ListConfigResources")
+def list_config_resources(s, v):
+    a = s.ask("client metrics", 1, resourceTypes=[METRICS])
+    s.check("client metrics", (a["errorCode"], a["configResources"]), (0, []))
+    if v < 1:
+        return
+    topic = s.topic("t", 1)
+
+    def find(label, kinds):
+        a = s.call(1, "ListConfigResources", 1, resourceTypes=kinds)
+        s.check(label + ": error", a["errorCode"], 0)
+        return {(r["resourceType"], r["resourceName"])
+                for r in a["configResources"]}
+
+    brokers = {(BROKER, str(n)) for n in s.nodes}
+    s.true("topics", (TOPIC, topic) in find("topics", [TOPIC]))
+    got = find("brokers", [BROKER])
+    s.true("brokers", brokers <= got, got)
+    got = find("everything", [])
+    s.true("everything", brokers | {(TOPIC, topic)} <= got, got)
+    a = s.ask("unknown kind", 1, resourceTypes=[77])
+    s.check("unknown kind", (a["errorCode"], a["configResources"]), (35, []))
+
+
+# ---- cluster and quorum ---------------------------------------------------
+
+
+@covers("DescribeCluster")
+def describe_cluster(s, v):
+    kind = 1 if s.place == "broker" else 2
+    a = s.ask("the cluster", 1, endpointType=kind)
+    s.check("error", (a["errorCode"], a["errorMessage"]), (0, None))
+    s.true("cluster id", len(a["clusterId"]) == 22, a["clusterId"])
+    nodes = s.nodes if s.place == "broker" else s.controllers
+    if s.place == "broker" or v >= 1:
+        s.check("nodes", sorted((b["brokerId"], (b["host"], b["port"]))
+                                for b in a["brokers"]), sorted(nodes.items()))
+    s.check("racks", {b["rack"] for b in a["brokers"]}, {None})
+    s.true("controller", a["controllerId"] in s.nodes, a["controllerId"])
+    s.check("operations", a["clusterAuthorizedOperations"], INT_MIN)
+    if v >= 1:
+        s.check("kind", a["endpointType"], kind)
+    if v >= 2:
+        s.check("fenced", [b["isFenced"] for b in a["brokers"]], [False] * 3)
+    a = s.ask("operations", 1, endpointType=kind,
+              includeClusterAuthorizedOperations=True)
+    s.check("operations, asked for", a["clusterAuthorizedOperations"],
+            BITS_CLUSTER)
+    if v >= 1:
+        a = s.ask("the other kind", 1, endpointType=3 - kind)
+        s.check("the other kind", a["errorCode"], 114)
+        a = s.ask("no such kind", 1, endpointType=9)
+        s.check("no such kind", a["errorCode"], 115)
+
+
+@covers("DescribeQuorum")
+def describe_quorum(s, v):
+    def ask(label, topic="__cluster_metadata", index=0):
+        return s.ask(label, 2, topics=[{"topicName": topic, "partitions": [
+            {"partitionIndex": index}]}])
+
+    a = ask("the quorum")
+    s.check("error", a["errorCode"], 0)
+    p = a["topics"][0]["partitions"][0]
+    s.check("topic", (a["topics"][0]["topicName"], p["partitionIndex"],
+                      p["errorCode"]), ("__cluster_metadata", 0, 0))
+    s.true("leader", p["leaderId"] in s.nodes and p["leaderEpoch"] > 0, p)
+    s.check("voters", sorted(r["replicaId"] for r in p["currentVoters"]),
+            [1, 2, 3])
+    s.true("high watermark", 0 < p["highWatermark"] <= max(
+        r["logEndOffset"] for r in p["currentVoters"]), p)
+    if v >= 1:
+        s.true("times", all(r["lastCaughtUpTimestamp"] > 0
+                            for r in p["currentVoters"]), p)
+    if v >= 2:
+        s.check("nodes", sorted(n["nodeId"] for n in a["nodes"]), [1, 2, 3])
+        s.check("listeners", {x["name"] for n in a["nodes"]
+                              for x in n["listeners"]}, {"CONTROLLER"})
+        if s.controllers:
+            s.check("addresses", sorted(
+                (n["nodeId"], (x["host"], x["port"])) for n in a["nodes"]
+                for x in n["listeners"]), sorted(s.controllers.items()))
+    a = ask("another topic", "no-such")
+    b = ask("another partition", index=5)
+    s.check("another topic", a["topics"][0]["partitions"][0]["errorCode"]
+            if a["topics"] else a["errorCode"], 3)
+    s.check("another partition", b["topics"][0]["partitions"][0]["errorCode"]
+            if b["topics"] else b["errorCode"], 3)
