@@ -214,6 +214,10 @@ void api_init_producer_id(struct request *r)
         respond_id(r, ERR_INVALID_REQUEST, -1); /* no transactions yet */
         return;
     }
+    if ((q->producer_id < 0) != (q->producer_epoch < 0)) {
+        respond_id(r, ERR_INVALID_REQUEST, -1);
+        return;
+    }
     int64_t id = ids_take(request_meta(r));
     if (id >= 0) {
         respond_id(r, ERR_NONE, id);

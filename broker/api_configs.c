@@ -76,8 +76,9 @@ static void add_entry(const struct describing *d, const char *key,
     else
         e->config_source = (int8_t)value->source;
     e->config_type = (int8_t)(def != NULL ? def->type : 0);
-    if (q->include_documentation && def != NULL)
-        e->documentation = slice_str(def->doc);
+    e->documentation = q->include_documentation && def != NULL
+                           ? slice_str(def->doc)
+                           : SLICE_NULL;
     add_synonyms(d, value, secret, e);
 }
 
@@ -238,7 +239,6 @@ void api_describe_configs(struct request *r)
                                &a.results[i]};
 
         describe_configs_response_result_init(d.out);
-        d.out->error_message = SLICE_NULL;
         d.out->resource_type = d.asked->resource_type;
         d.out->resource_name = d.asked->resource_name;
         describe(&d);

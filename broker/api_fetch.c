@@ -257,7 +257,10 @@ static enum err down_convert(struct request *r, const struct fetch_result *f,
     struct message_set_down how = {
         .magic = r->version < 2 ? 0 : 1,
         .first_offset = f->asked_offset,
-        .max_bytes = f->range.len,
+        /* Rewritten records may be larger than what they are made of. */
+        .max_bytes = f->max_bytes > 0 && (uint32_t)f->max_bytes > f->range.len
+                         ? (uint32_t)f->max_bytes
+                         : f->range.len,
         .limit_bytes = EXPANDED_MAX_BYTES,
     };
     size_t consumed;
@@ -281,12 +284,16 @@ static void fill_partition(struct request *r, struct fetch_response *a,
     fetch_response_partition_data_init(out);
     out->partition_index = f->index;
     out->error_code = err_wire(f->error);
+    if (r->version >= 13 && f->error == ERR_UNKNOWN_TOPIC_OR_PARTITION &&
+        shard_topic_by_id(r->shard, &f->topic_id) == NULL)
+        out->error_code = err_wire(ERR_UNKNOWN_TOPIC_ID);
     out->high_watermark = f->high_watermark;
     out->last_stable_offset = f->high_watermark;
     out->log_start_offset = f->start_offset;
     out->diverging_epoch.epoch = f->diverging_epoch;
     out->diverging_epoch.end_offset = f->diverging_end;
-    out->aborted_transactions_len = q->isolation_level == 1 ? 0 : -1;
+    out->aborted_transactions_len =
+        q->isolation_level == 1 || f->error != ERR_NONE ? 0 : -1;
     out->records.bytes = SLICE("");
     if (f->error == ERR_NOT_LEADER_OR_FOLLOWER && f->leader >= 0 &&
         r->version >= 12) {
@@ -368,7 +375,6 @@ static void fill_unknown(struct request *r, const bool *unknown,
             p->partition_index = asked->partitions[j].partition;
             p->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             p->high_watermark = -1;
-            p->aborted_transactions_len = -1;
             p->records.bytes = SLICE("");
         }
     }
@@ -651,6 +657,7 @@ static void begin(struct fetch_session *s, struct request *r)
         s->parts[i].full = full;
         s->parts[i].sent = true; /* those of the request before */
         s->parts[i].replica_id = s->replica_id;
+        s->parts[i].followers_too = s->replica_id < 0 && r->version >= 11;
         s->parts[i].replica_epoch =
             r->version >= 15 ? q->replica_state.replica_epoch : -1;
     }

@@ -194,6 +194,83 @@ static void offset_commit(struct request *r)
     calls_start(g);
 }
 
+/* ---- OffsetDelete
+ * -------------------------------------------------------------------- */
+
+struct deletion {
+    struct offset_delete_request known; /* what the coordinator gets */
+    struct offset_delete_response_topic *unknown;
+    int32_t unknown_len;
+};
+
+/* Parts one topic of the request into partitions that exist and others. */
+static void sort_deleted(struct request *r, struct deletion *d,
+                         const struct offset_delete_request_topic *t)
+{
+    const struct shard_topic *topic = shard_topic_by_name(r->shard, t->name);
+    struct offset_delete_request_topic *known =
+        &d->known.topics[d->known.topics_len];
+    struct offset_delete_response_topic *unknown = &d->unknown[d->unknown_len];
+
+    known->name = unknown->name = t->name;
+    known->partitions = arena_array(&r->arena, (size_t)t->partitions_len,
+                                    sizeof *known->partitions);
+    unknown->partitions = arena_array(&r->arena, (size_t)t->partitions_len,
+                                      sizeof *unknown->partitions);
+    for (int j = 0; j < t->partitions_len; j++) {
+        int32_t index = t->partitions[j].partition_index;
+
+        if (topic != NULL && index >= 0 && index < topic->partitions)
+            known->partitions[known->partitions_len++] = t->partitions[j];
+        else
+            unknown->partitions[unknown->partitions_len++] =
+                (struct offset_delete_response_partition){
+                    index, ERR_UNKNOWN_TOPIC_OR_PARTITION};
+    }
+    d->known.topics_len += known->partitions_len > 0;
+    d->unknown_len += unknown->partitions_len > 0;
+}
+
+static void deletion_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct deletion *d = g->arg;
+    struct coord_answer *answer = g->calls[0].answer;
+    struct offset_delete_response a = answer->response.offset_delete;
+
+    if (a.error_code == ERR_NONE && d->unknown_len != 0) {
+        a.topics =
+            arena_array(&r->arena, (size_t)(a.topics_len + d->unknown_len),
+                        sizeof *a.topics);
+        for (int i = 0; i < a.topics_len; i++)
+            a.topics[i] = answer->response.offset_delete.topics[i];
+        for (int i = 0; i < d->unknown_len; i++)
+            a.topics[a.topics_len++] = d->unknown[i];
+    }
+    request_respond(r, &a);
+    coord_answer_free(answer);
+}
+
+static void offset_delete(struct request *r)
+{
+    const struct offset_delete_request *q = r->msg;
+    struct deletion *d = arena_alloc(&r->arena, sizeof *d);
+
+    d->known = *q;
+    d->known.topics_len = 0;
+    d->known.topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *d->known.topics);
+    d->unknown =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *d->unknown);
+    for (int i = 0; i < q->topics_len; i++)
+        sort_deleted(r, d, &q->topics[i]);
+    struct group_calls *g = calls_new(r, 1, deletion_done);
+    g->arg = d;
+    g->calls[0].msg = &d->known;
+    g->calls[0].partition = coordinator_of(r, q->group_id);
+    calls_start(g);
+}
+
 /* ---- OffsetFetch
  * ------------------------------------------------------------------------ */
 
@@ -337,6 +414,7 @@ static void respond_merged(struct group_calls *g, const void *response)
 static void describe_done(struct group_calls *g)
 {
     struct request *r = g->request;
+    const struct describe_groups_request *q = r->msg;
     struct describe_groups_response a;
 
     describe_groups_response_init(&a);
@@ -345,8 +423,13 @@ static void describe_done(struct group_calls *g)
         const struct describe_groups_response *one =
             &g->calls[i].answer->response.describe_groups;
 
-        if (one->groups_len == 1)
-            a.groups[a.groups_len++] = one->groups[0];
+        if (one->groups_len != 1)
+            continue;
+        a.groups[a.groups_len] = one->groups[0];
+        if (q->include_authorized_operations &&
+            one->groups[0].error_code == ERR_NONE)
+            a.groups[a.groups_len].authorized_operations = GROUP_OPERATIONS_ALL;
+        a.groups_len++;
     }
     respond_merged(g, &a);
 }
@@ -462,7 +545,7 @@ void api_group_request(struct request *r)
         one_group(r, ((const struct leave_group_request *)r->msg)->group_id);
         break;
     case API_OFFSET_DELETE:
-        one_group(r, ((const struct offset_delete_request *)r->msg)->group_id);
+        offset_delete(r);
         break;
     case API_OFFSET_COMMIT:
         offset_commit(r);

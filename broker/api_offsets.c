@@ -19,6 +19,27 @@ enum {
     OLD_OFFSETS_MAX = 1000, /* of a version 0 answer */
 };
 
+/* The first version that knows a timestamp with a meaning of its own; none
+ * does for those that have none. */
+static int16_t timestamp_since(int64_t timestamp)
+{
+    switch (timestamp) {
+    case TIMESTAMP_LATEST:
+    case TIMESTAMP_EARLIEST:
+        return 0;
+    case TIMESTAMP_MAX:
+        return 7;
+    case TIMESTAMP_EARLIEST_LOCAL:
+        return 8;
+    case TIMESTAMP_LATEST_TIERED:
+        return 9;
+    case TIMESTAMP_EARLIEST_PENDING:
+        return 11;
+    default:
+        return timestamp < 0 ? INT16_MAX : 0;
+    }
+}
+
 /* One partition's question and answer. */
 struct list_offset {
     const struct list_offsets_request_partition *q;
@@ -55,6 +76,10 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     l->found = (struct log_timestamp_offset){-1, -1, -1};
     if (p == NULL)
         return;
+    if (l->version < timestamp_since(timestamp)) {
+        item->error = ERR_UNSUPPORTED_VERSION;
+        return;
+    }
     item->error = p->role == PARTITION_OPENING
                       ? ERR_NOT_LEADER_OR_FOLLOWER
                       : partition_check_leader(p, l->q->current_leader_epoch);
@@ -81,6 +106,8 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     if (l->version == 0) {
         int max = l->q->max_num_offsets;
         max = max < 0 ? 0 : max > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : max;
+        if (timestamp >= env_wall_ms(p->shard->env))
+            timestamp = TIMESTAMP_LATEST; /* the end counts as written now */
         l->old_offsets_len = log_offsets_before(
             p->log, timestamp, l->end_offset, l->old_offsets, max);
         return;
@@ -99,10 +126,6 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     case TIMESTAMP_EARLIEST_PENDING:
         break; /* nothing is tiered */
     default:
-        if (timestamp < TIMESTAMP_EARLIEST_PENDING) {
-            item->error = ERR_UNSUPPORTED_VERSION;
-            return;
-        }
         search(l);
     }
 }
@@ -280,7 +303,6 @@ static void delete_records_run(struct scatter_item *item, struct partition *p)
 {
     struct delete_records *d = item->arg;
 
-    d->a->low_watermark = -1;
     if (p == NULL)
         return;
     item->error =
@@ -324,6 +346,7 @@ void api_delete_records(struct request *r)
             d->a = &a->topics[i].partitions[j];
             delete_records_response_partition_result_init(d->a);
             d->a->partition_index = d->q->partition_index;
+            d->a->low_watermark = -1;
             scatter_set(s, at, q->topics[i].name, NULL, d->q->partition_index,
                         d);
         }

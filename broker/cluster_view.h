@@ -6,15 +6,6 @@
 
 #include "broker/meta_parts.h"
 
-/* All operations on a topic or the cluster (KIP-430), as bits: what a client
- * may do when nothing restricts it. */
-enum {
-    TOPIC_OPERATIONS_ALL =
-        1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11,
-    CLUSTER_OPERATIONS_ALL =
-        1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12,
-};
-
 struct view_broker {
     int32_t id;
     bool alive; /* not fenced */

@@ -329,6 +329,30 @@ static void fill_context(struct group_call *call, struct shard *here,
     };
 }
 
+/* Nobody coordinates the group without a name. */
+static enum err refusal(const struct group_call *call)
+{
+    struct slice group = SLICE("-");
+
+    switch (call->api) {
+    case API_JOIN_GROUP:
+        group = ((const struct join_group_request *)call->msg)->group_id;
+        break;
+    case API_SYNC_GROUP:
+        group = ((const struct sync_group_request *)call->msg)->group_id;
+        break;
+    case API_HEARTBEAT:
+        group = ((const struct heartbeat_request *)call->msg)->group_id;
+        break;
+    case API_LEAVE_GROUP:
+        group = ((const struct leave_group_request *)call->msg)->group_id;
+        break;
+    default:
+        break;
+    }
+    return group.len == 0 ? ERR_INVALID_GROUP_ID : ERR_NOT_COORDINATOR;
+}
+
 static void call_arrived(struct env_task *task)
 {
     struct group_call *call = (struct group_call *)(void *)task;
@@ -341,9 +365,8 @@ static void call_arrived(struct env_task *task)
         p = t->local[call->partition];
     fill_context(call, here, &context);
     if (p == NULL || p->coordinator == NULL) {
-        answered(
-            call, here,
-            coord_refuse(&context, call->api, call->msg, ERR_NOT_COORDINATOR));
+        answered(call, here,
+                 coord_refuse(&context, call->api, call->msg, refusal(call)));
         return;
     }
     struct coordinator *c = p->coordinator;

@@ -101,27 +101,11 @@ void dispatch_api_versions_unsupported(struct request *r)
     answer_api_versions(r, ERR_UNSUPPORTED_VERSION);
 }
 
-/* KIP-511: letters, digits, '.' and '-', not at either end. */
-static bool software_name_ok(struct slice s)
-{
-    if (slice_is_null(s) || s.len == 0)
-        return false;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.data[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                    (c >= '0' && c <= '9');
-
-        if (!word && ((c != '.' && c != '-') || i == 0 || i == s.len - 1))
-            return false;
-    }
-    return true;
-}
-
 static void api_versions(struct request *r)
 {
     const struct api_versions_request *q = r->msg;
-    bool ok = r->version < 3 || (software_name_ok(q->client_software_name) &&
-                                 software_name_ok(q->client_software_version));
+    bool ok = r->version < 3 || (api_software_name_ok(q->client_software_name) &&
+                                 api_software_name_ok(q->client_software_version));
 
     answer_api_versions(r, ok ? ERR_NONE : ERR_INVALID_REQUEST);
 }

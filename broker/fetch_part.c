@@ -208,6 +208,22 @@ static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
                                part->bytes == 0, &out->range);
 }
 
+/* What a client's view of the partition is worth here. */
+static enum err check_role(const struct fetch_entry *e)
+{
+    const struct partition *p = e->partition;
+
+    if (p->role == PARTITION_OPENING)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    enum err error = partition_check_leader(p, e->ask.current_leader_epoch);
+    if (error != ERR_NOT_LEADER_OR_FOLLOWER || !e->part->followers_too ||
+        p->role != PARTITION_FOLLOWER)
+        return error;
+    /* A follower that is behind must not make a consumer believe that its
+     * offset is gone: the leader may well have it. */
+    return e->ask.offset > log_end_offset(p->log) ? error : ERR_NONE;
+}
+
 static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
                            struct fetch_result *out)
 {
@@ -216,10 +232,7 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
 
     if (p->role == PARTITION_DAMAGED)
         return read_damaged(e, left_bytes, out);
-    enum err error =
-        p->role == PARTITION_OPENING
-            ? ERR_NOT_LEADER_OR_FOLLOWER
-            : partition_check_leader(p, e->ask.current_leader_epoch);
+    enum err error = check_role(e);
 
     if (error != ERR_NONE)
         return error;
@@ -228,7 +241,10 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
         error = check_follower(e);
     if (error == ERR_NONE)
         error = check_history(e, out);
-    if (error != ERR_NONE || out->diverging_epoch >= 0)
+    if (error != ERR_NONE)
+        return error;
+    out->high_watermark = p->high_watermark;
+    if (out->diverging_epoch >= 0)
         return error;
     if (part->replica_id >= 0)
         partition_fetched(p, part->replica_id, e->ask.offset, part->number);
@@ -265,6 +281,7 @@ static bool run_entry(struct fetch_entry *e)
         .name = slice_str(e->name),
         .index = e->ask.index,
         .asked_offset = e->ask.offset,
+        .max_bytes = e->ask.max_bytes,
         .high_watermark = -1,
         .start_offset = -1,
         .diverging_epoch = -1,

@@ -32,6 +32,7 @@ struct fetch_result {
     int32_t index;
     enum err error;
     int64_t asked_offset;
+    int32_t max_bytes; /* asked for */
     int64_t high_watermark;
     int64_t start_offset;
     int32_t diverging_epoch; /* -1: the histories agree */
@@ -49,6 +50,7 @@ struct fetch_part {
     void *owner;        /* the home side's session */
     int32_t replica_id; /* -1: a consumer */
     int64_t replica_epoch;
+    bool followers_too; /* KIP-392: a replica that follows answers, too */
     void (*returned)(struct fetch_part *part); /* home thread */
     void (*woke)(struct fetch_part *part);     /* home thread */
 

@@ -134,25 +134,32 @@ void partitions_create(struct step *s, int16_t version, const void *in,
     struct create_partitions_response *response = out;
     struct map seen = MAP_INIT;
     struct map duplicates = MAP_INIT;
+    struct map told = MAP_INIT; /* duplicates that have their answer */
 
     for (int32_t i = 0; i < request->topics_len; i++)
         if (map_put(&seen, request->topics[i].name, &seen) != NULL)
             map_put(&duplicates, request->topics[i].name, &duplicates);
     response->results = arena_array(s->arena, (size_t)request->topics_len,
                                     sizeof *response->results);
-    response->results_len = request->topics_len;
+    response->results_len = 0;
     for (int32_t i = 0; i < request->topics_len; i++) {
         const request_topic *t = &request->topics[i];
-        struct verdict v =
-            map_get(&duplicates, t->name) != NULL
-                ? refuse(s, ERR_INVALID_REQUEST, "Duplicate topic name.")
-                : grow(s, t, request->validate_only);
+        bool twice = map_get(&duplicates, t->name) != NULL;
 
-        create_partitions_response_topic_result_init(&response->results[i]);
-        response->results[i].name = t->name;
-        response->results[i].error_code = (int16_t)v.error;
-        response->results[i].error_message = v.why;
+        if (twice && map_put(&told, t->name, &told) != NULL)
+            continue;
+        struct verdict v =
+            twice ? refuse(s, ERR_INVALID_REQUEST, "Duplicate topic name.")
+                  : grow(s, t, request->validate_only);
+        struct create_partitions_response_topic_result *result =
+            &response->results[response->results_len++];
+
+        create_partitions_response_topic_result_init(result);
+        result->name = t->name;
+        result->error_code = (int16_t)v.error;
+        result->error_message = v.why;
     }
+    map_free(&told);
     map_free(&seen);
     map_free(&duplicates);
 }

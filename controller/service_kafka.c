@@ -8,7 +8,7 @@
 static bool answered_here(int16_t key)
 {
     return key == API_API_VERSIONS || key == API_DESCRIBE_QUORUM ||
-           controller_handles_kafka(key);
+           key == API_DESCRIBE_CLUSTER || controller_handles_kafka(key);
 }
 
 /* ---- ApiVersions ---------------------------------------------------------------- */
@@ -36,10 +36,88 @@ static void api_versions(struct service_conn *c,
         n++;
     }
     a.api_keys_len = n;
-    int16_t version = error == ERR_NONE ? h->request_api_version : 0;
+    int16_t version =
+        error == ERR_UNSUPPORTED_VERSION ? 0 : h->request_api_version;
     if (kafka_frame_response(&frame, API_API_VERSIONS, version,
                              h->correlation_id, &a, NULL) == ERR_NONE)
         service_answer_at(c, 0, false, &frame);
+}
+
+/* A client of version 3 and later says who it is. */
+static enum err check_software(const struct request_header *h,
+                               struct slice body, struct arena *arena)
+{
+    struct api_versions_request q;
+
+    if (h->request_api_version < 3)
+        return ERR_NONE;
+    if (kafka_decode(&api_versions_request_desc, h->request_api_version, body,
+                     arena, &q) != ERR_NONE ||
+        !api_software_name_ok(q.client_software_name) ||
+        !api_software_name_ok(q.client_software_version))
+        return ERR_INVALID_REQUEST;
+    return ERR_NONE;
+}
+
+/* ---- DescribeCluster -------------------------------------------------------------- */
+
+enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
+
+static void fill_controllers(struct controller_service *s, struct arena *arena,
+                             struct describe_cluster_response *a)
+{
+    const struct raft_config *members = raft_node_members(s->raft);
+
+    a->brokers = arena_array(arena, members->len, sizeof *a->brokers);
+    for (size_t i = 0; i < members->len; i++) {
+        const struct raft_member *m = &members->members[i];
+        struct describe_cluster_response_broker *b;
+
+        if (!m->voter)
+            continue;
+        b = &a->brokers[a->brokers_len++];
+        describe_cluster_response_broker_init(b);
+        b->broker_id = m->id;
+        b->host = slice_str(m->host);
+        b->port = m->port;
+    }
+}
+
+/* KIP-919: tools that know controllers only ask any of them who is active. */
+static enum err describe_cluster(struct controller_service *s, int16_t version,
+                                 struct slice body, struct arena *arena,
+                                 struct buf *response)
+{
+    struct describe_cluster_request q;
+    struct describe_cluster_response a;
+    struct raft_node_status status;
+    enum err error =
+        kafka_decode(&describe_cluster_request_desc, version, body, arena, &q);
+
+    if (error != ERR_NONE)
+        return error;
+    describe_cluster_response_init(&a);
+    if (version == 0) /* cannot say whom it asks for */
+        q.endpoint_type = ENDPOINT_CONTROLLERS;
+    a.cluster_id = slice_str(s->options.cluster_id);
+    if (q.endpoint_type == ENDPOINT_CONTROLLERS) {
+        raft_node_status(s->raft, &status);
+        if (version >= 1)
+            a.endpoint_type = ENDPOINT_CONTROLLERS;
+        a.controller_id = status.leader_id > 0 ? status.leader_id : -1;
+        fill_controllers(s, arena, &a);
+        if (q.include_cluster_authorized_operations)
+            a.cluster_authorized_operations = CLUSTER_OPERATIONS_ALL;
+    } else if (q.endpoint_type == ENDPOINT_BROKERS) {
+        a.error_code = ERR_MISMATCHED_ENDPOINT_TYPE;
+        a.error_message = SLICE("This is a controller; ask a broker for the "
+                                "brokers' endpoints.");
+    } else {
+        a.error_code = ERR_UNSUPPORTED_ENDPOINT_TYPE;
+        a.error_message = SLICE("Unknown endpoint type.");
+    }
+    return kafka_encode(&describe_cluster_response_desc, version, &a, response,
+                        NULL);
 }
 
 /* ---- DescribeQuorum --------------------------------------------------------------- */
@@ -204,6 +282,11 @@ static bool decide(struct service_conn *c, const struct request_header *h,
     int64_t index = 0;
     enum err error;
 
+    if (h->request_api_key == API_DESCRIBE_CLUSTER) {
+        error = describe_cluster(s, h->request_api_version, body, arena,
+                                 &response);
+        goto decided;
+    }
     if (!s->controller.active)
         return false;
     if (h->request_api_key == API_DESCRIBE_QUORUM) {
@@ -222,6 +305,7 @@ static bool decide(struct service_conn *c, const struct request_header *h,
         if (!service_carry_out(s, &update))
             error = ERR_NOT_CONTROLLER;
     }
+decided:
     if (error == ERR_NONE)
         respond_body(c, h, index, buf_slice(&response));
     buf_free(&response);
@@ -248,7 +332,9 @@ bool service_kafka_request(struct service_conn *c, struct slice frame)
     arena_init(&arena, 0);
     bool ok = true;
     if (api->key == API_API_VERSIONS)
-        api_versions(c, &h, served ? ERR_NONE : ERR_UNSUPPORTED_VERSION,
+        api_versions(c, &h,
+                     served ? check_software(&h, body, &arena)
+                            : ERR_UNSUPPORTED_VERSION,
                      &arena);
     else
         ok = decide(c, &h, body, &arena);

@@ -77,8 +77,8 @@ static struct target target_at(const struct delete_topics_request *r,
     return (struct target){r->topic_names[i], UUID_ZERO};
 }
 
-/* What is named more than once is refused with all its mentions, so count
- * before the first is deleted. */
+/* What is named more than once is refused, so count before the first is
+ * deleted. */
 static void find_duplicates(const struct delete_topics_request *r,
                             int16_t version, int32_t count,
                             struct map *duplicates)
@@ -103,14 +103,21 @@ void topics_delete(struct step *s, int16_t version, const void *in, void *out)
     int32_t count =
         version >= 6 ? request->topics_len : request->topic_names_len;
 
+    struct map told = MAP_INIT; /* duplicates that have their answer */
+
     find_duplicates(request, version, count, &duplicates);
     response->responses =
         arena_array(s->arena, (size_t)count, sizeof *response->responses);
-    response->responses_len = count;
+    response->responses_len = 0;
     for (int32_t i = 0; i < count; i++) {
         struct target t = target_at(request, version, i);
-        result_topic *result = &response->responses[i];
+        result_topic *result = &response->responses[response->responses_len];
+        struct slice key = slice_is_null(t.name) ? uuid_slice(&t.id) : t.name;
 
+        if (map_get(&duplicates, key) != NULL &&
+            map_put(&told, key, &told) != NULL)
+            continue;
+        response->responses_len++;
         delete_topics_response_deletable_topic_result_init(result);
         result->name = t.name;
         result->topic_id = t.id;
@@ -118,5 +125,6 @@ void topics_delete(struct step *s, int16_t version, const void *in, void *out)
         result->error_code = (int16_t)v.error;
         result->error_message = v.why;
     }
+    map_free(&told);
     map_free(&duplicates);
 }

@@ -46,6 +46,8 @@ struct coord_answer *answer_new(void *token, enum api_key api, int16_t version)
     answer->version = version;
     arena_init(&answer->arena, 0);
     kafka_init(response_desc(api), &answer->response);
+    if (api == API_JOIN_GROUP) /* until there is one; "" before version 7 */
+        answer->response.join_group.protocol_name = SLICE_NULL;
     return answer;
 }
 

@@ -26,3 +26,18 @@ bool api_serves(const struct api *api, enum api_listener listener,
     return version >= api->served[listener].min &&
            version <= api->served[listener].max;
 }
+
+bool api_software_name_ok(struct slice s)
+{
+    if (slice_is_null(s) || s.len == 0)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.data[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                    (c >= '0' && c <= '9');
+
+        if (!word && ((c != '.' && c != '-') || i == 0 || i == s.len - 1))
+            return false;
+    }
+    return true;
+}

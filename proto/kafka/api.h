@@ -35,6 +35,16 @@ struct api {
  * served, too. */
 extern const struct api api_table[API_COUNT];
 
+/* KIP-430: what a client may do with a resource when nothing restricts it, a
+ * bit for each AclOperation that the kind of resource knows. */
+enum {
+    TOPIC_OPERATIONS_ALL =
+        1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11,
+    GROUP_OPERATIONS_ALL = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11,
+    CLUSTER_OPERATIONS_ALL =
+        1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12,
+};
+
 /* NULL if there is no such key. */
 const struct api *api_find(int16_t key);
 /* "Produce"; "unknown" for a key that isn't in the table. */
@@ -43,5 +53,8 @@ const char *api_name(int16_t key);
 bool api_is_served(const struct api *api, enum api_listener listener);
 bool api_serves(const struct api *api, enum api_listener listener,
                 int16_t version);
+/* KIP-511: what ApiVersions takes as a client's software name or version:
+ * letters, digits, and inside also '.' and '-'. */
+bool api_software_name_ok(struct slice name);
 
 #endif

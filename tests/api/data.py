@@ -449,13 +449,6 @@ def list_offsets_refused(s, v):
         error("time -9", 35, timestamp=-9)
     if v >= 4:
         error("epoch to come", 75, currentLeaderEpoch=3)
-    if v >= 1:
-        a = s.ask("the same partition twice", 1, replicaId=-1, topics=[
-            {"name": topic, "partitions": [
-                {"partitionIndex": 0, "timestamp": -1}] * 2}])
-        s.check("the same partition twice", [
-            p["errorCode"] for t in a["topics"] for p in t["partitions"]],
-            [42])
 
 
 @covers("OffsetForLeaderEpoch")

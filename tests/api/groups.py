@@ -8,8 +8,9 @@ from sweep import Wrong, covers, wait_for
 
 # READ, DELETE, DESCRIBE, ALTER_CONFIGS, DESCRIBE_CONFIGS, as bits
 BITS_GROUP = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
-PROTOCOL = [{"name": "range", "metadata": b"\0\1meta"},
-            {"name": "roundrobin", "metadata": b"\0\2meta"}]
+SUBSCRIPTION = bytes(6) + b"\xff\xff\xff\xff"  # version 0, to nothing
+PROTOCOL = [{"name": "range", "metadata": SUBSCRIPTION},
+            {"name": "roundrobin", "metadata": SUBSCRIPTION}]
 
 
 def coordinator(s, group):
@@ -138,7 +139,7 @@ def group_forms(s, v):
     member = a["memberId"]
     want = {"errorCode": 0, "generationId": 1, "protocolName": "range",
             "leader": member, "memberId": member, "members": [
-                {"memberId": member, "metadata": b"\0\1meta"}]}
+                {"memberId": member, "metadata": SUBSCRIPTION}]}
     if j >= 2:
         want["throttleTimeMs"] = 0
     if j >= 5:
@@ -506,7 +507,7 @@ def describe_groups(s, v):
     want = {"errorCode": 0, "groupId": g.name, "groupState": "Stable",
             "protocolType": "consumer", "protocolData": "range", "members": [
                 {"memberId": member, "clientId": "sweep", "clientHost": host,
-                 "memberMetadata": b"\0\1meta", "memberAssignment": b"mine"}]}
+                 "memberMetadata": SUBSCRIPTION, "memberAssignment": b"mine"}]}
     if v >= 3:
         want["authorizedOperations"] = BITS_GROUP
     if v >= 4:

@@ -46,7 +46,7 @@ def batch(records, timestamp=1000, producer=(-1, -1, -1), compress=False,
             zigzag(1) + sized(b"h") + sized(b"x")
         body += zigzag(len(one)) + one
     if compress:
-        body = gzip.compress(body)
+        body = gzip.compress(body, mtime=0)
     last = len(records) - 1
     tail = struct.pack(">hiqqqhii", attributes | compress, last, timestamp,
                        timestamp + last, *producer, len(records)) + body
@@ -70,7 +70,7 @@ def message_set(magic, records, timestamp=1000, compress=False):
                      for i, (k, v) in enumerate(records))
     if not compress:
         return inner
-    return message(magic, len(records) - 1, None, gzip.compress(inner),
+    return message(magic, len(records) - 1, None, gzip.compress(inner, mtime=0),
                    timestamp, 1)
 
 

@@ -7,6 +7,7 @@ answer for comparing two servers; its claims through Sweep.check().
 
 import contextlib
 import random
+import re
 import time
 
 import wire
@@ -147,7 +148,8 @@ class Sweep:
     def plain(self, value, name, field=""):
         """Of an answer, what two servers can have in common."""
         if field in FLEETING:
-            return "*" if value not in (None, "", -1, 0, bytes(16)) else value
+            return value if value in (None, "", -1, 0) else \
+                "0" if value == bytes(16) else "*"
         if field == "highWatermark" and name == "DescribeQuorum":
             return "*"
         if isinstance(value, dict):
@@ -155,9 +157,9 @@ class Sweep:
         if isinstance(value, list):
             return [self.plain(v, name, field) for v in value]
         if isinstance(value, bytes):
-            return value.hex()
+            return value.replace(self.run.encode(), b"RUN").hex()
         if isinstance(value, str):
-            return value.replace(self.run, "RUN")
+            return re.sub("-no[0-9]*$", "-no", value.replace(self.run, "RUN"))
         return value
 
     # ---- verdicts ----

@@ -24,7 +24,7 @@ APIS = {api.name: api for api in SCHEMA.apis}
 BY_KEY = {api.key: api for api in SCHEMA.apis}
 NUMBERS = {"int8": "b", "int16": "h", "uint16": "H", "int32": "i",
            "int64": "q", "float64": "d", "bool": "?"}
-ANSWER_SECONDS = 20
+ANSWER_SECONDS = 15
 
 
 class Malformed(Exception):
