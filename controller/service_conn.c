@@ -285,7 +285,12 @@ void service_committed(struct controller_service *s)
  * no such answer; their connection is closed. */
 void service_refuse_all(struct controller_service *s)
 {
-    for (struct list *node; (node = list_pop_front(&s->answers)) != NULL;) {
+    struct list held;
+
+    /* Off the list first: a refusal would stand in line behind them. */
+    list_init(&held);
+    list_append_all(&held, &s->answers);
+    for (struct list *node; (node = list_pop_front(&held)) != NULL;) {
         struct service_answer *a =
             LIST_ENTRY(node, struct service_answer, link);
 
