@@ -16,6 +16,9 @@
 /* What one compressed batch may expand to where its records are looked at. */
 enum { EXPANDED_MAX_BYTES = 256 << 20 };
 
+/* How long a producer may need to put its requests in order again. */
+enum { GAP_GRACE_MS = 2000 };
+
 /* Checks the records by the topic's rules, and rewrites what must be rewritten:
  * old clients' message sets, another compression.type. */
 static enum err prepare(struct partition *p, const struct partition_source *in,
@@ -64,17 +67,36 @@ static enum err refuse(struct partition *p, const struct partition_source *in,
     return error;
 }
 
-/* A gap, or a producer that nobody knows here, behind a batch that was
- * refused. */
-static enum err behind_refused(const struct partition *p, const struct batch *b,
-                               enum err error)
+/* A producer whose first request the old leader refused may have sent the
+ * second to the new one before it puts the first back in front: librdkafka does
+ * at times.  As long as it has not been heard of in a young leadership, its gap
+ * is taken for that, and NOT_LEADER_OR_FOLLOWER makes it send both again. */
+static bool gap_may_close(const struct partition *p,
+                          const struct producer *known)
 {
-    if (error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
-        (error != ERR_NONE || producers_know(p->producers, b->producer_id)))
+    return known->last_offset < p->led_from_offset &&
+           env_now_ms(p->shard->env) - p->led_since_ms < GAP_GRACE_MS;
+}
+
+/* What is said instead of `error` to a batch that comes too early: behind one
+ * that was refused, from a producer that nobody knows here or with a gap. */
+static enum err too_early(const struct partition *p, const struct batch *b,
+                          enum err error)
+{
+    struct producer known;
+    bool gap = error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+
+    if (!gap && (error != ERR_NONE || p->refusals == NULL))
+        return error;
+    bool found = producers_get(p->producers, b->producer_id, &known);
+    if (!gap && found)
         return error;
     enum err reason =
         refusals_reason(p->refusals, b, env_now_ms(p->shard->env));
-    return reason != ERR_NONE ? reason : error;
+    if (reason != ERR_NONE)
+        return reason;
+    return gap && found && gap_may_close(p, &known) ? ERR_NOT_LEADER_OR_FOLLOWER
+                                                    : error;
 }
 
 /* True when the producer's state decided: a duplicate or a refusal. */
@@ -91,7 +113,7 @@ static bool producer_decides(struct partition *p, const struct batch *b,
     switch (producers_check(p->producers, b, &offset, &timestamp, error)) {
     case PRODUCERS_APPEND:
     case PRODUCERS_REFUSE:
-        *error = behind_refused(p, b, *error);
+        *error = too_early(p, b, *error);
         return *error != ERR_NONE;
     case PRODUCERS_DUPLICATE:
         refusals_accepted(&p->refusals, b);

@@ -354,6 +354,10 @@ static void start_leading(struct partition *p)
     ASSERT(self >= 0 && replica_in(p->state.isr, self));
     int64_t end = counted_end(p);
     log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
+    if (old == NULL || old->epoch != p->state.leader_epoch) {
+        p->led_since_ms = now_ms;
+        p->led_from_offset = log_end_offset(p->log);
+    }
     p->leader = xmalloc(sizeof *p->leader);
     leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
                 p->state.isr, end, p->high_watermark, effective_min_isr(p),

@@ -63,6 +63,8 @@ struct partition {
     int64_t unchanged_ms; /* see partition_unchanged_ms() */
     int64_t high_watermark;
     struct leader *leader;       /* when role is PARTITION_LEADER */
+    int64_t led_since_ms;        /* leader: when this epoch began here, ... */
+    int64_t led_from_offset;     /* ... and the log's end then */
     struct producers *producers; /* idempotence, NULL until one is seen */
     struct refusals *refusals;   /* what comes behind them is refused alike */
 
@@ -107,8 +109,8 @@ void partition_broker_changed(struct partition *p, int32_t broker_id,
                               bool anew);
 /* LEADER_TICK. */
 void partition_tick(struct partition *p);
-/* Syncs what is not on disk, in the background and not too often, so that a crash
- * leaves little to check. */
+/* Syncs what is not on disk, in the background and not too often, so that a
+ * crash leaves little to check. */
 void partition_sync_soon(struct partition *p);
 
 int partition_replica_number(const struct partition *p, int32_t broker_id);

@@ -99,11 +99,6 @@ static struct entry *find(const struct producers *p, int64_t producer_id)
     return i == none ? NULL : &p->entries[i];
 }
 
-bool producers_know(const struct producers *p, int64_t producer_id)
-{
-    return find(p, producer_id) != NULL;
-}
-
 static void unchain(struct producers *p, const struct entry *e)
 {
     uint32_t *at = bucket_of(p, e->producer_id);
@@ -503,16 +498,9 @@ static int64_t timestamp_of(const struct entry *e)
                : written_ms;
 }
 
-int64_t producers_next(const struct producers *p, int64_t at,
-                       struct producer *found)
+static struct producer describe(const struct entry *e)
 {
-    if (p == NULL || p->count == 0)
-        return PRODUCERS_END;
-    uint32_t i = at == 0 ? p->oldest : (uint32_t)(at - 1);
-    if (i == none)
-        return PRODUCERS_END;
-    const struct entry *e = &p->entries[i];
-    *found = (struct producer){
+    return (struct producer){
         .producer_id = e->producer_id,
         .epoch = e->epoch,
         .last_sequence = e->count != 0 ? e->batches[0].last_sequence : -1,
@@ -522,7 +510,28 @@ int64_t producers_next(const struct producers *p, int64_t at,
         .coordinator_epoch = e->coordinator_epoch,
         .txn_first_offset = e->txn_first_offset,
     };
-    return (int64_t)e->younger + 1;
+}
+
+bool producers_get(const struct producers *p, int64_t producer_id,
+                   struct producer *found)
+{
+    const struct entry *e = p == NULL ? NULL : find(p, producer_id);
+
+    if (e != NULL)
+        *found = describe(e);
+    return e != NULL;
+}
+
+int64_t producers_next(const struct producers *p, int64_t at,
+                       struct producer *found)
+{
+    if (p == NULL || p->count == 0)
+        return PRODUCERS_END;
+    uint32_t i = at == 0 ? p->oldest : (uint32_t)(at - 1);
+    if (i == none)
+        return PRODUCERS_END;
+    *found = describe(&p->entries[i]);
+    return (int64_t)p->entries[i].younger + 1;
 }
 
 void producers_restore(struct producers *p, const struct producer *from,

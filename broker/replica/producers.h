@@ -65,7 +65,6 @@ void producers_apply(struct producers *p, const struct batch *b,
 bool producers_expire(struct producers *p, int64_t now_wall_ms,
                       int64_t expiration_ms);
 size_t producers_count(const struct producers *p); /* NULL: 0 */
-bool producers_know(const struct producers *p, int64_t producer_id);
 
 /* What a snapshot holds of one id, and what an administrator may see of it. */
 struct producer {
@@ -79,6 +78,9 @@ struct producer {
     int32_t coordinator_epoch;
     int64_t txn_first_offset; /* of the open transaction, -1 none */
 };
+/* False: the id is not known. */
+bool producers_get(const struct producers *p, int64_t producer_id,
+                   struct producer *found);
 /* Longest idle first.  Returns the number of the next; start with 0 and end at
  * PRODUCERS_END; NULL has none.  Applying or expiring ends the walk. */
 enum { PRODUCERS_END = -1 };
