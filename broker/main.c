@@ -2,22 +2,15 @@
  *
  * Threads: this one (signals, start and stop), one loop for the controller, one
  * for the broker's metadata, one per shard, and a few helpers for blocking
- * work.
+ * work.  What they do, and in what order, is server.h's.
  *
- * Start: configuration, directories, ports, then all loops; clients are let in
- * when the controller has unfenced the broker.
- * Stop (SIGTERM, SIGINT): the controller moves leaders away, connections end,
- * shards flush, the mark of a clean stop is left. A second signal skips the
- * first step. */
+ * SIGTERM and SIGINT stop the node; a second one does not wait for leaders to
+ * move away. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/env_libevent.h"
 #include "base/log.h"
-#include "broker/controller_role.h"
-#include "broker/listeners.h"
-#include "broker/log_dirs.h"
-#include "broker/meta.h"
-#include "broker/shard.h"
+#include "broker/server.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -30,30 +23,27 @@
 
 extern char **environ;
 
-enum { CONFIG_MAX_BYTES = 1 << 20, CONTROLLED_SHUTDOWN_MS = 10000 };
+enum { CONFIG_MAX_BYTES = 1 << 20, NAME_MAX_BYTES = 16 };
 
 /* One loop on a thread of its own. */
 struct loop {
     struct env *env;
     pthread_t thread;
+    char name[NAME_MAX_BYTES];
     bool running;
 };
 
-struct server {
+struct process {
     struct server_config config;
-    struct broker broker;
-    struct env *env; /* the main thread's */
-    struct loop *shard_loops;
-    struct loop meta_loop;
-    struct loop controller_loop;
-    struct controller_role *controller;
-    struct listeners *listeners;
-    int stops_asked;
-    _Atomic bool failed; /* the reason was logged; the exit code says so */
+    struct server server;
+    struct env *env; /* this thread's */
+    struct loop *loops;
+    size_t loops_len;
+    _Atomic bool ended;
+    _Atomic bool closed;
 };
 
-/* ---- command line
- * ------------------------------------------------------------------ */
+/* ---- command line -------------------------------------------------------- */
 
 static const char usage[] =
     "Usage: leatd [--override KEY=VALUE]... FILE.properties\n"
@@ -115,14 +105,14 @@ _Noreturn static void refuse(char *why)
     exit(1);
 }
 
-static void load_config(struct server *s, const struct arguments *a)
+static void load_config(struct process *p, const struct arguments *a)
 {
     struct buf text = BUF_INIT;
     char host[256] = "localhost", *why = NULL;
     int32_t processors = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
 
     if (a->file != NULL) {
-        int error = env_read_all(s->env, a->file, CONFIG_MAX_BYTES, &text);
+        int error = env_read_all(p->env, a->file, CONFIG_MAX_BYTES, &text);
         if (error < 0)
             refuse(xasprintf("Cannot read the configuration %s: %s", a->file,
                              strerror(-error)));
@@ -137,152 +127,88 @@ static void load_config(struct server *s, const struct arguments *a)
         .host_name = host,
         .processors = processors > 0 ? processors : 1,
     };
-    if (server_config_load(&sources, &s->config, &why) != ERR_NONE)
+    if (server_config_load(&sources, &p->config, &why) != ERR_NONE)
         refuse(why);
-    for (size_t i = 0; i < s->config.warnings_len; i++)
-        log_warn("server", "%s", s->config.warnings[i]);
+    for (size_t i = 0; i < p->config.warnings_len; i++)
+        log_warn("server", "%s", p->config.warnings[i]);
     buf_free(&text);
 }
 
-/* ---- loops
- * ----------------------------------------------------------------------------
- */
+/* ---- loops --------------------------------------------------------------- */
 
-static void *run_loop(void *arg)
+static struct env *loop_new(void *host, const char *name)
 {
-    struct loop *loop = arg;
+    struct process *p = host;
 
-    env_run(loop->env);
+    p->loops = xrealloc(p->loops, (p->loops_len + 1) * sizeof *p->loops);
+    struct loop *loop = &p->loops[p->loops_len++];
+    *loop = (struct loop){.env = env_create()};
+    snprintf(loop->name, sizeof loop->name, "%s", name);
+    return loop->env;
+}
+
+static struct loop *loop_of(struct process *p, const struct env *env)
+{
+    size_t i = 0;
+
+    while (p->loops[i].env != env)
+        ASSERT(++i < p->loops_len);
+    return &p->loops[i];
+}
+
+static void *run_loop(void *env)
+{
+    env_run(env);
     return NULL;
 }
 
-static void start_loop(struct loop *loop, const char *name)
+static void loop_start(void *host, struct env *env)
 {
+    struct loop *loop = loop_of(host, env);
     sigset_t all, old;
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    int error = pthread_create(&loop->thread, NULL, run_loop, loop);
+    int error = pthread_create(&loop->thread, NULL, run_loop, env);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (error != 0)
         refuse(xasprintf("Cannot start a thread: %s", strerror(error)));
-    pthread_setname_np(loop->thread, name);
+    pthread_setname_np(loop->thread, loop->name);
     loop->running = true;
 }
 
-static void stop_loop(struct loop *loop)
+static void loop_stop(void *host, struct env *env)
 {
+    struct loop *loop = loop_of(host, env);
+
     if (!loop->running)
         return;
-    env_stop(loop->env);
+    env_stop(env);
     pthread_join(loop->thread, NULL);
     loop->running = false;
 }
 
-/* ---- start
- * ------------------------------------------------------------------------------
- */
-
-static void let_clients_in(void *arg)
+static void ended(void *host)
 {
-    struct server *s = arg;
+    struct process *p = host;
 
-    listeners_open(s->listeners);
-    log_info("server", "Kafka Server started: node %d of cluster %s is ready",
-             s->broker.node_id, s->broker.cluster_id);
+    atomic_store(&p->ended, true);
+    env_stop(p->env);
 }
 
-static void cannot_go_on(void *arg)
+static void closed(void *host)
 {
-    struct server *s = arg;
+    struct process *p = host;
 
-    atomic_store(&s->failed, true);
-    env_stop(s->env);
-}
-
-static void start_broker(struct server *s)
-{
-    struct broker *b = &s->broker;
-    char *why = NULL;
-
-    b->shards_len = s->config.num_network_threads;
-    b->shards = xcalloc((size_t)b->shards_len, sizeof *b->shards);
-    s->shard_loops = xcalloc((size_t)b->shards_len, sizeof *s->shard_loops);
-    for (int i = 0; i < b->shards_len; i++) {
-        s->shard_loops[i].env = env_create();
-        b->shards[i] = shard_new(b, i, s->shard_loops[i].env);
-    }
-    s->meta_loop.env = env_create();
-    b->meta = meta_new(b, s->meta_loop.env);
-    s->listeners = listeners_new(b, &why);
-    if (s->listeners == NULL)
-        refuse(why);
-    meta_on_ready(b->meta, let_clients_in, s);
-    meta_on_failed(b->meta, cannot_go_on, s);
-    if (meta_start(b->meta, &why) != ERR_NONE)
-        refuse(why);
-    for (int i = 0; i < b->shards_len; i++) {
-        char name[24];
-        snprintf(name, sizeof name, "shard-%d", i);
-        start_loop(&s->shard_loops[i], name);
-    }
-    start_loop(&s->meta_loop, "metadata");
-}
-
-static void start_controller(struct server *s)
-{
-    char *why = NULL;
-
-    s->controller_loop.env = env_create();
-    s->controller =
-        controller_role_start(&s->broker, s->controller_loop.env, &why);
-    if (s->controller == NULL)
-        refuse(why);
-    start_loop(&s->controller_loop, "controller");
-}
-
-/* ---- stop
- * -------------------------------------------------------------------------------
- */
-
-static void moved_away(void *arg)
-{
-    struct server *s = arg;
-
-    env_stop(s->env);
+    atomic_store(&p->closed, true);
+    env_stop(p->env);
 }
 
 static void on_stop_signal(void *arg)
 {
-    struct server *s = arg;
+    struct process *p = arg;
 
-    if (s->stops_asked++ > 0 || !s->config.is_broker ||
-        !s->config.controlled_shutdown_enable) {
-        env_stop(s->env);
-        return;
-    }
-    log_info("server", "Stopping: asking the controller to move leaders away");
-    atomic_store(&s->broker.stopping, true);
-    meta_shut_down(s->broker.meta, CONTROLLED_SHUTDOWN_MS, moved_away, s);
-}
-
-static void controller_stopped(void *arg)
-{
-    struct server *s = arg;
-
-    env_stop(s->env);
-}
-
-static void stop_broker(struct server *s)
-{
-    struct broker *b = &s->broker;
-
-    for (int i = 0; i < b->shards_len; i++)
-        stop_loop(&s->shard_loops[i]);
-    stop_loop(&s->meta_loop);
-    for (int i = 0; i < b->shards_len; i++)
-        shard_stop(b->shards[i], true);
-    log_dirs_leave_clean_marks(b, s->env);
+    server_ask_stop(&p->server);
 }
 
 int main(int argc, char **argv)
@@ -290,7 +216,7 @@ int main(int argc, char **argv)
     struct arguments arguments = {0};
     /* Lasts as long as the process, so that a search for leaks at its end finds
      * what nobody holds any more, not what is in use to the last. */
-    static struct server s;
+    static struct process p;
     char *why = NULL;
 
     /* One arena and early trimming: a node idles in a few megabytes. */
@@ -300,35 +226,27 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     parse_arguments(argc, argv, &arguments);
     log_to_stderr(LOG_INFO);
-    s.env = env_create();
-    load_config(&s, &arguments);
+    p.env = env_create();
+    load_config(&p, &arguments);
     free(arguments.overrides);
-    s.broker.config = &s.config;
-    atomic_store(&s.broker.epoch, -1);
-    s.broker.started_wall_ms = env_wall_ms(s.env);
-    struct prng random = {env_random(s.env)};
-    s.broker.incarnation = uuid_random(&random);
-    if (log_dirs_open(&s.broker, s.env, &why) != ERR_NONE)
+    const struct server_host host = {
+        .loop_new = loop_new,
+        .loop_start = loop_start,
+        .loop_stop = loop_stop,
+        .ended = ended,
+        .closed = closed,
+        .host = &p,
+    };
+    env_on_signal(p.env, SIGTERM, on_stop_signal, &p);
+    env_on_signal(p.env, SIGINT, on_stop_signal, &p);
+    if (server_start(&p.server, p.env, &p.config, &host, &why) != ERR_NONE)
         refuse(why);
-    env_on_signal(s.env, SIGTERM, on_stop_signal, &s);
-    env_on_signal(s.env, SIGINT, on_stop_signal, &s);
-
-    if (s.config.is_controller)
-        start_controller(&s);
-    if (s.config.is_broker)
-        start_broker(&s);
-    env_run(s.env);
-
-    if (s.config.is_broker)
-        stop_broker(&s);
-    if (s.config.is_controller) {
-        controller_role_stop(s.controller, controller_stopped, &s);
-        env_run(s.env);
-        stop_loop(&s.controller_loop);
-    }
+    while (!atomic_load(&p.ended))
+        env_run(p.env);
+    server_close(&p.server);
+    while (!atomic_load(&p.closed))
+        env_run(p.env);
+    server_finish(&p.server);
     log_info("server", "Stopped");
-    /* The process ends here: what is still allocated is the kernel's to free,
-     * and nothing that waits for a disk or a peer holds the exit up. */
-    log_dirs_close(&s.broker);
-    return atomic_load(&s.failed) ? 1 : 0;
+    return atomic_load(&p.server.failed) ? 1 : 0;
 }
