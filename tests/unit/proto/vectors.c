@@ -29,7 +29,7 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool parse_hex(const char *text, struct buf *bytes)
+bool bytes_of_hex(const char *text, struct buf *bytes)
 {
     bytes->len = 0;
     for (; text[0] != '\0'; text += 2) {
@@ -60,7 +60,7 @@ bool vector_next(FILE *file, struct vector *v)
     rest = v->text;
     while (n < COLUMNS && rest != NULL)
         columns[n++] = strsep(&rest, "\t");
-    if (n < COLUMNS || !parse_hex(columns[4], &v->bytes))
+    if (n < COLUMNS || !bytes_of_hex(columns[4], &v->bytes))
         return true;
     v->number = columns[0][0] == '\0' ? -1 : atoi(columns[0]);
     v->message = columns[1];
@@ -156,7 +156,8 @@ static void hex_around(char *text, size_t size, struct slice bytes, size_t at)
             (size_t)snprintf(text + used, size - used, "%02x", bytes.data[i]);
 }
 
-static bool same_bytes(struct slice expected, struct slice ours, char *why)
+bool bytes_same(struct slice expected, struct slice ours,
+                char why[static VECTOR_WHY])
 {
     size_t at = 0;
     char left[32];
@@ -186,7 +187,7 @@ static bool check_encode(const struct vector *v, const void *msg, char *why)
     if (!good)
         snprintf(why, VECTOR_WHY, "does not encode: %s", err_name(err));
     else
-        good = same_bytes(buf_slice(&v->bytes), buf_slice(&out), why);
+        good = bytes_same(buf_slice(&v->bytes), buf_slice(&out), why);
     kafka_gaps_free(&gaps);
     buf_free(&out);
     return good;
@@ -258,7 +259,7 @@ static bool encode_again(const struct vector *v, bool is_key, void *msg,
     enum err err =
         is_key ? coordinator_key_encode(v->desc, msg, &out)
                : coordinator_value_encode(v->desc, v->version, msg, &out);
-    bool good = err == ERR_NONE && same_bytes(framed, buf_slice(&out), why);
+    bool good = err == ERR_NONE && bytes_same(framed, buf_slice(&out), why);
 
     if (err != ERR_NONE)
         snprintf(why, VECTOR_WHY, "does not encode: %s", err_name(err));

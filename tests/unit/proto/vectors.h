@@ -38,6 +38,12 @@ enum { VECTOR_WHY = 512 };
  * False: `why` says what is wrong. */
 bool vector_check(const struct vector *v, char why[static VECTOR_WHY]);
 
+/* Sets *bytes to what lower-case hex digits say; false: they don't. */
+bool bytes_of_hex(const char *text, struct buf *bytes);
+/* Whether both are the same; false: `why` says where they part. */
+bool bytes_same(struct slice expected, struct slice ours,
+                char why[static VECTOR_WHY]);
+
 /* The path that tests take by default. */
 const char *vectors_path(void);
 
