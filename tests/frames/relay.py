@@ -1,9 +1,10 @@
+#!/usr/bin/env python3
 """A relay between clients and brokers that keeps the frames it passes on.
 
 A frame is an int32 size and that many bytes.  The relay changes nothing: the
 brokers advertise its ports, so clients come back to it by themselves.  Frames
-are looked at only behind the byte stream's back: what cannot be understood is
-passed on all the same and noted in `strange`.
+are only looked at: what cannot be understood is passed on all the same, and
+noted in the Keeper's `strange`.
 
 A Keeper keeps one request and one response for each client, API, version and
 form of the records inside.  Of several it keeps the largest that is not larger
