@@ -8,7 +8,10 @@
  * Several loops: create each, then give each its own thread that calls
  * env_run().  Until then a loop belongs to the thread that sets it up, which
  * may use everything in env.h on it; afterwards only functions marked "any
- * thread". */
+ * thread".
+ *
+ * A program without a loop, such as the command line, may call the functions on
+ * files with NULL for env. */
 #ifndef BASE_ENV_LIBEVENT_H
 #define BASE_ENV_LIBEVENT_H
 

@@ -6,12 +6,14 @@
  * version 1: version, cluster.id, node.id, directory.id (KIP-631, KIP-858).
  *
  * The first half is pure, the second half reads and writes files
- * (base/meta_dir_posix.c) and blocks. */
+ * (base/meta_dir.c) and blocks. */
 #ifndef BASE_META_PROPERTIES_H
 #define BASE_META_PROPERTIES_H
 
 #include "base/error.h"
 #include "base/uuid.h"
+
+struct env;
 
 #define META_PROPERTIES_NAME "meta.properties"
 /* The first voters of a quorum without controller.quorum.voters, in the
@@ -42,16 +44,19 @@ void meta_properties_print(const struct meta_properties *m, struct buf *text);
 
 /* ERR_NONE; ERR_ABSENT when the directory or the file in it does not exist;
  * ERR_IO, ERR_DAMAGED.  Other than ERR_NONE sets *why. */
-enum err meta_dir_read(const char *dir, struct meta_properties *m, char **why);
+enum err meta_dir_read(struct env *env, const char *dir,
+                       struct meta_properties *m, char **why);
 
 /* Makes the directory and its parents, then writes the file so that it is
  * there whole or not at all, also after a power failure.  ERR_IO, ERR_FULL. */
-enum err meta_dir_format(const char *dir, const struct meta_properties *m,
-                         char **why);
+enum err meta_dir_format(struct env *env, const char *dir,
+                         const struct meta_properties *m, char **why);
 
 /* Reads and writes META_VOTERS_NAME; *text is NULL if there is none, and the
  * caller frees it. */
-enum err meta_dir_read_voters(const char *dir, char **text, char **why);
-enum err meta_dir_write_voters(const char *dir, const char *text, char **why);
+enum err meta_dir_read_voters(struct env *env, const char *dir, char **text,
+                              char **why);
+enum err meta_dir_write_voters(struct env *env, const char *dir,
+                               const char *text, char **why);
 
 #endif

@@ -65,13 +65,15 @@ static bool take_initial_voter(char *text, struct raft_config *voters)
 
 /* Without controller.quorum.voters (KIP-853): what the directory was formatted
  * with. */
-static bool take_initial_voters(const struct server_config *config,
+static bool take_initial_voters(struct env *env,
+                                const struct server_config *config,
                                 struct raft_config *voters, char **why)
 {
     char *text = NULL, *rest = NULL;
     bool ok = true;
 
-    if (meta_dir_read_voters(config->metadata_log_dir, &text, why) != ERR_NONE)
+    if (meta_dir_read_voters(env, config->metadata_log_dir, &text, why) !=
+        ERR_NONE)
         return false;
     for (char *one = text != NULL ? strtok_r(text, ",\n", &rest) : NULL;
          one != NULL && ok; one = strtok_r(NULL, ",\n", &rest))
@@ -125,7 +127,7 @@ struct controller_role *controller_role_start(struct broker *broker,
     o.dir = role->dir;
     take_config(config, &o.config);
     take_voters(config, &o.voters);
-    if (o.voters.len == 0 && !take_initial_voters(config, &o.voters, why))
+    if (o.voters.len == 0 && !take_initial_voters(env, config, &o.voters, why))
         return NULL;
     self = server_config_voter(config, config->node_id);
     o.advertised_host = self != NULL ? self->host : at->host;

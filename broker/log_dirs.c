@@ -27,7 +27,7 @@ static enum err format(struct broker *broker, struct env *env, const char *path,
     m->node_id = broker->config->node_id;
     m->directory_id = uuid_random(&random);
     log_info("server", "Formatting %s for cluster %s", path, m->cluster_id);
-    return meta_dir_format(path, m, why);
+    return meta_dir_format(env, path, m, why);
 }
 
 static enum err check(struct broker *broker, const char *path,
@@ -58,7 +58,7 @@ static enum err identify(struct broker *broker, struct env *env,
                          const char *path, struct meta_properties *m,
                          char **why)
 {
-    enum err error = meta_dir_read(path, m, why);
+    enum err error = meta_dir_read(env, path, m, why);
 
     if (error == ERR_ABSENT && broker->config->cluster_id != NULL) {
         free(*why);

@@ -170,7 +170,7 @@ static void look_at(struct survey *s, const char *dir)
         return;
     }
     s->found[s->found_len++] = dir;
-    enum err error = meta_dir_read(dir, &m, &why);
+    enum err error = meta_dir_read(NULL, dir, &m, &why);
     if (error == ERR_NONE)
         look_at_formatted(s, &m);
     else if (error == ERR_ABSENT)

@@ -268,7 +268,7 @@ static enum err survey(const struct storage_config *c,
     for (size_t i = 0; i < c->dirs_len; i++) {
         struct meta_properties m;
         char *reason = NULL;
-        enum err error = meta_dir_read(c->dirs[i], &m, &reason);
+        enum err error = meta_dir_read(NULL, c->dirs[i], &m, &reason);
 
         fresh[i] = error == ERR_ABSENT;
         *fresh_len += fresh[i];
@@ -337,13 +337,13 @@ static enum err write_voters(const struct storage_config *c,
     char id[UUID_TEXT_SIZE];
 
     if (f->initial_controllers != NULL)
-        return meta_dir_write_voters(c->metadata_dir, f->initial_controllers,
-                                     why);
+        return meta_dir_write_voters(NULL, c->metadata_dir,
+                                     f->initial_controllers, why);
     if (!f->standalone)
         return ERR_NONE;
     char *text = xasprintf("%d@%s:%d:%s", c->node_id, c->controller_host,
                            c->controller_port, uuid_format(directory, id));
-    enum err error = meta_dir_write_voters(c->metadata_dir, text, why);
+    enum err error = meta_dir_write_voters(NULL, c->metadata_dir, text, why);
     free(text);
     return error;
 }
@@ -374,7 +374,7 @@ static enum err format_dir(const struct storage_config *c,
     if (metadata)
         error = write_voters(c, f, m.directory_id, why);
     if (error == ERR_NONE)
-        error = meta_dir_format(c->dirs[i], &m, why);
+        error = meta_dir_format(NULL, c->dirs[i], &m, why);
     return error;
 }
 

@@ -10,15 +10,14 @@
  *     ... free the objects that would have died with the process ...
  *     env_mem_crash(env, kind);  what the next process finds
  *
- * The disk's model of a power loss: directory changes reach the disk in the
- * order they were made, up to some point behind the last env_sync_dir(); of
- * each file everything synced is there, and of later writes nothing, a prefix,
- * single pages, or all.  Hence a test that passes has asked for every sync it
- * depends on. */
+ * The disk, what a power loss leaves of it, and its faults are those of
+ * tests/sim/disk.h.  A test that passes under ENV_MEM_POWER and ENV_MEM_WORST
+ * has asked for every sync it depends on. */
 #ifndef TESTS_SIM_ENV_MEM_H
 #define TESTS_SIM_ENV_MEM_H
 
 #include "base/env.h"
+#include "tests/sim/disk.h"
 
 struct env *env_mem_new(uint64_t seed);
 void env_mem_free(struct env *env);
@@ -30,29 +29,18 @@ void env_mem_advance(struct env *env, int64_t ms);
 bool env_mem_idle(const struct env *env);
 
 enum env_mem_crash {
-    ENV_MEM_KILL,  /* the process died: the page cache lives */
-    ENV_MEM_POWER, /* the machine died */
-    ENV_MEM_WORST, /* the machine died, and nothing unsynced had got out */
+    ENV_MEM_KILL = DISK_KILL,
+    ENV_MEM_POWER = DISK_POWER,
+    ENV_MEM_WORST = DISK_WORST,
 };
 void env_mem_freeze(struct env *env);
+/* Files still open are dead, see tests/sim/disk.h. */
 void env_mem_crash(struct env *env, enum env_mem_crash kind);
 
-/* What goes wrong, set by tests; zero means nothing does. */
-struct env_mem_faults {
-    int write_at;    /* the n-th write from now fails, leaving part of itself */
-    int sync_at;     /* the n-th sync of a file */
-    int truncate_at; /* the n-th truncation */
-    int open_at;     /* the n-th open that may create a file */
-    int error;       /* with this negative errno; 0: -EIO */
-    int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
-};
-struct env_mem_faults *env_mem_faults(struct env *env);
-
+/* Set by tests; a crash clears them. */
+struct disk_faults *env_mem_faults(struct env *env);
 /* Calls so far. */
-struct env_mem_counts {
-    int64_t opens, reads, writes, syncs, dir_syncs, others;
-};
-const struct env_mem_counts *env_mem_counts(const struct env *env);
+const struct disk_counts *env_mem_counts(const struct env *env);
 /* Files open now. */
 int env_mem_open_files(const struct env *env);
 

@@ -89,15 +89,15 @@ Test(meta_properties, formatting_a_directory)
 
     cr_assert_not_null(mkdtemp(dir));
     char *deep = xasprintf("%s/a/b", dir);
-    cr_assert_eq(meta_dir_read(deep, &m, &why), ERR_ABSENT);
+    cr_assert_eq(meta_dir_read(NULL, deep, &m, &why), ERR_ABSENT);
     free(why);
-    cr_assert_eq(meta_dir_format(deep, &out, &why), ERR_NONE, "%s", why);
-    cr_assert_eq(meta_dir_read(deep, &m, &why), ERR_NONE, "%s", why);
+    cr_assert_eq(meta_dir_format(NULL, deep, &out, &why), ERR_NONE, "%s", why);
+    cr_assert_eq(meta_dir_read(NULL, deep, &m, &why), ERR_NONE, "%s", why);
     cr_assert_eq(m.node_id, 2);
-    cr_assert_eq(meta_dir_read_voters(deep, &text, &why), ERR_NONE);
+    cr_assert_eq(meta_dir_read_voters(NULL, deep, &text, &why), ERR_NONE);
     cr_assert_null(text);
-    cr_assert_eq(meta_dir_write_voters(deep, "1@h:1", &why), ERR_NONE);
-    cr_assert_eq(meta_dir_read_voters(deep, &text, &why), ERR_NONE);
+    cr_assert_eq(meta_dir_write_voters(NULL, deep, "1@h:1", &why), ERR_NONE);
+    cr_assert_eq(meta_dir_read_voters(NULL, deep, &text, &why), ERR_NONE);
     cr_assert_str_eq(text, "1@h:1");
     free(text);
 
@@ -115,7 +115,7 @@ Test(meta_properties, a_path_that_is_no_directory)
 
     close(mkstemp(file));
     char *below = xasprintf("%s/x", file);
-    cr_assert_eq(meta_dir_format(below, &out, &why), ERR_IO);
+    cr_assert_eq(meta_dir_format(NULL, below, &out, &why), ERR_IO);
     cr_assert_not_null(strstr(why, "cannot create directory"));
     free(why);
     unlink(file);

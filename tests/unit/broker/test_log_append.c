@@ -126,7 +126,7 @@ Test(log_append, reading_the_tail_touches_no_file)
 {
     append_n(&f, 100);
     struct log_range range;
-    struct env_mem_counts before = *env_mem_counts(f.env);
+    struct disk_counts before = *env_mem_counts(f.env);
 
     for (int64_t offset = 60; offset < 100; offset++) {
         cr_assert_eq(log_read(f.log, offset, 99, 500, true, &range), ERR_NONE);
@@ -338,14 +338,14 @@ Test(log_append, a_full_disk_between_two_segments_leaves_the_log_as_it_was)
             for (int i = 0; i < 5; i++)
                 put_batch(&f, &all,
                           (struct batch_shape){.base_offset = end + i});
-            *env_mem_faults(f.env) = (struct env_mem_faults){
+            *env_mem_faults(f.env) = (struct disk_faults){
                 .write_at = what == 0 ? n : 0,
                 .open_at = what == 1 ? n : 0,
                 .error = -ENOSPC,
             };
             enum err err = log_append(f.log, buf_slice(&all), 1, &info);
             buf_free(&all);
-            *env_mem_faults(f.env) = (struct env_mem_faults){0};
+            *env_mem_faults(f.env) = (struct disk_faults){0};
             if (err == ERR_NONE) {
                 succeeded = true;
                 cr_assert_eq(log_truncate(f.log, end), ERR_NONE);
@@ -373,7 +373,7 @@ Test(log_append, a_log_that_cannot_be_cut_back_is_failed)
     env_mem_faults(f.env)->truncate_at = 1;
     cr_assert_eq(try_append(&f, (struct batch_shape){0}), ERR_IO);
     cr_assert(log_failed(f.log));
-    *env_mem_faults(f.env) = (struct env_mem_faults){0};
+    *env_mem_faults(f.env) = (struct disk_faults){0};
     cr_assert_eq(try_append(&f, (struct batch_shape){0}), ERR_IO);
     cr_assert_eq(read_at(&f, 0, 2, 100).err, ERR_IO);
     /* The next process cuts the torn tail. */

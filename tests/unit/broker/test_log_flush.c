@@ -47,7 +47,7 @@ Test(log_flush, one_sync_covers_all_that_waits)
     cr_assert_eq(log_synced_offset(f.log), 10);
 
     /* Once files and names are there, one fdatasync is all. */
-    struct env_mem_counts before = *env_mem_counts(f.env);
+    struct disk_counts before = *env_mem_counts(f.env);
     cr_assert(log_flush_begin(f.log, flush_new()));
     env_mem_run(f.env);
     cr_assert_eq(log_synced_offset(f.log), 15);

@@ -226,7 +226,7 @@ static void do_append(struct model *m, bool may_fail)
     }
     enum err err =
         log_append(m->f.log, buf_slice(&bytes), env_wall_ms(m->f.env), &info);
-    *env_mem_faults(m->f.env) = (struct env_mem_faults){0};
+    *env_mem_faults(m->f.env) = (struct disk_faults){0};
     buf_free(&bytes);
     cr_assert(err == ERR_NONE || (may_fail && err == ERR_FULL), "seed %llu: %s",
               (unsigned long long)m->seed, err_name(err));

@@ -75,9 +75,9 @@ Test(log_recovery, a_clean_log_is_not_scanned_and_is_synced)
     append_n(&f, 2000);
     cr_assert_eq(log_flush_now(f.log), ERR_NONE);
     fixture_close(&f);
-    struct env_mem_counts before = *env_mem_counts(f.env);
+    struct disk_counts before = *env_mem_counts(f.env);
     fixture_open(&f, true, 0);
-    const struct env_mem_counts *after = env_mem_counts(f.env);
+    const struct disk_counts *after = env_mem_counts(f.env);
     cr_assert_eq(f.report.scanned_bytes, 0);
     cr_assert_eq(log_end_offset(f.log), 2000);
     cr_assert_eq(log_synced_offset(f.log), 2000);

@@ -201,7 +201,7 @@ Test(log_truncate, retention_takes_epochs_from_the_start)
 /* Elections move thousands of idle partitions: no file is touched. */
 Test(log_truncate, assigning_an_epoch_is_free)
 {
-    struct env_mem_counts before = *env_mem_counts(f.env);
+    struct disk_counts before = *env_mem_counts(f.env);
 
     for (int32_t epoch = 0; epoch < 5; epoch++)
         cr_assert_eq(log_assign_epoch(f.log, epoch, 0), ERR_NONE);

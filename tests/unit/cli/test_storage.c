@@ -93,7 +93,7 @@ static void expect_meta(const char *name, const char *cluster, int32_t node)
     struct meta_properties m;
     char *why = NULL;
 
-    cr_assert_eq(meta_dir_read(dir, &m, &why), ERR_NONE, "%s", why);
+    cr_assert_eq(meta_dir_read(NULL, dir, &m, &why), ERR_NONE, "%s", why);
     cr_assert_str_eq(m.cluster_id, cluster);
     cr_assert_eq(m.node_id, node);
     cr_assert_not(uuid_is_zero(m.directory_id));
@@ -178,7 +178,7 @@ Test(storage, nothing_is_written_unless_all_can_be)
     struct meta_properties m = {.cluster_id = "cluster-1", .node_id = 4};
     char *why = NULL;
 
-    cr_assert_eq(meta_dir_format(taken, &m, &why), ERR_NONE);
+    cr_assert_eq(meta_dir_format(NULL, taken, &m, &why), ERR_NONE);
     cr_assert_neq(run(static_quorum, &f, &why), ERR_NONE);
     cr_assert_eq(stat(other, &st), -1);
     free(why);
@@ -198,7 +198,7 @@ Test(storage, a_quorum_of_its_own_needs_a_beginning)
            "--initial-controllers, or --no-initial-controllers.");
     f.standalone = true;
     accept(dynamic_quorum, &f);
-    cr_assert_eq(meta_dir_read_voters(dir, &text, &why), ERR_NONE);
+    cr_assert_eq(meta_dir_read_voters(NULL, dir, &text, &why), ERR_NONE);
     cr_assert_not_null(text);
     cr_assert_eq(strncmp(text, "4@localhost:9093:", 17), 0, "%s", text);
     free(text);
@@ -217,7 +217,7 @@ Test(storage, initial_controllers_give_the_directory_its_id)
     char *dir = xasprintf("%s/a", top);
 
     accept(dynamic_quorum, &f);
-    cr_assert_eq(meta_dir_read(dir, &m, &why), ERR_NONE);
+    cr_assert_eq(meta_dir_read(NULL, dir, &m, &why), ERR_NONE);
     cr_assert_str_eq(uuid_format(m.directory_id, id), "AAAAAAAAAAAAAAAAAAAAAg");
     free(dir);
     f.initial_controllers = "3@a:1:AAAAAAAAAAAAAAAAAAAAAQ";
