@@ -22,12 +22,10 @@
 
 #include "base/env.h"
 #include "base/error.h"
+#include "controller/service.h"
 #include "proto/internal/control.pb-c.h"
 
 struct control_client;
-
-/* The framing of proto/internal/control.proto. */
-enum { CONTROL_API_KEY = 20001, CONTROL_API_VERSION = 0 };
 
 enum control_channel { CONTROL_POLLS, CONTROL_CALLS, CONTROL_CHANNELS };
 

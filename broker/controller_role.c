@@ -141,3 +141,9 @@ void controller_role_stop(struct controller_role *role,
 {
     controller_service_stop(role->service, stopped, arg);
 }
+
+struct controller_service *
+controller_role_service(const struct controller_role *role)
+{
+    return role->service;
+}

@@ -15,4 +15,9 @@ struct controller_role *controller_role_start(struct broker *broker,
 void controller_role_stop(struct controller_role *role,
                           void (*stopped)(void *arg), void *arg);
 
+/* For looking at, on its loop. */
+struct controller_service;
+struct controller_service *
+controller_role_service(const struct controller_role *role);
+
 #endif

@@ -1,0 +1,86 @@
+#include "tests/sim/check.h"
+
+#include "base/alloc.h"
+#include "broker/controller_role.h"
+#include "broker/meta_parts.h"
+#include "broker/shard.h"
+#include "controller/service_parts.h"
+
+#include <stdio.h>
+
+struct check {
+    struct check_options options;
+    struct check_raft *raft;
+    struct check_partitions *partitions;
+    char sentence[256];
+};
+
+struct check *check_new(const struct check_options *options)
+{
+    struct check *c = xcalloc(1, sizeof *c);
+
+    c->options = *options;
+    c->raft = check_raft_new(options);
+    c->partitions = check_partitions_new(options);
+    return c;
+}
+
+void check_turn(struct check *c, struct env *loop)
+{
+    struct node *n = loop_process(loop)->owner;
+
+    if (n == NULL || n->server == NULL || !n->running)
+        return;
+    if (loop == n->server->controller_loop) {
+        check_raft_turn(c->raft, n);
+        return;
+    }
+    for (int i = 0; i < n->server->broker.shards_len; i++)
+        if (n->server->shard_loops[i] == loop)
+            check_partitions_turn(c->partitions, n,
+                                  n->server->broker.shards[i]);
+}
+
+/* ---- the end --------------------------------------------------------------
+ */
+
+static const struct image *image_of(const struct node *n)
+{
+    return n->is_broker
+               ? &n->server->broker.meta->image
+               : &controller_role_service(n->server->controller)->image;
+}
+
+const char *check_unhealed(struct check *c)
+{
+    const struct node *first = NULL;
+
+    for (int i = 0; i < *c->options.nodes_len; i++) {
+        const struct node *n = c->options.nodes[i];
+
+        if (!n->wanted)
+            continue;
+        if (n->server == NULL || (n->is_broker && !node_ready(n))) {
+            snprintf(c->sentence, sizeof c->sentence, "n%d is not ready",
+                     n->id);
+            return c->sentence;
+        }
+        if (first == NULL) {
+            first = n;
+            continue;
+        }
+        if (image_of(n)->applied_index != image_of(first)->applied_index) {
+            snprintf(c->sentence, sizeof c->sentence,
+                     "n%d knows the metadata up to %lld, n%d up to %lld",
+                     first->id, (long long)image_of(first)->applied_index,
+                     n->id, (long long)image_of(n)->applied_index);
+            return c->sentence;
+        }
+        if (!image_equal(image_of(n), image_of(first)))
+            history_violation(c->options.history, "metadata-differs",
+                              "n%d and n%d know different metadata at %lld",
+                              first->id, n->id,
+                              (long long)image_of(n)->applied_index);
+    }
+    return check_partitions_unhealed(c->partitions);
+}

@@ -1,0 +1,202 @@
+/* Raft's safety properties (Ongaro & Ousterhout 2014, figure 3) over all
+ * controllers and their whole lives, restarts included. */
+#include "tests/sim/check.h"
+
+#include "base/alloc.h"
+#include "broker/controller_role.h"
+#include "controller/service_parts.h"
+
+#include <stdlib.h>
+
+enum { NODES_MAX = 16 };
+
+/* What an index was committed with. */
+struct committed {
+    uint64_t term;
+    uint64_t hash;
+    int32_t by; /* who said so first */
+};
+
+/* An entry as somebody had it. */
+struct seen {
+    uint64_t hash;
+    uint64_t previous_term;
+    int32_t by;
+};
+
+struct member {
+    int process; /* number of the process that was looked at */
+    uint64_t commit;
+    uint64_t compared;      /* entries up to here are in `seen`, ... */
+    uint64_t compared_term; /* ... this being the term of the last */
+    uint64_t leads;         /* term in which it was found leading, 0 none */
+};
+
+struct check_raft {
+    struct check_options options;
+    struct committed *log; /* [0] is index 1 */
+    uint64_t log_len;
+    uint64_t log_cap;
+    struct map seen;    /* (index, term) -> struct seen */
+    struct map leaders; /* term -> int32_t id */
+    struct member members[NODES_MAX];
+};
+
+struct check_raft *check_raft_new(const struct check_options *options)
+{
+    struct check_raft *c = xcalloc(1, sizeof *c);
+
+    c->options = *options;
+    for (int i = 0; i < NODES_MAX; i++)
+        c->members[i].process = -1;
+    return c;
+}
+
+static uint64_t hash_of(const struct raft_entry *e)
+{
+    return hash_bytes(e->data.data, e->data.len) * 3 + (uint64_t)e->type;
+}
+
+/* ---- log matching ---------------------------------------------------------
+ */
+
+static void compare(struct check_raft *c, const struct node *n,
+                    const struct raft *r, uint64_t index)
+{
+    struct raft_entry e = raft_log_get(&r->log, index);
+    uint64_t key[2] = {index, e.term};
+    struct seen *known = map_get(&c->seen, slice_of(key, sizeof key));
+    uint64_t previous = raft_log_term(&r->log, index - 1);
+
+    if (known == NULL) {
+        known = xmalloc(sizeof *known);
+        *known = (struct seen){hash_of(&e), previous, n->id};
+        map_put(&c->seen, slice_of(key, sizeof key), known);
+        return;
+    }
+    if (known->hash != hash_of(&e) ||
+        (previous != 0 && known->previous_term != 0 &&
+         known->previous_term != previous))
+        history_violation(c->options.history, "log-matching",
+                          "n%d and n%d have different entries %llu of term "
+                          "%llu, or different ones before it",
+                          n->id, known->by, (unsigned long long)index,
+                          (unsigned long long)e.term);
+    if (known->previous_term == 0)
+        known->previous_term = previous;
+}
+
+static void compare_new(struct check_raft *c, const struct node *n,
+                        struct member *m, const struct raft *r)
+{
+    uint64_t last = raft_log_last(&r->log), base = r->log.base_index;
+
+    /* What was compared may have been replaced since. */
+    if (m->compared > last || m->compared < base ||
+        (m->compared > base &&
+         raft_log_term(&r->log, m->compared) != m->compared_term))
+        m->compared = r->commit < last && r->commit > base ? r->commit : base;
+    while (m->compared < last)
+        compare(c, n, r, ++m->compared);
+    m->compared_term = raft_log_term(&r->log, last);
+}
+
+/* ---- commits ---------------------------------------------------------------
+ */
+
+static void commit(struct check_raft *c, const struct node *n,
+                   const struct raft *r, uint64_t index)
+{
+    struct raft_entry e = raft_log_get(&r->log, index);
+    struct committed now = {e.term, hash_of(&e), n->id};
+
+    if (index > c->log_len + 1)
+        return; /* nobody was looked at in time; the one before will come */
+    if (index == c->log_len + 1) {
+        if (c->log_len == c->log_cap) {
+            c->log_cap = c->log_cap != 0 ? c->log_cap * 2 : 256;
+            c->log = xrealloc(c->log, c->log_cap * sizeof *c->log);
+        }
+        c->log[c->log_len++] = now;
+        return;
+    }
+    const struct committed *old = &c->log[index - 1];
+    if (old->term != now.term || old->hash != now.hash)
+        history_violation(c->options.history, "state-machine",
+                          "n%d committed entry %llu of term %llu, n%d had "
+                          "committed another one of term %llu there",
+                          n->id, (unsigned long long)index,
+                          (unsigned long long)now.term, old->by,
+                          (unsigned long long)old->term);
+}
+
+static void compare_commits(struct check_raft *c, const struct node *n,
+                            struct member *m, const struct raft *r)
+{
+    if (r->commit < m->commit)
+        history_violation(c->options.history, "commit-back",
+                          "the commit index of n%d went from %llu to %llu",
+                          n->id, (unsigned long long)m->commit,
+                          (unsigned long long)r->commit);
+    if (m->commit < r->log.base_index)
+        m->commit = r->log.base_index;
+    while (m->commit < r->commit)
+        commit(c, n, r, ++m->commit);
+}
+
+/* ---- leaders ---------------------------------------------------------------
+ */
+
+static void check_leader(struct check_raft *c, const struct node *n,
+                         struct member *m, const struct raft *r)
+{
+    int32_t *known = map_get(&c->leaders, slice_of(&r->term, sizeof r->term));
+    uint64_t last = raft_log_last(&r->log);
+
+    if (known != NULL && *known != n->id)
+        history_violation(c->options.history, "election-safety",
+                          "n%d and n%d lead term %llu", *known, n->id,
+                          (unsigned long long)r->term);
+    if (known == NULL) {
+        known = xmalloc(sizeof *known);
+        *known = n->id;
+        map_put(&c->leaders, slice_of(&r->term, sizeof r->term), known);
+    }
+    if (m->leads == r->term)
+        return;
+    m->leads = r->term;
+    if (c->log_len == 0 || c->log_len <= r->log.base_index)
+        return;
+    /* Entries of later terms may have been committed since it was elected, by
+     * somebody else, while it does not know yet. */
+    uint64_t index = c->log_len;
+    while (index > r->log.base_index && c->log[index - 1].term >= r->term)
+        index--;
+    if (index <= r->log.base_index)
+        return;
+    if (index > last || raft_log_term(&r->log, index) != c->log[index - 1].term)
+        history_violation(c->options.history, "leader-completeness",
+                          "n%d leads term %llu without entry %llu of term "
+                          "%llu, which was committed",
+                          n->id, (unsigned long long)r->term,
+                          (unsigned long long)index,
+                          (unsigned long long)c->log[index - 1].term);
+}
+
+void check_raft_turn(struct check_raft *c, struct node *n)
+{
+    struct controller_service *s =
+        controller_role_service(n->server->controller);
+    struct member *m = &c->members[n->id];
+
+    ASSERT(n->id < NODES_MAX);
+    if (s->raft == NULL || s->closing)
+        return;
+    const struct raft *r = raft_node_core(s->raft);
+    if (m->process != n->process->number)
+        *m = (struct member){.process = n->process->number};
+    compare_new(c, n, m, r);
+    compare_commits(c, n, m, r);
+    if (raft_is_leader(r))
+        check_leader(c, n, m, r);
+}
