@@ -168,6 +168,25 @@ Test(disk, a_sync_writes_all_that_changed)
     OUTCOMES(cut_and_write, "/d/f", "a.bz");
 }
 
+static void write_backwards(void)
+{
+    struct env_file *file = open_file("/d/f");
+
+    write_pages(file, 'a', 0, 4);
+    cr_assert_eq(env_file_sync(file), 0);
+    cr_assert_eq(env_sync_dir(env, "/d"), 0);
+    write_pages(file, 'z', 3, 1);
+    write_pages(file, 'b', 1, 1);
+    cr_assert_eq(env_file_sync(file), 0);
+    env_file_unref(file);
+    disk_crash(disk, DISK_WORST);
+}
+
+Test(disk, a_sync_writes_what_changed_last_too)
+{
+    OUTCOMES(write_backwards, "/d/f", "abaz");
+}
+
 static void names_not_synced(void)
 {
     env_file_unref(open_file("/d/old"));
@@ -255,6 +274,24 @@ Test(disk, a_second_sync_does_not_save_what_the_first_lost)
 {
     OUTCOMES(sync_again_and_lose, "/d/f", "aa...", "aab..", "aa.b.", "aa..b",
              "aabb.", "aab.b", "aa.bb", "aabbb");
+}
+
+/* The second sync passes over them, and over what is written before them. */
+static void write_before_and_lose(void)
+{
+    struct env_file *file = fail_a_sync();
+
+    write_pages(file, 'c', 0, 1);
+    cr_assert_eq(env_file_sync(file), 0);
+    cr_assert_str_eq(pages_of("/d/f"), "cabbb");
+    env_file_unref(file);
+    disk_crash(disk, DISK_WORST);
+}
+
+Test(disk, nor_does_writing_something_before_it)
+{
+    OUTCOMES(write_before_and_lose, "/d/f", "ca...", "cab..", "ca.b.", "ca..b",
+             "cabb.", "cab.b", "ca.bb", "cabbb");
 }
 
 static void write_again_and_lose(void)
