@@ -265,9 +265,6 @@ static void crash_node(struct disk *disk, struct node *node,
 {
     if (node->object != NULL)
         node->object->crash(node->object, kind, &disk->prng);
-    if (node->dirty_from == CLEAN && node->lost == NULL &&
-        node->data.len == node->durable.len)
-        return;
     if (kind != DISK_WORST)
         lose_power(&disk->prng, node);
     node->data.len = 0;
