@@ -3,11 +3,12 @@
  *
  * Topics that clients name by id (OffsetCommit 10, OffsetFetch 10) are resolved
  * here, and topics that do not exist are answered here; coordinators know names
- * only. */
+ * only.  OffsetCommit and OffsetFetch 0 go by way of broker/relay.h. */
 #include "broker/coord/offset_fetch_form.h"
 #include "broker/coord/placement.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
+#include "broker/relay.h"
 #include "broker/shard.h"
 
 #include <stdlib.h>
@@ -92,6 +93,25 @@ static void one_group(struct request *r, struct slice group)
     calls_start(g);
 }
 
+/* ---- offsets: version 0 comes from the relay and goes back to it
+ * --------------------------------------- */
+
+static void offsets_request(struct request *r, void (*here)(struct request *))
+{
+    if (r->version == 0)
+        relay_request(r, here);
+    else
+        here(r);
+}
+
+static void offsets_respond(struct request *r, const void *response)
+{
+    if (r->version == 0)
+        relay_answer(r, response);
+    else
+        request_respond(r, response);
+}
+
 /* ---- OffsetCommit
  * -------------------------------------------------------------------- */
 
@@ -170,7 +190,7 @@ static void commit_done(struct group_calls *g)
                (size_t)c->unknown_len * sizeof *a.topics);
         a.topics_len += c->unknown_len;
     }
-    request_respond(r, &a);
+    offsets_respond(r, &a);
     coord_answer_free(answer);
 }
 
@@ -369,7 +389,7 @@ static void offset_fetch_done(struct group_calls *g)
     int len = g->len;
     for (int i = 0; i < len; i++)
         answers[i] = g->calls[i].answer;
-    request_respond(r, &a);
+    offsets_respond(r, &a);
     for (int i = 0; i < len; i++)
         coord_answer_free(answers[i]);
     free(answers);
@@ -548,10 +568,10 @@ void api_group_request(struct request *r)
         offset_delete(r);
         break;
     case API_OFFSET_COMMIT:
-        offset_commit(r);
+        offsets_request(r, offset_commit);
         break;
     case API_OFFSET_FETCH:
-        offset_fetch(r);
+        offsets_request(r, offset_fetch);
         break;
     case API_DESCRIBE_GROUPS:
         describe_groups(r);

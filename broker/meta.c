@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "broker/log_dirs.h"
+#include "broker/relay.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -399,6 +400,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     isr_init(m);
     ids_init(m);
     creations_init(m);
+    m->relay = relay_new(m);
     return m;
 }
 
@@ -453,6 +455,7 @@ void meta_stop(struct meta *m)
     lifecycle_stop(m);
     isr_stop(m);
     ids_stop(m);
+    relay_stop(m->relay);
 }
 
 void meta_free(struct meta *m)
@@ -462,6 +465,7 @@ void meta_free(struct meta *m)
     follow_free(m);
     lifecycle_free(m);
     creations_free(m);
+    relay_free(m->relay);
     publish_free(m);
     if (m->kv != NULL)
         kv_close(m->kv);

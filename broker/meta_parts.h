@@ -9,6 +9,7 @@
  *   meta_create.c     topics that are created because somebody asked for them
  *   meta_park.c       requests that wait for metadata
  *   meta_suspect.c    brokers that seem to be dead
+ *   relay.c           requests that another broker answers
  *   api_metadata.c, api_configs.c, api_forward.c, ...  answers */
 #ifndef BROKER_META_PARTS_H
 #define BROKER_META_PARTS_H
@@ -117,6 +118,8 @@ struct creations {
 
 enum { META_SUSPECTS_MAX = 16 };
 
+struct relay;
+
 struct meta {
     struct broker *broker;
     struct env *env;
@@ -130,6 +133,7 @@ struct meta {
     struct id_block ids;
     struct creations creations;
     struct list parked;
+    struct relay *relay;
     struct {
         int32_t broker;
         int64_t until_ms;
