@@ -426,12 +426,79 @@ def offsets_refused(s, v):
         [100 if fetch_version >= 10 else 0])
     wrong = next(n for n in s.nodes if n != g.node)
     right, g.node = g.node, wrong
-    s.check("not the coordinator", committed(
-        g, "not the coordinator", topic, 1), 16)
-    error, got = offsets(g, "offsets, not the coordinator", [(topic, [0])])
-    s.check("offsets, not the coordinator", error if fetch_version >= 2 else
-            got[topic][0][3], 16)
+    if commit_version >= 1:
+        s.check("not the coordinator", committed(
+            g, "not the coordinator", topic, 1), 16)
+    if fetch_version >= 1:
+        error, got = offsets(g, "offsets, not the coordinator",
+                             [(topic, [0])])
+        s.check("offsets, not the coordinator", error
+                if fetch_version >= 2 else got[topic][0][3], 16)
     g.node = right
+
+
+@covers("OffsetCommit", "OffsetFetch")
+def offsets_by_any_broker(s, v):
+    """Version 0 is older than coordinators; every broker takes it."""
+    if v > 0:
+        return
+    topic = s.topic("anywhere")
+    for i, suffix in enumerate(beside_each(s)):
+        g = Group(s, suffix)
+        right = g.node
+        for offset, g.node in enumerate(s.nodes, 10 * i + 1):
+            label = "node %d of node %d's group" % (g.node, right)
+            for refused in (topic + "-no", topic):
+                s.check(label + " commits to " + refused[-8:], committed(
+                    g, "commits", refused, offset, partition=2,
+                    metadata="by %d" % g.node), 3 if refused != topic else 0)
+            want = {0: (-1, None, "", 0),
+                    2: (offset, None, "by %d" % g.node, 0)}
+            for node in s.nodes:
+                a = s.ask("offsets", node, "OffsetFetch", 0, groupId=g.name,
+                          topics=[{"name": topic,
+                                   "partitionIndexes": [0, 2]}])
+                s.check("%s: offsets by node %d" % (label, node), a, {
+                    "topics": [{"name": topic, "partitions": [
+                        {"partitionIndex": p, "committedOffset": want[p][0],
+                         "metadata": want[p][2], "errorCode": want[p][3]}
+                        for p in (0, 2)]}]})
+            a = s.call(right, "OffsetFetch", 7, groupId=g.name, topics=None)
+            s.check(label + ": what the coordinator keeps", [
+                (t["name"], p["partitionIndex"], p["committedOffset"])
+                for t in a["topics"] for p in t["partitions"]],
+                [(topic, 2, offset)])
+            sequence_by_any_broker(s, g, topic, label)
+
+
+def sequence_by_any_broker(s, g, topic, label):
+    """Requests of one connection that do not wait for each other's answers
+    are answered in order, and the last commit counts."""
+    connection = "sequence"
+    for offset in range(100, 120):
+        s.send(g.node, "OffsetCommit", 0, connection, groupId=g.name, topics=[
+            {"name": topic, "partitions": [{
+                "partitionIndex": 2, "committedOffset": offset,
+                "committedMetadata": ""}]}])
+    open_one = s.connection(g.node, s.place, connection)
+    for correlation in range(open_one.correlation - 19,
+                             open_one.correlation + 1):
+        last, open_one.correlation = open_one.correlation, correlation
+        a = open_one.answer("OffsetCommit", 0)
+        open_one.correlation = last
+        if a["topics"][0]["partitions"][0]["errorCode"]:
+            s.check(label + ": a sequence", a, None)
+    _, got = offsets(g, "after a sequence", [(topic, [2])])
+    s.check(label + ": after a sequence", got[topic][2][0], 119)
+
+
+def beside_each(s):
+    """A suffix of a group for each node that coordinates it."""
+    found = {}
+    for i in range(200):
+        if len(found) < len(s.nodes):
+            found.setdefault(coordinator(s, s.name("any%d" % i)), "any%d" % i)
+    return sorted(found.values())
 
 
 @covers("OffsetCommit", "OffsetFetch", "OffsetDelete")
