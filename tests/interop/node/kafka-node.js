@@ -113,7 +113,7 @@ async function recordChecks() {
     const name = t.unique('cyclic');
     await create(name);
     const client = await connect();
-    const producer = new kafka.HighLevelProducer(client, { requireAcks: -1 });
+    const producer = new kafka.HighLevelProducer(client, { requireAcks: -1, ackTimeoutMs: 5000 });
     const send = promisify(producer.send.bind(producer));
     await promisify(client.refreshMetadata.bind(client))([name]);
     for (let i = 0; i < 9; i++) await send([{ topic: name, messages: `round ${i}` }]);
