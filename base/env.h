@@ -126,10 +126,46 @@ struct env_conn_ops {
     void (*closed)(struct env_conn *conn, void *arg, int error);
 };
 
+/* A bound on what frames from outside may hold of one loop's memory.  Their
+ * bytes count from arrival, and whoever gets a frame gives frame->len back when
+ * it is done with them.  While the bound is reached, none of the connections
+ * that share it is read; only the frame that began first goes on arriving, so
+ * that one always ends.  It may therefore be passed by one frame and two reads
+ * (ENV_INTAKE_READ_BYTES each at most).  A frame that has been on its way for
+ * ENV_INTAKE_PATIENCE_MS while others wait for room costs its connection, with
+ * ERR_REQUEST_TIMED_OUT: a stalled sender must not keep the room. */
+struct env_intake;
+
+enum {
+    ENV_INTAKE_PATIENCE_MS = 30000,
+    ENV_INTAKE_READ_BYTES = 1024 * 1024,
+};
+
+struct env_intake *env_intake_new(struct env *env, size_t limit_bytes);
+/* After the loop's connections are gone. */
+void env_intake_free(struct env_intake *intake);
+/* More memory because of a frame, what it was decoded to; on the loop. */
+void env_intake_take(struct env_intake *intake, size_t bytes);
+/* Any thread. */
+void env_intake_give_back(struct env_intake *intake, size_t bytes);
+size_t env_intake_used(const struct env_intake *intake);
+
 struct env_listen_options {
     const char *host; /* "" or "0.0.0.0" or "::" for every address */
     uint16_t port;    /* 0: the kernel picks, see env_listener_port() */
     size_t frame_max_bytes;
+    struct env_intake *intake; /* of this loop; NULL: no bound */
+    int backlog;               /* connections not yet accepted; 0: many */
+    int send_buffer_bytes;     /* of each connection; 0: the system sizes it */
+    int receive_buffer_bytes;  /* likewise */
+    /* Starts paused: guests wait in the backlog until
+     * env_listener_resume(). */
+    bool paused;
+    /* Asked before each accept; false leaves the guest in the backlog and
+     * pauses the listener.  May be NULL. */
+    bool (*admit)(void *owner);
+    /* Nobody came after admit() said yes. */
+    void (*unadmit)(void *owner);
     /* Called for each connection; returns the ops and sets *arg, or NULL to
      * refuse it. */
     const struct env_conn_ops *(*accept)(struct env_conn *conn, void *owner,
@@ -143,12 +179,22 @@ int env_listen(struct env *env, const struct env_listen_options *options,
                struct env_listener **listener, char **why);
 uint16_t env_listener_port(const struct env_listener *listener);
 void env_listener_close(struct env_listener *listener);
+/* Guests wait in the backlog while it is paused. */
+void env_listener_pause(struct env_listener *listener);
+void env_listener_resume(struct env_listener *listener);
+/* A host's first address, IPv4 before IPv6, as env_conn_peer_host() would
+ * write it.  For set-up: a name blocks.  NULL, or why not (static). */
+enum { ENV_HOST_BYTES = 46 };
+const char *env_look_up(const char *host, char address[ENV_HOST_BYTES]);
 
 /* Never fails at once: refusal arrives by closed().  Names are resolved off the
  * loop. */
 struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,
                              size_t frame_max_bytes,
                              const struct env_conn_ops *ops, void *arg);
+/* Before it is established: the size of the receive buffer, instead of the
+ * system's choice. */
+void env_conn_set_receive_buffer(struct env_conn *conn, int bytes);
 /* Queues bytes (the caller has put the length prefix in); takes over `out`. */
 void env_conn_send(struct env_conn *conn, struct env_out *out);
 /* Bytes queued and not yet taken by the kernel. */
@@ -165,6 +211,8 @@ void env_conn_resume(struct env_conn *conn);
 void env_conn_close(struct env_conn *conn);
 /* No more frames; sends what is queued, then closes; closed() still arrives. */
 void env_conn_close_when_sent(struct env_conn *conn);
+/* When bytes came or went last, or it was established; env_now_ms(). */
+int64_t env_conn_active_ms(const struct env_conn *conn);
 /* "192.0.2.7" */
 const char *env_conn_peer_host(const struct env_conn *conn);
 /* The port this end was accepted on. */

@@ -11,6 +11,10 @@
  * most and doubles when that much has really arrived.  A connection that sends
  * nothing holds no buffer at all.
  *
+ * Whether bytes may be taken at all is asked of the intake (env_intake.c),
+ * before each read and for each piece that is cut; they are counted as they
+ * arrive.
+ *
  * While the owner has paused, bytes already read wait in `held`; the read event
  * is taken out only if the socket turns readable meanwhile, because most pauses
  * are shorter than that.
@@ -60,6 +64,8 @@ struct env_conn *env_conn_new(struct env *env, int fd, size_t frame_max_bytes)
     conn->timer.arg = conn;
     list_init(&conn->dirty_link);
     list_init(&conn->later_link);
+    list_init(&conn->intake_waiting);
+    list_init(&conn->intake_arriving);
     list_init(&conn->outs);
     list_push_back(&env->conns, &conn->link);
     return conn;
@@ -85,6 +91,7 @@ void env_conn_start(struct env_conn *conn)
                  EV_READ | EV_PERSIST, conn_readable, conn);
     env_conn_watch_write(conn);
     conn->state = CONN_OPEN;
+    conn->active_ms = env_now_ms(conn->env);
     watch_read(conn, true);
 }
 
@@ -92,6 +99,15 @@ void env_conn_watch_write(struct env_conn *conn)
 {
     event_assign(&conn->write_event, conn->env->base, conn->fd,
                  EV_WRITE | EV_PERSIST, conn_writable, conn);
+}
+
+/* The frame under way, and the room that it holds. */
+static void drop_frame(struct env_conn *conn)
+{
+    env_intake_leave(conn, conn->frame != NULL ? conn->frame->len : 0);
+    if (conn->frame != NULL)
+        env_frame_unref(conn->frame);
+    conn->frame = NULL;
 }
 
 /* Everything but the struct. */
@@ -113,9 +129,7 @@ static void conn_release(struct env_conn *conn)
     conn->dial = NULL;
     env_timer_stop(env, &conn->timer);
     env_conn_drop_outs(conn);
-    if (conn->frame != NULL)
-        env_frame_unref(conn->frame);
-    conn->frame = NULL;
+    drop_frame(conn);
     buf_free(&conn->held);
     list_remove(&conn->dirty_link);
     list_remove(&conn->later_link);
@@ -149,6 +163,7 @@ void env_conn_finish(struct env_conn *conn)
 {
     shutdown(conn->fd, SHUT_WR);
     conn->state = CONN_LINGERING;
+    drop_frame(conn);
     watch_read(conn, true);
     env_timer_start(conn->env, &conn->timer, LINGER_MS);
     conn->ops->closed(conn, conn->arg, ERR_CLOSED);
@@ -218,6 +233,7 @@ static void frame_begin(struct env_conn *conn)
     if (cap > FRAME_TRUST_BYTES)
         cap = FRAME_TRUST_BYTES;
     conn->frame = env_frame_new(cap);
+    env_intake_begin(conn);
     conn->big = conn->frame_len > ENV_SCRATCH_BYTES;
     if (conn->big && !env_timer_running(&env->trim)) {
         env->trim.fn = trim_frames;
@@ -242,9 +258,12 @@ static void frame_advance(struct env_conn *conn, size_t n)
     struct env_frame *frame = conn->frame;
 
     frame->len += n;
+    if (conn->intake != NULL)
+        env_intake_take(conn->intake, n);
     if (frame->len == conn->frame_len) {
         conn->frame = NULL;
         conn->head_len = 0;
+        env_intake_end(conn);
         conn->ops->frame(conn, conn->arg, frame);
     } else if (frame_room(conn) == 0) {
         size_t cap = 2 * frame->len;
@@ -279,13 +298,14 @@ static size_t take_head(struct env_conn *conn, const uint8_t *data, size_t len)
     return n;
 }
 
-/* Cuts bytes into frames until they are used up, or the owner pauses or closes.
- * Returns how many were used. */
+/* Cuts bytes into frames until they are used up, the owner pauses or closes, or
+ * there is no room for more.  Returns how many were used. */
 static size_t cut(struct env_conn *conn, const uint8_t *data, size_t len)
 {
     size_t used = 0;
 
-    while (used < len && receiving(conn) && !conn->paused) {
+    while (used < len && receiving(conn) && !conn->paused &&
+           env_intake_open(conn)) {
         if (conn->frame == NULL) {
             used += take_head(conn, data + used, len - used);
             continue;
@@ -331,6 +351,8 @@ static void cut_held(struct env_conn *conn)
 static size_t receive(struct env_conn *conn, bool *more)
 {
     size_t room = conn->frame != NULL ? frame_room(conn) : 0;
+    if (conn->intake != NULL && room > ENV_INTAKE_READ_BYTES)
+        room = ENV_INTAKE_READ_BYTES;
     bool whole =
         conn->frame == NULL || conn->frame->len + room == conn->frame_len;
     size_t scratch = conn->big ? SCRATCH_BIG_BYTES : ENV_SCRATCH_BYTES;
@@ -357,6 +379,7 @@ static size_t receive(struct env_conn *conn, bool *more)
         env_conn_end(conn, inside ? ERR_MALFORMED : ERR_CLOSED);
         return 0;
     }
+    conn->active_ms = env_now_ms(conn->env);
     size_t in_frame = (size_t)n < room ? (size_t)n : room;
     if (in_frame != 0)
         frame_advance(conn, in_frame);
@@ -386,12 +409,17 @@ static void conn_readable(int fd, short what, void *arg)
         discard(conn);
         return;
     }
-    while (more && total < READ_TURN_BYTES && receiving(conn) && !conn->paused)
+    while (more && total < READ_TURN_BYTES && receiving(conn) &&
+           !conn->paused && env_intake_open(conn))
         total += receive(conn, &more);
     /* Level-triggered: what is left in the kernel comes back next turn, unless
      * nobody wants it. */
-    if (total == 0 && owned(conn) && (conn->paused || conn->closing))
+    bool unwanted = conn->paused || conn->closing;
+    if (owned(conn) &&
+        ((total == 0 && unwanted) || !list_unlinked(&conn->intake_waiting)))
         watch_read(conn, false);
+    if (conn->intake != NULL)
+        env_intake_next(conn->intake);
 }
 
 /* ---- the owner's calls ---------------------------------------------------*/
@@ -415,8 +443,11 @@ static void conn_do_later(struct env_conn *conn)
     }
     if (receiving(conn) && !conn->paused && conn->held.len != 0)
         cut_held(conn);
-    if (receiving(conn) && !conn->paused)
+    if (receiving(conn) && !conn->paused &&
+        list_unlinked(&conn->intake_waiting))
         watch_read(conn, true);
+    if (conn->intake != NULL)
+        env_intake_next(conn->intake);
 }
 
 static void conn_writable(int fd, short what, void *arg)
@@ -430,6 +461,16 @@ static void conn_writable(int fd, short what, void *arg)
         env_conn_flush(conn);
 }
 
+int64_t env_conn_active_ms(const struct env_conn *conn)
+{
+    return conn->active_ms;
+}
+
+void env_conn_set_receive_buffer(struct env_conn *conn, int bytes)
+{
+    conn->receive_buffer_bytes = bytes;
+}
+
 const char *env_conn_peer_host(const struct env_conn *conn)
 {
     return conn->peer_host;
@@ -441,20 +482,24 @@ uint16_t env_conn_local_port(const struct env_conn *conn)
 }
 
 /* An IPv4 peer of a dual-stack socket is written as IPv4. */
-void env_conn_set_peer(struct env_conn *conn, const struct sockaddr *address)
+void env_print_address(const struct sockaddr *address,
+                       char text[ENV_HOST_BYTES])
 {
     if (address->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const void *)address;
 
-        inet_ntop(AF_INET, &in->sin_addr, conn->peer_host,
-                  sizeof conn->peer_host);
+        inet_ntop(AF_INET, &in->sin_addr, text, ENV_HOST_BYTES);
         return;
     }
     const struct in6_addr *in6 =
         &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
     if (IN6_IS_ADDR_V4MAPPED(in6))
-        inet_ntop(AF_INET, in6->s6_addr + 12, conn->peer_host,
-                  sizeof conn->peer_host);
+        inet_ntop(AF_INET, in6->s6_addr + 12, text, ENV_HOST_BYTES);
     else
-        inet_ntop(AF_INET6, in6, conn->peer_host, sizeof conn->peer_host);
+        inet_ntop(AF_INET6, in6, text, ENV_HOST_BYTES);
+}
+
+void env_conn_set_peer(struct env_conn *conn, const struct sockaddr *address)
+{
+    env_print_address(address, conn->peer_host);
 }

@@ -151,6 +151,9 @@ static bool try_address(struct env_conn *conn, const struct sockaddr *address,
                       SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (conn->fd < 0)
         return false;
+    if (conn->receive_buffer_bytes > 0)
+        setsockopt(conn->fd, SOL_SOCKET, SO_RCVBUF, &conn->receive_buffer_bytes,
+                   sizeof conn->receive_buffer_bytes);
     env_conn_set_peer(conn, address);
     if (connect(conn->fd, address, len) == 0) {
         established(conn);

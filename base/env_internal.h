@@ -5,6 +5,7 @@
  *   env_work_posix.c        helper threads
  *   env_frame_posix.c       received frames and their buffers
  *   env_conn_libevent.c     a connection's life and its receiving half
+ *   env_intake.c            a bound on what frames hold
  *   env_send_posix.c        its sending half
  *   env_connect_libevent.c  outgoing: names, addresses, attempts
  *   env_listen_libevent.c   incoming
@@ -24,7 +25,6 @@
 enum {
     /* What one read may bring without knowing the frames it holds. */
     ENV_SCRATCH_BYTES = 64 * 1024,
-    ENV_PEER_HOST_BYTES = 46, /* INET6_ADDRSTRLEN */
 };
 
 /* ---- the loop ------------------------------------------------------------*/
@@ -132,15 +132,21 @@ struct env_conn {
     bool big;        /* the last frame did not fit the scratch buffer */
     struct buf held; /* bytes read when the owner paused, from held_at on */
     size_t held_at;
+    struct env_intake *intake;   /* or NULL */
+    struct list intake_waiting;  /* intake->waiting: wants to read, must not */
+    struct list intake_arriving; /* intake->arriving: has a frame under way */
+    int64_t frame_began_ms;      /* in that list */
+    int64_t active_ms;           /* bytes came or went */
+    int receive_buffer_bytes;    /* to be set when dialling; 0: not */
 
     /* Sending. */
     struct list outs; /* struct env_out, the first one perhaps half sent */
     size_t queued;    /* bytes in outs not yet taken by the kernel */
     size_t outs_len;
-    bool closing;     /* env_conn_close_when_sent() */
+    bool closing; /* env_conn_close_when_sent() */
 
     uint16_t local_port;
-    char peer_host[ENV_PEER_HOST_BYTES];
+    char peer_host[ENV_HOST_BYTES];
     struct env_dial *dial; /* outgoing, until established */
 };
 
@@ -165,6 +171,34 @@ void env_conn_flush(struct env_conn *conn);
 void env_conn_make_dirty(struct env_conn *conn);
 void env_conn_drop_outs(struct env_conn *conn);
 void env_conn_set_peer(struct env_conn *conn, const struct sockaddr *address);
+void env_print_address(const struct sockaddr *address,
+                       char text[ENV_HOST_BYTES]);
+
+/* ---- the bound on frames -------------------------------------------------*/
+
+struct env_intake {
+    struct env *env;
+    size_t limit_bytes;
+    atomic_size_t used_bytes;
+    struct list waiting;       /* in the order in which they found it full */
+    struct list arriving;      /* by the beginning of their frame */
+    struct env_timer patience; /* runs while somebody waits */
+    /* Who gives back from another thread wakes the loop if somebody waits. */
+    atomic_bool wanted;
+    atomic_bool wake_posted;
+    struct env_task wake;
+};
+
+/* False if the connection must not take more bytes now; it then waits and is
+ * woken through env->later. */
+bool env_intake_open(struct env_conn *conn);
+/* A frame begins, ends, or the connection does. */
+void env_intake_begin(struct env_conn *conn);
+void env_intake_end(struct env_conn *conn);
+/* The connection is no more; `bytes` of a frame under way come back. */
+void env_intake_leave(struct env_conn *conn, size_t bytes);
+/* Room may be left: wakes the next one. */
+void env_intake_next(struct env_intake *intake);
 
 /* Opens the next address, or starts the look-up. */
 void env_dial_start(struct env_conn *conn);

@@ -8,6 +8,9 @@
  * of the same user join in unnoticed, so the first of our sockets for a port
  * proves with a plain bind that nobody else is there.
  *
+ * Each of these sockets has a backlog of its own, which no other loop serves:
+ * whoever pauses the listeners of a port has to resume every one.
+ *
  * Out of descriptors, accept() would fail and the socket stay readable: the
  * listener says so once, rests for a moment and tries again. */
 #include "base/env_internal.h"
@@ -23,7 +26,7 @@
 #include <unistd.h>
 
 enum {
-    BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    BACKLOG = 4096, /* unless given; the kernel cuts it to net.core.somaxconn */
     ACCEPT_TURN_MAX = 64,
     REST_MS = 100,
     COMPLAIN_MS = 10000,
@@ -36,6 +39,7 @@ struct env_listener {
     int fd;
     uint16_t port;
     struct event event;
+    bool paused; /* by the owner, or because admit() said no */
     struct env_timer rest;
     int64_t complained_ms; /* last line about lost connections; 0 never */
 };
@@ -159,14 +163,31 @@ static int prove_free(const struct address *a)
     return error;
 }
 
-static int open_socket(const struct address *a, uint16_t port, bool shared)
+/* Accepted sockets inherit them; the receive buffer has to be known before the
+ * handshake.  The kernel cuts what is beyond its limits. */
+static void size_buffers(int fd, const struct env_listen_options *options)
 {
+    if (options->send_buffer_bytes > 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &options->send_buffer_bytes,
+                   sizeof options->send_buffer_bytes);
+    if (options->receive_buffer_bytes > 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &options->receive_buffer_bytes,
+                   sizeof options->receive_buffer_bytes);
+}
+
+static int open_socket(const struct address *a,
+                       const struct env_listen_options *options)
+{
+    uint16_t port = options->port;
     int error = 0;
 
-    if (shared && port != 0 && shared_find(port) == NULL)
+    if (options->shared && port != 0 && shared_find(port) == NULL)
         error = prove_free(a);
-    int fd = error != 0 ? error : bind_socket(a, shared);
-    if (fd >= 0 && listen(fd, BACKLOG) != 0) {
+    int fd = error != 0 ? error : bind_socket(a, options->shared);
+    if (fd >= 0)
+        size_buffers(fd, options);
+    if (fd >= 0 &&
+        listen(fd, options->backlog > 0 ? options->backlog : BACKLOG) != 0) {
         error = -errno;
         close(fd);
         return error;
@@ -188,20 +209,30 @@ static int open_listener(const struct env_listen_options *options,
 
     if (every_address(options->host)) {
         a = wildcard(AF_INET6, options->port);
-        fd = open_socket(&a, options->port, options->shared);
+        fd = open_socket(&a, options);
         if (no_such_family(fd)) {
             a = wildcard(AF_INET, options->port);
-            fd = open_socket(&a, options->port, options->shared);
+            fd = open_socket(&a, options);
         }
     } else {
         *why = look_up(options->host, options->port, &a);
         if (*why != NULL)
             return -EADDRNOTAVAIL;
-        fd = open_socket(&a, options->port, options->shared);
+        fd = open_socket(&a, options);
     }
     if (fd < 0)
         *why = strerror(-fd);
     return fd;
+}
+
+const char *env_look_up(const char *host, char text[ENV_HOST_BYTES])
+{
+    struct address a;
+    const char *why = look_up(host, 0, &a);
+
+    if (why == NULL)
+        env_print_address((const struct sockaddr *)&a.storage, text);
+    return why;
 }
 
 static uint16_t bound_port(int fd)
@@ -264,11 +295,27 @@ static void rest(struct env_listener *listener, int error)
     env_timer_start(listener->env, &listener->rest, REST_MS);
 }
 
+void env_listener_pause(struct env_listener *listener)
+{
+    listener->paused = true;
+    event_del(&listener->event);
+}
+
+void env_listener_resume(struct env_listener *listener)
+{
+    if (!listener->paused)
+        return;
+    listener->paused = false;
+    if (!env_timer_running(&listener->rest))
+        ASSERT(event_add(&listener->event, NULL) == 0);
+}
+
 static void rested(void *arg)
 {
     struct env_listener *listener = arg;
 
-    ASSERT(event_add(&listener->event, NULL) == 0);
+    if (!listener->paused)
+        ASSERT(event_add(&listener->event, NULL) == 0);
 }
 
 static void accepted(struct env_listener *listener, int fd,
@@ -279,11 +326,30 @@ static void accepted(struct env_listener *listener, int fd,
         env_conn_new(listener->env, fd, options->frame_max_bytes);
 
     conn->local_port = listener->port;
+    conn->intake = options->intake;
     env_conn_set_peer(conn, peer);
     env_conn_start(conn);
     conn->ops = options->accept(conn, options->owner, &conn->arg);
     if (conn->ops == NULL)
         env_conn_close(conn);
+}
+
+/* -1 with errno if nobody is there. */
+static int accept_one(struct env_listener *listener,
+                      struct sockaddr_storage *peer)
+{
+    const struct env_listen_options *options = &listener->options;
+    socklen_t len = sizeof *peer;
+    int fd = accept4(listener->fd, (struct sockaddr *)peer, &len,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0 && options->unadmit != NULL) {
+        int error = errno;
+
+        options->unadmit(options->owner);
+        errno = error;
+    }
+    return fd;
 }
 
 static void on_acceptable(int fd, short what, void *arg)
@@ -293,15 +359,18 @@ static void on_acceptable(int fd, short what, void *arg)
 
     env_turn_begin(env);
     for (int i = 0; i < ACCEPT_TURN_MAX; i++) {
+        const struct env_listen_options *options = &listener->options;
         struct sockaddr_storage peer;
-        socklen_t len = sizeof peer;
-        int conn_fd = accept4(fd, (struct sockaddr *)&peer, &len,
-                              SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+        if (options->admit != NULL && !options->admit(options->owner)) {
+            env_listener_pause(listener);
+            return;
+        }
+        int conn_fd = accept_one(listener, &peer);
         if (conn_fd >= 0) {
             accepted(listener, conn_fd, (struct sockaddr *)&peer);
-            if (listener->fd < 0)
-                return; /* closed by the owner */
+            if (listener->fd < 0 || listener->paused)
+                return; /* by the owner */
         } else if (out_of_resources(errno)) {
             rest(listener, errno);
             return;
@@ -344,7 +413,9 @@ int env_listen(struct env *env, const struct env_listen_options *options,
     listener->rest.arg = listener;
     event_assign(&listener->event, env->base, fd, EV_READ | EV_PERSIST,
                  on_acceptable, listener);
-    ASSERT(event_add(&listener->event, NULL) == 0);
+    listener->paused = options->paused;
+    if (!listener->paused)
+        ASSERT(event_add(&listener->event, NULL) == 0);
     list_push_back(&env->listeners, &listener->link);
     *result = listener;
     return 0;

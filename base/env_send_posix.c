@@ -153,6 +153,7 @@ static struct env_out *first_out(struct env_conn *conn)
 static void queue_advance(struct env_conn *conn, size_t n)
 {
     conn->queued -= n;
+    conn->active_ms = env_now_ms(conn->env);
     while (n != 0) {
         struct env_out *out = first_out(conn);
         struct chunk *chunk = &out->chunks[out->at];

@@ -4,7 +4,9 @@
  * back, the answer goes out.
  *
  * Record bytes stay in the request's frame all the way to pwritev, but for what
- * must be rewritten (message sets of old clients, see produced_prepare()). */
+ * must be rewritten (message sets of old clients, see produced_prepare()). Then
+ * the frame is dropped: requests that wait for followers must not keep the room
+ * that the followers' own requests need. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/dispatch.h"
@@ -48,6 +50,7 @@ struct produce {
     int items_len;
     struct produce_part *parts; /* one per shard */
     int pending;                /* parts still out; +1 while sending */
+    _Atomic int unappended;     /* parts whose records are needed; likewise */
 };
 
 /* ---- on the owner's shard
@@ -140,6 +143,13 @@ static void run_item(struct produce_part *part, struct produce_item *item)
     }
 }
 
+/* Whichever shard is last.  All parts are still out. */
+static void appended(struct produce *produce)
+{
+    if (atomic_fetch_sub(&produce->unappended, 1) == 1)
+        request_drop_frame(produce->request);
+}
+
 static void run_part(struct env_task *task)
 {
     struct produce_part *part =
@@ -149,6 +159,7 @@ static void run_part(struct env_task *task)
     part->waiting = 1;
     for (int i = 0; i < part->items_len; i++)
         run_item(part, part->items[i]);
+    appended(part->produce);
     if (part->waiting > 1) {
         part->timer.fn = timed_out;
         part->timer.arg = part;
@@ -350,12 +361,14 @@ static void send_parts(struct produce *produce)
     struct produce_part *own = NULL;
 
     produce->pending = 1;
+    atomic_init(&produce->unappended, 1);
     for (int i = 0; i < home->broker->shards_len; i++) {
         struct produce_part *part = &produce->parts[i];
 
         if (part->items_len == 0)
             continue;
         produce->pending++;
+        atomic_fetch_add(&produce->unappended, 1);
         part->task.fn = run_part;
         if (part->shard == home)
             own = part;
@@ -364,6 +377,7 @@ static void send_parts(struct produce *produce)
     }
     if (own != NULL)
         run_part(&own->task);
+    appended(produce);
     if (--produce->pending == 0)
         finish(produce);
 }
@@ -384,12 +398,15 @@ static void refuse_all(struct produce *produce, enum err error)
 
 void api_produce(struct request *r)
 {
-    const struct produce_request *q = r->msg;
+    struct produce_request *q = r->msg;
     struct produce *produce = arena_alloc(&r->arena, sizeof *produce);
     int count = 0;
 
-    for (int i = 0; i < q->topic_data_len; i++)
+    for (int i = 0; i < q->topic_data_len; i++) {
         count += q->topic_data[i].partition_data_len;
+        q->topic_data[i].name = arena_copy(&r->arena, q->topic_data[i].name);
+    }
+    r->client_id = arena_copy(&r->arena, r->client_id);
     produce->request = r;
     produce->q = q;
     produce->items_len = count;

@@ -381,6 +381,27 @@ static void read_rest(struct server_config *c, int32_t processors)
                                               : 1;
 }
 
+/* A fixed buffer turns off the kernel's own sizing, which does better on fast
+ * and on distant networks; so Kafka's defaults count only if they are written
+ * down. -1 means the same. */
+static void leave_to_system(struct server_config *c, const char *key,
+                            int32_t *field)
+{
+    if (!config_given(c, key) || *field < 0)
+        *field = 0;
+}
+
+static void read_socket_sizes(struct server_config *c)
+{
+    leave_to_system(c, "socket.send.buffer.bytes",
+                    &c->socket_send_buffer_bytes);
+    leave_to_system(c, "socket.receive.buffer.bytes",
+                    &c->socket_receive_buffer_bytes);
+    leave_to_system(c, "replica.socket.receive.buffer.bytes",
+                    &c->replica_socket_receive_buffer_bytes);
+    leave_to_system(c, "socket.listen.backlog.size", &c->socket_listen_backlog);
+}
+
 /* ---- whole ----------------------------------------------------------------
  */
 
@@ -403,6 +424,7 @@ static enum err load(const struct server_config_sources *s,
         return error;
     read_rest(c, s->processors);
     set_fields(c);
+    read_socket_sizes(c);
     return config_check_together(c, why);
 }
 
@@ -441,7 +463,9 @@ static void free_strings(char **items, size_t len)
 
 void server_config_free(struct server_config *c)
 {
-    MAP_EACH(entry, &c->values) { free(entry->value); }
+    MAP_EACH (entry, &c->values) {
+        free(entry->value);
+    }
     map_free(&c->values);
     free_strings(c->warnings, c->warnings_len);
     free_strings(c->log_dirs, c->log_dirs_len);

@@ -40,6 +40,7 @@
     X(int64_t, connections_max_idle_ms, "connections.max.idle.ms")             \
     X(int32_t, max_connections, "max.connections")                             \
     X(int32_t, max_connections_per_ip, "max.connections.per.ip")               \
+    X(int32_t, max_connection_creation_rate, "max.connection.creation.rate")   \
     X(int32_t, request_timeout_ms, "request.timeout.ms")                       \
     /* topics and logs */                                                      \
     X(int32_t, num_partitions, "num.partitions")                               \
@@ -124,6 +125,11 @@ struct server_config {
     char **log_dirs; /* at least one, absolute or as given, all different */
     size_t log_dirs_len;
     char *metadata_log_dir;
+
+    /* Of the fields above, socket_send_buffer_bytes,
+     * socket_receive_buffer_bytes, replica_socket_receive_buffer_bytes and
+     * socket_listen_backlog are 0 unless they were given: Kafka's defaults are
+     * below what the system does by itself. */
 
     struct server_listener *listeners; /* at least one */
     size_t listeners_len;

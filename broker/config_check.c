@@ -225,6 +225,15 @@ static enum err check_groups(const struct server_config *c, char **why)
                        "no member could ask for a timeout in between", why);
 }
 
+static int broker_listeners(const struct server_config *c)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < c->listeners_len; i++)
+        count += !c->listeners[i].is_controller;
+    return count;
+}
+
 static enum err check_connections(const struct server_config *c, char **why)
 {
     if (c->max_connections_per_ip == 0 && c->connection_overrides_len == 0)
@@ -232,6 +241,13 @@ static enum err check_connections(const struct server_config *c, char **why)
                                    "raise it, or name the addresses that may "
                                    "connect in "
                                    "max.connections.per.ip.overrides"));
+    if (c->max_connections == 0 && broker_listeners(c) < 2)
+        return fail(why, xasprintf("max.connections=0 lets nobody in: raise it "
+                                   "(it spares the listener between brokers "
+                                   "only if there is another one)"));
+    if (c->max_connection_creation_rate == 0)
+        return fail(why, xasprintf("max.connection.creation.rate=0 lets nobody "
+                                   "in: set it to 1 or more"));
     if (c->queued_max_request_bytes > 0 &&
         c->queued_max_request_bytes < c->socket_request_max_bytes)
         return fail(why, xasprintf("queued.max.request.bytes=%lld is below "

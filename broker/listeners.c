@@ -1,57 +1,279 @@
 #include "broker/listeners.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
+#include "broker/address_limits.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 
 #include <stdlib.h>
 
-struct listeners {
-    struct broker *broker;
-    _Atomic bool open;
+enum { COMPLAIN_MS = 10000 };
+
+#define SECOND_NS INT64_C(1000000000)
+
+enum phase {
+    PHASE_HOLD,      /* just started: connections wait in the backlog */
+    PHASE_TURN_AWAY, /* not ready for long: they are closed */
+    PHASE_OPEN,
 };
 
-/* One port on one shard. */
 struct shard_port {
     struct listeners *listeners;
     struct shard *shard;
-    int listener; /* in config->listeners */
+    struct env_listener *listener;
+    int index; /* in config->listeners */
+    bool exempt;
+    bool counted; /* the connection being accepted has a slot */
+    struct env_task resume;
+    _Atomic bool resume_posted;
+    struct env_timer rate_pause;
+    int64_t complained_ms;
 };
+
+struct listeners {
+    struct broker *broker;
+    _Atomic int phase;
+    struct env_timer hold; /* on the first shard */
+    struct shard_port *ports;
+    size_t ports_len;
+    struct address_limits *addresses; /* or NULL */
+
+    int32_t max_connections;
+    _Atomic int32_t connections;
+    _Atomic bool wanted; /* a port waits for a connection to end */
+
+    /* The generic cell rate algorithm over one second: when the connections so
+     * far, spread evenly, will have been due. */
+    int64_t rate_interval_ns; /* 0: no limit */
+    _Atomic int64_t rate_due_ns;
+};
+
+/* ---- resuming ------------------------------------------------------------ */
+
+static void on_resume(struct env_task *task)
+{
+    struct shard_port *port = LIST_ENTRY(task, struct shard_port, resume);
+
+    atomic_store(&port->resume_posted, false);
+    env_listener_resume(port->listener);
+}
+
+/* Any thread.  Each shard's socket has a backlog of its own, so every one is
+ * told. */
+static void resume_all(struct listeners *l)
+{
+    for (size_t i = 0; i < l->ports_len; i++)
+        if (!atomic_exchange(&l->ports[i].resume_posted, true))
+            env_post(l->ports[i].shard->env, &l->ports[i].resume);
+}
+
+static void on_rate_pause(void *arg)
+{
+    struct shard_port *port = arg;
+
+    env_listener_resume(port->listener);
+}
+
+/* ---- max.connections ----------------------------------------------------- */
+
+static bool slot_take(struct listeners *l)
+{
+    int32_t n = atomic_load(&l->connections);
+
+    while (n < l->max_connections)
+        if (atomic_compare_exchange_weak(&l->connections, &n, n + 1))
+            return true;
+    return false;
+}
+
+static void slot_release(struct listeners *l)
+{
+    atomic_fetch_sub(&l->connections, 1);
+    if (atomic_load(&l->wanted) && atomic_exchange(&l->wanted, false))
+        resume_all(l);
+}
+
+static void complain(struct shard_port *port, const char *why)
+{
+    int64_t now = env_now_ms(port->shard->env);
+
+    if (port->complained_ms != 0 && now - port->complained_ms < COMPLAIN_MS)
+        return;
+    port->complained_ms = now;
+    log_warn("server", "Port %u: %s; new connections wait",
+             env_listener_port(port->listener), why);
+}
+
+static void slot_wait(struct shard_port *port)
+{
+    struct listeners *l = port->listeners;
+
+    complain(port, "max.connections is reached");
+    /* In this order, and the other way round in slot_release(): one of the two
+     * sees what the other did. */
+    atomic_store(&l->wanted, true);
+    if (atomic_load(&l->connections) < l->max_connections)
+        resume_all(l);
+}
+
+/* ---- max.connection.creation.rate ---------------------------------------- */
+
+/* 0, or the nanoseconds until one more may come. */
+static int64_t rate_take(struct listeners *l, int64_t now_ns)
+{
+    int64_t room = SECOND_NS - l->rate_interval_ns;
+    int64_t due = atomic_load(&l->rate_due_ns);
+
+    for (;;) {
+        int64_t from = due > now_ns ? due : now_ns;
+
+        if (from - now_ns > room)
+            return from - now_ns - room;
+        if (atomic_compare_exchange_weak(&l->rate_due_ns, &due,
+                                         from + l->rate_interval_ns))
+            return 0;
+    }
+}
+
+static bool rate_allows(struct shard_port *port)
+{
+    struct listeners *l = port->listeners;
+    struct env *env = port->shard->env;
+
+    if (l->rate_interval_ns == 0)
+        return true;
+    int64_t wait_ns = rate_take(l, env_now_us(env) * 1000);
+    if (wait_ns == 0)
+        return true;
+    complain(port, "max.connection.creation.rate is reached");
+    env_timer_start(env, &port->rate_pause, wait_ns / 1000000 + 1);
+    return false;
+}
+
+/* ---- accepting ----------------------------------------------------------- */
+
+static bool admit(void *owner)
+{
+    struct shard_port *port = owner;
+    struct listeners *l = port->listeners;
+
+    port->counted = false;
+    if (atomic_load(&l->phase) != PHASE_OPEN)
+        return true; /* to be turned away */
+    if (port->exempt) {
+        atomic_fetch_add(&l->connections, 1);
+    } else if (!slot_take(l)) {
+        slot_wait(port);
+        return false;
+    } else if (!rate_allows(port)) {
+        slot_release(l);
+        return false;
+    }
+    port->counted = true;
+    return true;
+}
+
+static void unadmit(void *owner)
+{
+    struct shard_port *port = owner;
+    struct listeners *l = port->listeners;
+
+    if (!port->counted)
+        return;
+    if (!port->exempt && l->rate_interval_ns != 0)
+        atomic_fetch_sub(&l->rate_due_ns, l->rate_interval_ns);
+    slot_release(l);
+}
+
+/* Goes round the shards until one has a connection to close. */
+struct eviction {
+    struct env_task task;
+    struct listeners *listeners;
+    int shard;
+    int left;
+    int exempt; /* the listener that is spared */
+};
+
+static void on_evict(struct env_task *task)
+{
+    struct eviction *e = LIST_ENTRY(task, struct eviction, task);
+    struct listeners *l = e->listeners;
+    struct broker *b = l->broker;
+
+    if (atomic_load(&l->connections) <= l->max_connections || e->left-- == 0 ||
+        conns_close_oldest(b->shards[e->shard], e->exempt)) {
+        free(e);
+        return;
+    }
+    e->shard = (e->shard + 1) % b->shards_len;
+    env_post(b->shards[e->shard]->env, &e->task);
+}
+
+static void make_room(struct shard_port *port)
+{
+    struct listeners *l = port->listeners;
+
+    if (atomic_load(&l->connections) <= l->max_connections)
+        return;
+    struct eviction *e = xcalloc(1, sizeof *e);
+    e->task.fn = on_evict;
+    e->listeners = l;
+    e->shard = port->shard->index;
+    e->left = l->broker->shards_len;
+    e->exempt = port->index;
+    env_post(port->shard->env, &e->task);
+}
 
 static const struct env_conn_ops *on_accept(struct env_conn *stream,
                                             void *owner, void **arg)
 {
     struct shard_port *port = owner;
 
-    if (!atomic_load(&port->listeners->open))
+    if (!port->counted)
         return NULL;
-    struct conn *c = conn_new(port->shard, stream, port->listener);
-    if (c == NULL)
-        return NULL;
-    *arg = c;
+    *arg = conn_new(port->shard, stream, port, port->index,
+                    port->listeners->addresses);
+    if (port->exempt)
+        make_room(port);
     return &request_conn_ops;
 }
+
+void listeners_left(struct shard_port *port) { slot_release(port->listeners); }
+
+/* ---- set-up -------------------------------------------------------------- */
 
 static int listen_on(struct listeners *l, struct shard *shard, int index,
                      char **why)
 {
     const struct server_config *config = l->broker->config;
     const struct server_listener *at = &config->listeners[index];
-    struct shard_port *port = xmalloc(sizeof *port);
-    struct env_listener *listener;
-
-    *port = (struct shard_port){l, shard, index};
+    struct shard_port *port = &l->ports[l->ports_len];
     struct env_listen_options options = {
         .host = at->host,
         .port = at->port,
         .frame_max_bytes = (size_t)config->socket_request_max_bytes,
+        .intake = shard->intake,
+        .backlog = config->socket_listen_backlog,
+        .send_buffer_bytes = config->socket_send_buffer_bytes,
+        .receive_buffer_bytes = config->socket_receive_buffer_bytes,
+        .paused = true,
+        .admit = admit,
+        .unadmit = unadmit,
         .accept = on_accept,
         .owner = port,
         .shared = l->broker->shards_len > 1,
     };
-    int error = env_listen(shard->env, &options, &listener, why);
-    if (error < 0)
-        free(port);
+
+    port->listeners = l;
+    port->shard = shard;
+    port->index = index;
+    port->resume.fn = on_resume;
+    port->rate_pause.fn = on_rate_pause;
+    port->rate_pause.arg = port;
+    int error = env_listen(shard->env, &options, &port->listener, why);
+    if (error >= 0)
+        l->ports_len++;
     return error;
 }
 
@@ -70,21 +292,64 @@ static int port_is_free(struct listeners *l, int index, char **why)
     return error;
 }
 
+static void exempt_brokers(struct listeners *l)
+{
+    const struct server_config *config = l->broker->config;
+
+    for (size_t i = 0; i < l->ports_len; i++) {
+        const char *name = config->listeners[l->ports[i].index].name;
+
+        l->ports[i].exempt = l->ports_len > (size_t)l->broker->shards_len &&
+                             strcmp(name, config->inter_broker_listener) == 0;
+    }
+}
+
+static void on_held_long(void *arg)
+{
+    struct listeners *l = arg;
+    int hold = PHASE_HOLD;
+
+    if (!atomic_compare_exchange_strong(&l->phase, &hold, PHASE_TURN_AWAY))
+        return;
+    log_warn("server",
+             "Not ready after %d ms (see above for what it waits for): from "
+             "now on connections are closed, so that clients try other nodes",
+             LISTENERS_HOLD_MS);
+    resume_all(l);
+}
+
 struct listeners *listeners_new(struct broker *broker, char **why)
 {
+    const struct server_config *config = broker->config;
     struct listeners *l = xcalloc(1, sizeof *l);
 
     l->broker = broker;
-    for (size_t i = 0; i < broker->config->listeners_len; i++) {
-        if (broker->config->listeners[i].is_controller)
+    l->max_connections = config->max_connections;
+    if (config->max_connection_creation_rate != INT32_MAX)
+        l->rate_interval_ns = SECOND_NS / config->max_connection_creation_rate;
+    l->ports = xcalloc(config->listeners_len * (size_t)broker->shards_len,
+                       sizeof *l->ports);
+    /* When it fails the process ends: nothing to unwind. */
+    if (!address_limits_new(broker, &l->addresses, why))
+        return NULL;
+    for (size_t i = 0; i < config->listeners_len; i++) {
+        if (config->listeners[i].is_controller)
             continue;
         if (port_is_free(l, (int)i, why) < 0)
             return NULL;
         for (int j = 0; j < broker->shards_len; j++)
             if (listen_on(l, broker->shards[j], (int)i, why) < 0)
-                return NULL; /* the process ends, nothing to unwind */
+                return NULL;
     }
+    exempt_brokers(l);
+    l->hold.fn = on_held_long;
+    l->hold.arg = l;
+    env_timer_start(broker->shards[0]->env, &l->hold, LISTENERS_HOLD_MS);
     return l;
 }
 
-void listeners_open(struct listeners *l) { atomic_store(&l->open, true); }
+void listeners_open(struct listeners *l)
+{
+    atomic_store(&l->phase, PHASE_OPEN);
+    resume_all(l);
+}

@@ -1,8 +1,11 @@
 #include "broker/request.h"
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "broker/address_limits.h"
 #include "broker/dispatch.h"
+#include "broker/listeners.h"
 #include "broker/shard.h"
 #include "proto/kafka/header.h"
 
@@ -14,6 +17,9 @@ enum {
     IN_FLIGHT_MAX = 64,
     QUEUED_MAX_BYTES = 16 << 20,
     QUEUED_MAX_ANSWERS = 4096,
+    /* Connections closed for idleness before others get their turn. */
+    IDLE_BATCH_MAX = 256,
+    COMPLAIN_MS = 10000,
 };
 
 /* A decoded request may take this many times its size on the wire, and this
@@ -21,8 +27,11 @@ enum {
 enum { DECODED_FACTOR = 24, DECODED_EXTRA_BYTES = 1 << 20 };
 
 struct conn {
-    struct list link; /* in shard->conns */
+    struct list link; /* in shard->idle_conns or busy_conns */
     struct shard *shard;
+    struct shard_port *port;
+    struct visitor *visitor; /* or NULL: addresses are not counted */
+    int64_t idle_since_ms;   /* in idle_conns */
     struct env_conn *stream;
     struct list requests; /* arrival order; the head is answered next */
     int in_flight;
@@ -37,9 +46,19 @@ static void request_free(struct request *r)
     list_remove(&r->link);
     if (r->out != NULL)
         env_out_free(r->out);
-    env_frame_unref(r->frame);
+    if (r->frame != NULL)
+        env_frame_unref(r->frame);
+    env_intake_give_back(r->shard->intake, r->intake_bytes);
     arena_free(&r->arena);
     free(r);
+}
+
+void request_drop_frame(struct request *r)
+{
+    env_frame_unref(r->frame);
+    r->frame = NULL;
+    env_intake_give_back(r->shard->intake, r->intake_bytes);
+    r->intake_bytes = 0;
 }
 
 static void conn_throttle(struct conn *c)
@@ -79,7 +98,9 @@ static void conn_free(struct conn *c)
             r->cancel(r);
     }
     list_remove(&c->link);
-    c->shard->conns_len--;
+    if (c->visitor != NULL)
+        visitor_leave(c->visitor);
+    listeners_left(c->port);
     free(c);
 }
 
@@ -87,6 +108,83 @@ static void conn_close(struct conn *c)
 {
     env_conn_close(c->stream);
     conn_free(c);
+}
+
+/* ---- idle connections ----------------------------------------------------*/
+
+static void conn_is_idle(struct conn *c)
+{
+    struct shard *s = c->shard;
+    int64_t max_ms = s->broker->config->connections_max_idle_ms;
+
+    c->idle_since_ms = env_now_ms(s->env);
+    list_remove(&c->link);
+    list_push_back(&s->idle_conns, &c->link);
+    if (max_ms >= 0 && !env_timer_running(&s->idle_check))
+        env_timer_start(s->env, &s->idle_check, max_ms);
+}
+
+static void conn_is_busy(struct conn *c)
+{
+    list_remove(&c->link);
+    list_push_back(&c->shard->busy_conns, &c->link);
+}
+
+/* The timer follows the head of the list and is not moved when the head is: it
+ * fires once per idle time at most, plus once for each batch that is closed. */
+static void on_idle_check(void *arg)
+{
+    struct shard *s = arg;
+    int64_t max_ms = s->broker->config->connections_max_idle_ms;
+    int64_t now = env_now_ms(s->env);
+
+    for (int i = 0; !list_empty(&s->idle_conns); i++) {
+        struct conn *c = LIST_ENTRY(s->idle_conns.next, struct conn, link);
+        int64_t left = c->idle_since_ms + max_ms - now;
+
+        if (left > 0 || i == IDLE_BATCH_MAX) {
+            env_timer_start(s->env, &s->idle_check, left > 0 ? left : 0);
+            return;
+        }
+        /* Half a request arrived, or an answer is on its way out. */
+        if (max_ms > 0 && env_conn_active_ms(c->stream) > c->idle_since_ms)
+            conn_is_idle(c);
+        else
+            conn_close(c);
+    }
+}
+
+void conns_init(struct shard *s)
+{
+    const struct server_config *config = s->broker->config;
+    int64_t limit = config->socket_request_max_bytes;
+
+    if (config->queued_max_request_bytes > 0)
+        limit = config->queued_max_request_bytes / s->broker->shards_len;
+    list_init(&s->idle_conns);
+    list_init(&s->busy_conns);
+    s->idle_check.fn = on_idle_check;
+    s->idle_check.arg = s;
+    s->intake = env_intake_new(s->env, limit > 0 ? (size_t)limit : 1);
+}
+
+static bool close_first(struct list *conns, int spared_listener)
+{
+    LIST_EACH (node, conns) {
+        struct conn *c = LIST_ENTRY(node, struct conn, link);
+
+        if (c->listener == spared_listener)
+            continue;
+        conn_close(c);
+        return true;
+    }
+    return false;
+}
+
+bool conns_close_oldest(struct shard *s, int spared_listener)
+{
+    return close_first(&s->idle_conns, spared_listener) ||
+           close_first(&s->busy_conns, spared_listener);
 }
 
 /* Sends every answer that is ready and whose turn it is. */
@@ -104,7 +202,8 @@ static void conn_flush(struct conn *c)
         if (r->out != NULL)
             env_conn_send(c->stream, r->out);
         r->out = NULL;
-        c->in_flight--;
+        if (--c->in_flight == 0)
+            conn_is_idle(c);
         request_free(r);
     }
     conn_throttle(c);
@@ -303,6 +402,9 @@ static void start(struct conn *c, struct request *r, struct slice frame_body)
         return;
     }
     r->arena.limit_bytes = 0; /* from here on the sizes are ours */
+    size_t decoded = sizeof *r + r->arena.used_bytes;
+    env_intake_take(r->shard->intake, decoded);
+    r->intake_bytes += decoded;
     dispatch(r);
 }
 
@@ -316,7 +418,9 @@ static void on_frame(struct env_conn *stream, void *arg,
 
     (void)stream;
     list_init(&r->link);
+    r->shard = c->shard;
     r->frame = frame;
+    r->intake_bytes = frame->len;
     arena_init(&r->arena, frame->len * DECODED_FACTOR + DECODED_EXTRA_BYTES);
     enum err error =
         kafka_parse_request(slice_of(frame->data, frame->len), &header, &body);
@@ -326,7 +430,6 @@ static void on_frame(struct env_conn *stream, void *arg,
         return;
     }
     r->conn = c;
-    r->shard = c->shard;
     r->owner = c->shard->env;
     r->api = api_find(header.request_api_key);
     r->version = header.request_api_version;
@@ -338,6 +441,7 @@ static void on_frame(struct env_conn *stream, void *arg,
     r->arrived_us = env_now_us(c->shard->env);
     list_push_back(&c->requests, &r->link);
     c->in_flight++;
+    conn_is_busy(c);
     conn_throttle(c);
     start(c, r, body);
 }
@@ -364,16 +468,47 @@ const struct env_conn_ops request_conn_ops = {
     .closed = on_closed,
 };
 
+/* Whether the address has room for this connection, which reads nothing before
+ * it is known. */
+static void on_address_known(void *arg, bool admitted, int32_t max)
+{
+    struct conn *c = arg;
+    struct shard *s = c->shard;
+    int64_t now = env_now_ms(s->env);
+
+    if (admitted) {
+        env_conn_resume(c->stream);
+        return;
+    }
+    c->visitor = NULL;
+    if (s->complained_ms == 0 || now - s->complained_ms >= COMPLAIN_MS) {
+        s->complained_ms = now;
+        log_warn("server",
+                 "Closing a new connection of %s: it has %d, as many as "
+                 "max.connections.per.ip and its overrides allow",
+                 env_conn_peer_host(c->stream), max);
+    }
+    conn_close(c);
+}
+
 struct conn *conn_new(struct shard *shard, struct env_conn *stream,
-                      int listener)
+                      struct shard_port *port, int listener,
+                      struct address_limits *addresses)
 {
     struct conn *c = xcalloc(1, sizeof *c);
 
     c->shard = shard;
     c->stream = stream;
+    c->port = port;
     c->listener = listener;
     list_init(&c->requests);
-    list_push_back(&shard->conns, &c->link);
-    shard->conns_len++;
+    list_init(&c->link);
+    conn_is_idle(c);
+    if (addresses != NULL) {
+        env_conn_pause(stream);
+        c->visitor =
+            visitor_ask(addresses, shard->index, env_conn_peer_host(stream),
+                        on_address_known, c);
+    }
     return c;
 }

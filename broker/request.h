@@ -2,7 +2,12 @@
  *
  * A connection belongs to the shard that accepted it.  Its requests are started
  * in the order of arrival and answered in that order, as Kafka promises, but
- * several may be in progress; the bound on them is enforced by not reading.
+ * several may be in progress; the bounds on them are enforced by not reading: a
+ * count and unread answers for each connection, and queued.max.request.bytes,
+ * of which each shard has its share, for all of them.
+ *
+ * A connection that has no request in progress and moves no bytes is closed
+ * after connections.max.idle.ms.
  *
  * One thread at a time owns a request: its home shard, or whoever it was moved
  * to (request_move).  The owner answers it exactly once, from any thread.  A
@@ -29,6 +34,7 @@ struct request {
     struct env *owner;                /* whose thread owns it now */
     void (*moved)(struct request *r); /* on its way to another thread */
     struct env_frame *frame;          /* what `msg` points into */
+    size_t intake_bytes;              /* to be given back to shard->intake */
     struct arena arena; /* decoded request and scratch for the answer */
     const struct api *api;
     int16_t version;
@@ -52,6 +58,11 @@ struct request {
 void request_move(struct request *r, struct env *to,
                   void (*fn)(struct request *));
 
+/* The bytes as received are not needed any more, though the request goes on:
+ * makes room for others.  Nothing may point into them: what strings of `msg`
+ * are still wanted were copied.  Any thread, while the request cannot end. */
+void request_drop_frame(struct request *r);
+
 /* Encodes `response` (of api->response) and sends it.  Ends the ownership. */
 void request_respond(struct request *r, const void *response);
 /* As request_respond for a body whose records are file ranges: `gaps` were
@@ -69,7 +80,16 @@ void request_close(struct request *r, const char *why);
 /* ---- for shard.c ---------------------------------------------------------*/
 
 extern const struct env_conn_ops request_conn_ops;
+struct shard_port;
+struct address_limits;
+/* `port` is told when the connection ends; `addresses` may be NULL. */
 struct conn *conn_new(struct shard *shard, struct env_conn *stream,
-                      int listener);
+                      struct shard_port *port, int listener,
+                      struct address_limits *addresses);
+/* Sets up the shard's fields for connections. */
+void conns_init(struct shard *shard);
+/* Closes the connection that was used least recently, idle ones first, sparing
+ * those of one listener.  False if there is none. */
+bool conns_close_oldest(struct shard *shard, int spared_listener);
 
 #endif

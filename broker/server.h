@@ -4,7 +4,8 @@
  * runs them under virtual time.  Both run this same code.
  *
  * Start: directories, controller, ports, then all loops; clients are let in
- * when the controller has unfenced the broker.
+ * when the controller has unfenced the broker, and wait in the backlog so long
+ * (listeners.h).
  * Stop: the controller moves leaders away, connections end, shards flush, the
  * mark of a clean stop is left, the controller hands over.
  *

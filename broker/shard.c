@@ -7,6 +7,7 @@
 #include "broker/coordinators.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/partition.h"
+#include "broker/request.h"
 #include "broker/sessions.h"
 #include "proto/record/compression.h"
 
@@ -306,8 +307,7 @@ void shard_updates_post(struct shard_updates *u)
 
 static void sync_dirty(struct shard *s)
 {
-    LIST_EACH(node, &s->checkpoint)
-    {
+    LIST_EACH (node, &s->checkpoint) {
         struct partition *p =
             LIST_ENTRY(node, struct partition, checkpoint_link);
 
@@ -374,7 +374,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->watched);
     list_init(&s->checkpoint);
     list_init(&s->sessions);
-    list_init(&s->conns);
+    conns_init(s);
     s->codec = codec_new();
     s->tick.fn = on_tick;
     s->tick.arg = s;
@@ -414,6 +414,7 @@ void shard_free(struct shard *s)
     map_free(&s->topics_by_name);
     map_free(&s->brokers);
     map_free(&s->fetchers);
+    env_intake_free(s->intake);
     codec_free(s->codec);
     buf_free(&s->expanded);
     buf_free(&s->rewritten);

@@ -74,14 +74,18 @@ struct shard {
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
     uint64_t fetch_parts_made; /* numbers them */
-    struct env_timer tick; /* ISR checks, checkpoints */
+    struct env_timer tick;     /* ISR checks, checkpoints */
     struct env_timer retention;
     int64_t next_checkpoint_ms;
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
     struct kv_batch *forgotten; /* per log directory: checkpoints of replicas
                                    that are gone; NULL: none */
-    struct list conns;
-    int conns_len;
+    /* Connections (request.c), each list least recently used first. */
+    struct list idle_conns; /* no request in progress */
+    struct list busy_conns;
+    struct env_timer idle_check;
+    struct env_intake *intake; /* bounds what their requests hold */
+    int64_t complained_ms;     /* last line about max.connections.per.ip */
 
     /* Scratch for records that must be looked at or rewritten. */
     struct codec *codec;

@@ -13,14 +13,17 @@ const struct config_def config_table_network[] = {
      "Delay of the answer to a failed authentication.",
      "clients are not authenticated in this release"},
     {"connections.max.idle.ms", CONFIG_LONG, "600000", ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT, "A connection idle for this long is closed.",
-     "idle connections stay open in this release"},
+     CONFIG_USED,
+     "A connection on which nothing moves for this long, and that waits for no "
+     "answer, is closed; below 0: never.",
+     NULL},
     {"connections.max.reauth.ms", CONFIG_LONG, "0", ANY, CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Age at which a client must authenticate again.",
      "clients are not authenticated in this release"},
     {"early.start.listeners", CONFIG_LIST, NULL, ANY, CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Listeners that accept before the broker is ready.",
-     "controller listeners always do, the others never"},
+     "controller listeners always do; on the others connections wait in the "
+     "backlog for 5 s and are closed after that"},
     {"inter.broker.listener.name", CONFIG_STRING, NULL, ANY, CONFIG_READ_ONLY,
      CONFIG_USED, "Listener on which brokers talk to each other.", NULL},
     {"listener.security.protocol.map", CONFIG_STRING,
@@ -34,20 +37,29 @@ const struct config_def config_table_network[] = {
      "interface.",
      NULL},
     {"max.connection.creation.rate", CONFIG_INT, "2147483647", AT_LEAST(0),
-     CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT, "Most new connections per second.",
-     "the rate of new connections is not limited"},
+     CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Most new connections per second; more wait to be accepted, but not those "
+     "on the listener between brokers if there is another one. From the file: "
+     "a dynamic change, or one of a single listener, has no effect.",
+     NULL},
     {"max.connections", CONFIG_INT, "2147483647", AT_LEAST(0),
-     CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT,
-     "Most connections the node accepts.",
-     "the number of connections is not limited in this release"},
+     CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Most connections of clients and brokers; more wait to be accepted, but "
+     "not those on the listener between brokers if there is another one: they "
+     "take the place of the connection least recently used. From the file: a "
+     "dynamic change, or one of a single listener, has no effect.",
+     NULL},
     {"max.connections.per.ip", CONFIG_INT, "2147483647", AT_LEAST(0),
-     CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT,
-     "Most connections from one address.",
-     "the number of connections is not limited in this release"},
+     CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Most connections from one address; more are closed. From the file: a "
+     "dynamic change has no effect.",
+     NULL},
     {"max.connections.per.ip.overrides", CONFIG_STRING, "", ANY,
-     CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT,
-     "Exceptions to `max.connections.per.ip`, as `address:count,...`.",
-     "the number of connections is not limited in this release"},
+     CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Exceptions to `max.connections.per.ip`, as `address:count,...`; a name "
+     "is looked up once, at the start. From the file: a dynamic change has no "
+     "effect.",
+     NULL},
     {"num.io.threads", CONFIG_INT, "8", AT_LEAST(1), CONFIG_CLUSTER_WIDE,
      CONFIG_NO_EFFECT, "Threads that execute requests.",
      "requests run on the shards, blocking disk work on helper threads"},
@@ -57,10 +69,13 @@ const struct config_def config_table_network[] = {
      "partitions. Not given: one per processor core.",
      NULL},
     {"queued.max.request.bytes", CONFIG_LONG, "-1", ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT,
-     "Bytes of requests in flight before the server stops reading from "
-     "sockets; -1: `socket.request.max.bytes` per shard.",
-     "requests are bounded one by one, by `socket.request.max.bytes`"},
+     CONFIG_USED,
+     "Memory that requests may hold, as received and decoded, until they are "
+     "answered (Produce: until they are appended) before the server stops "
+     "reading from sockets; each shard has its equal share; -1: "
+     "`socket.request.max.bytes` per shard. A request that arrives for more "
+     "than 30 s while others wait for room costs its connection.",
+     NULL},
     {"queued.max.requests", CONFIG_INT, "500", AT_LEAST(1), CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Requests waiting before network threads stop reading.",
      "the bound is in bytes: `queued.max.request.bytes`"},
@@ -82,18 +97,23 @@ const struct config_def config_table_network[] = {
      "First timeout when connecting to another node.",
      "connecting is bounded by the timeout of the request it is for"},
     {"socket.listen.backlog.size", CONFIG_INT, "50", AT_LEAST(1),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "Connections waiting to be accepted.",
-     "the system's longest backlog is used"},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Connections waiting to be accepted, per shard. Not given: as many as the "
+     "system allows.",
+     NULL},
     {"socket.receive.buffer.bytes", CONFIG_INT, "102400", ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT,
-     "Receive buffer of a connection; -1: the system's choice.",
-     "the system sizes the buffers of each connection"},
+     CONFIG_USED,
+     "Receive buffer of a connection. -1 or not given: the system sizes it "
+     "while data flows, which is faster.",
+     NULL},
     {"socket.request.max.bytes", CONFIG_INT, "104857600", AT_LEAST(1),
      CONFIG_READ_ONLY, CONFIG_USED,
      "Longest request that is accepted; a longer one closes the connection.",
      NULL},
     {"socket.send.buffer.bytes", CONFIG_INT, "102400", ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT, "Send buffer of a connection; -1: the system's choice.",
-     "the system sizes the buffers of each connection"},
+     CONFIG_USED,
+     "Send buffer of a connection. -1 or not given: the system sizes it while "
+     "data flows, which is faster.",
+     NULL},
 };
 const size_t config_table_network_len = CONFIG_TABLE_LEN(config_table_network);

@@ -80,9 +80,10 @@ const struct config_def config_table_replica[] = {
      CONFIG_NO_EFFECT, "Class that picks the replica a consumer reads from.",
      "consumers read from the leader"},
     {"replica.socket.receive.buffer.bytes", CONFIG_INT, "65536", ANY,
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "Receive buffer of a follower's connection; -1: the system's choice.",
-     "the system sizes the buffers of each connection"},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Receive buffer of a follower's connection. -1 or not given: the system "
+     "sizes it while data flows, which is faster.",
+     NULL},
     {"replica.socket.timeout.ms", CONFIG_INT, "30000", ANY, CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT,
      "A follower's fetch that is not answered within this is given up and the "

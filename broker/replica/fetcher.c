@@ -409,6 +409,9 @@ static void connect_leader(struct fetcher *f)
         return;
     f->stream = env_connect(f->shard->env, b->host, b->port, FRAME_MAX_BYTES,
                             &conn_ops, f);
+    env_conn_set_receive_buffer(
+        f->stream,
+        f->shard->broker->config->replica_socket_receive_buffer_bytes);
 }
 
 /* ---- the pump

@@ -11,7 +11,10 @@
  * what was sent or at once, with a part of that lost.  When a host loses power
  * nobody says anything; peers that sent something get a reset when it is back.
  *
- * Bytes of a file range are read when they leave, as sendfile does. */
+ * Bytes of a file range are read when they leave, as sendfile does.
+ *
+ * An intake (base/env.h) counts frames when they are handed over: what came
+ * before that is in the socket, whose window is small. */
 #include "tests/sim/loop.h"
 
 #include "base/alloc.h"
@@ -76,6 +79,9 @@ struct env_conn {
     struct list input_link;
     struct list dirty_link;
     size_t frame_max_bytes;
+    struct env_intake *intake; /* or NULL */
+    struct list intake_link;   /* intake->waiting */
+    int64_t active_ms;
 
     /* Connecting. */
     struct event dial;
@@ -107,6 +113,7 @@ struct env_conn {
 struct env_listener {
     struct env *env;
     struct env_listen_options options;
+    bool paused;
     struct port *port;
     struct list link; /* env->listeners */
 };
@@ -409,6 +416,7 @@ static void release(struct env_conn *conn)
     free(conn->host);
     conn->host = NULL;
     list_remove(&conn->input_link);
+    list_remove(&conn->intake_link);
     list_remove(&conn->dirty_link);
     list_remove(&conn->link);
     list_push_back(&conn->env->dead, &conn->link);
@@ -455,6 +463,7 @@ static struct env_conn *conn_new(struct env *env, size_t frame_max_bytes)
     conn->env = env;
     conn->frame_max_bytes = frame_max_bytes;
     list_init(&conn->input_link);
+    list_init(&conn->intake_link);
     list_init(&conn->dirty_link);
     list_init(&conn->outs);
     list_push_back(&env->conns, &conn->link);
@@ -489,6 +498,7 @@ static void accept_from(struct env_conn *dialler, struct host *to,
 
     conn->state = CONN_ACCEPTING;
     conn->listener = listener;
+    conn->intake = listener->options.intake;
     conn->local_port = port->number;
     conn->peer_host = dialler->env->process->host->name;
     conn->stream = dialler->stream = s;
@@ -575,6 +585,72 @@ struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,
     return conn;
 }
 
+void env_conn_set_receive_buffer(struct env_conn *conn, int bytes)
+{
+    (void)conn;
+    (void)bytes;
+}
+
+const char *env_look_up(const char *host, char address[ENV_HOST_BYTES])
+{
+    snprintf(address, ENV_HOST_BYTES, "%s", host); /* peers are names, too */
+    return NULL;
+}
+
+/* ---- the bound on frames ------------------------------------------------- */
+
+struct env_intake {
+    size_t limit_bytes;
+    size_t used_bytes;
+    struct list waiting;
+};
+
+struct env_intake *env_intake_new(struct env *env, size_t limit_bytes)
+{
+    struct env_intake *intake = xcalloc(1, sizeof *intake);
+
+    (void)env;
+    intake->limit_bytes = limit_bytes;
+    list_init(&intake->waiting);
+    return intake;
+}
+
+void env_intake_free(struct env_intake *intake) { free(intake); }
+
+size_t env_intake_used(const struct env_intake *intake)
+{
+    return intake->used_bytes;
+}
+
+void env_intake_take(struct env_intake *intake, size_t bytes)
+{
+    intake->used_bytes += bytes;
+}
+
+void env_intake_give_back(struct env_intake *intake, size_t bytes)
+{
+    struct list *node;
+
+    ASSERT(intake->used_bytes >= bytes);
+    intake->used_bytes -= bytes;
+    if (intake->used_bytes >= intake->limit_bytes)
+        return;
+    while ((node = list_pop_front(&intake->waiting)) != NULL)
+        input_ready(LIST_ENTRY(node, struct env_conn, intake_link));
+}
+
+/* Whether the connection may have another frame; else it waits. */
+static bool intake_open(struct env_conn *conn)
+{
+    struct env_intake *intake = conn->intake;
+
+    if (intake == NULL || intake->used_bytes < intake->limit_bytes)
+        return true;
+    if (list_unlinked(&conn->intake_link))
+        list_push_back(&intake->waiting, &conn->intake_link);
+    return false;
+}
+
 /* ---- receiving ----------------------------------------------------------- */
 
 static bool receiving(const struct env_conn *conn)
@@ -618,6 +694,10 @@ static void cut_frames(struct env_conn *conn)
                 taken(conn, WINDOW_BYTES / 2);
             break;
         }
+        if (!intake_open(conn))
+            break;
+        if (conn->intake != NULL)
+            env_intake_take(conn->intake, len);
         struct env_frame *frame = frame_new(at + 4, len);
         conn->in_at += 4 + len;
         taken(conn, 4 + len);
@@ -632,6 +712,13 @@ static bool accept_one(struct env_conn *conn)
 {
     struct env_listener *l = conn->listener;
     void *arg = NULL;
+
+    if (l->paused)
+        return false; /* it stays in the backlog */
+    if (l->options.admit != NULL && !l->options.admit(l->options.owner)) {
+        l->paused = true;
+        return false;
+    }
     const struct env_conn_ops *ops =
         l->options.accept(conn, l->options.owner, &arg);
 
@@ -649,6 +736,7 @@ static bool accept_one(struct env_conn *conn)
 
 static void take_input(struct env_conn *conn)
 {
+    conn->active_ms = env_now_ms(conn->env);
     if (conn->refused) {
         end(conn, ERR_REFUSED);
         return;
@@ -665,7 +753,8 @@ static void take_input(struct env_conn *conn)
             make_dirty(conn);
     }
     cut_frames(conn);
-    if (conn->state == CONN_OPEN && conn->ended && !conn->paused)
+    if (conn->state == CONN_OPEN && conn->ended && !conn->paused &&
+        list_unlinked(&conn->intake_link))
         end(conn, conn->in_at < conn->in.len ? ERR_MALFORMED : ERR_CLOSED);
 }
 
@@ -687,6 +776,11 @@ void env_conn_resume(struct env_conn *conn)
         return;
     conn->paused = false;
     input_ready(conn);
+}
+
+int64_t env_conn_active_ms(const struct env_conn *conn)
+{
+    return conn->active_ms;
 }
 
 const char *env_conn_peer_host(const struct env_conn *conn)
@@ -788,6 +882,7 @@ static void flush(struct env_conn *conn)
             return;
         }
         h->in_flight += g->bytes.len;
+        conn->active_ms = env_now_ms(conn->env);
         launch(g);
     }
     if (conn->queued != 0)
@@ -846,7 +941,10 @@ int env_listen(struct env *env, const struct env_listen_options *options,
         return -EADDRINUSE;
     }
     struct env_listener *l = xcalloc(1, sizeof *l);
-    *l = (struct env_listener){.env = env, .options = *options, .port = port};
+    *l = (struct env_listener){.env = env,
+                               .options = *options,
+                               .paused = options->paused,
+                               .port = port};
     port->items = xrealloc(port->items, (port->len + 1) * sizeof *port->items);
     port->items[port->len++] = l;
     list_push_back(&env->listeners, &l->link);
@@ -857,6 +955,24 @@ int env_listen(struct env *env, const struct env_listen_options *options,
 uint16_t env_listener_port(const struct env_listener *listener)
 {
     return listener->port->number;
+}
+
+void env_listener_pause(struct env_listener *listener)
+{
+    listener->paused = true;
+}
+
+void env_listener_resume(struct env_listener *listener)
+{
+    if (!listener->paused)
+        return;
+    listener->paused = false;
+    LIST_EACH (node, &listener->env->conns) {
+        struct env_conn *conn = LIST_ENTRY(node, struct env_conn, link);
+
+        if (conn->state == CONN_ACCEPTING && conn->listener == listener)
+            input_ready(conn);
+    }
 }
 
 void env_listener_close(struct env_listener *listener)

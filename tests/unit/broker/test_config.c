@@ -558,6 +558,34 @@ Test(config, limits_on_connections)
     cr_assert_eq(config.connection_overrides[1].id, 7);
 }
 
+Test(config, nobody_could_connect)
+{
+    refuses("max.connections=0\n",
+            "max.connections=0 lets nobody in: raise it (it spares the "
+            "listener between brokers only if there is another one)");
+    refuses("max.connection.creation.rate=0\n",
+            "max.connection.creation.rate=0 lets nobody in: set it to 1 or "
+            "more");
+}
+
+Test(config, the_system_sizes_buffers_unless_told)
+{
+    accepts("");
+    cr_assert_eq(config.socket_send_buffer_bytes, 0);
+    cr_assert_eq(config.socket_receive_buffer_bytes, 0);
+    cr_assert_eq(config.replica_socket_receive_buffer_bytes, 0);
+    cr_assert_eq(config.socket_listen_backlog, 0);
+    server_config_free(&config);
+    accepts("socket.send.buffer.bytes=102400\n"
+            "socket.receive.buffer.bytes=-1\n"
+            "replica.socket.receive.buffer.bytes=65536\n"
+            "socket.listen.backlog.size=50\n");
+    cr_assert_eq(config.socket_send_buffer_bytes, 102400);
+    cr_assert_eq(config.socket_receive_buffer_bytes, 0);
+    cr_assert_eq(config.replica_socket_receive_buffer_bytes, 65536);
+    cr_assert_eq(config.socket_listen_backlog, 50);
+}
+
 Test(config, log_directories)
 {
     refuses("log.dirs=/a,/b/,/a/\n",
