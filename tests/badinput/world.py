@@ -229,6 +229,7 @@ class Cluster:
                  lambda: self.isr(topic) == sorted(nodes), seconds)
 
     def create(self, topic, **options):
+        options.setdefault("replicas", min(3, self.nodes))
         with self.connect(self.any_node()) as c:
             error = c.create(topic, **options)
         expect(error in (0, wire.TOPIC_ALREADY_EXISTS), "creating", topic,
