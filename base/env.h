@@ -167,7 +167,7 @@ struct env_listen_options {
     /* Nobody came after admit() said yes. */
     void (*unadmit)(void *owner);
     /* Called for each connection; returns the ops and sets *arg, or NULL to
-     * refuse it. */
+     * refuse it with a reset. */
     const struct env_conn_ops *(*accept)(struct env_conn *conn, void *owner,
                                          void **arg);
     void *owner;

@@ -318,6 +318,16 @@ static void rested(void *arg)
         ASSERT(event_add(&listener->event, NULL) == 0);
 }
 
+/* With a reset, as a port on which nobody listens would: some clients try the
+ * next server of their list only then, and come back here after a mere end. */
+static void refuse(struct env_conn *conn)
+{
+    struct linger none = {.l_onoff = 1};
+
+    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    env_conn_close(conn);
+}
+
 static void accepted(struct env_listener *listener, int fd,
                      const struct sockaddr *peer)
 {
@@ -331,7 +341,7 @@ static void accepted(struct env_listener *listener, int fd,
     env_conn_start(conn);
     conn->ops = options->accept(conn, options->owner, &conn->arg);
     if (conn->ops == NULL)
-        env_conn_close(conn);
+        refuse(conn);
 }
 
 /* -1 with errno if nobody is there. */

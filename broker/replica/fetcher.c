@@ -383,7 +383,8 @@ static void on_closed(struct env_conn *stream, void *arg, int error)
     struct fetcher *f = arg;
 
     (void)stream;
-    if (f->connected) {
+    /* Without partitions nothing is asked, and the leader closes it as idle. */
+    if (f->connected && !list_empty(&f->partitions)) {
         log_info("replica", "The connection to node %d ended: %s", f->leader,
                  err_text(error));
         meta_suspect_broker(f->shard->broker->meta, f->leader, false);

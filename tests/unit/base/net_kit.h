@@ -141,8 +141,10 @@ static inline const struct env_conn_ops *net_accept(struct env_conn *conn,
     struct net *net = owner;
 
     net->accepted++;
-    if (net->server.refuse)
+    if (net->server.refuse) {
+        net_check(net);
         return NULL;
+    }
     net->server.conn = conn;
     *arg = &net->server;
     net_check(net);
