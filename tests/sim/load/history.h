@@ -94,6 +94,9 @@ bool history_topic_is_doomed(const struct history *h, int topic);
 void history_delete_asked(struct history *h, int topic, int32_t partition,
                           int64_t offset);
 
+/* As many offsets of a partition are known, at least. */
+int64_t history_length(struct history *h, int topic, int32_t partition);
+
 /* ---- writing ---------------------------------------------------------------
  */
 

@@ -173,6 +173,11 @@ void history_delete_asked(struct history *h, int topic, int32_t partition,
         log->deleted_before = offset;
 }
 
+int64_t history_length(struct history *h, int topic, int32_t partition)
+{
+    return history_log(h, topic, partition)->slots_len;
+}
+
 /* ---- reading ---------------------------------------------------------------
  */
 

@@ -1,0 +1,74 @@
+/* What a run of the workload is made of.  Each seed draws its own (swarm
+ * testing): features on or off, sizes small or large. */
+#ifndef TESTS_SIM_LOAD_OPTIONS_H
+#define TESTS_SIM_LOAD_OPTIONS_H
+
+#include "base/prng.h"
+#include "base/slice.h"
+
+struct load_options {
+    /* Given by whoever runs it, not drawn. */
+    bool unclean_possible; /* acknowledged records may be lost */
+    int nodes;             /* brokers */
+    const char *space; /* begins all names of topics and groups; outlives the
+                          run */
+
+    /* Topics. */
+    int topics;         /* that stay */
+    int churn;          /* that are deleted and made again */
+    int32_t partitions; /* of a new topic */
+    int32_t partitions_max;
+    int16_t replication_factor;
+
+    /* Actors. */
+    int producers;
+    int idempotent_percent; /* of producers */
+    int readers;
+    int groups;
+    int members; /* of each group */
+    int static_percent;
+
+    /* Producers. */
+    bool acks_0, acks_1; /* beside acks=all */
+    bool compression;
+    int in_flight_max;
+    int batch_records_max;
+    int filler_bytes_max;
+    int64_t produce_interval_ms;
+    int64_t delivery_timeout_ms;
+
+    /* Readers. */
+    bool sessions;
+    bool long_polls;
+    bool seeks;
+    bool offset_queries;
+    bool small_fetches;
+
+    /* Members. */
+    int32_t session_timeout_ms;
+    int64_t commit_interval_ms;
+    bool coming_and_going;
+
+    /* The admin. */
+    int64_t admin_interval_ms; /* 0: only creates */
+    bool add_partitions;
+    bool alter_configs;
+    bool min_insync;
+    bool reassign;
+    bool elect;
+    bool delete_records;
+
+    /* All. */
+    int64_t request_timeout_ms;
+    int64_t metadata_age_ms;
+    bool newest_versions; /* no others */
+};
+
+/* Everything off, sizes small: one topic, one producer, one reader. */
+void load_options_init(struct load_options *o);
+/* Draws what is drawn; `nodes` and the promises stay as they are. */
+void load_options_draw(struct prng *prng, struct load_options *o);
+/* One line. */
+void load_options_print(const struct load_options *o, struct buf *out);
+
+#endif
