@@ -335,7 +335,7 @@ static bool up_to_date(const struct raft *r, uint64_t last_index,
 {
     uint64_t own_term = raft_log_last_term(&r->log);
 
-    return PLANTED(r, RAFT_VOTES_FOR_ANYBODY) || last_term > own_term ||
+    return PLANTED(RAFT_VOTES_FOR_ANYBODY) || last_term > own_term ||
            (last_term == own_term && last_index >= raft_log_last(&r->log));
 }
 
@@ -379,7 +379,7 @@ static void answer_real_vote(struct raft *r, struct raft_update *u,
     }
     r->grant_due = m->from;
     r->election_deadline_ms = r->now_ms + slow_delay_ms(r);
-    if (term_durable(r) || PLANTED(r, RAFT_VOTES_UNPERSISTED))
+    if (term_durable(r) || PLANTED(RAFT_VOTES_UNPERSISTED))
         grant_now(r, u);
 }
 

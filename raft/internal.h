@@ -6,15 +6,10 @@
 #define RAFT_INTERNAL_H
 
 #include "base/error.h"
+#include "base/planted.h"
 #include "raft/raft.h"
 
 #include <stdlib.h>
-
-#ifdef RAFT_PLANTABLE
-#define PLANTED(r, bug) ((r)->options.planted == (bug))
-#else
-#define PLANTED(r, bug) false
-#endif
 
 /* ---- raft.c: building the update ---------------------------------------- */
 

@@ -159,7 +159,7 @@ int membership_begin(struct raft *r, struct raft_update *u,
     /* Not before an entry of the own term is committed: until then an older
      * leader's change may be alive (Ongaro, raft-dev, July 2015). */
     if ((raft_config_now_index(r) > r->commit || r->commit < r->term_start) &&
-        !PLANTED(r, RAFT_CHANGES_TOO_EARLY))
+        !PLANTED(RAFT_CHANGES_TOO_EARLY))
         return ERR_REQUEST_TIMED_OUT;
     raft_config_copy(&config, raft_config_now(r));
     error = change_apply(r, &config, change);

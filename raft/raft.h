@@ -55,20 +55,6 @@ enum {
 /* Larger indexes and terms from a peer are refused, so sums cannot wrap. */
 #define RAFT_INDEX_MAX (UINT64_C(1) << 60)
 
-/* Bugs for the simulator to find.  Only a build of this folder that the tests
- * make for themselves has the switch. */
-#ifdef RAFT_PLANTABLE
-enum raft_planted {
-    RAFT_NOT_PLANTED,
-    RAFT_COMMITS_OLD_TERMS,  /* counts copies of earlier terms' entries */
-    RAFT_VOTES_UNPERSISTED,  /* grants before the vote is durable */
-    RAFT_ACKS_UNPERSISTED,   /* acknowledges before entries are durable */
-    RAFT_VOTES_FOR_ANYBODY,  /* forgets the election restriction */
-    RAFT_SKIPS_LOG_MATCHING, /* appends without comparing terms */
-    RAFT_CHANGES_TOO_EARLY,  /* several membership changes at a time */
-};
-#endif
-
 struct raft_options {
     int32_t id;
     /* A follower waits [e, 2e) without hearing from its leader; a leader that
@@ -93,9 +79,6 @@ struct raft_options {
     /* Entries kept behind a compaction, so that a peer that is a little behind
      * does not need a snapshot.  Default 1024. */
     uint64_t compact_keep_entries;
-#ifdef RAFT_PLANTABLE
-    enum raft_planted planted;
-#endif
 };
 
 /* The defaults for node `id`. */

@@ -174,7 +174,7 @@ bool commit_advance(struct raft *r)
     /* An entry of an earlier term that a majority has may still be
      * overwritten (paper 5.4.2, figure 8). */
     if (index <= before || (raft_log_term(&r->log, index) != r->term &&
-                            !PLANTED(r, RAFT_COMMITS_OLD_TERMS)))
+                            !PLANTED(RAFT_COMMITS_OLD_TERMS)))
         return false;
     commit_to(r, index);
     uncommitted_less(r, before + 1, index);
@@ -265,7 +265,7 @@ void receive_append_reply(struct raft *r, struct raft_update *u,
 
 static uint64_t acknowledged(const struct raft *r)
 {
-    if (PLANTED(r, RAFT_ACKS_UNPERSISTED))
+    if (PLANTED(RAFT_ACKS_UNPERSISTED))
         return r->verified;
     return min_u64(r->stable, r->verified);
 }
@@ -289,7 +289,7 @@ static void acknowledge(struct raft *r, struct raft_update *u, uint64_t upto,
                         int32_t to)
 {
     if ((!term_durable(r) || upto > r->stable) &&
-        !PLANTED(r, RAFT_ACKS_UNPERSISTED))
+        !PLANTED(RAFT_ACKS_UNPERSISTED))
         r->ack_due = true;
     else
         send_append_reply(r, u, to);
@@ -379,7 +379,7 @@ static bool prev_matches(const struct raft *r, const struct raft_message *m)
     return prev < r->log.base_index ||
            (prev <= raft_log_last(&r->log) &&
             (raft_log_term(&r->log, prev) == m->append.prev_term ||
-             PLANTED(r, RAFT_SKIPS_LOG_MATCHING)));
+             PLANTED(RAFT_SKIPS_LOG_MATCHING)));
 }
 
 void receive_append(struct raft *r, struct raft_update *u,

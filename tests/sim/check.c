@@ -51,7 +51,7 @@ static const struct image *image_of(const struct node *n)
                : &controller_role_service(n->server->controller)->image;
 }
 
-const char *check_unhealed(struct check *c)
+const char *check_unhealed(struct check *c, bool still)
 {
     const struct node *first = NULL;
 
@@ -65,7 +65,7 @@ const char *check_unhealed(struct check *c)
                      n->id);
             return c->sentence;
         }
-        if (first == NULL) {
+        if (first == NULL || !still) {
             first = n;
             continue;
         }
@@ -82,5 +82,5 @@ const char *check_unhealed(struct check *c)
                               first->id, n->id,
                               (long long)image_of(n)->applied_index);
     }
-    return check_partitions_unhealed(c->partitions);
+    return check_partitions_unhealed(c->partitions, still);
 }

@@ -36,10 +36,10 @@ struct check_options {
 struct check *check_new(const struct check_options *options);
 /* After a turn; the loop's process runs. */
 void check_turn(struct check *c, struct env *loop);
-/* Whether all partitions have leaders, everybody is in sync and all nodes know
- * the same; a sentence about what is missing if not, which lives until the
- * next call. */
-const char *check_unhealed(struct check *c);
+/* NULL if all partitions have leaders and everybody is in sync; else a sentence
+ * about what is missing, which lives until the next call.  still: nobody
+ * writes, so everybody must have the same records and metadata, too. */
+const char *check_unhealed(struct check *c, bool still);
 
 /* check_raft.c, check_partitions.c */
 struct check_raft;
@@ -50,6 +50,6 @@ struct check_partitions *
 check_partitions_new(const struct check_options *options);
 void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s);
-const char *check_partitions_unhealed(struct check_partitions *c);
+const char *check_partitions_unhealed(struct check_partitions *c, bool still);
 
 #endif

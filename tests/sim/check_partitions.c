@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { NODES_MAX = 16, SHARDS_MAX = 16 };
+
 /* A committed batch. */
 struct reference {
     int64_t base_offset;
@@ -43,6 +45,7 @@ struct known {
 /* One replica as it was last looked at. */
 struct replica {
     int process;
+    uint64_t look;          /* which look at its shard that was */
     int64_t high_watermark; /* as leader of `led_epoch` */
     int32_t led_epoch;      /* -1 none */
     int64_t compared;       /* its log was compared up to here */
@@ -53,6 +56,7 @@ struct check_partitions {
     struct check_options options;
     struct map known;    /* topic id, partition -> struct known */
     struct map replicas; /* the same and node id -> struct replica */
+    uint64_t looks[NODES_MAX][SHARDS_MAX];
     char sentence[256];
 };
 
@@ -95,7 +99,7 @@ static struct known *known_of(struct check_partitions *c,
 
 static struct replica *replica_of(struct check_partitions *c,
                                   const struct partition *p,
-                                  const struct node *n)
+                                  const struct node *n, uint64_t look)
 {
     struct key key = key_of(p, n->id);
     struct replica *r = map_get(&c->replicas, slice_of(&key, sizeof key));
@@ -105,10 +109,12 @@ static struct replica *replica_of(struct check_partitions *c,
         r->process = -1;
         map_put(&c->replicas, slice_of(&key, sizeof key), r);
     }
-    if (r->process != n->process->number)
+    /* A replica that was not there at the last look is another one. */
+    if (r->process != n->process->number || r->look + 1 < look)
         *r = (struct replica){.process = n->process->number,
                               .led_epoch = -1,
                               .partition_epoch = -1};
+    r->look = look;
     return r;
 }
 
@@ -371,6 +377,9 @@ static void check_version(struct check_partitions *c, struct known *k,
 void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s)
 {
+    ASSERT(n->id < NODES_MAX && s->index < SHARDS_MAX);
+    uint64_t look = ++c->looks[n->id][s->index];
+
     MAP_EACH (entry, &s->topics_by_id) {
         struct shard_topic *topic = entry->value;
 
@@ -380,7 +389,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
             if (p == NULL || p->log == NULL || log_failed(p->log))
                 continue;
             struct known *k = known_of(c, p);
-            struct replica *r = replica_of(c, p, n);
+            struct replica *r = replica_of(c, p, n, look);
             check_version(c, k, r, n, p);
             if (p->role == PARTITION_LEADER)
                 check_leader(c, k, r, n, p);
@@ -392,7 +401,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
 /* ---- the end ---------------------------------------------------------------
  */
 
-static const char *replica_unhealed(struct check_partitions *c,
+static const char *replica_unhealed(struct check_partitions *c, bool still,
                                     const struct node *n,
                                     const struct partition *p)
 {
@@ -408,8 +417,8 @@ static const char *replica_unhealed(struct check_partitions *c,
         why = "has no leader";
     else if (replica_set_size(p->state.isr) != p->state.replicas_len)
         why = "is not in sync";
-    else if (log_end_offset(p->log) != log_end_offset(leader->log) ||
-             p->high_watermark != log_end_offset(p->log))
+    else if (still && (log_end_offset(p->log) != log_end_offset(leader->log) ||
+                       p->high_watermark != log_end_offset(p->log)))
         why = "has not caught up";
     if (why == NULL)
         return NULL;
@@ -420,7 +429,7 @@ static const char *replica_unhealed(struct check_partitions *c,
     return c->sentence;
 }
 
-const char *check_partitions_unhealed(struct check_partitions *c)
+const char *check_partitions_unhealed(struct check_partitions *c, bool still)
 {
     for (int i = 0; i < *c->options.nodes_len; i++) {
         const struct node *n = c->options.nodes[i];
@@ -436,7 +445,7 @@ const char *check_partitions_unhealed(struct check_partitions *c)
                 for (int32_t k = 0; k < topic->partitions; k++) {
                     const char *why =
                         topic->local[k] != NULL
-                            ? replica_unhealed(c, n, topic->local[k])
+                            ? replica_unhealed(c, still, n, topic->local[k])
                             : NULL;
                     if (why != NULL)
                         return why;

@@ -50,6 +50,16 @@ void loop_leave(struct env *loop)
         process_kill(p);
 }
 
+/* True if the process dies here. */
+static bool meets_doom(struct process *p, enum doom doom)
+{
+    if (p->doom != doom)
+        return false;
+    p->host->world->kill_current = true;
+    p->host->world->kill_power = p->doom_is_power;
+    return true;
+}
+
 static void wake_at(struct env *loop, int64_t at_us)
 {
     if (!loop->running)
@@ -121,7 +131,8 @@ static void turn(struct event *event)
     net_turn_input(loop);
     run_tasks(loop);
     run_timers(loop);
-    net_turn_end(loop);
+    if (!meets_doom(loop->process, DOOM_BEFORE_SEND))
+        net_turn_end(loop);
     loop->idle_at_us = w->now_us + world_between(w, TURN_MIN_US, TURN_MAX_US);
     if (w->turned != NULL && loop->running)
         w->turned(loop, w->turned_arg);
@@ -310,6 +321,7 @@ static void job_run(struct event *event)
     work->task.fn = work_done;
     env_post(home, &work->task);
     jobs_start(p);
+    meets_doom(p, DOOM_AFTER_WORK);
     loop_leave(home);
 }
 

@@ -74,6 +74,13 @@ struct host {
     int64_t work_max_us;
 };
 
+/* Where a process dies, when that is not decided from outside. */
+enum doom {
+    DOOM_NONE,
+    DOOM_BEFORE_SEND, /* at the end of a turn, before anything is sent */
+    DOOM_AFTER_WORK,  /* a work has run, and its done() never comes */
+};
+
 /* ---- processes ----------------------------------------------------------- */
 
 struct process {
@@ -82,7 +89,9 @@ struct process {
     int number; /* of all processes of the run */
     bool alive;
     bool paused;
-    struct list loops; /* struct env */
+    enum doom doom;
+    bool doom_is_power; /* the host goes with it */
+    struct list loops;  /* struct env */
     /* Works: running ones, and those that wait for a helper or in a lane. */
     struct list works;
     int helpers_busy;

@@ -341,7 +341,7 @@ static void host_start(struct host *h)
     o.raft.inflight_max_messages = h->sim->inflight_max_messages;
     o.raft.snapshot_chunk_bytes = FRAME_CHUNK_BYTES;
     o.raft.compact_keep_entries = world_random(&h->sim->world, 20);
-    o.raft.planted = (enum raft_planted)h->sim->options->planted;
+    planted_bug = h->sim->options->planted;
     if (raft_node_open(&o, &h->node, &why) != 0) {
         if (!h->full)
             violate(h->sim, "node %d does not start: %s", (int)h->id, why);

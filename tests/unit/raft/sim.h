@@ -13,11 +13,13 @@
 #ifndef TESTS_RAFT_SIM_H
 #define TESTS_RAFT_SIM_H
 
+#include "base/planted.h"
+
 #include <stdint.h>
 
 struct sim_options {
     uint64_t seed;
-    int planted; /* enum raft_planted */
+    enum planted planted; /* a bug to be found */
     int64_t fault_ms;
 };
 

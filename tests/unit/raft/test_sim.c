@@ -67,7 +67,7 @@ Test(sim, a_seed_runs_alike_every_time)
 
 /* In a process of its own, since an assertion of the core may find the bug
  * first.  The number of the seed that found it, or 0. */
-static uint64_t seed_that_finds(enum raft_planted planted, uint64_t seeds)
+static uint64_t seed_that_finds(enum planted planted, uint64_t seeds)
 {
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         int status;
@@ -93,7 +93,7 @@ static uint64_t seed_that_finds(enum raft_planted planted, uint64_t seeds)
     return 0;
 }
 
-static void expect_found(enum raft_planted planted, const char *name)
+static void expect_found(enum planted planted, const char *name)
 {
     uint64_t seed = seed_that_finds(planted, number("LEAT_SIM_PLANTED", 2000));
 
@@ -103,30 +103,30 @@ static void expect_found(enum raft_planted planted, const char *name)
 
 Test(sim, finds_votes_that_are_not_durable)
 {
-    expect_found(RAFT_VOTES_UNPERSISTED, "votes unpersisted");
+    expect_found(PLANTED_RAFT_VOTES_UNPERSISTED, "votes unpersisted");
 }
 
 Test(sim, finds_acknowledgements_of_what_is_not_durable)
 {
-    expect_found(RAFT_ACKS_UNPERSISTED, "acks unpersisted");
+    expect_found(PLANTED_RAFT_ACKS_UNPERSISTED, "acks unpersisted");
 }
 
 Test(sim, finds_votes_for_candidates_that_lack_entries)
 {
-    expect_found(RAFT_VOTES_FOR_ANYBODY, "votes for anybody");
+    expect_found(PLANTED_RAFT_VOTES_FOR_ANYBODY, "votes for anybody");
 }
 
 Test(sim, finds_appends_that_do_not_compare_terms)
 {
-    expect_found(RAFT_SKIPS_LOG_MATCHING, "no log matching");
+    expect_found(PLANTED_RAFT_SKIPS_LOG_MATCHING, "no log matching");
 }
 
 Test(sim, finds_old_terms_committed_by_counting)
 {
-    expect_found(RAFT_COMMITS_OLD_TERMS, "old terms committed");
+    expect_found(PLANTED_RAFT_COMMITS_OLD_TERMS, "old terms committed");
 }
 
 Test(sim, finds_membership_changes_that_overlap)
 {
-    expect_found(RAFT_CHANGES_TOO_EARLY, "overlapping changes");
+    expect_found(PLANTED_RAFT_CHANGES_TOO_EARLY, "overlapping changes");
 }

@@ -1,0 +1,436 @@
+/* Links and disks are computed anew from the faults that are active, whenever
+ * one begins or ends; so overlapping ones add up and end one by one. */
+#include "tests/sim/faults.h"
+
+#include "base/alloc.h"
+#include "tests/sim/trace.h"
+
+#include <stdlib.h>
+
+struct active {
+    const struct fault *fault;
+    int number;
+    struct faults *faults;
+    struct event begin;
+    struct event end;
+    bool on;
+    int stage;           /* of a rolling restart: nodes already done */
+    struct node *victim; /* what is to be started again */
+};
+
+struct faults {
+    struct faults_options options;
+    struct active active[PLAN_FAULTS_MAX];
+};
+
+static struct node *node_a(const struct active *x)
+{
+    return x->faults->options
+        .nodes[x->fault->a % *x->faults->options.nodes_len];
+}
+
+static struct node *node_b(const struct active *x)
+{
+    return x->faults->options
+        .nodes[x->fault->b % *x->faults->options.nodes_len];
+}
+
+/* ---- links ----------------------------------------------------------------
+ */
+
+static void cut(struct world *w, const struct host *from, const struct host *to)
+{
+    w->links[from->index][to->index].cut = true;
+}
+
+static void cut_all(struct world *w, const struct host *h, bool in, bool out)
+{
+    for (int i = 0; i < w->hosts_len; i++) {
+        if (in)
+            cut(w, w->hosts[i], h);
+        if (out)
+            cut(w, h, w->hosts[i]);
+    }
+}
+
+/* Halves of all hosts, clients included, by the bits of `amount`. */
+static void split(struct world *w, int64_t amount)
+{
+    for (int i = 0; i < w->hosts_len; i++)
+        for (int j = 0; j < w->hosts_len; j++)
+            if ((amount >> i & 1) != (amount >> j & 1))
+                cut(w, w->hosts[i], w->hosts[j]);
+}
+
+static void change_links(struct world *w, const struct active *x)
+{
+    const struct host *h = node_a(x)->host;
+
+    for (int i = 0; i < w->hosts_len; i++) {
+        struct link *both[2] = {&w->links[h->index][i], &w->links[i][h->index]};
+
+        for (int k = 0; k < 2; k++) {
+            if (x->fault->kind == FAULT_SLOW)
+                both[k]->delay_us += x->fault->amount;
+            else if (x->fault->kind == FAULT_LOSSY)
+                both[k]->loss_ppm = (uint32_t)x->fault->amount;
+            else
+                both[k]->bytes_per_s = x->fault->amount;
+        }
+    }
+}
+
+static void apply_to_links(struct world *w, const struct active *x)
+{
+    switch (x->fault->kind) {
+    case FAULT_ISOLATE:
+        cut_all(w, node_a(x)->host, true, true);
+        break;
+    case FAULT_DEAF:
+        cut_all(w, node_a(x)->host, true, false);
+        break;
+    case FAULT_MUTE:
+        cut_all(w, node_a(x)->host, false, true);
+        break;
+    case FAULT_CUT:
+        cut(w, node_a(x)->host, node_b(x)->host);
+        cut(w, node_b(x)->host, node_a(x)->host);
+        break;
+    case FAULT_SPLIT:
+        split(w, x->fault->amount);
+        break;
+    case FAULT_SLOW:
+    case FAULT_LOSSY:
+    case FAULT_NARROW:
+        change_links(w, x);
+        break;
+    default:
+        break;
+    }
+}
+
+void faults_set_links(struct faults *f)
+{
+    struct world *w = f->options.world;
+
+    for (int i = 0; i < w->hosts_len; i++)
+        for (int j = 0; j < w->hosts_len; j++) {
+            struct link *l = &w->links[i][j];
+
+            l->cut = false;
+            l->delay_us = f->options.plan->delay_us;
+            l->jitter_us = f->options.plan->jitter_us;
+            l->loss_ppm = 0;
+            l->bytes_per_s = 0;
+        }
+    for (int i = 0; i < f->options.plan->faults_len; i++)
+        if (f->active[i].on)
+            apply_to_links(w, &f->active[i]);
+    net_links_changed(w);
+}
+
+/* ---- disks ----------------------------------------------------------------
+ */
+
+static void apply_to_disk(const struct active *x)
+{
+    struct host *h = node_a(x)->host;
+    struct disk_faults *d = disk_faults(h->disk);
+
+    switch (x->fault->kind) {
+    case FAULT_DISK_SLOW:
+        h->work_max_us += x->fault->amount;
+        break;
+    case FAULT_DISK_STUCK:
+        if (h->process != NULL)
+            h->process->disk_stuck = true;
+        break;
+    case FAULT_DISK_FULL:
+        if (d->capacity_bytes == 0)
+            d->capacity_bytes = disk_used_bytes(h->disk) + x->fault->amount + 1;
+        break;
+    case FAULT_DISK_ERROR:
+        d->write_ppm = d->sync_ppm = d->truncate_ppm = d->open_ppm =
+            (uint32_t)x->fault->amount;
+        break;
+    default:
+        break;
+    }
+}
+
+static void set_disks(struct faults *f)
+{
+    for (int i = 0; i < *f->options.nodes_len; i++) {
+        struct host *h = f->options.nodes[i]->host;
+
+        h->work_max_us = f->options.plan->work_max_us;
+        *disk_faults(h->disk) = (struct disk_faults){0};
+        if (h->process != NULL)
+            h->process->disk_stuck = false;
+    }
+    for (int i = 0; i < f->options.plan->faults_len; i++)
+        if (f->active[i].on)
+            apply_to_disk(&f->active[i]);
+}
+
+/* ---- processes ------------------------------------------------------------
+ */
+
+static void kill_one(struct active *x, struct node *n, bool power)
+{
+    struct process *p = n->process;
+
+    x->victim = n;
+    n->wanted = false;
+    if (p != NULL && x->fault->amount != 0) {
+        p->doom = (enum doom)x->fault->amount;
+        p->doom_is_power = power;
+    } else if (power) {
+        node_power_off(n, DISK_POWER);
+    } else {
+        node_kill(n);
+    }
+}
+
+static void kill_all(struct active *x, bool power)
+{
+    struct faults_options *o = &x->faults->options;
+    enum disk_crash kind =
+        (x->fault->amount & 1) != 0 ? DISK_WORST : DISK_POWER;
+
+    for (int i = 0; i < *o->nodes_len; i++) {
+        if (power)
+            node_power_off(o->nodes[i], kind);
+        else
+            node_kill(o->nodes[i]);
+    }
+}
+
+static void run_again(struct node *n)
+{
+    if (n->process != NULL && n->process->doom != DOOM_NONE)
+        process_kill(n->process); /* it met its doom too late */
+    if (n->process != NULL && n->stopping)
+        node_kill(n);
+    host_power_on(n->host);
+    node_start(n);
+}
+
+static void run_all(struct faults *f)
+{
+    for (int i = 0; i < *f->options.nodes_len; i++)
+        run_again(f->options.nodes[i]);
+}
+
+static void rot(struct active *x)
+{
+    static const char *const suffixes[] = {".index", ".timeindex",
+                                           "leader-epoch-checkpoint"};
+    struct node *n = node_a(x);
+    struct disk_rot r;
+
+    kill_one(x, n, false);
+    if (n->process == NULL &&
+        disk_rot(n->host->disk, &x->faults->options.world->prng,
+                 suffixes[x->fault->b % 3], &r)) {
+        trace_line(n->host->name, "bit %u at %lld of %s flips", r.bit,
+                   (long long)r.position, r.path);
+        free(r.path);
+    }
+}
+
+static void add_node(struct active *x)
+{
+    struct faults_options *o = &x->faults->options;
+    struct world *w = o->world;
+
+    if (*o->nodes_len >= PLAN_NODES_MAX || w->hosts_len >= WORLD_HOSTS_MAX)
+        return;
+    int index = *o->nodes_len;
+    o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index));
+    (*o->nodes_len)++;
+    node_start(o->nodes[index]);
+}
+
+/* ---- one fault -------------------------------------------------------------
+ */
+
+/* Only survived while everybody else has everything. */
+static bool needs_health(const struct faults *f, const struct fault *fault)
+{
+    return fault->kind == FAULT_WIPE ||
+           (fault->kind == FAULT_POWER && !f->options.plan->fsync);
+}
+
+static bool bearable(const struct active *x)
+{
+    struct faults *f = x->faults;
+
+    if (x->fault->kind == FAULT_WIPE && node_a(x)->is_controller)
+        return false;
+    if (x->fault->kind == FAULT_WIPE && f->options.plan->replication < 3)
+        return false;
+    if (!needs_health(f, x->fault))
+        return true;
+    for (int i = 0; i < *f->options.nodes_len; i++) {
+        const struct node *n = f->options.nodes[i];
+
+        if (n->process == NULL || n->process->doom != DOOM_NONE || !n->wanted)
+            return false;
+    }
+    return check_unhealed(f->options.check, false) == NULL;
+}
+
+static void begin_kind(struct active *x)
+{
+    struct node *n = node_a(x);
+
+    switch (x->fault->kind) {
+    case FAULT_KILL:
+        kill_one(x, n, false);
+        break;
+    case FAULT_POWER:
+        kill_one(x, n, true);
+        break;
+    case FAULT_WIPE:
+        x->victim = n;
+        node_power_off(n, DISK_POWER);
+        disk_wipe(n->host->disk);
+        break;
+    case FAULT_KILL_ALL:
+    case FAULT_POWER_ALL:
+        kill_all(x, x->fault->kind == FAULT_POWER_ALL);
+        break;
+    case FAULT_STOP:
+        x->victim = n;
+        node_stop(n);
+        break;
+    case FAULT_ROLL:
+        x->stage = 0;
+        node_stop(x->faults->options.nodes[0]);
+        break;
+    case FAULT_PAUSE:
+        if (n->process != NULL)
+            process_pause(n->process);
+        break;
+    case FAULT_RESET:
+        for (int i = 0; i < x->fault->amount; i++)
+            net_reset_some(x->faults->options.world, n->host);
+        break;
+    case FAULT_JUMP:
+        n->host->wall_offset_ms += x->fault->amount;
+        break;
+    case FAULT_ROT:
+        rot(x);
+        break;
+    case FAULT_ADD:
+        add_node(x);
+        break;
+    default:
+        break;
+    }
+}
+
+static void begin(struct event *event)
+{
+    struct active *x = HEAP_ENTRY(event, struct active, begin);
+    struct faults *f = x->faults;
+
+    if (!bearable(x)) {
+        trace_line(NULL, "fault %d: %s of n%d is skipped", x->number,
+                   fault_names[x->fault->kind], node_a(x)->id);
+        return;
+    }
+    trace_line(NULL, "fault %d: %s n%d begins", x->number,
+               fault_names[x->fault->kind], node_a(x)->id);
+    x->on = true;
+    begin_kind(x);
+    faults_set_links(f);
+    set_disks(f);
+    event_in(f->options.world, &x->end, x->fault->duration_us);
+}
+
+/* True when there is more to do. */
+static bool roll_on(struct active *x)
+{
+    struct faults_options *o = &x->faults->options;
+
+    run_again(o->nodes[x->stage++]);
+    if (x->stage >= *o->nodes_len)
+        return false;
+    node_stop(o->nodes[x->stage]);
+    return true;
+}
+
+static void end(struct event *event)
+{
+    struct active *x = HEAP_ENTRY(event, struct active, end);
+    struct faults *f = x->faults;
+    struct node *n = node_a(x);
+
+    if (x->fault->kind == FAULT_ROLL && roll_on(x)) {
+        event_in(f->options.world, &x->end, x->fault->duration_us);
+        return;
+    }
+    x->on = false;
+    trace_line(NULL, "fault %d: %s n%d ends", x->number,
+               fault_names[x->fault->kind], n->id);
+    if (x->victim != NULL)
+        run_again(x->victim);
+    x->victim = NULL;
+    if (x->fault->kind == FAULT_KILL_ALL || x->fault->kind == FAULT_POWER_ALL)
+        run_all(f);
+    if (x->fault->kind == FAULT_PAUSE && n->process != NULL)
+        process_resume(n->process);
+    faults_set_links(f);
+    set_disks(f);
+}
+
+/* ---- life ------------------------------------------------------------------
+ */
+
+struct faults *faults_new(const struct faults_options *options)
+{
+    struct faults *f = xcalloc(1, sizeof *f);
+
+    f->options = *options;
+    for (int i = 0; i < options->plan->faults_len; i++)
+        f->active[i] = (struct active){
+            .fault = &options->plan->faults[i],
+            .number = i,
+            .faults = f,
+            .begin.fn = begin,
+            .end.fn = end,
+        };
+    set_disks(f);
+    return f;
+}
+
+void faults_begin(struct faults *f)
+{
+    struct world *w = f->options.world;
+
+    for (int i = 0; i < f->options.plan->faults_len; i++)
+        if (f->options.without == NULL || !f->options.without[i])
+            event_in(w, &f->active[i].begin, f->active[i].fault->at_us);
+}
+
+void faults_end(struct faults *f)
+{
+    struct world *w = f->options.world;
+
+    for (int i = 0; i < f->options.plan->faults_len; i++) {
+        event_cancel(w, &f->active[i].begin);
+        event_cancel(w, &f->active[i].end);
+        f->active[i].on = false;
+    }
+    for (int i = 0; i < *f->options.nodes_len; i++) {
+        struct node *n = f->options.nodes[i];
+
+        if (n->process != NULL)
+            process_resume(n->process);
+    }
+    faults_set_links(f);
+    set_disks(f);
+    run_all(f);
+}

@@ -1,0 +1,213 @@
+#include "tests/sim/plan.h"
+
+#include "base/slice.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *const fault_names[FAULT_KINDS] = {
+#define X(name, text) text,
+    FAULTS(X)
+#undef X
+};
+
+static int64_t between(struct prng *p, int64_t low, int64_t high)
+{
+    return low + (int64_t)prng_below(p, (uint64_t)(high - low) + 1);
+}
+
+static bool one_in(struct prng *p, int n)
+{
+    return prng_below(p, (uint64_t)n) == 0;
+}
+
+static int64_t pick(struct prng *p, const int64_t *from, size_t len)
+{
+    return from[prng_below(p, len)];
+}
+
+#define PICK(p, ...)                                                           \
+    pick((p), (const int64_t[]){__VA_ARGS__},                                  \
+         sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+/* ---- cluster ---------------------------------------------------------------
+ */
+
+static void draw_cluster(struct prng *p, struct plan *plan)
+{
+    plan->combined = !one_in(p, 4);
+    plan->controllers = (int)PICK(p, 3, 3, 3, 1, 5);
+    if (plan->combined)
+        plan->nodes = plan->controllers > 3 ? plan->controllers : 3;
+    else {
+        plan->controllers = 3;
+        plan->nodes = 6;
+    }
+    plan->shards = (int)PICK(p, 1, 1, 2, 3);
+    plan->fsync = one_in(p, 3);
+    plan->replication = (int)PICK(p, 3, 3, 3, 2);
+    plan->min_isr = plan->replication == 3 ? (int)PICK(p, 1, 2, 2) : 1;
+    plan->roll_ms = (int)PICK(p, 300, 2000, 3600000);
+    plan->lag_max_ms = (int)PICK(p, 500, 3000, 10000, 30000);
+    plan->session_timeout_ms = (int)PICK(p, 1500, 3000, 9000);
+    plan->grace_ms = (int)PICK(p, 100, 300, 1000);
+    plan->delay_us = PICK(p, 50, 500, 2000, 20000);
+    plan->jitter_us = plan->delay_us * PICK(p, 1, 2, 5);
+    plan->work_max_us = PICK(p, 100, 1000, 10000);
+    for (int i = 0; i < PLAN_NODES_MAX; i++)
+        plan->drift_ppm[i] = (int32_t)(one_in(p, 3) ? between(p, -20000, 20000)
+                                                    : between(p, -50, 50));
+}
+
+/* ---- faults ----------------------------------------------------------------
+ */
+
+static bool possible(const struct plan *plan, enum fault_kind kind)
+{
+    switch (kind) {
+    case FAULT_POWER_ALL:
+        return plan->fsync;
+    case FAULT_WIPE:
+        return !plan->combined;
+    default:
+        return true;
+    }
+}
+
+static int64_t amount_of(struct prng *p, enum fault_kind kind)
+{
+    switch (kind) {
+    case FAULT_KILL:
+    case FAULT_POWER:
+        return between(p, 0, 2); /* when: see enum doom */
+    case FAULT_SLOW:
+        return PICK(p, 20000, 100000, 400000, 1200000); /* us */
+    case FAULT_LOSSY:
+        return PICK(p, 10000, 100000, 300000); /* ppm */
+    case FAULT_NARROW:
+        return PICK(p, 2000, 20000, 200000); /* bytes per second */
+    case FAULT_RESET:
+        return between(p, 1, 20); /* connections */
+    case FAULT_JUMP:
+        return PICK(p, -86400000, -3600000, -5000, 5000, 3600000, 86400000);
+    case FAULT_DISK_SLOW:
+        return PICK(p, 20000, 200000, 1000000); /* us */
+    case FAULT_DISK_FULL:
+        return between(p, 0, 20000); /* bytes left */
+    case FAULT_DISK_ERROR:
+        return PICK(p, 1000, 20000, 200000); /* ppm */
+    default:
+        return (int64_t)(prng_next(p) >> 2);
+    }
+}
+
+static void draw_faults(struct prng *p, struct plan *plan)
+{
+    enum fault_kind on[FAULT_KINDS];
+    int on_len = 0;
+    int share = (int)PICK(p, 2, 4, 8);
+
+    for (int kind = 0; kind < FAULT_KINDS; kind++)
+        if (possible(plan, kind) && one_in(p, share))
+            on[on_len++] = (enum fault_kind)kind;
+    plan->faults_us = between(p, 5, 40) * 1000000;
+    if (on_len == 0 || one_in(p, 20))
+        return;
+    int wanted = (int)PICK(p, 2, 5, 10, 25, 50);
+    for (int i = 0; i < wanted; i++) {
+        struct fault *f = &plan->faults[plan->faults_len++];
+
+        f->kind = on[prng_below(p, (uint64_t)on_len)];
+        f->at_us = between(p, 0, plan->faults_us);
+        f->duration_us =
+            one_in(p, 3)
+                ? between(p, 1000, 300000)
+                : between(p, 300000, PICK(p, 1000000, 4000000, 15000000));
+        f->a = (int)prng_below(p, 1000);
+        f->b = (int)prng_below(p, 1000);
+        f->amount = amount_of(p, f->kind);
+    }
+}
+
+void plan_draw(uint64_t seed, struct plan *plan)
+{
+    struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
+
+    *plan = (struct plan){.seed = seed};
+    draw_cluster(&p, plan);
+    draw_faults(&p, plan);
+    plan->unclean = one_in(&p, 15);
+    load_options_init(&plan->load);
+    plan->load.nodes =
+        plan->combined ? plan->nodes : plan->nodes - plan->controllers;
+    plan->load.unclean_possible = plan->unclean;
+    load_options_draw(&p, &plan->load);
+    plan->load.replication_factor = (int16_t)plan->replication;
+}
+
+char *plan_properties(const struct plan *plan, int index)
+{
+    struct buf b = BUF_INIT;
+    bool controller = index < plan->controllers;
+    bool broker = plan->combined || !controller;
+    int id = index + 1;
+
+    buf_printf(&b, "process.roles=%s\nnode.id=%d\n",
+               controller && broker ? "broker,controller"
+               : broker             ? "broker"
+                                    : "controller",
+               id);
+    buf_printf(&b, "controller.quorum.voters=");
+    for (int i = 0; i < plan->controllers; i++)
+        buf_printf(&b, "%s%d@n%d:9093", i > 0 ? "," : "", i + 1, i + 1);
+    buf_printf(&b, "\nlisteners=");
+    if (broker)
+        buf_printf(&b, "PLAINTEXT://n%d:9092", id);
+    if (controller)
+        buf_printf(&b, "%sCONTROLLER://n%d:9093", broker ? "," : "", id);
+    buf_printf(&b,
+               "\ncontroller.listener.names=CONTROLLER\n"
+               "log.dirs=/data\n"
+               "num.network.threads=%d\n"
+               "leat.durability=%s\n"
+               "min.insync.replicas=%d\n"
+               "default.replication.factor=%d\n"
+               "offsets.topic.num.partitions=3\n"
+               "offsets.topic.replication.factor=%d\n"
+               "log.roll.ms=%d\n"
+               "log.index.interval.bytes=512\n"
+               "replica.lag.time.max.ms=%d\n"
+               "broker.session.timeout.ms=%d\n"
+               "broker.heartbeat.interval.ms=%d\n"
+               "leat.broker.disconnect.grace.ms=%d\n"
+               "group.initial.rebalance.delay.ms=100\n"
+               "unclean.leader.election.enable=%s\n",
+               plan->shards, plan->fsync ? "fsync" : "replicated",
+               plan->min_isr, plan->replication, plan->replication,
+               plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
+               plan->session_timeout_ms / 4, plan->grace_ms,
+               plan->unclean ? "true" : "false");
+    buf_put_u8(&b, 0);
+    return (char *)b.data;
+}
+
+void plan_print(const struct plan *plan)
+{
+    printf("seed %llu: %d nodes, %d controllers%s, %d shards, %s, RF %d, "
+           "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
+           "delay %lld us, work %lld us, faults for %lld s\n",
+           (unsigned long long)plan->seed, plan->nodes, plan->controllers,
+           plan->combined ? ", combined" : "", plan->shards,
+           plan->fsync ? "fsync" : "replicated", plan->replication,
+           plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
+           plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
+           (long long)plan->delay_us, (long long)plan->work_max_us,
+           (long long)plan->faults_us / 1000000);
+    for (int i = 0; i < plan->faults_len; i++) {
+        const struct fault *f = &plan->faults[i];
+
+        printf("  fault %d: %s at %.3f s for %.3f s, a %d, b %d, amount %lld\n",
+               i, fault_names[f->kind], (double)f->at_us / 1e6,
+               (double)f->duration_us / 1e6, f->a, f->b, (long long)f->amount);
+    }
+}

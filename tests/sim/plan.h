@@ -1,0 +1,97 @@
+/* Everything a seed decides before its run begins: the cluster's shape and
+ * configuration, the network, the workload, and which faults happen when.
+ *
+ * Swarm testing: each seed draws which kinds of faults and which features are
+ * on, and how much of them, so that some runs are all partitions and others all
+ * disks. */
+#ifndef TESTS_SIM_PLAN_H
+#define TESTS_SIM_PLAN_H
+
+#include "base/prng.h"
+#include "tests/sim/load/load.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(name, text): text says what is done, to node a (and b). */
+#define FAULTS(X)                                                              \
+    X(KILL, "kill")           /* SIGKILL; started again at the end */          \
+    X(KILL_ALL, "kill-all")   /* every node at once */                         \
+    X(STOP, "stop")           /* SIGTERM */                                    \
+    X(ROLL, "roll")           /* SIGTERM and start, one node after another */  \
+    X(POWER, "power")         /* power loss of a host */                       \
+    X(POWER_ALL, "power-all") /* of all hosts at once */                       \
+    X(PAUSE, "pause")         /* SIGSTOP, SIGCONT at the end */                \
+    X(ISOLATE, "isolate")     /* nothing in, nothing out */                    \
+    X(DEAF, "deaf")           /* nothing in */                                 \
+    X(MUTE, "mute")           /* nothing out */                                \
+    X(CUT, "cut")             /* between two nodes */                          \
+    X(SPLIT, "split")         /* two halves */                                 \
+    X(SLOW, "slow")           /* more delay on all links of a node */          \
+    X(LOSSY, "lossy")         /* retransmissions */                            \
+    X(NARROW, "narrow")       /* few bytes per second */                       \
+    X(RESET, "reset")         /* connections break */                          \
+    X(JUMP, "jump")           /* the wall clock jumps */                       \
+    X(DISK_SLOW, "disk-slow") /* blocking work takes long */                   \
+    X(DISK_STUCK, "disk-stuck") /* and longer */                               \
+    X(DISK_FULL, "disk-full")                                                  \
+    X(DISK_ERROR, "disk-error") /* writes and syncs fail now and then */       \
+    X(ROT, "rot")               /* of an index, while the node is down */      \
+    X(WIPE, "wipe")             /* a broker comes back with an empty disk */   \
+    X(ADD, "add")               /* one more broker joins */
+
+enum fault_kind {
+#define X(name, text) FAULT_##name,
+    FAULTS(X)
+#undef X
+        FAULT_KINDS
+};
+
+extern const char *const fault_names[FAULT_KINDS];
+
+struct fault {
+    enum fault_kind kind;
+    int64_t at_us; /* since the run's faults began */
+    int64_t duration_us;
+    int a, b;       /* nodes, by index; taken modulo how many there are */
+    int64_t amount; /* what it means depends on the kind */
+};
+
+enum { PLAN_FAULTS_MAX = 64, PLAN_NODES_MAX = 7 };
+
+struct plan {
+    uint64_t seed;
+    /* The first `controllers` nodes are controllers; the others, and these too
+     * if `combined`, are brokers. */
+    int nodes;
+    int controllers;
+    bool combined;
+    int shards;
+    bool fsync;
+    int min_isr;
+    int replication;
+    int roll_ms;
+    int lag_max_ms;
+    int session_timeout_ms;
+    int grace_ms;
+    bool unclean; /* unclean.leader.election.enable */
+
+    int64_t delay_us;
+    int64_t jitter_us;
+    int32_t drift_ppm[PLAN_NODES_MAX];
+    int64_t work_max_us;
+
+    int64_t faults_us; /* how long there are faults */
+    struct fault faults[PLAN_FAULTS_MAX];
+    int faults_len;
+
+    struct load_options load;
+};
+
+void plan_draw(uint64_t seed, struct plan *plan);
+/* The configuration file of node `index`; the caller frees it. */
+char *plan_properties(const struct plan *plan, int index);
+/* On standard output. */
+void plan_print(const struct plan *plan);
+
+#endif
