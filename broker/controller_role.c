@@ -32,8 +32,7 @@ static void take_config(const struct server_config *config,
     c->leader_imbalance_check_interval_ms =
         config->leader_imbalance_check_interval_seconds * 1000;
     c->num_partitions = config->num_partitions;
-    c->default_replication_factor =
-        (int16_t)config->default_replication_factor;
+    c->default_replication_factor = (int16_t)config->default_replication_factor;
     c->delete_topic_enable = config->delete_topic_enable;
     c->file = server_config_layer(config);
 }
@@ -105,7 +104,9 @@ static void take_voters(const struct server_config *config,
 }
 
 struct controller_role *controller_role_start(struct broker *broker,
-                                              struct env *env, char **why)
+                                              struct env *env,
+                                              void (*failed)(void *arg),
+                                              void *arg, char **why)
 {
     const struct server_config *config = broker->config;
     const struct server_listener *at = controller_listener(config);
@@ -121,6 +122,8 @@ struct controller_role *controller_role_start(struct broker *broker,
         .host = at->host,
         .port = at->port,
         .frame_max_bytes = (size_t)config->socket_request_max_bytes,
+        .failed = failed,
+        .failed_arg = arg,
     };
 
     role->dir = xasprintf("%s/leat-controller", config->metadata_log_dir);

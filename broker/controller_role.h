@@ -7,9 +7,12 @@
 
 struct controller_role;
 
-/* Blocking, before the loop runs. NULL and a sentence that the caller frees. */
+/* Blocking, before the loop runs. NULL and a sentence that the caller frees.
+ * `failed` as in controller/service.h. */
 struct controller_role *controller_role_start(struct broker *broker,
-                                              struct env *env, char **why);
+                                              struct env *env,
+                                              void (*failed)(void *arg),
+                                              void *arg, char **why);
 /* Any thread. A leader hands over first; `stopped` is called on the loop when
  * everything is on disk. */
 void controller_role_stop(struct controller_role *role,

@@ -319,6 +319,24 @@ struct dir_failure {
     struct uuid dir;
 };
 
+/* Its leaders would stand still for ever: the others take over when this
+ * process is gone, as in Kafka when a broker has no directory left. */
+static void dir_is_lost(struct meta *m, const struct uuid *dir)
+{
+    const char *path = "?";
+
+    for (int i = 0; i < m->broker->log_dirs_len; i++)
+        if (uuid_eq(m->broker->log_dirs[i].id, *dir))
+            path = m->broker->log_dirs[i].path;
+    log_error("server",
+              "The log directory %s does not take writes any more; this node "
+              "stops, so that others lead its partitions. Check the disk, then "
+              "start it again",
+              path);
+    beat(m);
+    meta_fail(m);
+}
+
 static void dir_failed(struct env_task *task)
 {
     struct dir_failure *f = LIST_ENTRY(task, struct dir_failure, task);
@@ -331,7 +349,7 @@ static void dir_failed(struct env_task *task)
         l->failed_dirs =
             xrealloc(l->failed_dirs, (at + 1) * sizeof *l->failed_dirs);
         l->failed_dirs[l->failed_dirs_len++] = f->dir;
-        beat(f->meta);
+        dir_is_lost(f->meta, &f->dir);
     }
     free(f);
 }

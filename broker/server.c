@@ -72,7 +72,8 @@ static enum err start_broker(struct server *s, char **why)
 static enum err start_controller(struct server *s, char **why)
 {
     s->controller_loop = s->host.loop_new(s->host.host, "controller");
-    s->controller = controller_role_start(&s->broker, s->controller_loop, why);
+    s->controller = controller_role_start(&s->broker, s->controller_loop,
+                                          cannot_go_on, s, why);
     if (s->controller == NULL)
         return ERR_IO;
     s->host.loop_start(s->host.host, s->controller_loop);
@@ -124,13 +125,17 @@ void server_ask_stop(struct server *s)
 static void close_broker(struct server *s)
 {
     struct broker *b = &s->broker;
+    bool clean = true;
 
     for (int i = 0; i < b->shards_len; i++)
         s->host.loop_stop(s->host.host, s->shard_loops[i]);
     s->host.loop_stop(s->host.host, s->meta_loop);
     for (int i = 0; i < b->shards_len; i++)
-        shard_stop(b->shards[i], true);
-    log_dirs_leave_clean_marks(b, s->env);
+        if (!shard_stop(b->shards[i], true))
+            clean = false;
+    /* Without the mark the next start looks at what is really there. */
+    if (clean)
+        log_dirs_leave_clean_marks(b, s->env);
 }
 
 static void controller_stopped(void *arg)

@@ -388,11 +388,14 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
 
 static void close_partition(struct partition *p, int64_t clean)
 {
+    struct shard *s = p->shard;
+
     p->topic->local[p->index] = NULL;
-    partition_close(p, clean != 0);
+    if (!partition_close(p, clean != 0))
+        s->unflushed = true;
 }
 
-void shard_stop(struct shard *s, bool clean)
+bool shard_stop(struct shard *s, bool clean)
 {
     env_timer_stop(s->env, &s->tick);
     env_timer_stop(s->env, &s->retention);
@@ -400,6 +403,7 @@ void shard_stop(struct shard *s, bool clean)
     fetch_sessions_drop_all(s);
     checkpoint_flush(s, clean);
     each_partition(s, close_partition, clean);
+    return clean && !s->unflushed;
 }
 
 void shard_free(struct shard *s)

@@ -77,6 +77,7 @@ struct shard {
     struct env_timer tick;     /* ISR checks, checkpoints */
     struct env_timer retention;
     int64_t next_checkpoint_ms;
+    bool unflushed; /* shard_stop(): a log did not get to the disk */
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
     struct kv_batch *forgotten; /* per log directory: checkpoints of replicas
                                    that are gone; NULL: none */
@@ -158,7 +159,8 @@ void shard_updates_post(struct shard_updates *u);
 /* ---- shutdown -------------------------------------------------------------*/
 
 /* Stops fetching and serving, flushes logs, writes checkpoints; blocking, on
- * the shard's own thread after its loop has ended. */
-void shard_stop(struct shard *s, bool clean);
+ * the shard's own thread after its loop has ended.  clean: true if all of it is
+ * on disk. */
+bool shard_stop(struct shard *s, bool clean);
 
 #endif

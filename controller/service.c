@@ -13,7 +13,8 @@ enum {
     HAND_OVER_MS = 1000,
 };
 
-/* ---- calls ------------------------------------------------------------------- */
+/* ---- calls
+ * ------------------------------------------------------------------- */
 
 void service_begin(struct controller_service *s, struct controller_call *call,
                    struct arena *arena)
@@ -49,8 +50,7 @@ bool service_carry_out(struct controller_service *s,
         int error = raft_node_propose(
             s->raft, buf_slice(&update->batches[i].bytes), &index);
 
-        taken = error == ERR_NONE &&
-                (int64_t)index == update->batches[i].index;
+        taken = error == ERR_NONE && (int64_t)index == update->batches[i].index;
     }
     if (!taken) {
         log_warn("controller", "A decision was not taken by the quorum; "
@@ -82,7 +82,8 @@ static void on_timer(void *arg)
     arena_free(&arena);
 }
 
-/* ---- becoming active ------------------------------------------------------------ */
+/* ---- becoming active
+ * ------------------------------------------------------------ */
 
 static void copy_image(const struct image *from, struct image *to)
 {
@@ -184,10 +185,21 @@ static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
         finish_stop(s);
 }
 
-/* ---- the committed image ------------------------------------------------------------- */
+/* ---- the committed image
+ * ------------------------------------------------------------- */
 
-_Noreturn static void give_up(struct controller_service *s, const char *what,
-                              uint64_t index)
+/* The process is of no more use; its owner ends it. */
+static void fail(struct controller_service *s)
+{
+    if (s->failed)
+        return;
+    s->failed = true;
+    if (s->options.failed != NULL)
+        s->options.failed(s->options.failed_arg);
+}
+
+static void give_up(struct controller_service *s, const char *what,
+                    uint64_t index)
 {
     log_error("controller",
               "The metadata at index %llu cannot be applied (%s): the "
@@ -195,7 +207,7 @@ _Noreturn static void give_up(struct controller_service *s, const char *what,
               "directory away, and start it again: it copies the metadata from "
               "the other controllers",
               (unsigned long long)index, what, s->options.dir);
-    abort();
+    fail(s);
 }
 
 static void start_write(struct controller_service *s);
@@ -273,22 +285,24 @@ static void start_write(struct controller_service *s)
     env_work_start(s->env, &s->write);
 }
 
-static void on_rewrite(void *arg)
-{
-    start_write(arg);
-}
+static void on_rewrite(void *arg) { start_write(arg); }
 
 static void on_commit(void *arg, uint64_t index, uint64_t term,
                       struct slice data)
 {
     struct controller_service *s = arg;
-    enum err error = image_apply(&s->image, (int64_t)index, data, NULL);
+    enum err error;
 
+    if (s->failed)
+        return;
+    error = image_apply(&s->image, (int64_t)index, data, NULL);
     if (error == ERR_NONE)
-        error = image_persist((int64_t)index, (int64_t)term, data,
-                              &s->gathering);
-    if (error != ERR_NONE)
+        error =
+            image_persist((int64_t)index, (int64_t)term, data, &s->gathering);
+    if (error != ERR_NONE) {
         give_up(s, err_text(error), index);
+        return;
+    }
     s->image_term = (int64_t)term;
     s->gathered_index = (int64_t)index;
 }
@@ -345,8 +359,11 @@ static void snapshot_load(void *arg, uint64_t index, uint64_t term,
 
     image_init(&image);
     enum err error = read_pieces(bytes, (int64_t)index, &image);
-    if (error != ERR_NONE)
+    if (error != ERR_NONE) {
         give_up(s, err_text(error), index);
+        image_free(&image);
+        return;
+    }
     image_free(&s->image);
     s->image = image;
     s->image_term = (int64_t)term;
@@ -360,13 +377,14 @@ static void snapshot_load(void *arg, uint64_t index, uint64_t term,
 
 static void on_failed(void *arg, bool final, const char *why)
 {
-    (void)arg;
     log_error("controller", "%s", why);
     if (final)
-        abort();
+        fail(arg);
 }
 
-/* ---- life ----------------------------------------------------------------------------- */
+/* ---- life
+ * -----------------------------------------------------------------------------
+ */
 
 static struct kv *open_store(struct controller_service *s, const char *name,
                              char **why)
@@ -492,10 +510,7 @@ static void finish_stop(struct controller_service *s)
     raft_transport_free(s->transport);
 }
 
-static void on_stop_timer(void *arg)
-{
-    finish_stop(arg);
-}
+static void on_stop_timer(void *arg) { finish_stop(arg); }
 
 static void on_stop(struct env_task *task)
 {

@@ -10,10 +10,11 @@
  * that a controller answers.
  *
  * Evidence of death: the connection over which a broker sent heartbeats breaks,
- * and a connect to it is refused (a controller that has just become active tries
- * them all).
+ * and a connect to it is refused (a controller that has just become active
+ * tries them all).
  *
- * Thread: the loop of options.env; open blocks and comes before the loop runs. */
+ * Thread: the loop of options.env; open blocks and comes before the loop runs.
+ */
 #ifndef CONTROLLER_SERVICE_H
 #define CONTROLLER_SERVICE_H
 
@@ -41,6 +42,11 @@ struct controller_service_options {
     const char *advertised_host;
     uint16_t advertised_port;
     size_t frame_max_bytes;
+    /* On the loop, at most once: the store takes no more writes, or what was
+     * agreed on cannot be applied. The reason was logged; the process ends,
+     * since this node can neither vote nor know the metadata. May be NULL. */
+    void (*failed)(void *arg);
+    void *failed_arg;
 };
 
 /* NULL and a sentence that the caller frees. */

@@ -47,6 +47,7 @@ struct controller_service {
     void *stopped_arg;
     struct env_task stop_task;
     struct env_timer stop_timer;
+    bool failed; /* options.failed was called */
     bool stopping;
     bool closing;
     bool raft_closed;

@@ -231,11 +231,13 @@ static enum err diverged(struct partition *p,
     log_end_offset_for_epoch(p->log, d->epoch, &epoch, &end);
     if (end < 0 || d->end_offset < end)
         end = d->end_offset;
-    log_info("replica",
-             "Truncating %s from %lld to %lld: the leader's history differs "
-             "after epoch %d",
-             log_path(p->log), (long long)log_end_offset(p->log),
-             (long long)end, d->epoch);
+    if (end < log_end_offset(p->log))
+        log_info(
+            "replica",
+            "Truncating %s from %lld to %lld: the leader's history differs "
+            "after epoch %d",
+            log_path(p->log), (long long)log_end_offset(p->log), (long long)end,
+            d->epoch);
     return partition_truncate(p, end);
 }
 

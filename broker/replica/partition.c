@@ -742,20 +742,24 @@ void partition_delete(struct partition *p)
     finish_delete(p);
 }
 
-void partition_close(struct partition *p, bool clean)
+bool partition_close(struct partition *p, bool clean)
 {
+    bool flushed = clean && p->open == NULL && p->role != PARTITION_OFFLINE;
+
     retire(p);
     if (p->flush != NULL)
         p->flush->arg = NULL;
     if (p->open != NULL)
         p->open->partition = NULL;
     if (p->log != NULL) {
-        if (clean && log_flush_now(p->log) == ERR_NONE)
+        flushed = flushed && log_flush_now(p->log) == ERR_NONE;
+        if (flushed)
             producers_store(p->shard->env, p->producers, log_path(p->log),
                             log_end_offset(p->log));
         log_close(p->log);
     }
     partition_free(p);
+    return flushed;
 }
 
 /* ---- for append.c -----------------------------------------------------------

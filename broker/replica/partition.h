@@ -101,8 +101,9 @@ void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state);
 /* Gone from this broker: closes and deletes its files, frees. */
 void partition_delete(struct partition *p);
-/* Shutdown: flushes (if clean), closes, frees. */
-void partition_close(struct partition *p, bool clean);
+/* Shutdown: flushes (if clean), closes, frees.  False if records are not known
+ * to be on disk. */
+bool partition_close(struct partition *p, bool clean);
 /* A broker's fenced / shutting-down flags changed.  anew: it registered again,
  * so its disk may have lost what it had. */
 void partition_broker_changed(struct partition *p, int32_t broker_id,

@@ -427,6 +427,7 @@ void faults_end(struct faults *f)
     for (int i = 0; i < *f->options.nodes_len; i++) {
         struct node *n = f->options.nodes[i];
 
+        n->host->wall_offset_ms = 0;
         if (n->process != NULL)
             process_resume(n->process);
     }
