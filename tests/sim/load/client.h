@@ -56,7 +56,12 @@ int16_t load_client_version(const struct load_client *c, enum api_key api,
  * (the node does not serve it). */
 typedef void load_client_done(void *arg, enum err error, const void *response);
 
-enum { LOAD_ANY_NODE = -1 };
+enum {
+    LOAD_ANY_NODE = -1,
+    /* Added to a node id: on a second connection, so that a JoinGroup that is
+     * held back holds nothing else back. */
+    LOAD_SECOND = 1 << 30,
+};
 
 /* The request is encoded at once.  patience_ms is added to the request
  * timeout.  done NULL: no answer will come (Produce with acks=0). */
@@ -100,7 +105,7 @@ size_t load_client_nodes(const struct load_client *c, const int32_t **ids);
 int32_t load_client_leader(struct load_client *c, struct slice name,
                            struct uuid id, int32_t partition, int32_t *epoch);
 
-/* The group's coordinator, or -1; then it is being looked for.  A client asks
+/* The group's coordinator (with LOAD_SECOND), or -1; then it is being looked for.  A client asks
  * about one group only. */
 int32_t load_client_coordinator(struct load_client *c, const char *group);
 void load_client_forget_coordinator(struct load_client *c);

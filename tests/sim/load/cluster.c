@@ -73,7 +73,7 @@ bool load_client_address(const struct load_client *c, int32_t node,
         return true;
     }
     for (size_t i = 0; i < c->nodes_len; i++)
-        if (c->nodes[i].id == node) {
+        if (c->nodes[i].id == (node & ~LOAD_SECOND)) {
             *host = c->nodes[i].host;
             *port = c->nodes[i].port;
             return true;
@@ -285,7 +285,7 @@ static void found(void *arg, enum err error, const void *response)
     }
     if (error == ERR_NONE && load_client_address(c, node, &host, &port)) {
         c->searching = false;
-        c->coordinator = node;
+        c->coordinator = node | LOAD_SECOND;
         return;
     }
     load_client_look(c);

@@ -167,8 +167,11 @@ static void compare_topics(struct load_reader *r)
     const struct load_topic *topics;
     size_t len = load_client_topics(r->client, &topics);
 
-    if (r->options.topic_prefix == NULL ||
-        r->looks == load_client_looks(r->client))
+    if (r->options.topic_prefix == NULL)
+        return;
+    if (list_empty(&r->positions))
+        load_client_look(r->client); /* they are still being made */
+    if (r->looks == load_client_looks(r->client))
         return;
     r->looks = load_client_looks(r->client);
     LIST_EACH_SAFE (node, tmp, &r->positions) {
