@@ -36,7 +36,9 @@ static void judge_extent(struct history *h, const struct history_log *log)
     }
 }
 
-/* Ascending: each idempotent record once, sessions in order without holes. */
+/* Ascending: each idempotent record once, sessions in order without holes.  A
+ * session may begin with a later sequence: a new leader that never heard of the
+ * producer takes whatever comes first (KIP-360), and refuses the rest. */
 static void judge_sessions(struct history *h, const struct history_log *log)
 {
     struct history_where where = history_where(h, log->topic, log->partition);
@@ -67,7 +69,8 @@ static void judge_sessions(struct history *h, const struct history_log *log)
                               (long long)s->what.sequence,
                               (long long)s->what.session, (long long)i,
                               where.text, (long long)session->last);
-        else if (s->what.sequence > session->last + 1 && !holes_possible)
+        else if (s->what.sequence > session->last + 1 && session->last >= 0 &&
+                 !holes_possible)
             history_violation(h, "skipped",
                               "%s, sequence %lld of session %lld, stands at "
                               "offset %lld of %s right behind sequence %lld",
