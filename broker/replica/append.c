@@ -230,6 +230,23 @@ static enum err check_replicated(struct partition *p, struct slice records,
     return ERR_NONE;
 }
 
+/* DeleteRecords may have moved the leader's start into a batch.  A log that is
+ * to begin there begins with the whole batch, or it would never get it. */
+static enum err begin_with_whole_batch(struct partition *p,
+                                       struct slice records)
+{
+    int64_t end = log_end_offset(p->log);
+    struct batch b;
+
+    if (log_start_offset(p->log) != end ||
+        batch_parse(records, &b) != ERR_NONE || b.base_offset < 0 ||
+        b.base_offset >= end || batch_last_offset(&b) < end)
+        return ERR_NONE;
+    enum err error = log_truncate_fully(p->log, b.base_offset);
+    partition_shortened(p);
+    return error;
+}
+
 /* `active` is where the active segment began before these records came. */
 static void apply_producers(struct partition *p, struct slice records,
                             int64_t active, int64_t now_wall_ms)
@@ -259,12 +276,14 @@ enum err partition_replicate(struct partition *p, struct slice records,
 {
     struct log_append_info info;
     int64_t now_wall_ms = env_wall_ms(p->shard->env);
-    int64_t active = log_active_base_offset(p->log);
     size_t len = 0;
 
-    enum err error = check_replicated(p, records, &len);
+    enum err error = begin_with_whole_batch(p, records);
+    if (error == ERR_NONE)
+        error = check_replicated(p, records, &len);
     if (error != ERR_NONE)
         return error;
+    int64_t active = log_active_base_offset(p->log);
     if (len != 0) {
         struct slice whole = slice_of(records.data, len);
 

@@ -48,7 +48,7 @@ static void draw_cluster(struct prng *p, struct plan *plan)
     plan->replication = (int)PICK(p, 3, 3, 3, 2);
     plan->min_isr = plan->replication == 3 ? (int)PICK(p, 1, 2, 2) : 1;
     plan->roll_ms = (int)PICK(p, 300, 2000, 3600000);
-    plan->lag_max_ms = (int)PICK(p, 500, 3000, 10000, 30000);
+    plan->lag_max_ms = (int)PICK(p, 2000, 5000, 10000, 30000);
     plan->session_timeout_ms = (int)PICK(p, 1500, 3000, 9000);
     plan->grace_ms = (int)PICK(p, 100, 300, 1000);
     plan->delay_us = PICK(p, 50, 500, 2000, 20000);
@@ -143,6 +143,8 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->load.unclean_possible = plan->unclean;
     load_options_draw(&p, &plan->load);
     plan->load.replication_factor = (int16_t)plan->replication;
+    /* Enough to race with every fault; the rest would only cost time. */
+    plan->load.produce_interval_ms *= 8;
 }
 
 char *plan_properties(const struct plan *plan, int index)

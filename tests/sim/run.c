@@ -62,7 +62,7 @@ static void turned(struct env *loop, void *arg)
 static void on_event(void *arg, const char *line)
 {
     (void)arg;
-    trace_line("clients", "%s", line);
+    trace_detail("clients", line);
 }
 
 /* ---- parts of the world
@@ -194,6 +194,7 @@ static void heal(struct run *r)
 
     trace_line(NULL, "all faults end");
     faults_end(r->faults);
+    load_stop_changes(r->load);
     if (!run_until(r, HEAL_US, healed)) {
         history_violation(r->history, "not-healed", "%d s after all faults: %s",
                           HEAL_US / 1000000, check_unhealed(r->check, false));

@@ -15,16 +15,32 @@ static struct {
     char line[LINES][LINE_BYTES];
 } trace;
 
-static void put(const char *who, const char *text)
+static void format(char *line, const char *who, const char *text)
 {
-    char *line = trace.line[trace.lines++ % LINES];
     int64_t us = trace.world->now_us;
 
     snprintf(line, LINE_BYTES, "%4lld.%06lld %-8s %s",
              (long long)(us / 1000000), (long long)(us % 1000000), who, text);
+}
+
+static void put(const char *who, const char *text)
+{
+    char *line = trace.line[trace.lines++ % LINES];
+
+    format(line, who, text);
     world_note(trace.world, line, strlen(line));
     if (trace.print)
         puts(line);
+}
+
+void trace_detail(const char *who, const char *text)
+{
+    char line[LINE_BYTES];
+
+    if (!trace.print)
+        return;
+    format(line, who, text);
+    puts(line);
 }
 
 void trace_line(const char *who, const char *format, ...)
@@ -43,15 +59,18 @@ static void on_log(enum log_level level, const char *area, const char *message)
     static const char *const names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
     struct process *p = trace.world->current;
 
-    trace_line(p != NULL ? p->name : "?", "%s %s (%s)", names[level], message,
-               area);
+    if (level == LOG_DEBUG)
+        trace_detail(p != NULL ? p->name : "?", message);
+    else
+        trace_line(p != NULL ? p->name : "?", "%s %s (%s)", names[level],
+                   message, area);
 }
 
 void trace_start(struct world *w, bool print)
 {
     trace.world = w;
     trace.print = print;
-    log_set_sink(on_log, LOG_INFO);
+    log_set_sink(on_log, print ? LOG_DEBUG : LOG_INFO);
 }
 
 void trace_dump(int n)

@@ -11,6 +11,8 @@ void trace_start(struct world *w, bool print);
 /* `who` NULL: the world itself. */
 void trace_line(const char *who, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Only printed, never kept nor in the hash. */
+void trace_detail(const char *who, const char *text);
 /* The last n lines. */
 void trace_dump(int n);
 

@@ -258,6 +258,12 @@ void load_start(struct load *l)
         load_member_start(l->members[i]);
 }
 
+void load_stop_changes(struct load *l)
+{
+    history_note(l->history, "stop changes");
+    load_admin_stop(l->admin);
+}
+
 void load_stop_writing(struct load *l)
 {
     history_note(l->history, "stop writing");

@@ -32,6 +32,8 @@ void load_free(struct load *l);
 struct history *load_history(struct load *l);
 
 void load_start(struct load *l);
+/* No new changes of topics and configs; records go on. */
+void load_stop_changes(struct load *l);
 void load_stop_writing(struct load *l);
 bool load_is_quiet(const struct load *l);
 /* After load_stop_writing(), whatever the cluster does. */
