@@ -28,9 +28,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 static const size_t MAP_BYTES = (size_t)64 << 30;
 static const size_t MAP_BYTES_MIN = (size_t)256 << 20;
+/* What a commit may write beside the batch's own bytes: pages on the way to
+ * them, LMDB's list of free ones. */
+static const size_t COPIED_MAX_BYTES = (size_t)1 << 20;
 
 struct kv {
     MDB_env *env;
@@ -271,7 +275,7 @@ static int set_meta_sync(struct kv *kv, bool sync)
     return rc;
 }
 
-int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+static int write_batch(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
     struct reader ops = reader_of(buf_slice(&batch->ops));
     struct kv_op op;
@@ -279,7 +283,7 @@ int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 
     int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
     if (rc != 0)
-        return error_of(rc);
+        return rc;
     rc = set_meta_sync(kv, sync);
     while (rc == 0 && kv_batch_next(&ops, &op))
         rc = apply(kv, txn, &op);
@@ -287,6 +291,31 @@ int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
         rc = mdb_txn_commit(txn);
     else
         mdb_txn_abort(txn);
+    return rc;
+}
+
+/* Whether the disk has less room than the batch and its copied pages need. */
+static bool disk_full(const struct kv *kv, const struct kv_batch *batch)
+{
+    struct statvfs fs;
+    int fd;
+
+    return mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+           fs.f_bavail * fs.f_frsize < batch->ops.len + COPIED_MAX_BYTES;
+}
+
+/* A disk that fills up takes a part of a write, and LMDB says EIO for that, as
+ * a broken one does; who may wait for room needs to know which it was.  If
+ * there is room by now, somebody has made it just then: the second time all
+ * pages are written and synced anew, and a broken disk says so again. */
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+{
+    int rc = write_batch(kv, batch, sync);
+
+    if (rc == EIO && !disk_full(kv, batch))
+        rc = write_batch(kv, batch, sync);
+    if (rc == EIO && disk_full(kv, batch))
+        rc = ENOSPC;
     return error_of(rc);
 }
 

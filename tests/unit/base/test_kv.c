@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -329,6 +332,95 @@ Test(kv, a_killed_writer_leaves_whole_batches)
         kv_close(kv);
     }
     kv = NULL;
+}
+
+/* ---- a full disk ---------------------------------------------------------*/
+
+enum { LARGE_BYTES = 100000 };
+
+/* A small file system, seen by this process only, that ends with it. */
+static bool mount_small(const char *where)
+{
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", where, "tmpfs", 0, "size=8m") == 0;
+}
+
+/* Takes all but `leave` pages of the disk. */
+static void fill_disk(const char *ballast, unsigned leave)
+{
+    struct statvfs fs;
+    int fd = open(ballast, O_CREAT | O_WRONLY, 0600);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstatvfs(fd, &fs), 0);
+    cr_assert_gt(fs.f_bavail, leave);
+    cr_assert_eq(
+        posix_fallocate(fd, 0, (off_t)((fs.f_bavail - leave) * fs.f_bsize)), 0);
+    close(fd);
+}
+
+static int put_large(unsigned number)
+{
+    struct kv_batch b = KV_BATCH_INIT;
+    char *key = xasprintf("large %u", number);
+    char *value = xcalloc(1, LARGE_BYTES);
+
+    memset(value, 'a' + (int)(number % 26), LARGE_BYTES);
+    kv_batch_put(&b, slice_str(key), slice_of(value, LARGE_BYTES));
+    int rc = kv_write(kv, &b, true);
+    kv_batch_free(&b);
+    free(value);
+    free(key);
+    return rc;
+}
+
+static bool has_large(unsigned number)
+{
+    struct buf b = BUF_INIT;
+    char *key = xasprintf("large %u", number);
+    int rc = kv_get(kv, slice_str(key), &b);
+    bool whole = rc == 0 && b.len == LARGE_BYTES;
+
+    for (size_t i = 0; i < b.len; i++)
+        whole = whole && b.data[i] == 'a' + number % 26;
+    cr_assert(whole || rc == -ENOENT, "%s is there in part", key);
+    buf_free(&b);
+    free(key);
+    return whole;
+}
+
+/* With no page left LMDB is told ENOSPC; with some, the first of a run of
+ * pages are taken, and LMDB makes EIO of that. */
+Test(kv, a_full_disk_is_told_from_a_broken_one)
+{
+    kv_close(kv);
+    if (!mount_small(path)) {
+        open_store();
+        cr_skip_test("this test needs the right to mount a tmpfs");
+    }
+    open_store();
+    char *ballast = xasprintf("%s/ballast", path);
+    for (unsigned leave = 0; leave < 20; leave++) {
+        fill_disk(ballast, leave);
+        for (int i = 0; i < 3; i++) {
+            int rc = put_large(leave);
+            cr_assert_eq(rc, -ENOSPC, "%u pages left: %s", leave,
+                         strerror(-rc));
+        }
+        cr_assert_not(has_large(leave));
+        unlink(ballast);
+        cr_assert_eq(put_large(leave), 0, "no write after there was room");
+    }
+    kv_close(kv);
+    open_store();
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert(has_large(i), "value %u is lost", i);
+    free(ballast);
+    kv_close(kv);
+    kv = NULL;
+    cr_assert_eq(umount(path), 0);
+    open_store();
 }
 
 Test(kv, damage_is_reported_with_the_file_and_the_remedy)
