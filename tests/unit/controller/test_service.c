@@ -1,0 +1,373 @@
+/* The controller's shell on real sockets and disks.  Its two peers are the
+ * test's: they vote for it, acknowledge what it sends until they are told to
+ * be mute, and depose it when the test says so. */
+#include "base/env_libevent.h"
+#include "base/error.h"
+#include "controller/service_parts.h"
+#include "raft/codec.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SELF = 1, PEERS = 2, CALLS = 3, PATIENCE_MS = 30000, LOOK_MS = 2 };
+
+static struct env *env;
+static char dir[64];
+static struct controller_service *service;
+
+/* ---- waiting ------------------------------------------------------------- */
+
+static struct env_timer look_timer;
+static bool (*until)(void);
+static int64_t patience_ends_ms;
+
+static void look(void *arg)
+{
+    (void)arg;
+    if (until() || env_now_ms(env) > patience_ends_ms)
+        env_stop(env);
+    else
+        env_timer_start(env, &look_timer, LOOK_MS);
+}
+
+static void wait_for(bool (*condition)(void), const char *what)
+{
+    until = condition;
+    patience_ends_ms = env_now_ms(env) + PATIENCE_MS;
+    look_timer.fn = look;
+    env_timer_start(env, &look_timer, 0);
+    env_run(env);
+    cr_assert(condition(), "%s did not happen", what);
+}
+
+/* ---- the peers ----------------------------------------------------------- */
+
+struct peer {
+    int32_t id;
+    struct env_listener *listener;
+    struct env_conn *conn;
+};
+
+static struct peer peers[PEERS];
+static bool mute;
+
+static void say(const struct raft_message *m)
+{
+    struct buf body = BUF_INIT;
+
+    raft_message_encode(m, "test", SLICE_NULL, &body);
+    cr_assert(raft_node_receive(service->raft, buf_slice(&body)));
+    buf_free(&body);
+}
+
+static void answer(const struct peer *p, const struct raft_message *m)
+{
+    struct raft_message reply = {.from = p->id, .to = SELF, .term = m->term};
+
+    if (m->type == RAFT_VOTE_REQUEST) {
+        reply.type = RAFT_VOTE_REPLY;
+        reply.vote_reply.vote_term = m->vote_request.vote_term;
+        reply.vote_reply.pre = m->vote_request.pre;
+        reply.vote_reply.granted = true;
+        say(&reply);
+    } else if (m->type == RAFT_APPEND) {
+        reply.type = RAFT_APPEND_REPLY;
+        reply.append_reply.match = m->append.prev_index + m->append.entries_len;
+        say(&reply);
+    }
+}
+
+static void on_peer_frame(struct env_conn *conn, void *arg,
+                          struct env_frame *frame)
+{
+    struct slice bytes = slice_of(frame->data, frame->len);
+    struct reader in = reader_of(bytes);
+    struct slice cluster_id;
+    struct raft_message m;
+    struct arena arena;
+
+    (void)conn;
+    cr_assert(raft_transport_is(bytes));
+    read_bytes(&in, 2 + 2 + 4); /* key, version, correlation id */
+    read_bytes(&in, read_u16(&in));
+    arena_init(&arena, 0);
+    cr_assert(raft_message_decode(read_bytes(&in, reader_left(&in)), &arena, &m,
+                                  &cluster_id));
+    if (!mute)
+        answer(arg, &m);
+    arena_free(&arena);
+    env_frame_unref(frame);
+}
+
+static void on_peer_closed(struct env_conn *conn, void *arg, int error)
+{
+    (void)conn;
+    (void)error;
+    ((struct peer *)arg)->conn = NULL;
+}
+
+static const struct env_conn_ops *on_peer_accept(struct env_conn *conn,
+                                                 void *owner, void **arg)
+{
+    static const struct env_conn_ops ops = {.frame = on_peer_frame,
+                                            .closed = on_peer_closed};
+
+    ((struct peer *)owner)->conn = conn;
+    *arg = owner;
+    return &ops;
+}
+
+static void peer_listen(struct peer *p, int32_t id)
+{
+    char *why = NULL;
+    struct env_listen_options o = {
+        .host = "127.0.0.1",
+        .frame_max_bytes = 1 << 20,
+        .accept = on_peer_accept,
+        .owner = p,
+    };
+
+    p->id = id;
+    cr_assert_eq(env_listen(env, &o, &p->listener, &why), 0, "%s", why);
+}
+
+/* A leader of the next term. */
+static void depose(void)
+{
+    struct raft_node_status status;
+
+    raft_node_status(service->raft, &status);
+    say(&(struct raft_message){.type = RAFT_APPEND,
+                               .from = peers[0].id,
+                               .to = SELF,
+                               .term = status.term + 1});
+}
+
+/* ---- a broker ------------------------------------------------------------ */
+
+static struct {
+    struct env_conn *conn;
+    int32_t correlation_ids[CALLS + 2];
+    int32_t errors[CALLS + 2];
+    size_t answers;
+    bool closed;
+} broker;
+
+static void on_answer(struct env_conn *conn, void *arg, struct env_frame *frame)
+{
+    (void)conn;
+    (void)arg;
+    cr_assert_geq(frame->len, 4);
+    Leat__ControlResponse *r =
+        leat__control_response__unpack(NULL, frame->len - 4, frame->data + 4);
+    cr_assert_not_null(r);
+    cr_assert_lt(broker.answers, CALLS + 2);
+    broker.correlation_ids[broker.answers] = (int32_t)be32_get(frame->data);
+    broker.errors[broker.answers++] = r->error;
+    leat__control_response__free_unpacked(r, NULL);
+    env_frame_unref(frame);
+}
+
+static void on_broker_closed(struct env_conn *conn, void *arg, int error)
+{
+    (void)conn;
+    (void)arg;
+    (void)error;
+    broker.closed = true;
+}
+
+static void broker_connect(void)
+{
+    static const struct env_conn_ops ops = {.frame = on_answer,
+                                            .closed = on_broker_closed};
+
+    broker.conn =
+        env_connect(env, "127.0.0.1", env_listener_port(service->listener),
+                    1 << 20, &ops, NULL);
+}
+
+static void broker_send(int32_t correlation_id, Leat__ControlRequest *request)
+{
+    size_t size = leat__control_request__get_packed_size(request);
+    struct env_out *out = env_out_new();
+    struct buf frame = BUF_INIT;
+
+    buf_put_u32(&frame, (uint32_t)(10 + size));
+    buf_put_u16(&frame, CONTROL_API_KEY);
+    buf_put_u16(&frame, CONTROL_API_VERSION);
+    buf_put_u32(&frame, (uint32_t)correlation_id);
+    buf_put_u16(&frame, 0);
+    leat__control_request__pack(request, buf_extend(&frame, size));
+    env_out_add_buf(out, &frame);
+    env_conn_send(broker.conn, out);
+}
+
+/* A call whose answer waits for a commit. */
+static void broker_register(int32_t correlation_id, int32_t broker_id)
+{
+    Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
+    Leat__RegisterBrokerRequest r = LEAT__REGISTER_BROKER_REQUEST__INIT;
+    Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
+    Leat__Endpoint *endpoints[] = {&endpoint};
+    uint8_t incarnation[16] = {1, (uint8_t)broker_id};
+
+    endpoint.listener = (char *)(uintptr_t) "PLAINTEXT";
+    endpoint.host = (char *)(uintptr_t) "127.0.0.1";
+    endpoint.port = 1;
+    r.broker_id = broker_id;
+    r.incarnation.data = incarnation;
+    r.incarnation.len = sizeof incarnation;
+    r.endpoints = endpoints;
+    r.n_endpoints = 1;
+    r.previous_broker_epoch = -1;
+    request.call_case = LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER;
+    request.register_broker = &r;
+    broker_send(correlation_id, &request);
+}
+
+/* A call that waits for news; what is committed now is none. */
+static void broker_poll(int32_t correlation_id)
+{
+    Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
+    Leat__FetchMetadataRequest r = LEAT__FETCH_METADATA_REQUEST__INIT;
+
+    r.broker_id = -1;
+    r.applied_index = service->image.applied_index;
+    r.max_wait_ms = 2 * PATIENCE_MS;
+    r.max_bytes = 1 << 20;
+    request.call_case = LEAT__CONTROL_REQUEST__CALL_FETCH_METADATA;
+    request.fetch_metadata = &r;
+    broker_send(correlation_id, &request);
+}
+
+/* ---- the service --------------------------------------------------------- */
+
+static void set_up(void)
+{
+    struct controller_service_options o = {
+        .node_id = SELF,
+        .incarnation = {{1}},
+        .cluster_id = "test",
+        .dir = dir,
+        .voters = RAFT_CONFIG_INIT,
+        /* Nobody is to be deposed because this machine is slow. */
+        .election_timeout_ms = 10 * PATIENCE_MS,
+        .listener = "CONTROLLER",
+        .host = "127.0.0.1",
+        .advertised_host = "127.0.0.1",
+        .advertised_port = 1,
+        .frame_max_bytes = 1 << 20,
+    };
+    char *why = NULL;
+
+    strcpy(dir, "/tmp/leat-service-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    o.env = env = env_create();
+    controller_config_init(&o.config);
+    struct raft_member self = {.id = SELF, .voter = true, .host = "127.0.0.1"};
+    self.port = 1;
+    raft_config_set(&o.voters, &self);
+    for (int32_t i = 0; i < PEERS; i++) {
+        struct raft_member m = {.voter = true, .host = "127.0.0.1"};
+
+        m.id = SELF + 1 + i;
+        peer_listen(&peers[i], m.id);
+        m.port = env_listener_port(peers[i].listener);
+        raft_config_set(&o.voters, &m);
+    }
+    service = controller_service_open(&o, &why);
+    cr_assert_not_null(service, "%s", why);
+    raft_config_free(&o.voters);
+}
+
+static bool service_gone;
+
+static void on_stopped(void *arg)
+{
+    (void)arg;
+    service_gone = true;
+}
+
+static bool is_gone(void) { return service_gone; }
+
+static void tear_down(void)
+{
+    controller_service_stop(service, on_stopped, NULL);
+    wait_for(is_gone, "the end of the service");
+    if (!broker.closed && broker.conn != NULL)
+        env_conn_close(broker.conn);
+    for (int i = 0; i < PEERS; i++) {
+        if (peers[i].conn != NULL)
+            env_conn_close(peers[i].conn);
+        env_listener_close(peers[i].listener);
+    }
+    env_free(env);
+    char *command = xasprintf("rm -rf %s", dir);
+    cr_assert_eq(system(command), 0);
+    free(command);
+}
+
+TestSuite(service, .init = set_up, .fini = tear_down, .timeout = 120);
+
+/* ---- conditions ---------------------------------------------------------- */
+
+/* It has proposed what a new cluster needs, and all of that is committed. */
+static bool is_active(void)
+{
+    struct raft_node_status status;
+
+    raft_node_status(service->raft, &status);
+    return service->controller.active && status.last_index > 0 &&
+           status.applied_index == status.last_index;
+}
+
+static size_t list_len(const struct list *l)
+{
+    size_t len = 0;
+
+    LIST_EACH (node, l)
+        len++;
+    return len;
+}
+
+static bool answers_are_held(void)
+{
+    return list_len(&service->answers) == CALLS;
+}
+
+static bool a_poll_waits(void) { return !list_empty(&service->polls); }
+
+static bool first_is_answered(void) { return broker.answers == 1; }
+
+static bool all_are_answered(void) { return broker.answers == CALLS + 2; }
+
+/* ---- tests --------------------------------------------------------------- */
+
+Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
+{
+    int32_t id = 0;
+
+    wait_for(is_active, "leadership");
+    broker_connect();
+    broker_register(++id, 100);
+    wait_for(first_is_answered, "an answer from a quorum");
+    cr_assert_eq(broker.errors[0], ERR_NONE);
+
+    mute = true;
+    broker_poll(++id);
+    wait_for(a_poll_waits, "a long poll");
+    for (int32_t i = 1; i <= CALLS; i++)
+        broker_register(++id, 100 + i);
+    wait_for(answers_are_held, "held answers");
+    depose();
+    wait_for(all_are_answered, "an answer to everything held back");
+    cr_assert_not(service->leader);
+    for (int32_t i = 0; i < CALLS; i++) {
+        cr_assert_eq(broker.correlation_ids[1 + i], 3 + i);
+        cr_assert_eq(broker.errors[1 + i], ERR_NOT_CONTROLLER);
+    }
+    cr_assert_eq(broker.correlation_ids[1 + CALLS], 2); /* polls come last */
+    cr_assert_eq(broker.errors[1 + CALLS], ERR_NOT_CONTROLLER);
+    cr_assert_not(broker.closed);
+}
