@@ -207,6 +207,32 @@ static int load_epochs(struct log *log, bool stored, uint32_t n)
     return 0;
 }
 
+/* Whether the entries for segments [0, n) go with the last batch there.  The
+ * checkpoint is text that anything may have changed, and with an epoch that
+ * never was this replica would not agree with any leader again. */
+static int check_epochs(struct log *log, uint32_t n)
+{
+    int64_t end =
+        n < log->segments_len ? log->segments[n].base_offset : log->end_offset;
+
+    while (n > 0 && log->segments[n - 1].size_bytes == 0)
+        n--;
+    if (n == 0)
+        return 0;
+    struct segment *s = &log->segments[n - 1];
+    int rc = segment_load(log, s, NULL);
+    if (rc < 0 && rc != -EBADMSG)
+        return rc;
+    if (rc == 0 && (s->last_epoch < 0 ||
+                    epoch_cache_at(&log->epochs, end - 1) == s->last_epoch))
+        return 0;
+    log_warn("log",
+             "%s/leader-epoch-checkpoint does not go with the batches; making "
+             "it anew from them",
+             log->path);
+    return rebuild_epochs(log, n);
+}
+
 /* ---- opening -------------------------------------------------------------*/
 
 /* The clean way; -EBADMSG when the last segment belies the marker. */
@@ -234,6 +260,8 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
         return rc;
     if (clean) {
         rc = open_clean(log);
+        if (rc == 0)
+            return check_epochs(log, log->segments_len);
         if (rc != -EBADMSG)
             return rc;
         log_warn("log",
@@ -243,7 +271,8 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
         epoch_cache_truncate_end(&log->epochs, log->segments[last].base_offset);
         r->check_from = log->segments[last].base_offset;
     }
-    return recovery_walk(r, first);
+    rc = check_epochs(log, first);
+    return rc < 0 ? rc : recovery_walk(r, first);
 }
 
 /* DeleteRecords went further than what is left of the log. */

@@ -19,6 +19,7 @@ void segment_init(struct segment *s, int64_t base_offset)
         .created_ms = -1,
         .jitter_ms = -1,
         .first_timestamp = -1,
+        .last_epoch = -1,
         .max_timestamp = -1,
         .max_timestamp_offset = -1,
         .time_index_last = -1,
@@ -117,6 +118,7 @@ void segment_note_batch(struct log *log, struct segment *s,
         s->unindexed_bytes = 0;
     }
     s->unindexed_bytes += b->size_bytes;
+    s->last_epoch = b->leader_epoch;
 }
 
 /* The time index first, see index.h. */
@@ -156,6 +158,7 @@ int segment_reset_indexes(struct log *log, struct segment *s)
     s->first_timestamp = s->max_timestamp = s->max_timestamp_offset = -1;
     s->time_index_last = -1;
     s->unindexed_bytes = 0;
+    s->last_epoch = -1;
     return 0;
 }
 

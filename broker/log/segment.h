@@ -33,6 +33,7 @@ struct segment {
     int64_t time_index_last;      /* timestamp of the last time entry, or -1 */
     uint32_t
         unindexed_bytes; /* from the last offset entry's batch to the end */
+    int32_t last_epoch;  /* leader epoch of the batch noted last; -1 none */
     struct index offsets;
     struct index times;
 };

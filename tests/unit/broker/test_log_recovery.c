@@ -473,6 +473,39 @@ Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
     }
 }
 
+/* A file that can be read and tells of epochs that never were, after a clean
+ * stop and after a crash, with one segment and with many. */
+Test(log_recovery, a_checkpoint_that_belies_the_batches_is_made_anew)
+{
+    static const char *const lies[] = {"0\n1\n2147483647 0\n", "0\n0\n",
+                                       "0\n2\n0 0\n9 1\n", "0\n2\n0 0\n4 17\n"};
+
+    for (size_t i = 0; i < 4 * sizeof lies / sizeof *lies; i++) {
+        if (i > 0) {
+            fixture_end(&f);
+            fixture_begin(&f);
+            fixture_open(&f, true, 0);
+        }
+        f.config.segment_bytes = i % 2 == 0 ? 1000 : 1 << 20;
+        log_set_config(f.log, &f.config);
+        for (int n = 0; n < 30; n++)
+            append(&f, (struct batch_shape){.epoch = n < 10 ? 0 : 3});
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        fixture_close(&f);
+        struct buf *text =
+            env_mem_file(f.env, LOG_PATH "/leader-epoch-checkpoint");
+        text->len = 0;
+        buf_printf(text, "%s", lies[i / 4]);
+        fixture_open(&f, i % 4 < 2, 29);
+        cr_assert_eq(f.report.damaged_at, -1, "lie %zu: %s", i,
+                     f.report.message);
+        cr_assert_eq(log_end_offset(f.log), 30);
+        cr_assert_eq(log_epoch_at(f.log, 9), 0, "lie %zu", i);
+        cr_assert_eq(log_epoch_at(f.log, 10), 3, "lie %zu", i);
+        cr_assert_eq(log_latest_epoch(f.log), 3, "lie %zu", i);
+    }
+}
+
 Test(log_recovery, a_clean_marker_that_lies_is_noticed)
 {
     append_n(&f, 50);
