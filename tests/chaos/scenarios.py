@@ -274,5 +274,6 @@ SCENARIOS = {
     "graceful": (graceful, FAST_ROLLS, 6, 3),
     "fsync": (failover, FAST_ROLLS + " leat.durability=fsync", 6, 2),
     "storm": (storm, FAST_ROLLS, 20, 5),
-    "pause": (pause, FAST_ROLLS + " broker.session.timeout.ms=3000", 3, 0),
+    "pause": (pause, FAST_ROLLS + " broker.session.timeout.ms=3000"
+              " broker.heartbeat.interval.ms=500", 3, 0),
 }
