@@ -102,6 +102,7 @@ struct client *client_new(const char *bootstrap, const char *client_id,
     c->client_id = xstrdup(client_id);
     c->timeout_ms = timeout_ms;
     c->controller = -1;
+    c->answered = CLIENT_ANY;
     list_init(&c->connections);
     if (parse_bootstrap(c, bootstrap))
         return c;
@@ -525,17 +526,25 @@ static bool is_network_error(enum err error)
            error == ERR_BROKER_NOT_AVAILABLE;
 }
 
-/* Known brokers in random order, then the bootstrap addresses. */
-static size_t candidates(const struct client *c, int32_t *ids)
+/* Who answered last, known brokers in random order, then the bootstrap
+ * addresses.  A node that hangs is met once, not again with every request. */
+static size_t candidates(const struct client *c, int32_t **result)
 {
+    int32_t *ids = xcalloc(1 + c->nodes_len + c->bootstrap_len, sizeof *ids);
     size_t n = 0;
     size_t shift =
         c->nodes_len != 0 ? (size_t)(net_random() % c->nodes_len) : 0;
 
+    if (c->answered != CLIENT_ANY)
+        ids[n++] = c->answered;
     for (size_t i = 0; i < c->nodes_len; i++)
         ids[n++] = c->nodes[(i + shift) % c->nodes_len].id;
     for (size_t i = 0; i < c->bootstrap_len; i++)
         ids[n++] = BOOTSTRAP_BASE - (int32_t)i;
+    for (size_t i = 1; i < n; i++)
+        if (ids[i] == c->answered)
+            ids[i--] = ids[--n];
+    *result = ids;
     return n;
 }
 
@@ -543,14 +552,16 @@ static enum err call_any(struct client *c, enum api_key api,
                          const void *request, void *response,
                          struct arena *arena)
 {
-    int32_t *ids = xcalloc(c->nodes_len + c->bootstrap_len, sizeof *ids);
-    size_t n = candidates(c, ids);
+    int32_t *ids;
+    size_t n = candidates(c, &ids);
     enum err error = ERR_REFUSED;
 
     for (size_t i = 0; i < n; i++) {
         error = call_one(c, ids[i], api, request, response, arena);
-        if (!is_network_error(error))
+        if (!is_network_error(error)) {
+            c->answered = ids[i];
             break;
+        }
     }
     free(ids);
     return error;
@@ -577,8 +588,8 @@ enum err client_call(struct client *c, int32_t node, enum api_key api,
 
 int32_t client_any(struct client *c)
 {
-    int32_t *ids = xcalloc(c->nodes_len + c->bootstrap_len, sizeof *ids);
-    size_t n = candidates(c, ids);
+    int32_t *ids;
+    size_t n = candidates(c, &ids);
     struct connection *conn;
     int32_t found = CLIENT_ANY;
 

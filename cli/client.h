@@ -23,7 +23,7 @@
 #include "proto/kafka/api.h"
 
 enum {
-    CLIENT_ANY = -1,        /* whichever node answers first */
+    CLIENT_ANY = -1, /* whichever node answers, preferably who did last */
     CLIENT_CONTROLLER = -2, /* the node that Metadata calls the controller */
     /* Added to a node's id: a second connection to it, so that heartbeats do
      * not wait behind a long fetch. */

@@ -32,6 +32,7 @@ struct client {
     struct client_node *nodes;
     size_t nodes_len;
     int32_t controller; /* -1: not known */
+    int32_t answered;   /* who answered a CLIENT_ANY last; CLIENT_ANY: nobody */
     char *cluster_id;   /* NULL: not known */
     struct list connections;
     struct map coordinators; /* group -> int32_t, allocated */
