@@ -238,13 +238,14 @@ class Cluster:
         self.leat("topics", "create", topic, "--partitions", str(partitions),
                   "--replicas", str(replicas), *words)
 
-    def describe(self, topic):
+    def describe(self, topic, patience_ms=30000):
         """The topic as `leat topics describe --json` shows it."""
-        return json.loads(self.leat("topics", "describe", topic,
-                                    "--json"))[0]
+        return json.loads(self.leat("topics", "describe", topic, "--json",
+                                    "--timeout", str(patience_ms)))[0]
 
-    def leaders(self, topic):
-        return [p["leader"] for p in self.describe(topic)["partitions"]]
+    def leaders(self, topic, patience_ms=30000):
+        return [p["leader"] for p in
+                self.describe(topic, patience_ms)["partitions"]]
 
     def complete(self, topic):
         """All replicas in sync, and a leader everywhere?"""
