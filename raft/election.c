@@ -12,12 +12,21 @@
  * refuses both kinds of vote, whatever their term, unless the leader itself
  * asked for the election.
  *
+ * Time in which this node itself did not run (no processor, a machine that was
+ * suspended) is not silence of others: nobody could be heard.  A tick that
+ * comes late tells.  A follower then waits once more for a leader that may have
+ * stood still with it, and a leader forgives its followers as much.
+ *
  * While no leader is known elections are tried after a few milliseconds,
  * since pre-votes cost nothing; after many futile ones (a minority) at the
  * pace of the election timeout. */
 #include "raft/internal.h"
 
-enum { FAST_ROUNDS = 20 };
+enum {
+    FAST_ROUNDS = 20,
+    STALL_PARTS =
+        8, /* a tick late by this part of a heartbeat: we stood still */
+};
 
 static void become_candidate(struct raft *r, struct raft_update *u,
                              bool transferred);
@@ -77,13 +86,48 @@ static void election_soon(struct raft *r)
 void election_heard_leader(struct raft *r)
 {
     r->leader_contact_ms = r->now_ms;
+    r->stall_forgiven = false;
     r->fast_rounds = 0;
     r->election_deadline_ms = r->now_ms + slow_delay_ms(r);
 }
 
+/* By how much a tick for deadline_ms is late beyond what a busy loop explains;
+ * 0 if it is not. */
+static int64_t stalled_ms(const struct raft *r, int64_t deadline_ms)
+{
+    int64_t late_ms = r->now_ms - deadline_ms;
+
+    return late_ms > r->options.heartbeat_ms / STALL_PARTS ? late_ms : 0;
+}
+
+/* This follower has just come back from standing still, whether its tick or a
+ * message comes first. */
+static bool stall_forgivable(const struct raft *r)
+{
+    return r->role == RAFT_FOLLOWER && r->leader != RAFT_ID_NONE &&
+           !r->stall_forgiven && stalled_ms(r, r->election_deadline_ms) > 0;
+}
+
+/* As much time again as was lost, but at least for two heartbeats and at most
+ * an election timeout.  Once: a node that is always late must not keep a dead
+ * leader. */
+static void forgive_stall(struct raft *r)
+{
+    int64_t wait_ms = stalled_ms(r, r->election_deadline_ms);
+
+    if (wait_ms < 2 * r->options.heartbeat_ms)
+        wait_ms = 2 * r->options.heartbeat_ms;
+    if (wait_ms > r->options.election_timeout_ms)
+        wait_ms = r->options.election_timeout_ms;
+    r->stall_forgiven = true;
+    r->election_deadline_ms = r->now_ms + wait_ms;
+    r->leader_contact_ms =
+        r->election_deadline_ms - r->options.election_timeout_ms;
+}
+
 static bool leased(const struct raft *r)
 {
-    return r->role == RAFT_LEADER ||
+    return r->role == RAFT_LEADER || stall_forgivable(r) ||
            (r->leader != RAFT_ID_NONE &&
             r->now_ms - r->leader_contact_ms < r->options.election_timeout_ms);
 }
@@ -265,8 +309,19 @@ void election_persisted(struct raft *r, struct raft_update *u)
     tally(r, u);
 }
 
+/* Followers could not answer heartbeats that were not sent. */
+static void forgive_followers(struct raft *r, int64_t stalled)
+{
+    for (size_t i = 0; i < r->peers_len; i++) {
+        r->peers[i].contact_ms += stalled;
+        if (r->peers[i].contact_ms > r->now_ms)
+            r->peers[i].contact_ms = r->now_ms;
+    }
+}
+
 static void leader_tick(struct raft *r, struct raft_update *u)
 {
+    forgive_followers(r, stalled_ms(r, r->heartbeat_deadline_ms));
     if (r->now_ms - voters_contact_ms(r) >= r->options.election_timeout_ms) {
         become_follower(r, u, r->term, RAFT_ID_NONE);
         return;
@@ -287,6 +342,10 @@ void election_tick(struct raft *r, struct raft_update *u)
     }
     if (r->now_ms < r->election_deadline_ms)
         return;
+    if (stall_forgivable(r)) {
+        forgive_stall(r);
+        return;
+    }
     if (!promotable(r)) {
         if (r->role != RAFT_FOLLOWER || r->leader != RAFT_ID_NONE)
             become_follower(r, u, r->term, RAFT_ID_NONE);

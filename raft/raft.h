@@ -37,6 +37,9 @@
  * keeps this harmless when the evidence was wrong, since nodes that still hear
  * the leader refuse.
  *
+ * Also ours: a RAFT_TICK that comes later than asked for says that this node
+ * did not run; that time does not count as silence of others (election.c).
+ *
  * Indexes are inclusive unless a name says otherwise.  Times are monotonic
  * milliseconds.  Messages come from peers: the core treats them as
  * possibly wrong, never asserts on them, and reports in update.complaint. */
@@ -327,6 +330,8 @@ struct raft {
     uint64_t random;  /* likewise */
     int64_t election_deadline_ms;
     int64_t leader_contact_ms;
+    bool stall_forgiven;  /* the wait for the leader was prolonged, since we
+                             stood  still; cleared by hearing from it */
     unsigned fast_rounds; /* elections tried since a leader was last known */
 
     /* follower */

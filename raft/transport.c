@@ -22,6 +22,7 @@ enum {
     CONNECT_TIMEOUT_MS = 2000,
     SILENCE_MAX_MS = 3000,
     CHECK_MS = 1000,
+    LATE_MS = 100,            /* a check later than this: we stood still */
     RECEIVE_MAX_BYTES = 1024, /* nothing is expected on these connections */
 };
 
@@ -49,6 +50,7 @@ struct raft_transport {
     struct raft_node *node;
     struct list peers;
     struct env_timer check;
+    int64_t check_due_ms;
     char client_id[32];
     int32_t correlation_id;
 };
@@ -182,18 +184,38 @@ static struct peer *find_silent(struct raft_transport *t)
     return NULL;
 }
 
+static void check_later(struct raft_transport *t)
+{
+    t->check_due_ms = env_now_ms(t->options.env) + CHECK_MS;
+    env_timer_start(t->options.env, &t->check, CHECK_MS);
+}
+
+/* Who could not listen cannot complain of silence. */
+static void forgive(struct raft_transport *t, int64_t late_ms)
+{
+    LIST_EACH (node, &t->peers) {
+        struct peer *p = LIST_ENTRY(node, struct peer, link);
+
+        if (p->sent_ms != 0)
+            p->sent_ms += late_ms;
+    }
+}
+
 static void check(void *arg)
 {
     struct raft_transport *t = arg;
+    int64_t late_ms = env_now_ms(t->options.env) - t->check_due_ms;
     struct peer *p;
 
+    if (late_ms > LATE_MS)
+        forgive(t, late_ms);
     while ((p = find_silent(t)) != NULL) {
         log_debug("raft", "node %d does not answer; connecting anew",
                   (int)p->id);
         env_conn_close(p->conn);
         lost(p);
     }
-    env_timer_start(t->options.env, &t->check, CHECK_MS);
+    check_later(t);
 }
 
 static void heard(struct raft_transport *t, int32_t id)
@@ -309,7 +331,7 @@ static void set_peers(void *arg, const struct raft_config *members)
             peer_free(p);
     }
     if (!env_timer_running(&t->check))
-        env_timer_start(t->options.env, &t->check, CHECK_MS);
+        check_later(t);
 }
 
 /* ---- life --------------------------------------------------------------- */

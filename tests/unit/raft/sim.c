@@ -590,6 +590,12 @@ static void false_alarm(struct sim *s)
         raft_node_peer_up(h->node, other);
 }
 
+/* Nobody runs for a while; then everything that was due comes late. */
+static void stand_still(struct sim *s)
+{
+    s->world.now_ms += (int64_t)world_random(&s->world, 1500);
+}
+
 static void something(struct sim *s)
 {
     uint64_t dice = world_random(&s->world, 100);
@@ -608,6 +614,8 @@ static void something(struct sim *s)
         false_alarm(s);
     else if (dice < 90 && any_leader(s) != NULL)
         raft_node_transfer(any_leader(s)->node, RAFT_ID_NONE);
+    else if (dice == 99)
+        stand_still(s);
     world_settle(&s->world);
     check(s);
 }

@@ -156,6 +156,95 @@ Test(election3, a_leader_without_a_majority_steps_down)
     cr_assert_eq(lab_core(&lab, 1)->leader, lab_leader(&lab));
 }
 
+/* ---- standing still ------------------------------------------------------ */
+
+/* Nobody runs for that long: a machine that was suspended, or is far too busy.
+ */
+static void stand_still(int64_t ms)
+{
+    lab_deliver(&lab);
+    lab.now_ms += ms;
+}
+
+static void tick(int32_t id)
+{
+    lab_event(&lab, id, (struct raft_event){.type = RAFT_TICK});
+}
+
+/* The followers are the first to run again, and see a leader that was silent
+ * for longer than an election timeout; the leader sees silent followers. */
+Test(election, a_cluster_that_stood_still_keeps_its_leader)
+{
+    static const int64_t stalls_ms[] = {2200, 3000, 60000};
+
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        lab_init(&lab, 3);
+        lab.prng.state = seed;
+        lab_elect(&lab, 1);
+        lab_run(&lab, 500 + (int64_t)seed * 7);
+        uint64_t term = lab_core(&lab, 1)->term;
+        for (int again = 0; again < 3; again++) {
+            stand_still(stalls_ms[seed % 3]);
+            for (int32_t id = 3; id >= 1; id--)
+                tick(id);
+            lab_run(&lab, 4000);
+            cr_assert_eq(lab_leader(&lab), 1, "seed %d", (int)seed);
+            cr_assert_eq(lab_core(&lab, 1)->term, term, "seed %d", (int)seed);
+        }
+        lab_free(&lab);
+    }
+}
+
+Test(election3, a_leader_that_died_meanwhile_is_replaced)
+{
+    lab_elect(&lab, 1);
+    lab_run(&lab, 500);
+    lab_isolate(&lab, 1, true);
+    stand_still(3000);
+    tick(2);
+    tick(3);
+    cr_assert_eq(lab_core(&lab, 2)->role, RAFT_FOLLOWER);
+    lab_run(&lab, 1500);
+    cr_assert_neq(lab_leader(&lab), 1);
+    cr_assert_neq(lab_leader(&lab), RAFT_ID_NONE);
+    cr_assert_neq(lab_core(&lab, 1)->role, RAFT_LEADER);
+}
+
+Test(election3, a_node_that_is_always_late_forgives_once)
+{
+    lab_elect(&lab, 1);
+    lab_run(&lab, 500);
+    lab_isolate(&lab, 1, true);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(lab_core(&lab, 2)->role, RAFT_FOLLOWER);
+        lab.now_ms = lab.nodes[2].update.deadline_ms + 500;
+        tick(2);
+    }
+    cr_assert_neq(lab_core(&lab, 2)->role, RAFT_FOLLOWER);
+}
+
+/* Messages of others come before the tick that tells. */
+Test(election3, a_node_that_stood_still_votes_against_no_leader)
+{
+    struct raft_message ask = {.type = RAFT_VOTE_REQUEST, .from = 2, .to = 3};
+
+    lab_elect(&lab, 1);
+    lab_run(&lab, 500);
+    stand_still(3000);
+    ask.term = lab_core(&lab, 3)->term;
+    ask.vote_request.vote_term = ask.term + 1;
+    ask.vote_request.pre = true;
+    ask.vote_request.last_index = raft_log_last(&lab_core(&lab, 3)->log);
+    ask.vote_request.last_term = raft_log_last_term(&lab_core(&lab, 3)->log);
+    for (int i = 0; i < 2; i++) {
+        lab_event(&lab, 3,
+                  (struct raft_event){.type = RAFT_RECEIVED, .message = &ask});
+        cr_assert_eq(lab.nodes[3].update.messages_len, 1);
+        cr_assert_not(lab.nodes[3].update.messages[0].vote_reply.granted);
+        tick(3);
+    }
+}
+
 Test(election3, one_way_deafness_ends_a_leadership)
 {
     lab_elect(&lab, 1);
