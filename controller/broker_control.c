@@ -203,11 +203,7 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
         state->applied_index = -1;
         state->shutdown_index = INT64_MAX;
     }
-    state->contact_ms = s->now_ms;
-    state->heard = true;
-    state->lost = false;
-    if (heap_has(&state->session))
-        session_restart(s->c, state);
+    session_heard(s->c, state);
     response->broker_epoch = image_broker(s->image, r->broker_id)->epoch;
     return ERR_NONE;
 }
@@ -264,13 +260,9 @@ enum err broker_heartbeat(struct step *s, const Leat__HeartbeatRequest *r,
     const struct image_broker *b = image_broker(s->image, r->broker_id);
     bool caught_up = r->applied_index >= b->epoch;
 
-    state->contact_ms = s->now_ms;
-    state->heard = true;
-    state->lost = false;
     if (r->applied_index > state->applied_index)
         state->applied_index = r->applied_index;
-    if (heap_has(&state->session))
-        session_restart(s->c, state);
+    session_heard(s->c, state);
 
     response->is_caught_up = caught_up;
     if (b->fenced && r->want_shutdown) {

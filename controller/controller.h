@@ -34,6 +34,8 @@
  * owner also watches connections: it tells controller_broker_lost() when the
  * connection by which the broker's heartbeats came is closed or reset; unless a
  * heartbeat arrives within broker_disconnect_grace_ms the broker is fenced then.
+ * A controller_tick() that comes late means that the owner did not run, and
+ * gives everybody time again instead of fencing them (sessions.c).
  * controller_broker_gone() is for a probe whose connect was refused, which only
  * a live machine with a dead process does: the broker is fenced at once.  An activation starts
  * fresh sessions for all brokers that are not fenced, so after it the owner
@@ -130,6 +132,7 @@ struct controller_broker {
     int32_t id;
     struct heap_node session; /* in sessions while not fenced */
     int64_t contact_ms;       /* last heartbeat or registration */
+    int64_t forgiven_ms;      /* more time since then, as we stood still */
     bool heard;               /* there was one in this activation */
     bool lost;                /* its connection closed, at lost_ms */
     int64_t lost_ms;

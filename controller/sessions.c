@@ -3,8 +3,15 @@
  * One timer per broker that isn't fenced: the session timeout after its last
  * heartbeat, or the shorter grace after its connection was lost.  When several
  * are due together none of them may be elected in the place of another, so
- * all are marked before the first is moved. */
+ * all are marked before the first is moved.
+ *
+ * A tick that comes late says that this controller did not run: heartbeats
+ * could not be heard, and whoever sends them may have stood still on the same
+ * machine. So everybody gets as much time again from now on, once for each
+ * silence. */
 #include "controller/step.h"
+
+enum { STALL_PARTS = 16 }; /* late by this part of a session: we stood still */
 
 static int64_t session_deadline(const struct controller *c,
                                 const struct controller_broker *b)
@@ -12,7 +19,18 @@ static int64_t session_deadline(const struct controller *c,
     int64_t deadline_ms = b->contact_ms + c->config.broker_session_timeout_ms;
     int64_t grace_ms = b->lost_ms + c->config.broker_disconnect_grace_ms;
 
-    return b->lost && grace_ms < deadline_ms ? grace_ms : deadline_ms;
+    return (b->lost && grace_ms < deadline_ms ? grace_ms : deadline_ms) +
+           b->forgiven_ms;
+}
+
+void session_heard(struct controller *c, struct controller_broker *b)
+{
+    b->contact_ms = c->now_ms;
+    b->forgiven_ms = 0;
+    b->heard = true;
+    b->lost = false;
+    if (heap_has(&b->session))
+        session_restart(c, b);
 }
 
 void session_restart(struct controller *c, struct controller_broker *b)
@@ -34,6 +52,7 @@ void sessions_start(struct controller *c)
         struct controller_broker *b = step_broker(c, c->image.brokers[i]->id);
 
         b->contact_ms = c->now_ms;
+        b->forgiven_ms = 0;
         b->applied_index = -1;
         b->shutdown_index = c->image.applied_index;
         if (!c->image.brokers[i]->fenced)
@@ -85,6 +104,31 @@ void broker_fence(struct step *s, int32_t id)
     b->leaving = false;
 }
 
+static void forgive(struct controller *c, struct controller_broker *b,
+                    int64_t until_ms)
+{
+    if (!heap_has(&b->session) || b->forgiven_ms != 0 ||
+        b->session.key >= until_ms)
+        return;
+    b->forgiven_ms = until_ms - b->session.key;
+    session_restart(c, b);
+}
+
+static void forgive_stall(struct step *s)
+{
+    struct controller *c = s->c;
+    struct heap_node *first = heap_first(&c->sessions);
+    int64_t late_ms = first != NULL ? s->now_ms - first->key : 0;
+
+    if (late_ms <= c->config.broker_session_timeout_ms / STALL_PARTS)
+        return;
+    if (late_ms > c->config.broker_session_timeout_ms)
+        late_ms = c->config.broker_session_timeout_ms;
+    for (size_t i = 0; i < s->image->brokers_len; i++)
+        forgive(c, step_broker(c, s->image->brokers[i]->id),
+                s->now_ms + late_ms);
+}
+
 void sessions_tick(struct step *s)
 {
     struct controller_broker **due =
@@ -92,6 +136,7 @@ void sessions_tick(struct step *s)
     size_t count = 0;
     struct heap_node *first;
 
+    forgive_stall(s);
     while ((first = heap_first(&s->c->sessions)) != NULL &&
            first->key <= s->now_ms) {
         struct controller_broker *b =

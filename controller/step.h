@@ -60,6 +60,8 @@ void topic_config_layers(const struct controller *c, struct slice topic,
 struct image_topic *ref_topic(const struct step *s, partition_ref ref);
 
 /* After the sessions of brokers or the set of leaders changed. */
+/* A heartbeat or a registration has come. */
+void session_heard(struct controller *c, struct controller_broker *b);
 void session_restart(struct controller *c, struct controller_broker *b);
 
 /* What became of one item of a request; why is null or in the arena. */

@@ -198,6 +198,41 @@ Test(broker_control, silence_ends_in_fencing_after_the_session_timeout)
     SHOWS(0, "leader 2 epochs 1/1 replicas 1,2,3 isr 2,3");
 }
 
+Test(broker_control, silence_does_not_count_while_the_controller_stood_still)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    d.now_ms += 20000; /* nobody ran, the brokers on this machine neither */
+    desk_tick(&d);
+    cr_assert_not(desk_is_fenced(&d, 1));
+    cr_assert_not(desk_is_fenced(&d, 3));
+    cr_assert_eq(d.deadline_ms, d.now_ms + 9000, "as much again, no more");
+    desk_heartbeat(&d, 2, NULL);
+    desk_heartbeat(&d, 3, NULL);
+    /* Once: who is late again is not forgiven again. */
+    d.now_ms += 9000 + 800;
+    desk_tick(&d);
+    cr_assert(desk_is_fenced(&d, 1));
+    cr_assert_not(desk_is_fenced(&d, 2));
+    SHOWS(0, "leader 2 epochs 1/1 replicas 1,2,3 isr 2,3");
+}
+
+Test(broker_control, a_short_stall_gives_back_what_it_took)
+{
+    struct controller_update update;
+    struct controller_call call = desk_call(&d);
+
+    controller_broker_lost(&d.c, &call, 1, &update);
+    desk_done(&d, &update);
+    d.now_ms += 100 + 700; /* a reconnect may wait in our queue */
+    desk_tick(&d);
+    cr_assert_not(desk_is_fenced(&d, 1));
+    cr_assert_eq(d.deadline_ms, d.now_ms + 700);
+    d.now_ms += 700;
+    desk_tick(&d);
+    cr_assert(desk_is_fenced(&d, 1));
+    cr_assert_not(desk_is_fenced(&d, 2));
+}
+
 Test(broker_control, a_lost_connection_ends_in_fencing_after_the_grace)
 {
     struct controller_update update;
