@@ -128,6 +128,20 @@ static bool same_log_dirs(const struct image_broker *b,
     return true;
 }
 
+/* What the new process may lack of what the old one had: without any of its
+ * directories it has nothing (KIP-858). */
+static enum replica_loss loss_of(const struct image_broker *b,
+                                 const Leat__RegisterBrokerRequest *r)
+{
+    if (r->previous_broker_epoch == b->epoch)
+        return LOSS_NONE;
+    for (size_t i = 0; i < b->log_dirs_len; i++)
+        for (size_t j = 0; j < r->n_log_dirs; j++)
+            if (memcmp(b->log_dirs[i].bytes, r->log_dirs[j].data, 16) == 0)
+                return LOSS_TAIL;
+    return b->log_dirs_len != 0 ? LOSS_ALL : LOSS_TAIL;
+}
+
 /* Whether the registered process is alive, as far as we can tell.
  *
  * After an activation nobody has been heard yet.  A new process with the very
@@ -190,7 +204,7 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
             return ERR_DUPLICATE_BROKER_REGISTRATION;
         }
         state->leaving = true;
-        partitions_leave(s, b->id, r->previous_broker_epoch != b->epoch);
+        partitions_leave(s, b->id, loss_of(b, r));
         put_registration(s, r, NULL);
         state->leaving = false;
     } else if (b == NULL) {
@@ -236,11 +250,11 @@ static bool shut_down(struct step *s, struct controller_broker *state)
 {
     if (!image_broker(s->image, state->id)->in_controlled_shutdown) {
         put_broker(s, state->id, false, true);
-        partitions_leave(s, state->id, false);
+        partitions_leave(s, state->id, LOSS_NONE);
         state->shutdown_index = s->index; /* of the last record */
     } else if (leads(s, state->id) != 0) {
         /* A predecessor moved only some of them. */
-        partitions_leave(s, state->id, false);
+        partitions_leave(s, state->id, LOSS_NONE);
         state->shutdown_index = s->index;
     }
     if (!others_applied(s, state->id, state->shutdown_index))
@@ -295,7 +309,7 @@ enum err broker_unregister(struct step *s, int32_t id, const char **why)
     }
     struct controller_broker *state = step_broker(s->c, id);
     state->leaving = true;
-    partitions_leave(s, id, false);
+    partitions_leave(s, id, LOSS_NONE);
     r.broker_id = id;
     step_put(s, &RECORD(remove_broker, REMOVE_BROKER, &r));
     state->leaving = false;

@@ -103,11 +103,13 @@ static void keep_eligible(struct change *ch)
 
         if (!id_set_has(&ch->replicas, id))
             continue;
-        if (id == ch->unclean_broker)
-            id_set_add(&last, id);
-        else
+        if (id != ch->unclean_broker)
             id_set_add(&ch->elr, id);
+        else if (ch->unclean_loss == LOSS_TAIL)
+            id_set_add(&last, id);
     }
+    if (ch->unclean_loss == LOSS_ALL)
+        id_set_remove(&last, ch->unclean_broker);
     for (uint32_t i = 0; i < last.len; i++)
         if (id_set_has(&ch->replicas, last.at[i]) &&
             !id_set_has(&ch->isr, last.at[i]) &&
@@ -115,29 +117,42 @@ static void keep_eligible(struct change *ch)
             id_set_add(&ch->last_known_elr, last.at[i]);
 }
 
-/* The last member lost records, but others are eligible: the first of them, an
- * active one if there is any, takes its place. */
-static void refill_isr(struct change *ch)
+/* The first of the set in the order of assignment, an active one if there is
+ * any; -1. */
+static int32_t first_kept(const struct change *ch, const struct id_set *set)
 {
     int32_t first = -1;
 
-    if (ch->isr.len != 0)
-        return;
     for (uint32_t i = 0; i < ch->replicas.len; i++) {
         int32_t id = ch->replicas.at[i];
 
-        if (!id_set_has(&ch->elr, id))
+        if (!id_set_has(set, id))
             continue;
+        if (broker_is_active(ch->s->c, id))
+            return id;
         if (first == -1)
             first = id;
-        if (broker_is_active(ch->s->c, id)) {
-            first = id;
-            break;
-        }
+    }
+    return first;
+}
+
+/* The last member lost records, but others are eligible, or were before they
+ * stopped uncleanly: one of them takes its place. */
+static void refill_isr(struct change *ch)
+{
+    int32_t first;
+
+    if (ch->isr.len != 0)
+        return;
+    first = first_kept(ch, &ch->elr);
+    if (first == -1) {
+        first = first_kept(ch, &ch->last_known_elr);
+        ch->recovering = true;
     }
     ASSERT(first != -1);
     id_set_add(&ch->isr, first);
     id_set_remove(&ch->elr, first);
+    id_set_remove(&ch->last_known_elr, first);
 }
 
 /* ---- election ------------------------------------------------------------ */
@@ -283,6 +298,7 @@ void change_begin(struct step *s, struct image_topic *topic, int32_t partition,
     ch->allow_unclean = topic_unclean_election(s, topic);
     ch->min_insync = topic_min_insync_replicas(s, topic);
     ch->unclean_broker = -1;
+    ch->unclean_loss = LOSS_NONE;
 }
 
 bool change_put(struct change *ch)

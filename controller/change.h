@@ -17,7 +17,9 @@
  *   5. none: leader -1; the in-sync set stays as it is
  *
  * The in-sync set never becomes empty: its last member stays, without leading,
- * until it or an eligible replica comes back.
+ * until it or an eligible replica comes back.  If it comes back with an empty
+ * disk, one of those that were eligible before they stopped uncleanly takes its
+ * place: it may lack a tail, the other lacks everything.
  *
  * Epochs.  The partition epoch rises with every change.  The leader epoch rises
  * when the leader changes, or a replica leaves the assignment (so that it stops
@@ -67,7 +69,8 @@ struct change {
     bool prefer;            /* elect the preferred replica if it is in sync */
     bool allow_unclean;     /* starts as the topic's config says */
     int32_t min_insync;     /* likewise */
-    int32_t unclean_broker; /* may have lost its log's tail; -1 none */
+    int32_t unclean_broker; /* may have lost records; -1 none */
+    enum replica_loss unclean_loss; /* how many */
 };
 
 void change_begin(struct step *s, struct image_topic *topic, int32_t partition,

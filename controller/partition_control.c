@@ -116,6 +116,7 @@ static enum err alter(struct step *s, int32_t sender,
         int32_t to = item->new_isr[0]->broker_id;
 
         ch.unclean_broker = sender;
+        ch.unclean_loss = LOSS_TAIL;
         ch.recovering = !image_ids_have(image_isr(p), to) &&
                         !image_ids_have(image_elr(p), to);
     }

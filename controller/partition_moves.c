@@ -6,32 +6,41 @@
 #include "controller/change.h"
 
 static void leave_one(struct step *s, partition_ref ref, int32_t id,
-                      bool unclean)
+                      enum replica_loss loss)
 {
     struct image_topic *topic = ref_topic(s, ref);
     int32_t partition = partition_ref_partition(ref);
     const struct image_partition *p = topic->partitions[partition];
     bool in_isr = image_ids_have(image_isr(p), id);
     bool in_elr = image_ids_have(image_elr(p), id);
+    bool in_last = image_ids_have(image_last_known_elr(p), id);
     struct change ch;
 
-    if (!in_isr && !(unclean && in_elr))
+    if (!in_isr && !(loss != LOSS_NONE && in_elr) &&
+        !(loss == LOSS_ALL && in_last))
         return;
     change_begin(s, topic, partition, &ch);
-    /* The last one to have everything is kept whatever happened to it:
-     * without it the partition could never be led again. */
-    bool others = unclean ? p->isr_len + p->elr_len > 1 : p->isr_len > 1;
-    if (others)
+    /* The last one to have everything is kept even if it may have lost some of
+     * it: without it the partition could never be led again.  One that has lost
+     * all of it makes way for those that were kept in mind. */
+    int others = p->isr_len - in_isr;
+    if (loss != LOSS_NONE)
+        others += p->elr_len - in_elr;
+    if (loss == LOSS_ALL)
+        others += p->last_known_elr_len - in_last;
+    if (others > 0)
         id_set_remove(&ch.isr, id);
-    if (others && unclean)
+    if (others > 0 && loss != LOSS_NONE) {
         ch.unclean_broker = id;
+        ch.unclean_loss = loss;
+    }
     change_put(&ch);
 }
 
 /* Take a broker out of the leaders and the in-sync sets.  It must not be
- * electable any more (leaving, fenced or shutting down).  unclean: it may have
+ * electable any more (leaving, fenced or shutting down).  loss: it may have
  * lost records, so it is no longer an eligible replica either. */
-void partitions_leave(struct step *s, int32_t broker_id, bool unclean)
+void partitions_leave(struct step *s, int32_t broker_id, enum replica_loss loss)
 {
     const struct index_broker *b = index_broker(&s->c->index, broker_id);
 
@@ -40,7 +49,7 @@ void partitions_leave(struct step *s, int32_t broker_id, bool unclean)
     uint32_t count = b->replicas.count;
     const partition_ref *refs = ref_set_sorted(&b->replicas, s->arena);
     for (uint32_t i = 0; i < count; i++)
-        leave_one(s, refs[i], broker_id, unclean);
+        leave_one(s, refs[i], broker_id, loss);
 }
 
 static void elect_where(struct step *s, int32_t broker_id)

@@ -93,7 +93,7 @@ void broker_fence(struct step *s, int32_t id)
     struct arena scratch;
 
     b->leaving = true;
-    partitions_leave(s, id, false);
+    partitions_leave(s, id, LOSS_NONE);
     arena_init(&scratch, 0);
     Leat__BrokerRecord r =
         record_of_broker(image_broker(s->image, id), &scratch);

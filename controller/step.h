@@ -108,8 +108,16 @@ void session_gone(struct step *s, int32_t id, int64_t epoch);
 bool session_is_valid(const struct controller *c,
                       const struct controller_broker *b);
 
+/* What a broker may have lost of its logs. */
+enum replica_loss {
+    LOSS_NONE,
+    LOSS_TAIL, /* it was not stopped cleanly */
+    LOSS_ALL,  /* its log directories are new */
+};
+
 /* partition_moves.c: what a broker's change of state does to partitions */
-void partitions_leave(struct step *s, int32_t broker_id, bool unclean);
+void partitions_leave(struct step *s, int32_t broker_id,
+                      enum replica_loss loss);
 void partitions_elect_leaderless(struct step *s);
 void partitions_elect_leaderless_of(struct step *s, int32_t broker_id);
 void partitions_rebalance(struct step *s);

@@ -207,7 +207,7 @@ static void compare_log(struct check_partitions *c, struct known *k,
                           (long long)r->compared);
     if (end < r->compared)
         r->compared = end;
-    if (to <= r->compared)
+    if (to <= r->compared || c->options.loss_possible)
         return;
     m.compared = r->compared;
     if (log_visit(p->log, r->compared, to, compare_batch, &m) == ERR_NONE)

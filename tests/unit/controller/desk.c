@@ -322,7 +322,7 @@ enum err desk_register(struct desk *d, struct desk_broker b)
     uint16_t process = b.incarnation != 0 ? b.incarnation : 1;
     uint8_t incarnation[16] = {(uint8_t)b.id, (uint8_t)process,
                                (uint8_t)(process >> 8)};
-    uint8_t log_dir[16] = {(uint8_t)b.id, 0xdd};
+    uint8_t log_dir[16] = {(uint8_t)b.id, 0xdd, b.disk};
     ProtobufCBinaryData log_dirs[] = {{16, log_dir}};
     const char *why = "";
 
@@ -411,6 +411,20 @@ void desk_restart(struct desk *d, int32_t id, bool clean)
                                         (uint16_t)(b->incarnation.bytes[1] + 1),
                                     .previous_epoch = clean ? b->epoch : -1}),
         ERR_NONE, "%s", d->why);
+    desk_unfence(d, id);
+}
+
+void desk_restart_emptied(struct desk *d, int32_t id)
+{
+    const struct image_broker *b = image_broker(&d->committed, id);
+    const struct desk_broker anew = {
+        .id = id,
+        .incarnation = (uint16_t)(b->incarnation.bytes[1] + 1),
+        .previous_epoch = -1,
+        .disk = (uint8_t)(b->log_dirs[0].bytes[2] + 1),
+    };
+
+    cr_assert_eq(desk_register(d, anew), ERR_NONE, "%s", d->why);
     desk_unfence(d, id);
 }
 

@@ -47,6 +47,7 @@ struct desk_broker {
     const char *rack;
     int64_t previous_epoch; /* default -1: unclean */
     const char *host;       /* default "host<id>" */
+    uint8_t disk;           /* another number: an empty one */
 };
 
 enum err desk_register(struct desk *d, struct desk_broker b);
@@ -60,6 +61,8 @@ void desk_unfence(struct desk *d, int32_t id);
 void desk_kill(struct desk *d, int32_t id);
 /* A new process: registered, caught up.  clean: with the old epoch. */
 void desk_restart(struct desk *d, int32_t id, bool clean);
+/* The same with an empty disk. */
+void desk_restart_emptied(struct desk *d, int32_t id);
 int64_t desk_epoch(const struct desk *d, int32_t id);
 bool desk_is_fenced(const struct desk *d, int32_t id);
 

@@ -283,6 +283,33 @@ Test(election, the_last_in_sync_loses_its_place_to_an_eligible_replica)
     SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2 last 1");
 }
 
+Test(election, the_last_in_sync_with_an_empty_disk_makes_way)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    desk_restart(&d, 2, false);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1 last 2");
+    /* 2 may lack a tail, 1 lacks everything. */
+    desk_restart_emptied(&d, 1);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2 recovering");
+}
+
+Test(election, an_empty_disk_is_not_kept_in_mind)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 2);
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 2);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1");
+    desk_restart_emptied(&d, 1); /* alone: better than nobody */
+    SHOWS("leader 1 epochs 2/5 replicas 1,2,3 isr 1");
+}
+
 Test(election, lower_min_insync_replicas_ends_eligibility)
 {
     desk_create_at(&d, "t", "1,2,3");
