@@ -105,8 +105,8 @@ size_t load_client_nodes(const struct load_client *c, const int32_t **ids);
 int32_t load_client_leader(struct load_client *c, struct slice name,
                            struct uuid id, int32_t partition, int32_t *epoch);
 
-/* The group's coordinator (with LOAD_SECOND), or -1; then it is being looked for.  A client asks
- * about one group only. */
+/* The group's coordinator (with LOAD_SECOND), or -1; then it is being looked
+ * for.  A client asks about one group only. */
 int32_t load_client_coordinator(struct load_client *c, const char *group);
 void load_client_forget_coordinator(struct load_client *c);
 

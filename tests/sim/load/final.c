@@ -357,6 +357,13 @@ void load_final_complain(struct load_final *f)
     else if (f->stage == OFFSETS)
         history_violation(f->history, "read-back", "%s",
                           f->why != NULL ? f->why : "no answer");
-    if (f->stage != DONE)
-        history_judge(f->history);
+    if (f->stage == DONE)
+        return;
+    f->stage = DONE;
+    env_timer_stop(f->env, &f->timer);
+    load_client_reset(f->client);
+    if (f->group_client != NULL)
+        load_client_reset(f->group_client);
+    load_reader_stop(f->reader);
+    history_judge(f->history);
 }

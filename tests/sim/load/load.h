@@ -43,7 +43,8 @@ int64_t load_quiet_bound_ms(const struct load *l);
  * offset are read, over and over until all is there. */
 void load_final_read(struct load *l, void (*done)(void *arg), void *arg);
 /* The final read is taking too long: what is missing becomes a violation
- * (metadata, read-back), what was read is judged. */
+ * (metadata, read-back), what was read is judged, and done is not called any
+ * more. */
 void load_final_give_up(struct load *l);
 
 /* For telling whether a healed cluster makes progress: all only rise. */
