@@ -116,6 +116,8 @@ static void add_producer(struct load *l)
 
     if (!options.idempotent)
         options.acks = draw_acks(l);
+    if (l->producers_len == 0)
+        options.acks = -1; /* somebody has to show progress, and loss */
     if (o->compression)
         options.compression =
             (enum compression)prng_below(&l->prng, COMPRESSION_ZSTD + 1);
