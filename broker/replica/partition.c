@@ -166,8 +166,14 @@ static void step(struct partition *p, struct leader_event *event)
     }
 }
 
+static void open_again(struct partition *p);
+
 void partition_tick(struct partition *p)
 {
+    if (p->foreign) {
+        open_again(p);
+        return;
+    }
     if (p->log != NULL && log_failed(p->log) && p->role != PARTITION_OFFLINE) {
         go_offline(p);
         return;
@@ -532,6 +538,7 @@ struct partition_open {
     int32_t index;
     struct log_config config;
     int64_t wall_ms;
+    bool settled; /* broker.settled when it began */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -555,6 +562,10 @@ static void set_aside(struct partition_open *o)
     free(aside);
 }
 
+/* A directory of another topic of that name is left from one that was deleted,
+ * or we are the ones who are behind: the image we started with may be older
+ * than what is on disk.  So nothing is moved before the image has caught up;
+ * the tick tries again (PARTITION_OPENING with `foreign` set). */
 static void open_run(struct env_work *work)
 {
     struct partition_open *o = (struct partition_open *)(void *)work;
@@ -563,14 +574,14 @@ static void open_run(struct env_work *work)
                          &o->checkpoint))
         o->checkpoint = (struct checkpoint){0};
     for (int attempt = 0; attempt < 2; attempt++) {
-        o->error =
-            log_open(o->env, o->path, o->topic_id, &o->config,
-                     o->checkpoint.recovery_point, o->checkpoint.start_offset,
-                     o->dir->clean,
-                     o->dir->clean ? o->dir->stopped_ms
-                                   : o->checkpoint.unchanged_ms,
-                     &o->log, &o->report);
-        if (o->error != ERR_INCONSISTENT_TOPIC_ID)
+        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
+                            o->checkpoint.recovery_point,
+                            o->checkpoint.start_offset, o->dir->clean,
+                            o->dir->clean ? o->dir->stopped_ms
+                                          : o->checkpoint.unchanged_ms,
+                            &o->log, &o->report);
+        if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
+            attempt == 1)
             break;
         free(o->report.message);
         set_aside(o);
@@ -630,6 +641,13 @@ static void open_done(struct env_work *work)
         return;
     }
     p->open = NULL;
+    p->foreign = o->error == ERR_INCONSISTENT_TOPIC_ID && !p->deleted;
+    if (p->foreign) {
+        if (list_unlinked(&p->watched_link))
+            list_push_back(&p->shard->watched, &p->watched_link);
+        open_free(o);
+        return;
+    }
     if (o->report.message != NULL)
         log_warn("log", "%s", o->report.message);
     if (o->error == ERR_NONE || p->deleted) {
@@ -666,12 +684,40 @@ static struct log_dir *choose_dir(struct partition *p, char **path)
     return dir;
 }
 
+static void open_begin(struct partition *p)
+{
+    struct partition_open *o = xcalloc(1, sizeof *o);
+    struct env *env = p->shard->env;
+
+    p->open = o;
+    p->dir = choose_dir(p, &o->path);
+    o->partition = p;
+    o->env = env;
+    o->dir = p->dir;
+    o->topic_id = p->topic->id;
+    o->index = p->index;
+    o->config = p->settings->log;
+    o->wall_ms = env_wall_ms(env);
+    o->settled = atomic_load(&p->shard->broker->settled);
+    o->work = (struct env_work){.run = open_run, .done = open_done};
+    env_work_start(env, &o->work);
+}
+
+static void open_again(struct partition *p)
+{
+    if (atomic_load(&p->shard->broker->settled)) {
+        p->foreign = false;
+        open_begin(p);
+    } else if (list_unlinked(&p->watched_link)) {
+        list_push_back(&p->shard->watched, &p->watched_link);
+    }
+}
+
 struct partition *partition_new(struct shard *s, struct shard_topic *topic,
                                 int32_t index, struct topic_settings *settings,
                                 const struct partition_state *state)
 {
     struct partition *p = xcalloc(1, sizeof *p);
-    struct partition_open *o = xcalloc(1, sizeof *o);
 
     p->shard = s;
     p->topic = topic;
@@ -686,17 +732,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->checkpoint_link);
     list_init(&p->fetcher_link);
     list_init(&p->changed_link);
-    p->open = o;
-    p->dir = choose_dir(p, &o->path);
-    o->partition = p;
-    o->env = s->env;
-    o->dir = p->dir;
-    o->topic_id = topic->id;
-    o->index = index;
-    o->config = settings->log;
-    o->wall_ms = env_wall_ms(s->env);
-    o->work = (struct env_work){.run = open_run, .done = open_done};
-    env_work_start(s->env, &o->work);
+    open_begin(p);
     return p;
 }
 
@@ -744,7 +780,8 @@ void partition_delete(struct partition *p)
 
 bool partition_close(struct partition *p, bool clean)
 {
-    bool flushed = clean && p->open == NULL && p->role != PARTITION_OFFLINE;
+    bool flushed =
+        clean && p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE;
 
     retire(p);
     if (p->flush != NULL)

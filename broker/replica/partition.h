@@ -77,6 +77,7 @@ struct partition {
     int64_t next_sync_ms;
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
+    bool foreign; /* its directory is another topic's: see open_run() */
 
     /* Follower: owned by replica/fetcher.c. */
     struct fetcher *fetcher;
