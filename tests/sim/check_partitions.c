@@ -57,7 +57,7 @@ struct check_partitions {
     struct map known;    /* topic id, partition -> struct known */
     struct map replicas; /* the same and node id -> struct replica */
     uint64_t looks[NODES_MAX][SHARDS_MAX];
-    char sentence[256];
+    char sentence[512];
 };
 
 struct key {
@@ -401,6 +401,24 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
 /* ---- the end ---------------------------------------------------------------
  */
 
+/* What the leader thinks, added to the sentence. */
+static void describe_followers(struct check_partitions *c,
+                               const struct leader *l)
+{
+    size_t at = strlen(c->sentence);
+
+    for (int i = 0; i < l->replica_count && at < sizeof c->sentence; i++) {
+        const struct leader_follower *f = &l->followers[i];
+
+        snprintf(c->sentence + at, sizeof c->sentence - at,
+                 "; replica %d: end %lld%s%s%s", i, (long long)f->end_offset,
+                 f->eligible ? "" : " not eligible", f->silent ? " silent" : "",
+                 l->in_flight && replica_in(l->isr_proposed, i) ? " proposed"
+                                                                : "");
+        at = strlen(c->sentence);
+    }
+}
+
 static const char *replica_unhealed(struct check_partitions *c, bool still,
                                     const struct node *n,
                                     const struct partition *p)
@@ -423,9 +441,18 @@ static const char *replica_unhealed(struct check_partitions *c, bool still,
     if (why == NULL)
         return NULL;
     snprintf(c->sentence, sizeof c->sentence,
-             "%s-%d on n%d %s (leader %d, epoch %d, ISR %x of %d replicas)",
+             "%s-%d on n%d %s (leader %d, epoch %d, ISR %x of %d replicas; end "
+             "%lld, high watermark %lld, the leader's %lld and %lld)",
              p->topic->name, p->index, n->id, why, p->state.leader,
-             p->state.leader_epoch, p->state.isr, p->state.replicas_len);
+             p->state.leader_epoch, p->state.isr, p->state.replicas_len,
+             p->log != NULL ? (long long)log_end_offset(p->log) : -1,
+             (long long)p->high_watermark,
+             leader != NULL && leader->log != NULL
+                 ? (long long)log_end_offset(leader->log)
+                 : -1,
+             leader != NULL ? (long long)leader->high_watermark : -1);
+    if (leader != NULL && leader->leader != NULL)
+        describe_followers(c, leader->leader);
     return c->sentence;
 }
 

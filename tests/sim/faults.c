@@ -21,6 +21,7 @@ struct active {
 struct faults {
     struct faults_options options;
     struct active active[PLAN_FAULTS_MAX];
+    bool fragile;
 };
 
 static struct node *node_a(const struct active *x)
@@ -255,11 +256,28 @@ static void add_node(struct active *x)
 /* ---- one fault -------------------------------------------------------------
  */
 
-/* Only survived while everybody else has everything. */
+/* A disk may lose acknowledged records in this run: then the next process ends
+ * only when everybody has everything again. */
+static bool is_fragile(const struct plan *plan)
+{
+    for (int i = 0; i < plan->faults_len; i++)
+        if (plan->faults[i].kind == FAULT_WIPE ||
+            (plan->faults[i].kind == FAULT_POWER && !plan->fsync))
+            return true;
+    return false;
+}
+
+static bool ends_a_process(enum fault_kind kind)
+{
+    return kind == FAULT_KILL || kind == FAULT_KILL_ALL || kind == FAULT_STOP ||
+           kind == FAULT_ROLL || kind == FAULT_POWER ||
+           kind == FAULT_POWER_ALL || kind == FAULT_ROT || kind == FAULT_WIPE ||
+           kind == FAULT_DISK_ERROR;
+}
+
 static bool needs_health(const struct faults *f, const struct fault *fault)
 {
-    return fault->kind == FAULT_WIPE ||
-           (fault->kind == FAULT_POWER && !f->options.plan->fsync);
+    return f->fragile && ends_a_process(fault->kind);
 }
 
 static bool bearable(const struct active *x)
@@ -402,6 +420,7 @@ struct faults *faults_new(const struct faults_options *options)
             .begin.fn = begin,
             .end.fn = end,
         };
+    f->fragile = is_fragile(options->plan);
     set_disks(f);
     return f;
 }
