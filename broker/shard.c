@@ -186,10 +186,9 @@ static void set_broker(struct shard *s, struct shard_update *u)
     u->broker.host = u->broker.client_host = u->broker.rack = NULL;
     struct shard_broker *old =
         map_put(&s->brokers, slice_of(&b->id, sizeof b->id), b);
-    fetcher_broker_changed(s, b);
-    each_partition(
-        s, old == NULL || old->epoch != b->epoch ? broker_anew : broker_changed,
-        b->id);
+    bool anew = old == NULL || old->epoch != b->epoch;
+    fetcher_broker_changed(s, b, anew);
+    each_partition(s, anew ? broker_anew : broker_changed, b->id);
     if (old != NULL)
         broker_free(old);
 }

@@ -85,11 +85,10 @@ const struct config_def config_table_replica[] = {
      "sizes it while data flows, which is faster.",
      NULL},
     {"replica.socket.timeout.ms", CONFIG_INT, "30000", ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT,
-     "A follower's fetch that is not answered within this is given up and the "
-     "connection closed.",
-     "a leader that does not answer is found out by its broken connection or "
-     "by the controller"},
+     CONFIG_USED,
+     "A follower's fetch that is not answered within this and the fetch's wait "
+     "is given up and the connection closed.",
+     NULL},
     {"unclean.leader.election.interval.ms", CONFIG_LONG, "300000", AT_LEAST(1),
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
      "How often partitions without leader are looked through for an unclean "

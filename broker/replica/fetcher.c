@@ -25,6 +25,7 @@ enum {
     STORAGE_RETRY_MS = 1000,
     RECONNECT_MIN_MS = 20,
     RECONNECT_MAX_MS = 500,
+    LATE_MS = 1000, /* an answer that is due from a process that is gone */
     FRAME_MAX_BYTES = 1 << 30,
 };
 
@@ -51,6 +52,9 @@ struct fetcher {
     bool pump_posted;
     struct env_timer retry; /* reconnects, ends delays */
     int64_t backoff_ms;
+    /* A leader whose host lost its power says nothing, for ever. */
+    struct env_timer patience; /* runs while a request is in flight */
+    int64_t heard_ms; /* the last answer, or the first request after it */
 };
 
 static void pump_later(struct fetcher *f);
@@ -78,6 +82,7 @@ static void forget_session(struct fetcher *f)
 
 static void disconnected(struct fetcher *f)
 {
+    env_timer_stop(f->shard->env, &f->patience);
     f->stream = NULL;
     f->connected = false;
     f->in_flight = 0;
@@ -91,6 +96,36 @@ static void reconnect_later(struct fetcher *f)
     disconnected(f);
     f->backoff_ms = RECONNECT_MAX_MS;
     env_timer_start(f->shard->env, &f->retry, f->backoff_ms);
+}
+
+/* The time from which on an answer is overdue. */
+static int64_t answer_ms(const struct fetcher *f, int64_t late_ms)
+{
+    return f->shard->broker->config->replica_fetch_wait_max_ms + late_ms;
+}
+
+static void expect_answer(struct fetcher *f)
+{
+    int64_t late_ms = f->shard->broker->config->replica_socket_timeout_ms;
+
+    f->heard_ms = env_now_ms(f->shard->env);
+    env_timer_start(f->shard->env, &f->patience, answer_ms(f, late_ms));
+}
+
+static void out_of_patience(void *arg)
+{
+    struct fetcher *f = arg;
+
+    log_info(
+        "replica",
+        "Node %d does not answer within %lld ms (replica.socket.timeout.ms "
+        "and the wait); connecting again",
+        f->leader,
+        (long long)answer_ms(
+            f, f->shard->broker->config->replica_socket_timeout_ms));
+    env_conn_close(f->stream);
+    disconnected(f);
+    pump_later(f);
 }
 
 /* ---- requests
@@ -199,7 +234,8 @@ static void send_fetch(struct fetcher *f)
     if (f->session_id != 0)
         f->session_epoch =
             f->session_epoch == INT32_MAX ? 1 : f->session_epoch + 1;
-    f->in_flight++;
+    if (f->in_flight++ == 0)
+        expect_answer(f);
 
     struct env_out *out = env_out_new();
     env_out_add_buf(out, &b);
@@ -351,8 +387,11 @@ static void on_frame(struct env_conn *stream, void *arg,
             kafka_decode(&fetch_response_desc, FETCH_VERSION, body, &arena, &a);
     if (error == ERR_NONE) {
         f->answered_seq = seq;
-        f->in_flight--;
         f->backoff_ms = 0;
+        if (--f->in_flight != 0)
+            expect_answer(f);
+        else
+            env_timer_stop(f->shard->env, &f->patience);
         take_answer(f, seq, &a);
     } else {
         log_warn("replica",
@@ -487,6 +526,8 @@ static struct fetcher *fetcher_new(struct shard *s, int32_t leader)
     list_init(&f->changed);
     f->retry.fn = on_retry;
     f->retry.arg = f;
+    f->patience.fn = out_of_patience;
+    f->patience.arg = f;
     map_put(&s->fetchers, slice_of(&leader, sizeof leader), f);
     return f;
 }
@@ -531,13 +572,20 @@ void fetcher_synced(struct partition *p)
         pump_later(p->fetcher);
 }
 
-/* A restarted leader has another epoch and maybe another port. */
-void fetcher_broker_changed(struct shard *s, const struct shard_broker *b)
+/* A restarted leader has another epoch and maybe another port.  If it owes an
+ * answer, that was the process before. */
+void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
+                            bool anew)
 {
     struct fetcher *f = find_fetcher(s, b->id);
 
     if (f == NULL)
         return;
+    if (anew && f->stream != NULL && f->in_flight != 0 &&
+        env_now_ms(s->env) - f->heard_ms > answer_ms(f, LATE_MS)) {
+        env_conn_close(f->stream);
+        disconnected(f);
+    }
     if (f->stream == NULL) {
         f->backoff_ms = 0;
         env_timer_stop(s->env, &f->retry);
@@ -555,5 +603,6 @@ void fetchers_stop(struct shard *s)
         f->stream = NULL;
         f->connected = false;
         env_timer_stop(s->env, &f->retry);
+        env_timer_stop(s->env, &f->patience);
     }
 }

@@ -17,7 +17,8 @@ void fetcher_remove(struct partition *p);
 /* Its appended records are on disk now (fsync). */
 void fetcher_synced(struct partition *p);
 /* A broker's endpoint or state changed. */
-void fetcher_broker_changed(struct shard *s, const struct shard_broker *b);
+void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
+                            bool anew);
 void fetchers_stop(struct shard *s);
 
 #endif
