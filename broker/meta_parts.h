@@ -39,8 +39,8 @@ void meta_unpark(struct parked *p);
 /* Tries all of them. */
 void meta_retry_parked(struct meta *m);
 
-/* How long an answer about leaders should wait for the controller's verdict on a
- * broker that seems to be dead; 0: not at all. */
+/* How long an answer about leaders should wait for the controller's verdict on
+ * a broker that seems to be dead; 0: not at all. */
 int64_t suspects_wait_ms(struct meta *m);
 
 /* ---- parts of the state ------------------------------------------------- */
@@ -118,6 +118,11 @@ struct creations {
 
 enum { META_SUSPECTS_MAX = 16 };
 
+struct image_place {
+    struct uuid topic_id;
+    int32_t partition;
+};
+
 struct relay;
 
 struct meta {
@@ -148,6 +153,10 @@ struct meta {
         *settings;              /* of topics without configs of their own */
     struct map topic_settings;  /* 16 bytes of id -> topic_settings */
     struct map changed_configs; /* topic name -> the map itself */
+    /* Replicas that went elsewhere before our registration was applied: they
+     * may have come back since, with the data that is on our disk. */
+    struct image_place *early_leavers;
+    size_t early_leavers_len;
     bool defaults_changed;
 
     void (*ready)(void *arg);
@@ -178,8 +187,8 @@ void publish_init(struct meta *m);
 void publish_free(struct meta *m);
 /* Tells the shards everything between `old` and the image. */
 void publish_diff(struct meta *m, const struct image *old);
-/* Tells the shards what we lead; before life.leads they hear of no leader in
- * its place. */
+/* Tells the shards what we lead, and which replicas are not ours any more;
+ * before life.leads they hear of neither. */
 void publish_led(struct meta *m);
 /* For image_apply(); publish_send() after the batch. */
 struct image_observer publish_observer(struct meta *m);

@@ -161,6 +161,41 @@ static void put_partition(struct meta *m, const struct image_topic *topic,
     fill_state(m, p, &u->state);
 }
 
+/* Its data is deleted.  A process that starts from an old image sees replicas
+ * go and come back that went and came back long ago; what is on disk is from
+ * after that.  So until the image has caught up they only are remembered. */
+static void drop_partition(struct meta *m, const struct uuid *topic_id,
+                           int32_t index)
+{
+    if (!m->life.leads) {
+        m->early_leavers =
+            xrealloc(m->early_leavers,
+                     (m->early_leavers_len + 1) * sizeof *m->early_leavers);
+        m->early_leavers[m->early_leavers_len++] =
+            (struct image_place){*topic_id, index};
+        return;
+    }
+    struct shard_update *u = add(m, broker_shard_of(m->broker, topic_id, index),
+                                 SHARD_PARTITION_GONE);
+    u->topic_id = *topic_id;
+    u->partition = index;
+}
+
+static void drop_early_leavers(struct meta *m)
+{
+    for (size_t i = 0; i < m->early_leavers_len; i++) {
+        const struct image_place *at = &m->early_leavers[i];
+        const struct image_topic *topic =
+            image_topic_by_id(&m->image, at->topic_id);
+
+        if (topic != NULL && !is_ours(m, image_partition(topic, at->partition)))
+            drop_partition(m, &at->topic_id, at->partition);
+    }
+    free(m->early_leavers);
+    m->early_leavers = NULL;
+    m->early_leavers_len = 0;
+}
+
 static void partition_changed(void *arg, const struct image_topic *topic,
                               int32_t index, const struct image_partition *old,
                               const struct image_partition *now)
@@ -178,16 +213,13 @@ static void partition_changed(void *arg, const struct image_topic *topic,
     if (is_ours(m, now)) {
         put_partition(m, topic, index, now);
     } else if (is_ours(m, old)) {
-        int shard = broker_shard_of(m->broker, &topic->id, index);
-        struct shard_update *u = add(m, shard, SHARD_PARTITION_GONE);
-
-        u->topic_id = topic->id;
-        u->partition = index;
+        drop_partition(m, &topic->id, index);
     }
 }
 
 void publish_led(struct meta *m)
 {
+    drop_early_leavers(m);
     for (uint32_t i = 0; i < m->image.topics_len; i++) {
         const struct image_topic *topic = m->image.topics[i];
 
@@ -273,5 +305,6 @@ void publish_free(struct meta *m)
             shard_updates_post(m->out[i]);
     free(m->out);
     free(m->topic_item);
+    free(m->early_leavers);
     settings_free(m);
 }

@@ -13,6 +13,8 @@ enum { NODES_MAX = 16 };
 /* What an index was committed with. */
 struct committed {
     uint64_t term;
+    uint64_t in_term; /* of who said so first: not before that of the leader
+                         that committed it */
     uint64_t hash;
     int32_t by; /* who said so first */
 };
@@ -108,7 +110,7 @@ static void commit(struct check_raft *c, const struct node *n,
                    const struct raft *r, uint64_t index)
 {
     struct raft_entry e = raft_log_get(&r->log, index);
-    struct committed now = {e.term, hash_of(&e), n->id};
+    struct committed now = {e.term, r->term, hash_of(&e), n->id};
 
     if (index > c->log_len + 1)
         return; /* nobody was looked at in time; the one before will come */
@@ -167,10 +169,10 @@ static void check_leader(struct check_raft *c, const struct node *n,
     m->leads = r->term;
     if (c->log_len == 0 || c->log_len <= r->log.base_index)
         return;
-    /* Entries of later terms may have been committed since it was elected, by
-     * somebody else, while it does not know yet. */
+    /* Leaders of later terms may have committed entries since it was elected,
+     * while it does not know yet, earlier terms' entries among them. */
     uint64_t index = c->log_len;
-    while (index > r->log.base_index && c->log[index - 1].term >= r->term)
+    while (index > r->log.base_index && c->log[index - 1].in_term >= r->term)
         index--;
     if (index <= r->log.base_index)
         return;
