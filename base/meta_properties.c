@@ -88,6 +88,19 @@ enum err meta_properties_parse(struct slice text, const char *name,
     return ERR_DAMAGED;
 }
 
+/* A backslash would escape what follows it; nothing else of a cluster id means
+ * anything in a value. */
+static void print_cluster_id(const char *id, struct buf *text)
+{
+    buf_printf(text, "cluster.id=");
+    for (; *id != '\0'; id++) {
+        if (*id == '\\')
+            buf_put_u8(text, '\\');
+        buf_put_u8(text, (uint8_t)*id);
+    }
+    buf_put_u8(text, '\n');
+}
+
 void meta_properties_print(const struct meta_properties *m, struct buf *text)
 {
     char id[UUID_TEXT_SIZE];
@@ -95,5 +108,6 @@ void meta_properties_print(const struct meta_properties *m, struct buf *text)
     buf_printf(text, "#\nnode.id=%d\n", m->node_id);
     if (!uuid_is_zero(m->directory_id))
         buf_printf(text, "directory.id=%s\n", uuid_format(m->directory_id, id));
-    buf_printf(text, "version=1\ncluster.id=%s\n", m->cluster_id);
+    buf_printf(text, "version=1\n");
+    print_cluster_id(m->cluster_id, text);
 }

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "broker/log_dirs.h"
 #include "broker/relay.h"
+#include "controller/records.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -163,7 +164,7 @@ static void snapshot_drop(struct follow *f)
 static enum err snapshot_add(struct follow *f, ProtobufCBinaryData bytes)
 {
     Leat__MetadataBatch *batch =
-        leat__metadata_batch__unpack(NULL, bytes.len, bytes.data);
+        records_unpack(slice_of(bytes.data, bytes.len));
     enum err error = ERR_NONE;
 
     if (batch == NULL)

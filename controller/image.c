@@ -6,6 +6,8 @@
  * comfortable. */
 #include "controller/image.h"
 
+#include "controller/records.h"
+
 #include "base/assert.h"
 
 #include <stdlib.h>
@@ -263,9 +265,11 @@ void image_free(struct image *image)
 static enum err replay_broker(struct image *image, const Leat__BrokerRecord *r,
                               int64_t index, const struct image_observer *o)
 {
+    int64_t epoch = r->broker_epoch != 0 ? r->broker_epoch : index;
     struct uuid incarnation;
 
-    if (r->broker_id < 0 || !binary_uuid(r->incarnation, &incarnation) ||
+    if (r->broker_id < 0 || epoch <= 0 ||
+        !binary_uuid(r->incarnation, &incarnation) ||
         !endpoints_valid(r->endpoints, r->n_endpoints))
         return ERR_DAMAGED;
     for (size_t i = 0; i < r->n_log_dirs; i++)
@@ -276,7 +280,7 @@ static enum err replay_broker(struct image *image, const Leat__BrokerRecord *r,
     *now = (struct image_broker){
         .id = r->broker_id,
         .incarnation = incarnation,
-        .epoch = r->broker_epoch != 0 ? r->broker_epoch : index,
+        .epoch = epoch,
         .fenced = r->fenced,
         .in_controlled_shutdown = r->in_controlled_shutdown,
         .rack = xstrdup(r->rack),
@@ -451,8 +455,9 @@ static enum err replay_remove_topic(struct image *image,
     if (!binary_uuid(r->topic_id, &id))
         return ERR_DAMAGED;
     struct image_topic *topic = image_topic_by_id(image, id);
-    if (topic == NULL)
-        return ERR_NONE; /* replayed twice */
+    if (topic == NULL) /* replayed twice; the name is not another's */
+        return image_topic(image, slice_str(r->name)) == NULL ? ERR_NONE
+                                                              : ERR_DAMAGED;
     struct slice name = slice_of(topic->name, topic->name_len);
     if (!slice_eq_str(name, r->name))
         return ERR_DAMAGED;
@@ -670,8 +675,7 @@ enum err image_apply(struct image *image, int64_t index, struct slice batch,
 
     if (index <= image->applied_index)
         return ERR_NONE;
-    Leat__MetadataBatch *records =
-        leat__metadata_batch__unpack(NULL, batch.len, batch.data);
+    Leat__MetadataBatch *records = records_unpack(batch);
     if (records == NULL)
         return ERR_MALFORMED;
     for (size_t i = 0; i < records->n_records && error == ERR_NONE; i++)

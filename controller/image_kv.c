@@ -159,8 +159,7 @@ static enum err persist_records(int64_t index, struct slice batch,
 {
     enum err error = ERR_NONE;
     struct buf key = BUF_INIT;
-    Leat__MetadataBatch *records =
-        leat__metadata_batch__unpack(NULL, batch.len, batch.data);
+    Leat__MetadataBatch *records = records_unpack(batch);
 
     if (records == NULL)
         return ERR_MALFORMED;

@@ -1,5 +1,68 @@
 #include "controller/records.h"
 
+/* protobuf-c keeps fields that it does not know and writes them again, so that
+ * a record of a newer version survives in our store.  It also takes the field
+ * number 0, which does not exist, if it is spelled with more bytes than it
+ * needs; written again, nobody can read it. */
+static bool can_be_written_again(const ProtobufCMessage *m);
+
+static bool list_can_be_written_again(const uint8_t *list, const uint8_t *len)
+{
+    ProtobufCMessage **items;
+    size_t n;
+
+    memcpy(&items, list, sizeof items);
+    memcpy(&n, len, sizeof n);
+    for (size_t i = 0; i < n; i++)
+        if (!can_be_written_again(items[i]))
+            return false;
+    return true;
+}
+
+static bool member_can_be_written_again(const uint8_t *at,
+                                        const ProtobufCFieldDescriptor *f)
+{
+    const uint8_t *quantifier = at + f->quantifier_offset;
+    const ProtobufCMessage *member;
+    uint32_t which;
+
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return list_can_be_written_again(at + f->offset, quantifier);
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
+        memcpy(&which, quantifier, sizeof which);
+        if (which != f->id)
+            return true;
+    }
+    memcpy(&member, at + f->offset, sizeof member);
+    return member == NULL || can_be_written_again(member);
+}
+
+static bool can_be_written_again(const ProtobufCMessage *m)
+{
+    const ProtobufCMessageDescriptor *d = m->descriptor;
+
+    for (unsigned i = 0; i < m->n_unknown_fields; i++)
+        if (m->unknown_fields[i].tag == 0)
+            return false;
+    for (unsigned i = 0; i < d->n_fields; i++)
+        if (d->fields[i].type == PROTOBUF_C_TYPE_MESSAGE &&
+            !member_can_be_written_again((const uint8_t *)m, &d->fields[i]))
+            return false;
+    return true;
+}
+
+Leat__MetadataBatch *records_unpack(struct slice batch)
+{
+    Leat__MetadataBatch *records =
+        leat__metadata_batch__unpack(NULL, batch.len, batch.data);
+
+    if (records != NULL && !can_be_written_again(&records->base)) {
+        leat__metadata_batch__free_unpacked(records, NULL);
+        records = NULL;
+    }
+    return records;
+}
+
 size_t records_size(const Leat__MetadataRecord *record)
 {
     size_t size = leat__metadata_record__get_packed_size(record);

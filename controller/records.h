@@ -9,6 +9,10 @@
 #include "base/arena.h"
 #include "controller/image.h"
 
+/* The records in `batch`, which the caller frees with
+ * leat__metadata_batch__free_unpacked(); NULL if it is malformed. */
+Leat__MetadataBatch *records_unpack(struct slice batch);
+
 /* Append one record to the bytes of a MetadataBatch (a batch is nothing but
  * its records one after another). */
 void records_put(struct buf *batch, const Leat__MetadataRecord *record);

@@ -313,7 +313,7 @@ static bool entry_valid(const struct raft_entry *e, uint64_t term_before,
 {
     struct raft_config config;
 
-    if (e->term < term_before || e->term > term_max)
+    if (e->term == 0 || e->term < term_before || e->term > term_max)
         return false;
     if (e->type != RAFT_ENTRY_CONFIG)
         return e->type == RAFT_ENTRY_DATA || e->type == RAFT_ENTRY_NOOP;

@@ -154,7 +154,7 @@ static void answer(struct raft *r, struct raft_update *u, int32_t to,
 static bool valid(const struct raft *r, const struct raft_message *m)
 {
     return m->snapshot.index > 0 && m->snapshot.index <= RAFT_INDEX_MAX &&
-           m->snapshot.index_term <= m->term &&
+           m->snapshot.index_term > 0 && m->snapshot.index_term <= m->term &&
            m->snapshot.config_index <= m->snapshot.index &&
            m->snapshot.config != NULL &&
            raft_config_voters(m->snapshot.config) > 0 &&

@@ -149,8 +149,8 @@ static bool load_vote(struct load *l)
 
         l->out->term = read_u64(&in);
         l->out->vote = read_i32(&in);
-        if (in.bad || reader_left(&in) != 0)
-            damaged(l, xstrdup("the vote has a wrong length"));
+        if (in.bad || reader_left(&in) != 0 || l->out->term > RAFT_INDEX_MAX)
+            damaged(l, xstrdup("the vote has a wrong length or term"));
     }
     buf_free(&value);
     return found;
@@ -161,6 +161,14 @@ struct point {
     uint64_t term;
     struct raft_config_at config;
 };
+
+/* Terms begin at 1; a configuration is no newer than the point at which it is
+ * in force. */
+static bool point_possible(const struct point *p)
+{
+    return p->index <= RAFT_INDEX_MAX && p->term <= RAFT_INDEX_MAX &&
+           (p->index == 0) == (p->term == 0) && p->config.index <= p->index;
+}
 
 static bool load_point(struct load *l, struct slice key, struct point *p)
 {
@@ -174,8 +182,9 @@ static bool load_point(struct load *l, struct slice key, struct point *p)
         p->index = read_u64(&in);
         p->term = read_u64(&in);
         p->config.index = read_u64(&in);
-        if (in.bad || !raft_config_decode(read_bytes(&in, reader_left(&in)),
-                                          &p->config.config))
+        if (in.bad || !point_possible(p) ||
+            !raft_config_decode(read_bytes(&in, reader_left(&in)),
+                                &p->config.config))
             found = damaged(l, xasprintf("record '%.*s' cannot be decoded",
                                          SLICE_FMT(key)));
     }
@@ -205,7 +214,7 @@ static bool load_entry(void *arg, struct slice key, struct slice value)
     entry.term = read_u64(&in);
     entry.type = read_u8(&in);
     entry.data = read_bytes(&in, reader_left(&in));
-    if (in.bad || entry.type > RAFT_ENTRY_CONFIG ||
+    if (in.bad || entry.type > RAFT_ENTRY_CONFIG || entry.term == 0 ||
         entry.term < raft_log_last_term(log) || entry.term > l->out->term)
         return damaged(l, xasprintf("entry %llu has an impossible term or type",
                                     (unsigned long long)index));

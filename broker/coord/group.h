@@ -53,6 +53,7 @@ struct offset_value {
 
 struct offset_entry {
     int32_t partition;
+    uint32_t unsettled; /* how often it stands in coord.unsettled */
     struct offset_value *newest; /* owned, never NULL */
 };
 

@@ -69,8 +69,12 @@ static void check_state(const struct coord *coord, const struct group *group)
     }
 }
 
-static void check_offsets(const struct coord *coord, const struct group *group)
+/* Returns how often the group's entries stand in the queue. */
+static uint64_t check_offsets(const struct coord *coord,
+                              const struct group *group)
 {
+    uint64_t unsettled = 0;
+
     for (uint32_t t = 0; t < group->topics_len; t++) {
         const struct topic_offsets *topic = group->topics[t];
 
@@ -83,25 +87,28 @@ static void check_offsets(const struct coord *coord, const struct group *group)
             ASSERT(i == 0 || topic->entries[i - 1].partition <
                                  topic->entries[i].partition);
             ASSERT(v != NULL);
+            unsettled += topic->entries[i].unsettled;
             /* All but the oldest of several could still be lost. */
             for (; v->older != NULL; v = v->older)
                 ASSERT(v->visible_offset >= coord->committed &&
                        v->visible_offset >= v->older->visible_offset);
         }
     }
+    return unsettled;
 }
 
 void coord_check(const struct coord *coord)
 {
     size_t bytes = 0;
     size_t pending = 0;
+    uint64_t unsettled = 0;
 
     MAP_EACH (entry, &coord->groups) {
         const struct group *group = entry->value;
 
         ASSERT(slice_eq(group_id(group), entry->key));
         check_state(coord, group);
-        check_offsets(coord, group);
+        unsettled += check_offsets(coord, group);
         if (group->roster == NULL)
             continue;
         bytes += check_members(coord, group);
@@ -109,6 +116,7 @@ void coord_check(const struct coord *coord)
     }
     ASSERT(coord->members_bytes >= bytes);
     ASSERT((coord->members_bytes == bytes) == (pending == 0));
+    ASSERT(unsettled == coord->unsettled_len);
     for (uint32_t i = 1; i < coord->unsettled_len; i++) {
         uint32_t mask = coord->unsettled_cap - 1;
         const struct unsettled *a =

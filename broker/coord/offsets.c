@@ -197,7 +197,7 @@ static void push_unsettled(struct coord *coord, struct unsettled item)
 }
 
 /* Drops what the newest committed version has replaced.  True if the entry
- * holds nothing any more. */
+ * holds nothing any more, and nobody in the queue asks for it. */
 static bool prune(const struct coord *coord, struct offset_entry *entry)
 {
     struct offset_value *value = entry->newest;
@@ -208,7 +208,7 @@ static bool prune(const struct coord *coord, struct offset_entry *entry)
         return false;
     free_chain(value->older);
     value->older = NULL;
-    return value == entry->newest && value->deleted;
+    return value == entry->newest && value->deleted && entry->unsettled == 0;
 }
 
 void offsets_settle(struct coord *coord)
@@ -221,11 +221,13 @@ void offsets_settle(struct coord *coord)
         coord->unsettled_at =
             (coord->unsettled_at + 1) & (coord->unsettled_cap - 1);
         coord->unsettled_len--;
-        /* The version at visible_offset keeps its entry and so its topic and
-         * group alive until here. */
+        /* Standing in the queue keeps an entry and so its topic and group
+         * alive until here: also one that a later, committed version has
+         * deleted. */
         struct group *group = item.topic->group;
         struct offset_entry *entry = find_in(item.topic, item.partition);
-        ASSERT(entry != NULL);
+        ASSERT(entry != NULL && entry->unsettled > 0);
+        entry->unsettled--;
         if (prune(coord, entry)) {
             remove_entry(item.topic, entry);
             group_drop_if_hollow(coord, group);
@@ -246,11 +248,13 @@ void offsets_put(struct coord *coord, struct group *group, struct slice topic,
     entry = add_entry(t, partition);
     value->older = entry->newest;
     entry->newest = value;
-    if (value->visible_offset >= coord->committed)
+    if (value->visible_offset >= coord->committed) {
+        entry->unsettled++;
         push_unsettled(coord,
                        (struct unsettled){value->visible_offset, t, partition});
-    else if (prune(coord, entry))
+    } else if (prune(coord, entry)) {
         remove_entry(t, entry);
+    }
 }
 
 void offsets_free(struct group *group)

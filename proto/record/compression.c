@@ -9,7 +9,10 @@
  * buffer goes back to the length it had.
  *
  * Contexts are reset before use, not after, so an error leaves nothing to
- * clean.  Those that a large window has blown up are freed at once. */
+ * clean.  Those that a large window has blown up are freed at once, and so is
+ * lz4's after an error: resetting it forgets neither the content size that the
+ * frame promised (before lz4 1.10), so that every later frame would be refused,
+ * nor anything else for sure. */
 #define ZLIB_CONST
 #include "proto/record/compression.h"
 
@@ -332,7 +335,12 @@ static enum err lz4_decode(struct codec *c, int8_t magic, struct slice in,
                                                 len - LZ4_MAGIC_BYTES - 1) >>
                                     8);
     advance(&in, len);
-    return lz4_run(c->lz4, slice_of(header, len), in, s);
+    enum err err = lz4_run(c->lz4, slice_of(header, len), in, s);
+    if (err != ERR_NONE) {
+        LZ4F_freeDecompressionContext(c->lz4);
+        c->lz4 = NULL;
+    }
+    return err;
 }
 
 static void lz4_encode(int level, int8_t magic, struct slice in,

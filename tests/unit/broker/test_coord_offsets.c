@@ -386,6 +386,20 @@ Test(coord_offsets, an_offset_is_deleted_once_that_is_committed)
     cr_assert_eq(fetched(&w, "g", 0), -1);
 }
 
+/* The high watermark may pass a commit and its deletion in one step. */
+Test(coord_offsets, an_offset_may_be_deleted_before_it_is_committed)
+{
+    w.hold = true;
+    COMMIT(&w, .offset = 1);
+    int token = delete_offset("g", "t");
+
+    cr_assert_not(answered(&w, token));
+    world_commit(&w);
+    cr_assert_err(delete_of(token)->error_code, ERR_NONE);
+    cr_assert_eq(fetched(&w, "g", 0), -1);
+    coord_check(world_coord(&w));
+}
+
 Test(coord_offsets, what_is_subscribed_is_not_deleted)
 {
     uint8_t bytes[128];
