@@ -15,6 +15,8 @@
  * files did not open. */
 enum { SYNC_INTERVAL_MS = 30000, SYNC_AGAIN_MS = 1000 };
 
+enum { OPEN_AGAIN_MS = 100, OPEN_AGAIN_FULL_MS = 1000 };
+
 static int32_t self_id(const struct partition *p)
 {
     return p->shard->broker->node_id;
@@ -170,7 +172,7 @@ static void open_again(struct partition *p);
 
 void partition_tick(struct partition *p)
 {
-    if (p->foreign) {
+    if (p->open_again_ms != 0) {
         open_again(p);
         return;
     }
@@ -565,7 +567,7 @@ static void set_aside(struct partition_open *o)
 /* A directory of another topic of that name is left from one that was deleted,
  * or we are the ones who are behind: the image we started with may be older
  * than what is on disk.  So nothing is moved before the image has caught up;
- * the tick tries again (PARTITION_OPENING with `foreign` set). */
+ * the tick tries again (open_again_ms). */
 static void open_run(struct env_work *work)
 {
     struct partition_open *o = (struct partition_open *)(void *)work;
@@ -629,6 +631,23 @@ static void open_failed(struct partition *p, const struct partition_open *o)
               o->path, err_text(o->error));
     p->role = PARTITION_OFFLINE;
     tell(p, NEWS_ROLE);
+    if (o->error == ERR_IO)
+        meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
+}
+
+/* What stood in the way may pass. */
+static void open_later(struct partition *p, struct partition_open *o)
+{
+    if (o->error == ERR_FULL)
+        log_error("log",
+                  "Cannot open %s: %s. Trying again every second; free space",
+                  o->path, err_text(o->error));
+    p->open_again_ms =
+        env_now_ms(p->shard->env) +
+        (o->error == ERR_FULL ? OPEN_AGAIN_FULL_MS : OPEN_AGAIN_MS);
+    if (list_unlinked(&p->watched_link))
+        list_push_back(&p->shard->watched, &p->watched_link);
+    open_free(o);
 }
 
 static void open_done(struct env_work *work)
@@ -641,11 +660,10 @@ static void open_done(struct env_work *work)
         return;
     }
     p->open = NULL;
-    p->foreign = o->error == ERR_INCONSISTENT_TOPIC_ID && !p->deleted;
-    if (p->foreign) {
-        if (list_unlinked(&p->watched_link))
-            list_push_back(&p->shard->watched, &p->watched_link);
-        open_free(o);
+    if (!p->deleted &&
+        (o->error == ERR_FULL ||
+         (o->error == ERR_INCONSISTENT_TOPIC_ID && !o->settled))) {
+        open_later(p, o);
         return;
     }
     if (o->report.message != NULL)
@@ -705,8 +723,8 @@ static void open_begin(struct partition *p)
 
 static void open_again(struct partition *p)
 {
-    if (atomic_load(&p->shard->broker->settled)) {
-        p->foreign = false;
+    if (env_now_ms(p->shard->env) >= p->open_again_ms) {
+        p->open_again_ms = 0;
         open_begin(p);
     } else if (list_unlinked(&p->watched_link)) {
         list_push_back(&p->shard->watched, &p->watched_link);

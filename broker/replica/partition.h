@@ -77,7 +77,9 @@ struct partition {
     int64_t next_sync_ms;
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
-    bool foreign; /* its directory is another topic's: see open_run() */
+    /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
+     * directory is another topic's (see open_run()).  0: no. */
+    int64_t open_again_ms;
 
     /* Follower: owned by replica/fetcher.c. */
     struct fetcher *fetcher;
