@@ -363,6 +363,16 @@ static bool way_open(const struct stream *s, int from)
     return !link_of(s, from)->cut && s->host[1 - from]->up;
 }
 
+/* It came before the one in front of it, which has arrived now. */
+static void next_may_arrive(struct half *h)
+{
+    if (list_empty(&h->segments))
+        return;
+    struct segment *next = LIST_ENTRY(h->segments.next, struct segment, link);
+    if (next->stalled)
+        schedule(next, next->stream->world->now_us);
+}
+
 static void segment_arrives(struct event *event)
 {
     struct segment *g = HEAP_ENTRY(event, struct segment, event);
@@ -381,6 +391,7 @@ static void segment_arrives(struct event *event)
             list_empty(&s->half[1 - g->from].segments))
             send_end(s, 1 - g->from);
         segment_free(g);
+        next_may_arrive(h);
         stream_release(s);
         return;
     }
@@ -388,6 +399,7 @@ static void segment_arrives(struct event *event)
         buf_put_slice(&to->in, buf_slice(&g->bytes));
     to->ended = to->ended || g->end;
     segment_free(g);
+    next_may_arrive(h);
     input_ready(to);
 }
 
