@@ -39,6 +39,7 @@
       "a controller starts again before what it proposed is committed")        \
     X(CONTROLLER_KEEPS_UNTAKEN,                                                \
       "a decision that the quorum did not take stays in the image")            \
+    X(CONTROLLER_CUTS_SNAPSHOTS, "a snapshot's last piece is left out")        \
     X(CONTROLLER_ANSWERS_EARLY, "a decision is told before it is committed")   \
     X(CONTROLLER_TAKES_OLD_PARTITION_EPOCHS,                                   \
       "an in-sync set is taken for an older state of the partition")           \
