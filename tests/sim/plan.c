@@ -207,7 +207,8 @@ void plan_print(const struct plan *plan)
            plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
-           (long long)plan->snapshot_bytes, (long long)plan->delay_us, (long long)plan->work_max_us,
+           (long long)plan->snapshot_bytes, (long long)plan->delay_us,
+           (long long)plan->work_max_us,
            (long long)plan->faults_us / 1000000);
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];
