@@ -1,5 +1,6 @@
 /* Requests about positions in partitions: ListOffsets, OffsetForLeaderEpoch,
  * DeleteRecords, DescribeLogDirs. */
+#include "base/planted.h"
 #include "broker/dispatch.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
@@ -93,12 +94,14 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
         return;
     l->log = p->log;
     l->codec = p->shard->codec;
-    l->end_offset =
-        l->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
+    l->end_offset = l->replica_id >= 0 || PLANTED(READERS_HEAR_OF_UNCOMMITTED)
+                        ? log_end_offset(p->log)
+                        : p->high_watermark;
     /* R-16: until the high watermark has reached the epoch's start, it may be
      * lower than what an earlier leader already showed. */
     if (l->replica_id < 0 && timestamp != TIMESTAMP_EARLIEST &&
-        p->high_watermark < p->leader->epoch_start_offset) {
+        p->high_watermark < p->leader->epoch_start_offset &&
+        !PLANTED(READERS_HEAR_OLD_WATERMARK)) {
         item->error = l->version >= 5 ? ERR_OFFSET_NOT_AVAILABLE
                                       : ERR_LEADER_NOT_AVAILABLE;
         return;

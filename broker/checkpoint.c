@@ -2,6 +2,7 @@
 
 #include "base/kv.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
 
@@ -47,7 +48,9 @@ static void put(struct kv_batch *batch, const struct partition *p)
 
     make_key(key, &p->topic->id, p->index);
     be64_put(value, (uint64_t)p->high_watermark);
-    be64_put(value + 8, (uint64_t)log_recovery_point(p->log));
+    be64_put(value + 8, (uint64_t)(PLANTED(LOG_RECOVERS_FROM_ITS_END)
+                                       ? log_end_offset(p->log)
+                                       : log_recovery_point(p->log)));
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
     be64_put(value + 24, (uint64_t)partition_unchanged_ms(p));
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/coord/group_shard.h"
 #include "broker/request.h"
 #include "broker/shard.h"
@@ -264,7 +265,8 @@ void coordinators_elected(struct partition *p)
     c->groups = group_shard_create(&options, &ops, c);
     c->loader = group_loader_create(&options.coord, p->high_watermark);
     c->load_at = log_start_offset(p->log);
-    c->load_end = log_end_offset(p->log);
+    c->load_end = PLANTED(GROUPS_LOAD_TO_WATERMARK) ? p->high_watermark
+                                                    : log_end_offset(p->log);
     c->load_started_us = env_now_us(p->shard->env);
     c->timer.fn = on_timer;
     c->timer.arg = c;

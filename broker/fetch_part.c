@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/planted.h"
 
 #include <stdlib.h>
 
@@ -154,7 +155,8 @@ static enum err check_follower(const struct fetch_entry *e)
 
     if (partition_replica_number(e->partition, part->replica_id) < 0)
         return ERR_NOT_LEADER_OR_FOLLOWER;
-    if (b != NULL && part->replica_epoch >= 0 && part->replica_epoch < b->epoch)
+    if (b != NULL && part->replica_epoch >= 0 &&
+        part->replica_epoch < b->epoch && !PLANTED(LEADER_SERVES_EARLIER_LIVES))
         return ERR_STALE_BROKER_EPOCH;
     return ERR_NONE;
 }
@@ -168,7 +170,7 @@ static enum err check_history(const struct fetch_entry *e,
     int32_t epoch;
     int64_t end;
 
-    if (e->ask.last_fetched_epoch >= 0) {
+    if (e->ask.last_fetched_epoch >= 0 && !PLANTED(LEADER_IGNORES_HISTORY)) {
         log_end_offset_for_epoch(log, e->ask.last_fetched_epoch, &epoch, &end);
         if (epoch < 0 || end < 0)
             return ERR_OFFSET_OUT_OF_RANGE;
@@ -218,7 +220,8 @@ static enum err check_role(const struct fetch_entry *e)
     if (p->role == PARTITION_OPENING)
         return ERR_NOT_LEADER_OR_FOLLOWER;
     enum err error = partition_check_leader(p, e->ask.current_leader_epoch);
-    if (error != ERR_NOT_LEADER_OR_FOLLOWER || !e->part->followers_too ||
+    if (error != ERR_NOT_LEADER_OR_FOLLOWER ||
+        (!e->part->followers_too && !PLANTED(READERS_ASK_ANYBODY)) ||
         p->role != PARTITION_FOLLOWER)
         return error;
     /* A follower that is behind must not make a consumer believe that its
@@ -251,8 +254,9 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     if (part->replica_id >= 0)
         partition_fetched(p, part->replica_id, e->ask.offset, part->number);
     out->high_watermark = p->high_watermark;
-    int64_t end =
-        part->replica_id >= 0 ? log_end_offset(p->log) : p->high_watermark;
+    int64_t end = part->replica_id >= 0 || PLANTED(READERS_SEE_UNCOMMITTED)
+                      ? log_end_offset(p->log)
+                      : p->high_watermark;
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
     int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;

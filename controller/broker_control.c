@@ -8,6 +8,7 @@
  * have lost what it acknowledged last, and counts as in sync or eligible only
  * where nobody else does (KIP-966). */
 #include "base/assert.h"
+#include "base/planted.h"
 #include "controller/step.h"
 #include "proto/kafka/kafka_messages.h"
 
@@ -133,7 +134,8 @@ static bool same_log_dirs(const struct image_broker *b,
 static enum replica_loss loss_of(const struct image_broker *b,
                                  const Leat__RegisterBrokerRequest *r)
 {
-    if (r->previous_broker_epoch == b->epoch)
+    if (r->previous_broker_epoch == b->epoch ||
+        PLANTED(CONTROLLER_TAKES_CRASH_FOR_STOP))
         return LOSS_NONE;
     for (size_t i = 0; i < b->log_dirs_len; i++)
         for (size_t j = 0; j < r->n_log_dirs; j++)
@@ -204,7 +206,8 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
             return ERR_DUPLICATE_BROKER_REGISTRATION;
         }
         state->leaving = true;
-        partitions_leave(s, b->id, loss_of(b, r));
+        if (!PLANTED(CONTROLLER_KEEPS_RESTARTED_IN_SYNC))
+            partitions_leave(s, b->id, loss_of(b, r));
         put_registration(s, r, NULL);
         state->leaving = false;
     } else if (b == NULL) {

@@ -1,6 +1,7 @@
 #include "controller/change.h"
 
 #include "base/assert.h"
+#include "base/planted.h"
 
 /* ---- sets of ids --------------------------------------------------------- */
 
@@ -159,7 +160,8 @@ static void refill_isr(struct change *ch)
 
 static bool may_lead(const struct change *ch, int32_t id)
 {
-    return broker_is_active(ch->s->c, id) &&
+    return (broker_is_active(ch->s->c, id) ||
+            PLANTED(CONTROLLER_ELECTS_FENCED)) &&
            !step_broker(ch->s->c, id)->leaving;
 }
 
@@ -213,7 +215,8 @@ static void elect(struct change *ch)
             id_set_add(&ch->elr, ch->isr.at[i]);
         elect_alone(ch, id);
         id_set_remove(&ch->elr, id);
-    } else if (ch->allow_unclean && (id = first_of(ch, NULL)) != -1) {
+    } else if ((ch->allow_unclean || PLANTED(CONTROLLER_ELECTS_ANYBODY)) &&
+               (id = first_of(ch, NULL)) != -1) {
         elect_alone(ch, id);
         ch->elr.len = 0;
         ch->last_known_elr.len = 0;
@@ -243,7 +246,7 @@ static bool raises_leader_epoch(const struct change *ch)
     struct image_ids was = image_replicas(ch->old);
 
     if (ch->leader != ch->old->leader)
-        return true;
+        return !PLANTED(CONTROLLER_KEEPS_LEADER_EPOCH);
     for (uint32_t i = 0; i < was.len; i++)
         if (!id_set_has(&ch->replicas, was.at[i]))
             return true;

@@ -100,11 +100,11 @@ const struct config_def config_table_node[] = {
      "Directory of the metadata log; the first of `log.dirs` if not given.",
      NULL},
     {"metadata.log.max.record.bytes.between.snapshots", CONFIG_LONG, "20971520",
-     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "A snapshot of the metadata is taken after this many bytes of new "
-     "records.",
-     "the image is stored with each commit, and the log behind it is cut by "
-     "number of entries"},
+     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_USED,
+     "The metadata log is cut when it has this many bytes, or 4096 entries; "
+     "the "
+     "image behind it is stored with each commit.",
+     NULL},
     {"metadata.log.max.snapshot.interval.ms", CONFIG_LONG, "3600000",
      AT_LEAST(0), CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
      "Longest time between metadata snapshots.",

@@ -6,6 +6,7 @@
  * reassignment may take the leadership away from the sender, and so does the
  * sender itself, when its log is damaged, by an in-sync set of somebody else
  * alone. */
+#include "base/planted.h"
 #include "controller/change.h"
 
 /* ---- one partition ------------------------------------------------------- */
@@ -45,7 +46,8 @@ static bool is_eligible(const struct step *s, const Leat__IsrMember *member)
     const struct image_broker *b = image_broker(s->image, member->broker_id);
 
     return b != NULL && broker_is_active(s->c, b->id) &&
-           (member->broker_epoch == -1 || member->broker_epoch == b->epoch);
+           (member->broker_epoch == -1 || member->broker_epoch == b->epoch ||
+            PLANTED(CONTROLLER_TAKES_EARLIER_LIVES));
 }
 
 static enum err check(const struct step *s, int32_t sender,
@@ -60,7 +62,8 @@ static enum err check(const struct step *s, int32_t sender,
         return ERR_FENCED_LEADER_EPOCH;
     if (sender != p->leader)
         return ERR_INVALID_REQUEST;
-    if (item->partition_epoch < p->partition_epoch)
+    if (item->partition_epoch < p->partition_epoch &&
+        !PLANTED(CONTROLLER_TAKES_OLD_PARTITION_EPOCHS))
         return ERR_INVALID_UPDATE_VERSION;
     if (!isr_is_possible(p, item) ||
         (!has_sender(sender, item) && !is_handover(sender, item)))

@@ -1,5 +1,6 @@
 /* Blocks of producer ids: the record says what the next block starts with, so
  * an id is handed out at most once, whoever crashes in between. */
+#include "base/planted.h"
 #include "controller/step.h"
 
 enum err producer_ids_allocate(struct step *s,
@@ -20,7 +21,9 @@ enum err producer_ids_allocate(struct step *s,
     }
     record.broker_id = r->broker_id;
     record.broker_epoch = r->broker_epoch;
-    record.next_producer_id = first + CONTROLLER_PRODUCER_IDS_BLOCK;
+    record.next_producer_id = first;
+    if (!PLANTED(CONTROLLER_REPEATS_PRODUCER_IDS))
+        record.next_producer_id += CONTROLLER_PRODUCER_IDS_BLOCK;
     step_put(s, &RECORD(producer_ids, PRODUCER_IDS, &record));
     response->first = first;
     response->count = CONTROLLER_PRODUCER_IDS_BLOCK;

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "controller/image_kv.h"
 
 #include <stdlib.h>
@@ -52,7 +53,7 @@ bool service_carry_out(struct controller_service *s,
 
         taken = error == ERR_NONE && (int64_t)index == update->batches[i].index;
     }
-    if (!taken) {
+    if (!taken && !PLANTED(CONTROLLER_KEEPS_UNTAKEN)) {
         log_warn("controller", "A decision was not taken by the quorum; "
                                "starting again from what is committed");
         drop_controller(s);
@@ -153,7 +154,9 @@ static void activate_when_settled(struct controller_service *s)
     struct raft_node_status status;
 
     raft_node_status(s->raft, &status);
-    if (s->leader && s->stale && status.applied_index == status.last_index)
+    if (s->leader && s->stale &&
+        (status.applied_index == status.last_index ||
+         PLANTED(CONTROLLER_STARTS_UNSETTLED)))
         activate(s);
 }
 
@@ -234,7 +237,8 @@ static void compact(struct controller_service *s, int64_t index)
     struct raft_node_status status;
 
     raft_node_status(s->raft, &status);
-    if (index - (int64_t)status.first_index >= COMPACT_EVERY)
+    if (index - (int64_t)status.first_index >= COMPACT_EVERY ||
+        (int64_t)status.log_bytes >= s->options.snapshot_bytes)
         raft_node_compact(s->raft, (uint64_t)index);
 }
 
@@ -326,6 +330,8 @@ static void snapshot_save(void *arg, struct buf *image)
     while (!cursor.done) {
         piece.len = 0;
         image_snapshot_next(&s->image, &cursor, SNAPSHOT_PIECE_BYTES, &piece);
+        if (cursor.done && PLANTED(CONTROLLER_CUTS_SNAPSHOTS))
+            break;
         buf_put_u32(image, (uint32_t)piece.len);
         buf_put_slice(image, buf_slice(&piece));
     }

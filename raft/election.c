@@ -20,6 +20,7 @@
  * While no leader is known elections are tried after a few milliseconds,
  * since pre-votes cost nothing; after many futile ones (a minority) at the
  * pace of the election timeout. */
+#include "base/planted.h"
 #include "raft/internal.h"
 
 enum {
@@ -141,7 +142,8 @@ void become_follower(struct raft *r, struct raft_update *u, uint64_t term,
     if (term > r->term) {
         r->term = term;
         r->vote = RAFT_ID_NONE;
-        persist_vote(r, u);
+        if (!PLANTED(RAFT_FORGETS_TERMS))
+            persist_vote(r, u);
         r->grant_due = RAFT_ID_NONE;
     }
     snapshot_forget(r, u);
@@ -196,7 +198,7 @@ static void vote_count(const struct raft *r, size_t *yes, size_t *possible,
         *possible += p->vote == RAFT_VOTE_YES ||
                      (p->vote == RAFT_VOTE_UNKNOWN && !p->lost);
     }
-    *majority = voters / 2 + 1;
+    *majority = voters / 2 + (PLANTED(RAFT_LEADS_WITH_HALF) ? 0 : 1);
 }
 
 /* Wins, gives up, or goes on waiting. */
@@ -425,7 +427,8 @@ static void answer_pre_vote(struct raft *r, struct raft_update *u,
 static void answer_real_vote(struct raft *r, struct raft_update *u,
                              const struct raft_message *m)
 {
-    bool free = r->vote == RAFT_ID_NONE || r->vote == m->from;
+    bool free = r->vote == RAFT_ID_NONE || r->vote == m->from ||
+                PLANTED(RAFT_VOTES_TWICE);
 
     if (!free || r->store_failed || r->role != RAFT_FOLLOWER ||
         !up_to_date(r, m->vote_request.last_index, m->vote_request.last_term)) {

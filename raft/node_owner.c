@@ -4,6 +4,7 @@
  * node.c sets the goal (apply_to, the core's role); settle() works towards it.
  * Callbacks may lead back into node.c and so to settle(), which then only
  * returns: the outer one goes on with the new goal. */
+#include "base/planted.h"
 #include "raft/node_internal.h"
 
 enum {
@@ -16,7 +17,8 @@ enum {
  * and the term's no-op too. */
 static bool leads(const struct raft_node *n)
 {
-    return raft_is_leader(&n->core) && n->applied >= n->core.term_start;
+    return raft_is_leader(&n->core) && (n->applied >= n->core.term_start ||
+                                        PLANTED(CONTROLLER_STARTS_BEHIND));
 }
 
 int32_t visible_leader(const struct raft_node *n)

@@ -4,6 +4,7 @@
  * Nobody sees an assignment before its record is committed.  The first one of a
  * generation counts: a leader that sends SyncGroup again, because it got no
  * answer, waits for the result of the first. */
+#include "base/planted.h"
 #include "broker/coord/group.h"
 
 #include <stdlib.h>
@@ -144,7 +145,9 @@ void sync_request(struct step *step, const struct coord_context *context,
     member_set_owes_sync(m, false);
     if (roster->syncs_owed == 0)
         heap_remove(&step->coord->timers, &roster->sync.node);
-    if (group->state == GROUP_STABLE)
+    if (group->state == GROUP_STABLE ||
+        (PLANTED(GROUPS_HAND_OUT_OLD) && roster->leader != m &&
+         m->assignment.len != 0))
         rebalance_hand_out(step, group); /* nobody else is waiting */
     else if (roster->leader == m && roster->sync_in_flight != group->generation)
         write_assignments(step, group, request);

@@ -12,6 +12,7 @@
  * Failures: after a failed fsync the kernel may have dropped the pages and will
  * report success the next time, so the log is failed for good. */
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/log/state.h"
 
 #include <errno.h>
@@ -158,6 +159,8 @@ static int sync_all(struct log_flush *flush)
 
     for (int i = 0; rc == 0 && i < flush->files_len; i++)
         rc = env_file_sync(flush->files[i]);
+    if (PLANTED(LOG_SWALLOWS_SYNC_ERRORS))
+        rc = 0;
     if (rc == 0 && flush->dir != NULL)
         rc = env_sync_dir(flush->env, flush->dir);
     if (rc == 0 && flush->parent != NULL)
@@ -226,8 +229,8 @@ bool log_flush_begin(struct log *log, struct log_flush *flush)
 {
     if (log->failed)
         return false;
-    if (!collect(log, flush) && (log->synced_offset == log->end_offset ||
-                                 list_empty(&log->flushes)))
+    if (!collect(log, flush) &&
+        (log->synced_offset == log->end_offset || list_empty(&log->flushes)))
         return false;
     return begin(log, flush);
 }
@@ -251,6 +254,8 @@ bool log_flush_due(const struct log *log, int64_t now_ms)
 
 void log_flush_cut(struct log *log, int64_t end_offset)
 {
+    if (PLANTED(LOG_LETS_FLUSHES_OUTLIVE_CUTS))
+        return;
     LIST_EACH (node, &log->flushes) {
         struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
         if (flush->end_offset > end_offset)

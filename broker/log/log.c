@@ -1,6 +1,7 @@
 /* The log as a list of segments: what all parts share, closing, truncating.
  * Opening is in open.c, appending in append.c, reading in read.c. */
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/log/state.h"
 
 #include <errno.h>
@@ -277,7 +278,8 @@ enum err log_truncate(struct log *log, int64_t end_offset)
         end_offset = place.base_offset;
 
     log_drop_segments(log, i + 1, log->segments_len - i - 1);
-    tail_clear(&log->tail);
+    if (!PLANTED(LOG_KEEPS_CUT_PLACES))
+        tail_clear(&log->tail);
     struct segment *s = log_active(log);
     if (found) {
         uint32_t before = s->size_bytes;
@@ -289,7 +291,8 @@ enum err log_truncate(struct log *log, int64_t end_offset)
     ends_at(log, end_offset);
     if (log->start_offset > end_offset)
         log->start_offset = end_offset;
-    epoch_cache_truncate_end(&log->epochs, end_offset);
+    if (!PLANTED(LOG_KEEPS_CUT_EPOCHS))
+        epoch_cache_truncate_end(&log->epochs, end_offset);
     log_write_epochs(log);
     return ERR_NONE;
 }

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/checkpoint.h"
 #include "proto/record/produced.h"
 
@@ -260,7 +261,7 @@ static void apply_producers(struct partition *p, struct slice records,
             partition_rolled(p);
             active = log_active_base_offset(p->log);
         }
-        if (b.producer_id >= 0) {
+        if (b.producer_id >= 0 && !PLANTED(PRODUCERS_NOT_FOLLOWED)) {
             if (p->producers == NULL)
                 p->producers = producers_new();
             producers_apply(p->producers, &b, now_wall_ms);
@@ -321,8 +322,9 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
         return error;
     if (below)
         checkpoint_write(p);
-    error = producers_truncated(p->shard->env, p->log,
-                                env_wall_ms(p->shard->env), &p->producers);
+    if (!PLANTED(PRODUCERS_OUTLIVE_CUTS))
+        error = producers_truncated(p->shard->env, p->log,
+                                    env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
     return error;
 }

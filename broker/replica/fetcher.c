@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/meta.h"
 #include "proto/kafka/header.h"
 
@@ -135,7 +136,7 @@ static bool may_send(struct partition *p, int64_t now_ms)
 {
     if (p->delayed_until_ms > now_ms)
         return false;
-    return !p->settings->fsync ||
+    return !p->settings->fsync || PLANTED(FSYNC_FOLLOWER_ACKS_UNSYNCED) ||
            log_synced_offset(p->log) >= log_end_offset(p->log);
 }
 
@@ -265,7 +266,7 @@ static enum err diverged(struct partition *p,
     int64_t end;
 
     log_end_offset_for_epoch(p->log, d->epoch, &epoch, &end);
-    if (end < 0 || d->end_offset < end)
+    if (end < 0 || d->end_offset < end || PLANTED(FOLLOWER_CUTS_TOO_LITTLE))
         end = d->end_offset;
     if (end < log_end_offset(p->log))
         log_info(
@@ -307,7 +308,8 @@ static enum err take(struct partition *p,
         return out_of_range(p, d->log_start_offset);
     if (d->error_code != ERR_NONE)
         return (enum err)d->error_code;
-    if (d->diverging_epoch.end_offset >= 0)
+    if (d->diverging_epoch.end_offset >= 0 &&
+        !PLANTED(FOLLOWER_IGNORES_DIVERGENCE))
         return diverged(p, &d->diverging_epoch);
     return partition_replicate(p, d->records.bytes, d->high_watermark,
                                d->log_start_offset);
@@ -321,8 +323,9 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
     struct partition *p =
         shard_partition(f->shard, topic_id, d->partition_index, &error);
 
-    if (p == NULL || p->fetcher != f || p->fetch_seq > seq ||
-        !list_unlinked(&p->changed_link))
+    if (p == NULL || p->fetcher != f ||
+        ((p->fetch_seq > seq || !list_unlinked(&p->changed_link)) &&
+         !PLANTED(FOLLOWER_TAKES_OLD_ANSWERS)))
         return;
     bool moved = d->records.bytes.len != 0 || d->error_code != ERR_NONE ||
                  d->diverging_epoch.end_offset >= 0;

@@ -1,6 +1,7 @@
 #include "broker/replica/leader.h"
 
 #include "base/assert.h"
+#include "base/planted.h"
 
 /* After a refused proposal the next one waits this long, so that a controller
  * that keeps refusing is not asked at the rate of fetches. */
@@ -80,7 +81,12 @@ static int64_t committed_end(const struct leader *l, int64_t now_ms)
     replica_set counted = (replica_set)(l->isr | l->isr_proposed);
     int64_t end = own_end(l);
 
-    if (replica_set_size(l->isr) < l->min_isr)
+    if (PLANTED(LEADER_COUNTS_SHRUNKEN_ISR))
+        counted = l->isr_proposed;
+    if (PLANTED(LEADER_COUNTS_ITSELF))
+        return end;
+    if (replica_set_size(l->isr) < l->min_isr &&
+        !PLANTED(LEADER_IGNORES_MIN_ISR))
         return l->high_watermark;
     for (int i = 0; i < l->replica_count; i++)
         if (i != l->self && l->followers[i].end_offset < end &&
@@ -96,8 +102,9 @@ static bool may_join(const struct leader *l, int i, int64_t now_ms)
     const struct leader_follower *f = &l->followers[i];
 
     return f->eligible && !f->silent && !lags_too_long(l, i, now_ms) &&
-           f->end_offset >= l->high_watermark &&
-           f->end_offset >= l->epoch_start_offset;
+           (PLANTED(LEADER_LETS_LAGGARDS_JOIN) ||
+            (f->end_offset >= l->high_watermark &&
+             f->end_offset >= l->epoch_start_offset));
 }
 
 static replica_set wanted_isr(const struct leader *l, int64_t now_ms)
@@ -182,6 +189,8 @@ static void on_anew(struct leader *l, const struct leader_event *event)
     struct leader_follower *f = &l->followers[event->replica];
 
     ASSERT(event->replica != l->self);
+    if (PLANTED(LEADER_COUNTS_EARLIER_LIVES))
+        return;
     f->end_offset = -1;
     f->fetch_end = INT64_MAX;
     f->session = 0;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/kv.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/checkpoint.h"
 #include "broker/coordinators.h"
 #include "broker/meta.h"
@@ -35,6 +36,8 @@ enum err partition_check_leader(const struct partition *p,
 {
     if (p->role == PARTITION_OFFLINE || p->role == PARTITION_DAMAGED)
         return ERR_KAFKA_STORAGE_ERROR;
+    if (PLANTED(LEADER_IGNORES_ASKED_EPOCH))
+        current_leader_epoch = -1;
     if (current_leader_epoch >= 0 &&
         current_leader_epoch < p->state.leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
@@ -80,7 +83,7 @@ void partition_wait(struct partition *p, struct partition_waiter *w, int acks)
         acks == -1 ? p->high_watermark : log_synced_offset(p->log);
 
     list_init(&w->link);
-    if (w->end_offset <= reached) {
+    if (w->end_offset <= reached || PLANTED(LEADER_ACKS_APPENDED)) {
         w->done(w, ERR_NONE);
         return;
     }
@@ -361,7 +364,10 @@ static void start_leading(struct partition *p)
     fetcher_remove(p);
     ASSERT(self >= 0 && replica_in(p->state.isr, self));
     int64_t end = counted_end(p);
-    log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
+    if (PLANTED(LEADER_COMMITS_ITS_LOG))
+        p->high_watermark = end;
+    if (!PLANTED(LEADER_NOTES_NO_EPOCH))
+        log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
     if (old == NULL || old->epoch != p->state.leader_epoch) {
         p->led_since_ms = now_ms;
         p->led_from_offset = log_end_offset(p->log);
@@ -424,6 +430,8 @@ static void follow(struct partition *p)
 {
     stop_leading(p);
     p->role = PARTITION_FOLLOWER;
+    if (PLANTED(FOLLOWER_CUTS_TO_WATERMARK))
+        partition_truncate(p, p->high_watermark);
     fetcher_add(p);
     tell(p, NEWS_ROLE);
 }
@@ -519,7 +527,8 @@ void partition_isr_result(struct partition *p, enum err error,
         step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
                                        .isr = state->isr});
     } else if ((error == ERR_INELIGIBLE_REPLICA ||
-                error == ERR_OPERATION_NOT_ATTEMPTED) &&
+                error == ERR_OPERATION_NOT_ATTEMPTED ||
+                PLANTED(LEADER_TAKES_SILENCE_FOR_NO)) &&
                state->leader_epoch == p->state.leader_epoch &&
                state->partition_epoch == p->state.partition_epoch) {
         step(p, &(struct leader_event){.type = LEADER_ISR_REFUSED});
@@ -823,7 +832,7 @@ bool partition_close(struct partition *p, bool clean)
 void partition_appended(struct partition *p)
 {
     checkpoint_touch(p);
-    if (p->settings->fsync)
+    if (p->settings->fsync && !PLANTED(FSYNC_LEADER_COUNTS_UNSYNCED))
         start_flush(p);
     else if (p->leader != NULL)
         step(p, &(struct leader_event){.type = LEADER_APPENDED,
@@ -833,7 +842,8 @@ void partition_appended(struct partition *p)
 
 void partition_follower_moved(struct partition *p, int64_t high_watermark)
 {
-    if (high_watermark > log_end_offset(p->log))
+    if (high_watermark > log_end_offset(p->log) &&
+        !PLANTED(FOLLOWER_BELIEVES_ANY_WATERMARK))
         high_watermark = log_end_offset(p->log);
     if (high_watermark <= p->high_watermark)
         return;

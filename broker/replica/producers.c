@@ -9,6 +9,8 @@
  * above the cut (WHOLE: its batches are all it ever had). */
 #include "broker/replica/producers.h"
 
+#include "base/planted.h"
+
 #include <stdlib.h>
 
 enum { EXPIRE_STEP = 1024, EVICT_STEP = 16, SHRINK_ABOVE = 64 };
@@ -293,8 +295,9 @@ static enum err check_sequence(const struct entry *e, const struct batch *b)
     if (e->epoch == b->producer_epoch && e->count != 0 &&
         e->batches[0].last_sequence >= 0)
         expected = sequence_plus(e->batches[0].last_sequence, 1);
-    return b->base_sequence == expected ? ERR_NONE
-                                        : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    return b->base_sequence == expected || PLANTED(PRODUCERS_LEAVE_GAPS)
+               ? ERR_NONE
+               : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
 }
 
 static enum err check(const struct entry *e, const struct batch *b)
@@ -324,7 +327,7 @@ enum producers_verdict producers_check(const struct producers *p,
     *offset = *timestamp = -1;
     *error = ERR_NONE;
     ASSERT(b->producer_id >= 0);
-    if (e == NULL)
+    if (e == NULL || PLANTED(PRODUCERS_REPEATED))
         return PRODUCERS_APPEND;
     if (b->base_sequence >= 0 && (first = find_batch(e, b)) != NULL) {
         *offset = first->last_offset - first->offset_delta;

@@ -13,6 +13,7 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/log/log.h"
 
 #include <errno.h>
@@ -349,7 +350,7 @@ static bool load_batch(void *arg, const struct batch *b, struct slice bytes)
     struct loading *l = arg;
 
     l->read_bytes += (int64_t)bytes.len;
-    if (b->producer_id >= 0)
+    if (b->producer_id >= 0 && !PLANTED(PRODUCERS_FORGOTTEN_AT_OPEN))
         producers_apply(l->producers, b, l->now_wall_ms);
     return true;
 }

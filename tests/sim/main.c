@@ -402,7 +402,7 @@ static void choose_bug(const char *name)
 static void list_bugs(void)
 {
     for (int i = 1; i <= planted_count(); i++)
-        printf("%-28s %s\n", planted_name(i), planted_text(i));
+        printf("%-40s %s\n", planted_name(i), planted_text(i));
     exit(0);
 }
 

@@ -145,6 +145,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->load.replication_factor = (int16_t)plan->replication;
     /* Enough to race with every fault; the rest would only cost time. */
     plan->load.produce_interval_ms *= 8;
+    plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
 }
 
 char *plan_properties(const struct plan *plan, int index)
@@ -182,12 +183,14 @@ char *plan_properties(const struct plan *plan, int index)
                "broker.session.timeout.ms=%d\n"
                "broker.heartbeat.interval.ms=%d\n"
                "leat.broker.disconnect.grace.ms=%d\n"
+               "metadata.log.max.record.bytes.between.snapshots=%lld\n"
                "group.initial.rebalance.delay.ms=100\n"
                "unclean.leader.election.enable=%s\n",
                plan->shards, plan->fsync ? "fsync" : "replicated",
                plan->min_isr, plan->replication, plan->replication,
                plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
                plan->session_timeout_ms / 4, plan->grace_ms,
+               (long long)plan->snapshot_bytes,
                plan->unclean ? "true" : "false");
     buf_put_u8(&b, 0);
     return (char *)b.data;
@@ -197,13 +200,15 @@ void plan_print(const struct plan *plan)
 {
     printf("seed %llu: %d nodes, %d controllers%s, %d shards, %s, RF %d, "
            "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
+           "snapshots by %lld bytes, "
            "delay %lld us, work %lld us, faults for %lld s\n",
            (unsigned long long)plan->seed, plan->nodes, plan->controllers,
            plan->combined ? ", combined" : "", plan->shards,
            plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
-           (long long)plan->delay_us, (long long)plan->work_max_us,
+           (long long)plan->snapshot_bytes, (long long)plan->delay_us,
+           (long long)plan->work_max_us,
            (long long)plan->faults_us / 1000000);
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];

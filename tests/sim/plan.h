@@ -74,7 +74,8 @@ struct plan {
     int lag_max_ms;
     int session_timeout_ms;
     int grace_ms;
-    bool unclean; /* unclean.leader.election.enable */
+    int64_t snapshot_bytes; /* the metadata log is cut at this size */
+    bool unclean;           /* unclean.leader.election.enable */
 
     int64_t delay_us;
     int64_t jitter_us;
