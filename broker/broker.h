@@ -20,9 +20,6 @@ struct broker {
     struct uuid incarnation;
     _Atomic int64_t epoch; /* from the controller; -1 before registration */
     _Atomic bool stopping; /* controlled shutdown has begun */
-    /* The image holds this process's registration, so it is newer than all that
-     * an earlier process of this node knew. */
-    _Atomic bool settled;
     int64_t started_wall_ms;
 
     struct shard **shards;

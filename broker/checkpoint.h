@@ -35,8 +35,8 @@ void checkpoint_begin(struct shard *s);
 void checkpoint_flush(struct shard *s, bool sync);
 /* Puts p on the list. */
 void checkpoint_touch(struct partition *p);
-/* Now, blocking and durable: after a truncation below the recovery point, before
- * anything is appended. */
+/* Now, blocking and durable: after a truncation below the recovery point,
+ * before anything is appended. */
 void checkpoint_write(struct partition *p);
 /* Its replica is gone; written down with the next batch. */
 void checkpoint_forget(struct partition *p);

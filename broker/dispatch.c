@@ -104,8 +104,9 @@ void dispatch_api_versions_unsupported(struct request *r)
 static void api_versions(struct request *r)
 {
     const struct api_versions_request *q = r->msg;
-    bool ok = r->version < 3 || (api_software_name_ok(q->client_software_name) &&
-                                 api_software_name_ok(q->client_software_version));
+    bool ok =
+        r->version < 3 || (api_software_name_ok(q->client_software_name) &&
+                           api_software_name_ok(q->client_software_version));
 
     answer_api_versions(r, ok ? ERR_NONE : ERR_INVALID_REQUEST);
 }

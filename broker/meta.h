@@ -33,7 +33,8 @@ void meta_free(struct meta *m);
 struct env *meta_env(struct meta *m);
 
 /* Controlled shutdown: asks the controller to move leaders away; `done` runs on
- * the metadata thread when it agreed, or after timeout_ms.  Any thread, once. */
+ * the metadata thread when it agreed, or after timeout_ms.  Any thread, once.
+ */
 void meta_shut_down(struct meta *m, int64_t timeout_ms, void (*done)(void *arg),
                     void *arg);
 /* Called on the metadata thread when the broker is unfenced for the first time;

@@ -48,7 +48,6 @@ static void lead_if_registered(struct meta *m)
     if (m->life.leads || !registration_applied(m))
         return;
     m->life.leads = true;
-    atomic_store(&m->broker->settled, true);
     publish_led(m);
     publish_send(m);
 }

@@ -220,6 +220,8 @@ static void partition_changed(void *arg, const struct image_topic *topic,
 void publish_led(struct meta *m)
 {
     drop_early_leavers(m);
+    for (int i = 0; i < shards_len(m); i++)
+        add(m, i, SHARD_SETTLED);
     for (uint32_t i = 0; i < m->image.topics_len; i++) {
         const struct image_topic *topic = m->image.topics[i];
 

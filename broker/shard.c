@@ -245,6 +245,9 @@ static void apply(struct shard *s, struct shard_update *u)
     case SHARD_ISR_RESULT:
         isr_result(s, u);
         break;
+    case SHARD_SETTLED:
+        s->settled = true;
+        break;
     }
 }
 

@@ -77,6 +77,9 @@ struct shard {
     struct env_timer tick;     /* ISR checks, checkpoints */
     struct env_timer retention;
     int64_t next_checkpoint_ms;
+    /* What we know is newer than all that an earlier process of this node knew:
+     * the image holds our registration. */
+    bool settled;
     bool unflushed; /* shard_stop(): a log did not get to the disk */
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
     struct kv_batch *forgotten; /* per log directory: checkpoints of replicas
@@ -117,6 +120,7 @@ enum shard_update_kind {
     SHARD_BROKER,
     SHARD_BROKER_GONE,
     SHARD_ISR_RESULT, /* the controller's answer to a proposal */
+    SHARD_SETTLED,    /* see shard.settled */
 };
 
 /* A partition's registration, as far as a replica needs it. */

@@ -307,6 +307,10 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     rc = aside_remove_below(log, start_offset);
     if (rc < 0)
         return rc;
+    /* The process before may have died between making these names and syncing
+     * them. */
+    if (!clean && log->segments_len != 0)
+        log->is_new = log->dir_changed = log->epochs_unsynced = true;
     if (log->segments_len == 0)
         log_push_segment(log, start_offset);
     if (log->segments[0].stored)

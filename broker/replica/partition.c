@@ -549,7 +549,7 @@ struct partition_open {
     int32_t index;
     struct log_config config;
     int64_t wall_ms;
-    bool settled; /* broker.settled when it began */
+    bool settled; /* shard.settled when it began */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -725,7 +725,7 @@ static void open_begin(struct partition *p)
     o->index = p->index;
     o->config = p->settings->log;
     o->wall_ms = env_wall_ms(env);
-    o->settled = atomic_load(&p->shard->broker->settled);
+    o->settled = p->shard->settled;
     o->work = (struct env_work){.run = open_run, .done = open_done};
     env_work_start(env, &o->work);
 }

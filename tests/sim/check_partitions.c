@@ -10,6 +10,7 @@
 #include "broker/log/log.h"
 #include "broker/replica/partition.h"
 #include "controller/service_parts.h"
+#include "tests/sim/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct reference {
     int64_t end_offset;
     uint32_t crc;
     int32_t leader_epoch;
+    int32_t in_epoch; /* of the leader that committed it */
 };
 
 /* One partition epoch, as it was first seen. */
@@ -126,6 +128,7 @@ struct comparison {
     struct known *known;
     const struct node *node;
     bool leads;
+    int32_t epoch; /* in which it does */
     int64_t compared;
 };
 
@@ -159,7 +162,7 @@ static bool compare_batch(void *arg, const struct batch *b, struct slice bytes)
     struct comparison *m = arg;
     struct known *k = m->known;
     struct reference now = {b->base_offset, batch_last_offset(b) + 1, b->crc,
-                            b->leader_epoch};
+                            b->leader_epoch, m->epoch};
 
     (void)bytes;
     if (now.base_offset >= k->committed_end) {
@@ -195,7 +198,8 @@ static void compare_log(struct check_partitions *c, struct known *k,
     struct comparison m = {.check = c,
                            .known = k,
                            .node = n,
-                           .leads = p->role == PARTITION_LEADER};
+                           .leads = p->role == PARTITION_LEADER,
+                           .epoch = p->state.leader_epoch};
 
     if (r->compared < start)
         r->compared = start;
@@ -237,8 +241,7 @@ static void check_new_leader(struct check_partitions *c, struct known *k,
     /* What was committed since, by a leader of a later epoch, is not its
      * business. */
     int64_t end = k->committed_end;
-    for (size_t i = k->len; i > 0 && k->batches[i - 1].leader_epoch >= epoch;
-         i--)
+    for (size_t i = k->len; i > 0 && k->batches[i - 1].in_epoch >= epoch; i--)
         end = k->batches[i - 1].base_offset;
     if (log_end_offset(p->log) < end && p->lost_until == 0)
         history_violation(c->options.history, "partition-lost",
@@ -336,6 +339,21 @@ static void check_leader(struct check_partitions *c, struct known *k,
 /* ---- metadata --------------------------------------------------------------
  */
 
+static void tell_version(const struct known *k, const struct node *n,
+                         const struct partition *p, uint64_t isr)
+{
+    char text[200];
+
+    snprintf(text, sizeof text,
+             "%s: partition epoch %d: leader %d, epoch %d, ISR bits %llx, log "
+             "[%lld, %lld), high watermark %lld",
+             k->name, p->state.partition_epoch, p->state.leader,
+             p->state.leader_epoch, (unsigned long long)isr,
+             (long long)log_start_offset(p->log),
+             (long long)log_end_offset(p->log), (long long)p->high_watermark);
+    trace_detail(n->process->name, text);
+}
+
 static void check_version(struct check_partitions *c, struct known *k,
                           struct replica *r, const struct node *n,
                           const struct partition *p)
@@ -350,6 +368,7 @@ static void check_version(struct check_partitions *c, struct known *k,
     for (int i = 0; i < s->replicas_len; i++)
         if (replica_in(s->isr, i))
             now.isr |= UINT64_C(1) << (s->replicas[i] & 63);
+    tell_version(k, n, p, now.isr);
     old = map_get(&k->versions,
                   slice_of(&s->partition_epoch, sizeof s->partition_epoch));
     if (old == NULL) {

@@ -290,6 +290,9 @@ static bool bearable(const struct active *x)
         return false;
     if (!needs_health(f, x->fault))
         return true;
+    for (int i = 0; i < f->options.plan->faults_len; i++)
+        if (f->active[i].on && ends_a_process(f->active[i].fault->kind))
+            return false;
     for (int i = 0; i < *f->options.nodes_len; i++) {
         const struct node *n = f->options.nodes[i];
 

@@ -168,30 +168,29 @@ char *plan_properties(const struct plan *plan, int index)
         buf_printf(&b, "PLAINTEXT://n%d:9092", id);
     if (controller)
         buf_printf(&b, "%sCONTROLLER://n%d:9093", broker ? "," : "", id);
-    buf_printf(&b,
-               "\ncontroller.listener.names=CONTROLLER\n"
-               "log.dirs=/data\n"
-               "num.network.threads=%d\n"
-               "leat.durability=%s\n"
-               "min.insync.replicas=%d\n"
-               "default.replication.factor=%d\n"
-               "offsets.topic.num.partitions=3\n"
-               "offsets.topic.replication.factor=%d\n"
-               "log.roll.ms=%d\n"
-               "log.index.interval.bytes=512\n"
-               "replica.lag.time.max.ms=%d\n"
-               "broker.session.timeout.ms=%d\n"
-               "broker.heartbeat.interval.ms=%d\n"
-               "leat.broker.disconnect.grace.ms=%d\n"
-               "metadata.log.max.record.bytes.between.snapshots=%lld\n"
-               "group.initial.rebalance.delay.ms=100\n"
-               "unclean.leader.election.enable=%s\n",
-               plan->shards, plan->fsync ? "fsync" : "replicated",
-               plan->min_isr, plan->replication, plan->replication,
-               plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
-               plan->session_timeout_ms / 4, plan->grace_ms,
-               (long long)plan->snapshot_bytes,
-               plan->unclean ? "true" : "false");
+    buf_printf(
+        &b,
+        "\ncontroller.listener.names=CONTROLLER\n"
+        "log.dirs=/data\n"
+        "num.network.threads=%d\n"
+        "leat.durability=%s\n"
+        "min.insync.replicas=%d\n"
+        "default.replication.factor=%d\n"
+        "offsets.topic.num.partitions=3\n"
+        "offsets.topic.replication.factor=%d\n"
+        "log.roll.ms=%d\n"
+        "log.index.interval.bytes=512\n"
+        "replica.lag.time.max.ms=%d\n"
+        "broker.session.timeout.ms=%d\n"
+        "broker.heartbeat.interval.ms=%d\n"
+        "leat.broker.disconnect.grace.ms=%d\n"
+        "metadata.log.max.record.bytes.between.snapshots=%lld\n"
+        "group.initial.rebalance.delay.ms=100\n"
+        "unclean.leader.election.enable=%s\n",
+        plan->shards, plan->fsync ? "fsync" : "replicated", plan->min_isr,
+        plan->replication, plan->replication, plan->roll_ms, plan->lag_max_ms,
+        plan->session_timeout_ms, plan->session_timeout_ms / 4, plan->grace_ms,
+        (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false");
     buf_put_u8(&b, 0);
     return (char *)b.data;
 }
@@ -208,8 +207,7 @@ void plan_print(const struct plan *plan)
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
            (long long)plan->snapshot_bytes, (long long)plan->delay_us,
-           (long long)plan->work_max_us,
-           (long long)plan->faults_us / 1000000);
+           (long long)plan->work_max_us, (long long)plan->faults_us / 1000000);
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];
 

@@ -204,6 +204,8 @@ static inline void kit_print_update(struct buf *out,
                    (int)u->partition, u->error, (int)u->state.partition_epoch,
                    u->state.isr);
         break;
+    case SHARD_SETTLED: /* comes once, with the registration */
+        break;
     }
 }
 
