@@ -104,6 +104,35 @@ Test(meta_follow, a_restart_continues_from_the_disk)
     kit_free(&kit);
 }
 
+/* What an old image replays happened long ago: a replica that left and came back
+ * has its data from after that.  Only what is still so when the registration is
+ * there costs data. */
+Test(meta_follow, replicas_that_left_in_the_past_are_not_dropped)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 3, true);
+    kit_move(&kit, 4, 0, 8, 2, 3); /* not on 1 any more, ... */
+    kit_move(&kit, 4, 0, 9, 2, 1); /* ... and back */
+    kit_move(&kit, 4, 2, 8, 2, 3); /* for good */
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    cr_assert_null(strstr(kit_text(&kit, 0), "partition gone 0"), "%s",
+                   kit_text(&kit, 0));
+    char *gone = strstr(kit_text(&kit, 0), "partition gone 2");
+    cr_assert_not_null(gone, "%s", kit_text(&kit, 0));
+    cr_assert_lt(strstr(kit_text(&kit, 0), "broker 1 host-1:9001 fenced"),
+                 gone);
+
+    /* Later it is done at once. */
+    kit.shard_text[0].len = 0;
+    kit_move(&kit, 4, 0, 10, 2, 3);
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0), "partition gone 0\n");
+    kit_free(&kit);
+}
+
 /* Too far behind: the image comes whole, and only the difference is told. */
 Test(meta_follow, a_snapshot_replaces_the_image)
 {
