@@ -289,8 +289,9 @@ static void check_isr_has_it(struct check_partitions *c, const struct known *k,
     const struct image_partition *now =
         topic != NULL ? image_partition(topic, p->index) : NULL;
 
-    if (now == NULL || now->leader_epoch != p->leader->epoch ||
-        now->leader != n->id)
+    /* The controller that knew better may have died. */
+    if (now == NULL || now->partition_epoch < p->state.partition_epoch ||
+        now->leader_epoch != p->leader->epoch || now->leader != n->id)
         return;
     for (int i = 0; i < *c->options.nodes_len; i++) {
         const struct node *other = c->options.nodes[i];
