@@ -130,8 +130,9 @@ static void apply_ask(struct fetch_part *part, const struct fetch_ask *ask)
         e = entry_add(part, ask);
     e->ask = *ask;
     e->ask.name = slice_str(e->name);
-    /* Who asks anew may not have taken what it was told last. */
-    e->told_high_watermark = e->told_start_offset = -1;
+    /* A follower that asks anew may not have taken what it was told last. */
+    if (part->replica_id >= 0)
+        e->told_high_watermark = e->told_start_offset = -1;
     mark_dirty(e);
 }
 
