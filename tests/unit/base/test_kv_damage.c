@@ -369,22 +369,101 @@ Test(kv_damage, stores_of_any_history_are_sound)
 
 /* ---- this damage ---------------------------------------------------------*/
 
+/* Offsets in the file's format, see base/kv_lmdb_check.c. */
+enum {
+    META_MAGIC = 16,
+    META_PAGE_BYTES = 40,
+    META_FREE_ROOT = 80,
+    META_FLAGS = 92,
+    META_DEPTH = 94,
+    META_ENTRIES = 120,
+    META_ROOT = 128,
+    META_LAST_PAGE = 136,
+    META_TXN = 144,
+    PAGE_FLAGS = 10,
+    PAGE_LOWER = 12,
+    PAGE_UPPER = 14,
+    PAGE_COUNT = 12,
+    PAGE_NODES = 16,
+    NODE_FLAGS = 4,
+    NODE_KEY_LEN = 6,
+    NODE_KEY = 8,
+};
+
 static void check_refused(const char *says)
 {
     struct kv *kv;
     char *why = NULL;
 
-    cr_assert_eq(kv_open(env, path, &kv, &why), -EBADMSG);
-    cr_assert_not_null(strstr(why, says), "%s", why);
+    cr_assert_eq(kv_open(env, path, &kv, &why), -EBADMSG, "%s", says);
+    cr_assert_not_null(strstr(why, says), "%s, not %s", why, says);
     free(why);
 }
 
-static void change_store(size_t at, const void *bytes, size_t len)
+static uint64_t number_at(const struct buf *b, size_t at, size_t len)
 {
-    int fd = open(file, O_WRONLY);
+    uint64_t number = 0;
 
-    cr_assert_eq(pwrite(fd, bytes, len, (off_t)at), (ssize_t)len);
-    close(fd);
+    memcpy(&number, b->data + at, len);
+    return number;
+}
+
+/* With this number somewhere, in a file that is sound otherwise. */
+static void check_number(struct buf *sound, size_t at, size_t len,
+                         uint64_t number, const char *says)
+{
+    uint64_t good = number_at(sound, at, len);
+
+    memcpy(sound->data + at, &number, len);
+    cr_assert(write_store(sound->data, sound->len));
+    memcpy(sound->data + at, &good, len);
+    check_refused(says);
+}
+
+/* Where the newer meta page starts. */
+static size_t current_meta(const struct buf *b)
+{
+    return number_at(b, META_TXN, 8) < number_at(b, PAGE + META_TXN, 8) ? PAGE
+                                                                        : 0;
+}
+
+static size_t node_of(const struct buf *b, size_t page, size_t i)
+{
+    return page + number_at(b, page + PAGE_NODES + 2 * i, 2);
+}
+
+static size_t root_of(const struct buf *b)
+{
+    return number_at(b, current_meta(b) + META_ROOT, 8) * PAGE;
+}
+
+static size_t first_leaf(const struct buf *b)
+{
+    size_t page = root_of(b);
+
+    while (number_at(b, page + PAGE_FLAGS, 2) == 1)
+        page = number_at(b, node_of(b, page, 0), 4) * PAGE;
+    cr_assert_eq(number_at(b, page + PAGE_FLAGS, 2), 2);
+    return page;
+}
+
+/* Of the only value that is too large for a leaf; 0 if not in this subtree. */
+static size_t overflow_page(const struct buf *b, size_t page)
+{
+    bool leaf = number_at(b, page + PAGE_FLAGS, 2) == 2;
+    size_t count = (number_at(b, page + PAGE_LOWER, 2) - PAGE_NODES) / 2;
+    size_t found = 0;
+
+    for (size_t i = 0; i < count && found == 0; i++) {
+        size_t node = node_of(b, page, i);
+        size_t value = node + NODE_KEY + number_at(b, node + NODE_KEY_LEN, 2);
+
+        if (!leaf)
+            found = overflow_page(b, number_at(b, node, 4) * PAGE);
+        else if (number_at(b, node + NODE_FLAGS, 2) == 1)
+            found = number_at(b, value, 8) * PAGE;
+    }
+    return found;
 }
 
 Test(kv_damage, the_start_of_every_page)
@@ -399,21 +478,155 @@ Test(kv_damage, the_start_of_every_page)
     buf_free(&bytes);
 }
 
+Test(kv_damage, meta_pages)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t meta = current_meta(&b);
+    const char *tree = "describes a tree that cannot be";
+
+    for (size_t page = 0; page < 2; page++) {
+        char *says = xasprintf("page %zu is not a meta page", page);
+        check_number(&b, page * PAGE + META_MAGIC, 4, 1, says);
+        check_number(&b, page * PAGE + META_PAGE_BYTES, 4, 0, says);
+        check_number(&b, page * PAGE + META_PAGE_BYTES, 4, 5000, says);
+        free(says);
+    }
+    check_number(&b, meta + META_LAST_PAGE, 8, 0, "the last page is 0");
+    check_number(&b, meta + META_LAST_PAGE, 8, UINT64_MAX, "the last page is");
+    check_number(&b, meta + META_LAST_PAGE, 8, 1 << 30, "the last page is");
+    check_number(&b, meta + META_FLAGS, 2, 4, tree);
+    check_number(&b, meta + META_DEPTH, 2, 0, tree);
+    check_number(&b, meta + META_DEPTH, 2, 33, tree);
+    check_number(&b, meta + META_ROOT, 8, UINT64_MAX, tree);
+    check_number(&b, meta + META_ROOT, 8, 1, "page 1 is referred to");
+    check_number(&b, meta + META_ENTRIES, 8, KEYS + 1,
+                 "there are 500 entries of 501");
+    buf_free(&b);
+}
+
 /* The commit before is whole and might pass for the last one. */
 Test(kv_damage, a_last_commit_that_claims_to_be_older)
 {
-    uint64_t txns[2];
-
     build_store();
-    struct buf bytes = read_store();
-    for (size_t i = 0; i < 2; i++)
-        memcpy(&txns[i], bytes.data + i * PAGE + 144, sizeof txns[i]);
-    size_t last = txns[0] < txns[1];
-    cr_assert_eq(txns[last], txns[!last] + 1);
-    txns[last] -= 4; /* the order of even and odd is kept */
-    change_store(last * PAGE + 144, &txns[last], sizeof txns[last]);
-    check_refused("not of two commits in a row");
-    buf_free(&bytes);
+    struct buf b = read_store();
+    size_t at = current_meta(&b) + META_TXN;
+    check_number(&b, at, 8, number_at(&b, at, 8) - 4,
+                 "not of two commits in a row");
+    buf_free(&b);
+}
+
+Test(kv_damage, bounds_of_a_page)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t page = first_leaf(&b);
+    uint64_t lower = number_at(&b, page + PAGE_LOWER, 2);
+    const char *bounds = "has impossible bounds";
+
+    check_number(&b, page + PAGE_LOWER, 2, 0, bounds);
+    check_number(&b, page + PAGE_LOWER, 2, 16, bounds);
+    check_number(&b, page + PAGE_LOWER, 2, lower + 1, bounds);
+    check_number(&b, page + PAGE_UPPER, 2, lower - 2, bounds);
+    check_number(&b, page + PAGE_UPPER, 2, 0xFFFE, bounds);
+    check_number(&b, page + PAGE_LOWER, 2, lower - 2, "entries that overlap");
+    check_number(&b, page, 8, 12345, "is not the page that should be there");
+    check_number(&b, page + PAGE_FLAGS, 2, 1, "is not the page that should be");
+    check_number(&b, page + PAGE_FLAGS, 2, 0x22, "is not the page that should");
+    buf_free(&b);
+}
+
+Test(kv_damage, entries_of_a_page)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t page = first_leaf(&b), node = node_of(&b, page, 0);
+    size_t pointers = page + PAGE_NODES;
+    uint64_t first = number_at(&b, pointers, 2);
+    uint64_t second = number_at(&b, pointers + 2, 2);
+
+    check_number(&b, pointers, 2, 20, "refers outside of itself");
+    check_number(&b, pointers, 2, PAGE - 4, "refers outside of itself");
+    check_number(&b, pointers, 2, first + 1, "refers outside of itself");
+    check_number(&b, pointers, 2, second, "has an impossible entry");
+    check_number(&b, pointers, 4, second | first << 16, "keys out of order");
+    check_number(&b, node, 4, UINT32_MAX, "has an impossible entry");
+    check_number(&b, node + NODE_KEY_LEN, 2, 0xFFFF, "has an impossible entry");
+    check_number(&b, node + NODE_FLAGS, 2, 2, "has an unknown entry");
+    /* Key and value trade their bytes. */
+    uint64_t key_len = number_at(&b, node + NODE_KEY_LEN, 2);
+    check_number(&b, node, 8, 40 + key_len, "has an impossible key");
+    /* The first key of another leaf is below all of that leaf's parent's. */
+    size_t branch = root_of(&b), last;
+    last = node_of(&b, branch,
+                   (number_at(&b, branch + PAGE_LOWER, 2) - 16) / 2 - 1);
+    check_number(&b, last + NODE_KEY, 6, 0xFFFFFFFFFFFF, "keys out of order");
+    buf_free(&b);
+}
+
+Test(kv_damage, children_of_a_page)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t root = root_of(&b), first = node_of(&b, root, 0);
+    uint64_t child = number_at(&b, first, 4);
+
+    check_number(&b, node_of(&b, root, 1), 4, child, "is there twice");
+    check_number(&b, first, 4, root / PAGE, "is there twice");
+    check_number(&b, first, 4, UINT32_MAX, "cannot be in the file");
+    check_number(&b, first + NODE_FLAGS, 2, 1, "cannot be in the file");
+    /* A page with one. */
+    size_t size = NODE_KEY + number_at(&b, first + NODE_KEY_LEN, 2);
+    size += size % 2;
+    memmove(b.data + root + PAGE - size, b.data + first, size);
+    b.data[root + PAGE_LOWER] = 18;
+    b.data[root + PAGE_LOWER + 1] = 0;
+    uint16_t at = (uint16_t)(PAGE - size);
+    memcpy(b.data + root + PAGE_NODES, &at, sizeof at);
+    check_number(&b, root + PAGE_UPPER, 2, at, "has too few children");
+    buf_free(&b);
+}
+
+Test(kv_damage, large_values)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t page = overflow_page(&b, root_of(&b));
+
+    cr_assert_eq(number_at(&b, page + PAGE_COUNT, 4), 3);
+    check_number(&b, page, 8, 9, "is not the value that should be there");
+    check_number(&b, page + PAGE_FLAGS, 2, 2, "is not the value that should");
+    check_number(&b, page + PAGE_COUNT, 4, 2, "is too short for its value");
+    check_number(&b, page + PAGE_COUNT, 4, 4, "is there twice");
+    check_number(&b, page + PAGE_COUNT, 4, UINT32_MAX, "cannot be in the file");
+    buf_free(&b);
+}
+
+Test(kv_damage, lists_of_free_pages)
+{
+    build_store();
+    struct buf b = read_store();
+    size_t meta = current_meta(&b);
+    size_t leaf = number_at(&b, meta + META_FREE_ROOT, 8) * PAGE;
+    size_t node = node_of(&b, leaf, 0), list = node + NODE_KEY + 8;
+
+    cr_assert_eq(number_at(&b, leaf + PAGE_FLAGS, 2), 2);
+    cr_assert_eq(number_at(&b, node + NODE_FLAGS, 2), 0);
+    cr_assert_geq(number_at(&b, list, 8), 2);
+    check_number(&b, list, 8, 1 << 20, "list of free pages cut short");
+    check_number(&b, list + 16, 8, number_at(&b, list + 8, 8),
+                 "its free pages out of order");
+    check_number(&b, list + 8, 8, 1 << 20, "cannot be in the file");
+    check_number(&b, list + 8 * number_at(&b, list, 8), 8, 1, "page 1 is ref");
+    uint64_t used = root_of(&b) / PAGE, i = 1;
+    while (i < number_at(&b, list, 8) && number_at(&b, list + 8 * i, 8) > used)
+        i++;
+    check_number(&b, list + 8 * i, 8, used, "is there twice");
+    check_number(&b, node + NODE_KEY, 8, 0, "has an impossible key");
+    check_number(&b, node + NODE_KEY, 8, UINT64_MAX, "has an impossible key");
+    check_number(&b, node, 2, number_at(&b, node, 2) - 1,
+                 "impossible list of free pages");
+    buf_free(&b);
 }
 
 Test(kv_damage, a_file_without_its_end)
