@@ -29,9 +29,16 @@ struct kv;
 
 enum { KV_KEY_MAX = 511 };
 
-/* Opens or creates the store in directory `path`.  On failure returns a
- * negative errno and *why gets a sentence (what, where, what to do) that the
- * caller frees. */
+/* Opens or creates the store in directory `path`, which nobody else has open.
+ * On failure returns a negative errno and *why gets a sentence (what, where,
+ * what to do) that the caller frees.
+ *
+ * Reads the whole store but for large values, which takes a few milliseconds
+ * for 10 MB, and answers -EBADMSG if anything in its file could lead a reader
+ * or writer astray: what has opened is a map with its keys in order that can
+ * be read and changed.  That the bytes of keys and values are those once
+ * written is not checked here, nor that the last commit is there if its number
+ * has been changed to an earlier one. */
 int kv_open(struct env *env, const char *path, struct kv **kv, char **why);
 void kv_close(struct kv *kv);
 /* For stores that hold what can be had again: a damaged one is renamed to

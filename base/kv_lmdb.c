@@ -21,6 +21,7 @@
  * where the process may not have that much, and the file grows as it fills. */
 #include "base/env.h"
 #include "base/kv.h"
+#include "base/kv_lmdb_check.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -107,34 +108,9 @@ static int open_map(struct kv *kv, const char *path)
     }
 }
 
-/* LMDB maps the file and believes its meta page: touching a page behind the end
- * of a file that was cut short would be a SIGBUS. */
-static int check_size(struct kv *kv)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    struct stat file;
-    int fd;
-
-    int rc = mdb_env_info(kv->env, &info);
-    if (rc == 0)
-        rc = mdb_env_stat(kv->env, &stat);
-    if (rc == 0)
-        rc = mdb_env_get_fd(kv->env, &fd);
-    if (rc != 0)
-        return rc;
-    if (fstat(fd, &file) != 0)
-        return errno;
-    return (uint64_t)file.st_size < (info.me_last_pgno + 1) * stat.ms_psize
-               ? MDB_CORRUPTED
-               : 0;
-}
-
-/* Also proves that the root can be read. */
 static int open_dbi(struct kv *kv)
 {
     MDB_txn *txn;
-    MDB_stat stat;
     int dead;
 
     int rc = mdb_reader_check(kv->env, &dead);
@@ -143,8 +119,6 @@ static int open_dbi(struct kv *kv)
     if (rc != 0)
         return rc;
     rc = mdb_dbi_open(txn, NULL, 0, &kv->dbi);
-    if (rc == 0)
-        rc = mdb_stat(txn, kv->dbi, &stat);
     if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
@@ -152,14 +126,25 @@ static int open_dbi(struct kv *kv)
     return mdb_txn_commit(txn);
 }
 
-static char *why_not(const char *path, int rc)
+/* LMDB itself would follow a damaged page out of the file, or abort. */
+static int check_file(const char *path, char **damage)
+{
+    char *file = xasprintf("%s/data.mdb", path);
+    int rc = kv_lmdb_check(file, MAP_BYTES, damage);
+
+    free(file);
+    return rc;
+}
+
+/* damage: or NULL, if LMDB found it. */
+static char *why_not(const char *path, int rc, const char *damage)
 {
     if (error_of(rc) == -EBADMSG)
         return xasprintf("the store %s/data.mdb is damaged (%s): restore the "
                          "file from a backup, or, if the other nodes have "
                          "this node's data, move the directory away and start "
                          "again",
-                         path, mdb_strerror(rc));
+                         path, damage != NULL ? damage : mdb_strerror(rc));
     return xasprintf("cannot open the store %s/data.mdb: %s%s", path,
                      mdb_strerror(rc),
                      rc == EACCES || rc == EPERM
@@ -185,18 +170,19 @@ static int make_dir(struct env *env, const char *path)
 int kv_open(struct env *env, const char *path, struct kv **result, char **why)
 {
     struct kv *kv = xcalloc(1, sizeof *kv);
+    char *damage = NULL;
     int rc = -make_dir(env, path);
 
     kv->meta_sync = true; /* LMDB's default */
+    if (rc == 0)
+        rc = check_file(path, &damage);
     if (rc != 0)
         goto err;
     rc = open_map(kv, path);
     if (rc != 0)
         goto err;
     ASSERT(mdb_env_get_maxkeysize(kv->env) >= KV_KEY_MAX);
-    rc = check_size(kv);
-    if (rc == 0)
-        rc = open_dbi(kv);
+    rc = open_dbi(kv);
     if (rc == 0)
         rc = -env_sync_dir(env, path);
     if (rc != 0)
@@ -207,7 +193,8 @@ int kv_open(struct env *env, const char *path, struct kv **result, char **why)
 err_after_map:
     mdb_env_close(kv->env);
 err:
-    *why = why_not(path, rc);
+    *why = why_not(path, rc, damage);
+    free(damage);
     free(kv);
     return error_of(rc);
 }
