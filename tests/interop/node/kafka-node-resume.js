@@ -108,9 +108,14 @@ async function readPart(groupId, upTo, { auto = false, host } = {}) {
   return { first: reader.first, next };
 }
 
-/** A Consumer has begun where the one before ended. */
-function begunAt(from, { first }) {
-  t.equal(first, from.map((n) => (n < END ? n : null)), 'the first offsets of the next Consumer');
+/**
+ * A Consumer has begun where the one before ended.  A partition from which that
+ * one had read `upTo` already, since partitions are read unevenly, need not have
+ * shown anything when the others had as much.
+ */
+function begunAt(from, { first }, upTo = END) {
+  const wanted = from.map((n, p) => (n < upTo || (n < END && first[p] !== null) ? n : null));
+  t.equal(first, wanted, 'the first offsets of the next Consumer');
 }
 
 /** A new Consumer resumes and reads the rest. */
@@ -197,7 +202,7 @@ t.suite(async () => {
       } finally {
         await cluster('start', node);
       }
-      begunAt(next, second);
+      begunAt(next, second, 2 * END / 3);
       await t.until(() => withClient(t.bootstrap[node - 1], async (client) =>
         (await metadataOf(client, topic)).every((p) => p.isr.length === 3 && p.leader >= 0))
         .catch(() => false), 40, () => 'the node does not follow');
