@@ -537,10 +537,19 @@ static void tick(void *arg)
  * ------------------------------------------------------------------------------
  */
 
+/* Read to its end, or of a topic whose deletion was asked for and that is gone.
+ */
+static bool is_done(const struct load_reader *r, const struct position *p)
+{
+    return p->finished ||
+           (history_topic_is_doomed(r->history, p->topic) &&
+            load_client_topic(r->client, SLICE_NULL, p->id) == NULL);
+}
+
 bool load_reader_is_done(const struct load_reader *r)
 {
     LIST_EACH (node, &r->positions) {
-        if (!LIST_ENTRY(node, struct position, in)->finished)
+        if (!is_done(r, LIST_ENTRY(node, struct position, in)))
             return false;
     }
     return true;
@@ -552,7 +561,7 @@ const char *load_reader_missing(struct load_reader *r)
     r->missing = NULL;
     LIST_EACH (node, &r->positions) {
         const struct position *p = LIST_ENTRY(node, struct position, in);
-        if (p->finished)
+        if (is_done(r, p))
             continue;
         r->missing =
             xasprintf("%s-%d was read up to offset %lld, and its end %s",
