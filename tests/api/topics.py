@@ -450,6 +450,15 @@ def reassign(s, v):
     a = s.call(3, "ListPartitionReassignments", 0, topics=None)
     s.check("all moves: error", a["errorCode"], 0)
 
+    # New replicas of a log that begins inside a batch get all of it.
+    topic = s.topic("begun", 1, layout=([1],))
+    s.produce(topic, 0, batch(PAIRS))
+    s.call(1, "DeleteRecords", 1, timeoutMs=10000, topics=[{
+        "name": topic, "partitions": [{"partitionIndex": 0, "offset": 2}]}])
+    s.check("a log that begins inside a batch", move(s, topic, 0, [1, 2, 3]), 0)
+    wait_for("replicas of a log that begins inside a batch",
+             lambda: len(s.describe(topic)["partitions"][0]["isrNodes"]) == 3)
+
 
 @covers("DescribeLogDirs")
 def describe_log_dirs(s, v):

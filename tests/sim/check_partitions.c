@@ -54,11 +54,27 @@ struct replica {
     int32_t partition_epoch;
 };
 
+/* Where the last look at a shard found what belongs to its n-th partition: most
+ * looks find the same ones. */
+struct found {
+    const struct partition *partition;
+    uint8_t topic[16];
+    int32_t index;
+    struct known *known;
+    struct replica *replica;
+};
+
+struct shard_looks {
+    uint64_t count;
+    struct found *found;
+    size_t cap;
+};
+
 struct check_partitions {
     struct check_options options;
     struct map known;    /* topic id, partition -> struct known */
     struct map replicas; /* the same and node id -> struct replica */
-    uint64_t looks[NODES_MAX][SHARDS_MAX];
+    struct shard_looks looks[NODES_MAX][SHARDS_MAX];
     char sentence[512];
 };
 
@@ -101,7 +117,7 @@ static struct known *known_of(struct check_partitions *c,
 
 static struct replica *replica_of(struct check_partitions *c,
                                   const struct partition *p,
-                                  const struct node *n, uint64_t look)
+                                  const struct node *n)
 {
     struct key key = key_of(p, n->id);
     struct replica *r = map_get(&c->replicas, slice_of(&key, sizeof key));
@@ -111,13 +127,41 @@ static struct replica *replica_of(struct check_partitions *c,
         r->process = -1;
         map_put(&c->replicas, slice_of(&key, sizeof key), r);
     }
-    /* A replica that was not there at the last look is another one. */
+    return r;
+}
+
+/* A replica that was not there at the last look is another one. */
+static void seen_again(struct replica *r, const struct node *n, uint64_t look)
+{
     if (r->process != n->process->number || r->look + 1 < look)
         *r = (struct replica){.process = n->process->number,
                               .led_epoch = -1,
                               .partition_epoch = -1};
     r->look = look;
-    return r;
+}
+
+static struct found *found_at(struct check_partitions *c,
+                              struct shard_looks *looks, size_t at,
+                              const struct partition *p, const struct node *n)
+{
+    if (at >= looks->cap) {
+        size_t cap = looks->cap != 0 ? looks->cap * 2 : 16;
+
+        looks->found = xrealloc(looks->found, cap * sizeof *looks->found);
+        memset(looks->found + looks->cap, 0,
+               (cap - looks->cap) * sizeof *looks->found);
+        looks->cap = cap;
+    }
+    struct found *f = &looks->found[at];
+    if (f->partition == p && f->index == p->index &&
+        memcmp(f->topic, p->topic->id.bytes, sizeof f->topic) == 0)
+        return f;
+    *f = (struct found){.partition = p,
+                        .index = p->index,
+                        .known = known_of(c, p),
+                        .replica = replica_of(c, p, n)};
+    memcpy(f->topic, p->topic->id.bytes, sizeof f->topic);
+    return f;
 }
 
 /* ---- committed records ----------------------------------------------------
@@ -398,8 +442,10 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s)
 {
     ASSERT(n->id < NODES_MAX && s->index < SHARDS_MAX);
-    uint64_t look = ++c->looks[n->id][s->index];
+    struct shard_looks *looks = &c->looks[n->id][s->index];
+    size_t at = 0;
 
+    looks->count++;
     MAP_EACH (entry, &s->topics_by_id) {
         struct shard_topic *topic = entry->value;
 
@@ -408,8 +454,10 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
 
             if (p == NULL || p->log == NULL || log_failed(p->log))
                 continue;
-            struct known *k = known_of(c, p);
-            struct replica *r = replica_of(c, p, n, look);
+            struct found *f = found_at(c, looks, at++, p, n);
+            struct known *k = f->known;
+            struct replica *r = f->replica;
+            seen_again(r, n, looks->count);
             check_version(c, k, r, n, p);
             if (p->role == PARTITION_LEADER)
                 check_leader(c, k, r, n, p);

@@ -3,6 +3,8 @@
 #include "tests/sim/faults.h"
 
 #include "base/alloc.h"
+#include "broker/controller_role.h"
+#include "controller/service_parts.h"
 #include "tests/sim/trace.h"
 
 #include <stdlib.h>
@@ -14,6 +16,7 @@ struct active {
     struct event begin;
     struct event end;
     bool on;
+    struct node *target; /* while it is on; NULL: a, modulo the nodes */
     int stage;           /* of a rolling restart: nodes already done */
     struct node *victim; /* what is to be started again */
 };
@@ -26,6 +29,8 @@ struct faults {
 
 static struct node *node_a(const struct active *x)
 {
+    if (x->target != NULL)
+        return x->target;
     return x->faults->options
         .nodes[x->fault->a % *x->faults->options.nodes_len];
 }
@@ -352,10 +357,30 @@ static void begin_kind(struct active *x)
     }
 }
 
+/* In some runs every other fault strikes the active controller: most of what
+ * can go wrong there needs that. */
+static struct node *active_controller(const struct active *x)
+{
+    const struct faults_options *o = &x->faults->options;
+
+    if (!o->plan->aims || x->fault->b % 2 == 0)
+        return NULL;
+    for (int i = 0; i < *o->nodes_len; i++) {
+        struct node *n = o->nodes[i];
+
+        if (n->is_controller && n->running && n->server != NULL &&
+            controller_role_service(n->server->controller)->leader)
+            return n;
+    }
+    return NULL;
+}
+
 static void begin(struct event *event)
 {
     struct active *x = HEAP_ENTRY(event, struct active, begin);
     struct faults *f = x->faults;
+
+    x->target = active_controller(x);
 
     if (!bearable(x)) {
         trace_line(NULL, "fault %d: %s of n%d is skipped", x->number,

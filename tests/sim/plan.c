@@ -146,6 +146,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     /* Enough to race with every fault; the rest would only cost time. */
     plan->load.produce_interval_ms *= 8;
     plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
+    plan->aims = one_in(&p, 3);
 }
 
 char *plan_properties(const struct plan *plan, int index)

@@ -52,6 +52,26 @@ void history_note(struct history *h, const char *format, ...)
         h->trace(h->trace_arg, line);
 }
 
+void history_mark(struct history *h, const int64_t *numbers, size_t len)
+{
+    h->tick++;
+    for (size_t i = 0; i < len; i++) {
+        h->hash = (h->hash ^ (uint64_t)numbers[i]) * 0x9e3779b97f4a7c15u;
+        h->hash ^= h->hash >> 29;
+    }
+}
+
+void history_tell(struct history *h, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    h->trace(h->trace_arg, line);
+}
+
 uint64_t history_hash(const struct history *h) { return h->hash; }
 
 uint64_t history_now(const struct history *h) { return h->tick; }

@@ -105,7 +105,9 @@ void history_sent(struct history *h, const struct history_sent *s)
         w->sent = xrealloc(w->sent, (size_t)w->cap * sizeof *w->sent);
     }
     h->counts.sent++;
-    history_note(h, "sent %d/%lld to %s acks %d session %lld at %lld",
+    HISTORY_MARK(h, 1, s->id.producer, s->id.number, s->id.topic, s->partition,
+                 s->acks, s->session, s->sequence);
+    HISTORY_TELL(h, "sent %d/%lld to %s acks %d session %lld at %lld",
                  s->id.producer, (long long)s->id.number,
                  history_where(h, s->id.topic, s->partition).text, s->acks,
                  (long long)s->session, (long long)s->sequence);
@@ -126,7 +128,8 @@ void history_acked(struct history *h, struct history_id id, int64_t offset)
     struct sent *s = history_find(h, id);
 
     ASSERT(s != NULL);
-    history_note(h, "acked %d/%lld at %lld", id.producer, (long long)id.number,
+    HISTORY_MARK(h, 2, id.producer, id.number, offset);
+    HISTORY_TELL(h, "acked %d/%lld at %lld", id.producer, (long long)id.number,
                  (long long)offset);
     if (s->acked_tick != 0)
         return;
@@ -310,7 +313,9 @@ void history_read(struct history *h, const struct history_read *r)
     struct history_log *log = history_log(h, r->topic, r->partition);
 
     h->counts.read++;
-    history_note(h, "read %d: %s %lld is %d/%lld in epoch %d", r->reader,
+    HISTORY_MARK(h, 3, r->reader, r->topic, r->partition, r->offset,
+                 r->id.producer, r->id.number, r->leader_epoch);
+    HISTORY_TELL(h, "read %d: %s %lld is %d/%lld in epoch %d", r->reader,
                  history_where(h, r->topic, r->partition).text,
                  (long long)r->offset, r->id.producer, (long long)r->id.number,
                  r->leader_epoch);
@@ -390,7 +395,8 @@ void history_watermark(struct history *h, int topic, int32_t partition,
     int64_t known = history_known_end(log, epoch, true, asked);
     if (watermark == known && known != 0)
         return; /* nothing new */
-    history_note(h, "watermark %s is %lld in epoch %d",
+    HISTORY_MARK(h, 4, topic, partition, watermark, epoch);
+    HISTORY_TELL(h, "watermark %s is %lld in epoch %d",
                  history_where(h, topic, partition).text, (long long)watermark,
                  epoch);
     if (watermark < known && !h->promise.unclean_possible)

@@ -126,6 +126,20 @@ struct history {
     struct map last_commits; /* "group topic partition" -> commit number + 1 */
 };
 
+/* For events that come by the thousand: numbers into the hash, and a line only
+ * if somebody reads it.  Together they are what history_note() is. */
+#define HISTORY_MARK(h, ...)                                                   \
+    history_mark((h), (const int64_t[]){__VA_ARGS__},                          \
+                 sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+#define HISTORY_TELL(h, ...)                                                   \
+    do {                                                                       \
+        if ((h)->trace != NULL)                                                \
+            history_tell((h), __VA_ARGS__);                                    \
+    } while (0)
+void history_mark(struct history *h, const int64_t *numbers, size_t len);
+void history_tell(struct history *h, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* The log of a partition, made at first mention. */
 struct history_log *history_log(struct history *h, int topic,
                                 int32_t partition);
