@@ -12,7 +12,10 @@
  *   - damage: anything else.  The bytes from there on and all later segments
  *     are kept aside in files ending in .damaged, the report says where, and
  *     the replica fetches the rest again from its leader.  If they cannot be
- *     kept, nothing is touched and the log does not open. */
+ *     kept, nothing is touched and the log does not open.
+ *
+ * What is kept above the recovery point is written once more, see
+ * write_again(). */
 #include "broker/log/recovery.h"
 
 #include "base/log.h"
@@ -31,8 +34,9 @@ void recovery_note_epoch(struct log *log, const struct batch *b)
 /* Where a segment stops making sense. */
 struct bad {
     int64_t position;
-    int64_t offset;  /* expected there */
-    const char *why; /* NULL: it is good to its end */
+    int64_t offset;   /* expected there */
+    const char *why;  /* NULL: it is good to its end */
+    int64_t unsynced; /* position of the first batch that may not be on disk */
 };
 
 /* Why the batch under the walk cannot stand where it is; NULL if it can. */
@@ -53,6 +57,36 @@ static const char *misplaced(struct recovery *r, struct segment *s,
     return NULL;
 }
 
+/* Writes the bytes of [from, to) over themselves.  If a sync of the process
+ * before failed, they are in the page cache and count as written, but are not
+ * on the disk, and the next sync would not write them either. */
+static int write_again(struct log *log, struct segment *s, int64_t from,
+                       int64_t to)
+{
+    enum { PART_BYTES = 64 * 1024 };
+    struct env_file *file;
+    char path[PATH_MAX];
+    int rc = env_file_open(
+        log->env, log_file_path(log, s->base_offset, ".log", path), 0, &file);
+
+    if (rc < 0)
+        return rc;
+    uint8_t *part = xmalloc(PART_BYTES);
+    while (rc == 0 && from < to) {
+        size_t want = to - from < PART_BYTES ? (size_t)(to - from) : PART_BYTES;
+        int64_t n = env_file_read(file, part, want, from);
+        struct slice bytes = slice_of(part, n > 0 ? (size_t)n : 0);
+
+        rc = n < 0    ? (int)n
+             : n == 0 ? -EIO
+                      : env_file_write(file, &bytes, 1, from);
+        from += n;
+    }
+    free(part);
+    env_file_unref(file);
+    return rc;
+}
+
 static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
                         struct bad *bad)
 {
@@ -64,7 +98,7 @@ static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
 
     if (rc < 0)
         return rc;
-    *bad = (struct bad){.offset = s->base_offset};
+    *bad = (struct bad){.offset = s->base_offset, .unsynced = -1};
     walk_init(&w, file, 0, s->size_bytes);
     while ((result = walk_next(&w)) == WALK_BATCH) {
         w.why = misplaced(r, s, &w.batch, bad->offset, ceiling);
@@ -77,6 +111,8 @@ static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
             if ((result = walk_check_crc(&w)) != WALK_BATCH)
                 break;
             r->report->scanned_bytes += w.batch.size_bytes;
+            if (bad->unsynced < 0)
+                bad->unsynced = w.position;
         }
         segment_note_batch(log, s, &w.batch, (uint32_t)w.position);
         recovery_note_epoch(log, &w.batch);
@@ -222,13 +258,17 @@ static int recover_segment(struct recovery *r, uint32_t i, int64_t *end)
         return rc;
     s->loaded = s->unsynced = true;
     *end = bad.offset;
-    if (bad.why != NULL)
-        return end_at_bad(r, i, &bad);
-    rc = drop_empty_behind_gap(r, i, *end);
-    if (rc == 0 && lost_between(log, i, *end)) {
-        bad.why = "batches are missing between it and the next segment";
-        rc = put_damage_aside(r, i, &bad);
+    if (bad.why != NULL) {
+        rc = end_at_bad(r, i, &bad);
+    } else {
+        rc = drop_empty_behind_gap(r, i, *end);
+        if (rc == 0 && lost_between(log, i, *end)) {
+            bad.why = "batches are missing between it and the next segment";
+            rc = put_damage_aside(r, i, &bad);
+        }
     }
+    if (rc == 0 && bad.unsynced >= 0)
+        rc = write_again(log, s, bad.unsynced, bad.position);
     return rc;
 }
 

@@ -76,7 +76,7 @@ struct plan {
     int grace_ms;
     int64_t snapshot_bytes; /* the metadata log is cut at this size */
     bool unclean;           /* unclean.leader.election.enable */
-    bool aims; /* many faults strike the active controller */
+    bool aims;              /* many faults strike the active controller */
 
     int64_t delay_us;
     int64_t jitter_us;

@@ -264,6 +264,25 @@ Test(log_recovery, compaction_may_leave_gaps)
     cr_assert_eq(read_at(&f, 5, 81, 1).first, 20);
 }
 
+/* After a failed sync the next process finds the bytes in the page cache, and a
+ * sync that succeeds does not write them: they have to be written again. */
+Test(log_recovery, a_sync_after_a_failed_one_makes_the_tail_durable)
+{
+    append_n(&f, 40);
+    env_mem_faults(f.env)->sync_at = 1;
+    cr_assert_neq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_KILL);
+    open_after_kill(0);
+    cr_assert_eq(log_end_offset(f.log), 40);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    int64_t point = log_recovery_point(f.log);
+    cr_assert_eq(point, 40);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, false, 0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(log_end_offset(f.log), 40);
+}
+
 Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
 {
     append_n(&f, 5);
