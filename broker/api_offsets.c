@@ -100,7 +100,7 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     /* R-16: until the high watermark has reached the epoch's start, it may be
      * lower than what an earlier leader already showed. */
     if (l->replica_id < 0 && timestamp != TIMESTAMP_EARLIEST &&
-        p->high_watermark < p->leader->epoch_start_offset &&
+        p->high_watermark < p->led_from_offset &&
         !PLANTED(READERS_HEAR_OLD_WATERMARK)) {
         item->error = l->version >= 5 ? ERR_OFFSET_NOT_AVAILABLE
                                       : ERR_LEADER_NOT_AVAILABLE;

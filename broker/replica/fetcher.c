@@ -331,6 +331,7 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
                  d->diverging_epoch.end_offset >= 0;
     error = take(p, d);
     if (error != ERR_NONE) {
+        partition_write_failed(p); /* if that is what it was */
         log_debug("replica", "Fetching %s from node %d: %s", log_path(p->log),
                   f->leader, err_text(error));
         delay(p, error == ERR_KAFKA_STORAGE_ERROR || error == ERR_IO ||

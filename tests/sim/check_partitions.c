@@ -51,6 +51,7 @@ struct replica {
     int64_t high_watermark; /* as leader of `led_epoch` */
     int32_t led_epoch;      /* -1 none */
     int64_t compared;       /* its log was compared up to here */
+    int64_t start;          /* and began here */
     int32_t partition_epoch;
 };
 
@@ -245,6 +246,11 @@ static void compare_log(struct check_partitions *c, struct known *k,
                            .leads = p->role == PARTITION_LEADER,
                            .epoch = p->state.leader_epoch};
 
+    /* A log that begins anew, inside a batch of the leader's, begins with all
+     * of it. */
+    if (start < r->start && r->compared > end)
+        r->compared = end;
+    r->start = start;
     if (r->compared < start)
         r->compared = start;
     if (end < r->compared && !c->options.loss_possible && p->lost_until == 0)
