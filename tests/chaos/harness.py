@@ -254,7 +254,7 @@ class Cluster:
         except Failed:
             return False
         return all(sorted(p["isr"]) == sorted(p["replicas"]) and
-                   p["leader"] > 0 for p in partitions)
+                   p["leader"] is not None for p in partitions)
 
     def wait_complete(self, topic, seconds=60):
         try:

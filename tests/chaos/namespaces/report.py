@@ -20,6 +20,7 @@ def silences(moments, begin, end):
 class Report:
     def __init__(self, seed, nodes):
         self.began = None
+        self.tried = set()  # classes of faults
         self.data = {"seed": seed, "nodes": nodes, "faults": [],
                      "numbers": [], "histories": [], "anomalies": {},
                      "failures": []}

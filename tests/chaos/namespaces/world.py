@@ -47,6 +47,7 @@ class World(harness.Cluster):
         self.nodes = list(range(1, nodes + 1))
         self.last_number = nodes  # removed nodes' numbers do not come back
         self.processes = {}
+        self.meant = set()  # nodes that are down because we wanted it
         self.said = {}  # node: bytes of its log that were looked through
         self.environment = dict(os.environ)
         self.environment.setdefault("ASAN_OPTIONS", "detect_leaks=1")
@@ -118,6 +119,7 @@ class World(harness.Cluster):
         for node in nodes:
             if self.alive(node):
                 continue
+            self.meant.discard(node)
             with open(self.path("node-%d.log" % node), "ab") as log:
                 self.processes[node] = subprocess.Popen(
                     [*enter(self.network.node(node)),
@@ -138,8 +140,28 @@ class World(harness.Cluster):
         self.start(node)
         return node
 
+    def create(self, topic, **options):
+        """As soon as there are enough brokers."""
+        def done():
+            try:
+                super(World, self).create(topic, **options)
+            except Failed as error:
+                why[:] = [str(error)]
+                return "already" in str(error).lower()
+            return True
+        why = []
+        try:
+            wait_for("", done, 60, 0.2)
+        except Failed:
+            raise Failed(why[0]) from None
+
+    def kill(self, *nodes):
+        self.meant.update(nodes)
+        return super().kill(*nodes)
+
     def stop(self, node):
         """SIGTERM; moves its leaders away first."""
+        self.meant.add(node)
         self.signal(signal.SIGTERM, node)
         try:
             self.processes[node].wait(60)
@@ -229,17 +251,19 @@ class World(harness.Cluster):
     def replicas_agree(self, topic):
         """Waits until all replicas of a topic are the same; their number."""
         directories = [self.data(n) for n in self.nodes]
+        wanted = sum(len(p["replicas"]) for p in
+                     self.describe(topic)["partitions"])
         found = [0, ["nothing compared"]]
 
         def same():
             found[:] = replica_diff.compare(directories, topic)
-            return not found[1] and found[0]
+            return not found[1] and found[0] == wanted
         try:
             return wait_for("replicas agree", same, 30, 0.2)
         except Failed:
-            raise Failed("%d differences of replicas of %s; the first: %s" % (
-                len(found[1]), topic, found[1][0] if found[1] else
-                "there are none")) from None
+            raise Failed("%d differences of %d replicas of %s (of %d): %s" % (
+                len(found[1]), found[0], topic, wanted,
+                "; ".join(found[1][:2]))) from None
 
     def settle(self, seconds=120):
         """All brokers are there, all partitions complete; time it took."""
