@@ -9,7 +9,7 @@ import contextlib
 import signal
 import time
 
-from harness import Failed, wait_a_little, wait_for
+from harness import Failed, PARTITIONS, wait_a_little, wait_for
 from network import CLIENTS
 from world import LAG_MS, SESSION_MS, VOTERS
 
@@ -50,9 +50,28 @@ class Scene:
         self.load.flowing(90, RECORDS)
         self.world.wait_complete(self.topic, 120)
 
-    def under(self):
+    def under(self, partitions=range(PARTITIONS)):
         """The rest goes on while the fault lasts."""
-        self.load.flowing(90, RECORDS)
+        before = self.load.status()
+
+        def waiting():
+            now = self.load.status()
+            return [p for p in partitions if now[p] < before[p] + RECORDS]
+        try:
+            wait_for("", lambda: not waiting(), 90)
+        except Failed:
+            raise Failed("partitions %s acknowledge nothing for 90 s: %s" % (
+                waiting(), self.world.leat("topics", "describe",
+                                           self.topic))) from None
+
+    def led_by_others(self, node):
+        """A node that hears no controller goes on believing that it leads, and
+        clients that reach it believe it, too, until it is healed: they ask
+        nobody else as long as it answers.  Only what others lead has to go
+        on."""
+        return [p["partition"] for p in
+                self.world.describe(self.topic)["partitions"]
+                if p["leader"] != node]
 
     def last(self, least=0.0, most=0.0):
         """Seconds that a fault takes because it is meant to."""
@@ -126,36 +145,43 @@ def isolate(s):
     node = s.node()
     inner = s.rng.random() < 0.5
     others = s.others(node) + ([] if inner else [CLIENTS])
+    rest = s.led_by_others(node) if inner else range(PARTITIONS)
     with s.fault("isolate", "node %d hears and reaches no %s" % (
             node, "other node, but clients" if inner else "one")):
         s.world.network.cut([node], others)
         s.last(1, LONG_S + 2)
-        s.under()
+        s.under(rest)
 
 
 def one_way(s):
     node = s.node()
     deaf = s.rng.random() < 0.5
     others = s.others(node)
+    rest = s.led_by_others(node)
     if s.rng.random() < 0.3:
         others.append(CLIENTS)
+        rest = range(PARTITIONS)
     with s.fault("one-way", "node %d %s %s" % (
             node, "hears nothing from" if deaf else "reaches none of",
             others)):
         s.world.network.drop(*((others, [node]) if deaf
                                else ([node], others)))
         s.last(1, LONG_S + 2)
-        s.under()
+        s.under(rest)
 
 
 def pair(s):
     one = s.node()
     two = s.rng.choice(s.others(one))
+    controller = s.world.controller()
+    rest = range(PARTITIONS)
+    if controller in (one, two):
+        rest = s.led_by_others(two if controller == one else one)
     with s.fault("pair", "nodes %d and %d do not reach each other" %
                  (one, two)):
         s.world.network.cut([one], [two])
         s.last(1, LONG_S + 2)
-        s.under()
+        s.under(rest)
 
 
 def loss(s):
