@@ -16,6 +16,7 @@ from harness import Failed
 COUNTS = re.compile(r"sent (\d+), acknowledged (\d+), unknown (\d+), "
                     r"read (\d+), .*committed (\d+)")
 FINAL_SECONDS = 90
+PATIENCE_S = 20  # what was given up by then has an unknown end
 END_SECONDS = 300  # its own bounds for coming to rest and reading are below
 
 
@@ -32,7 +33,7 @@ class History:
                 [world.program("tests/sim/load/real"), world.bootstrap,
                  "--seed", str(seed), "--seconds", "1000000",
                  "--final-seconds", str(FINAL_SECONDS), "--space", space,
-                 "--replicas", "3", *words],
+                 "--replicas", "3", "--patience", str(PATIENCE_S), *words],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 env=world.environment)
 

@@ -3,14 +3,15 @@
  *     real HOST:PORT[,HOST:PORT...] [--seed N] [--seconds N] [--trace]
  *          [--nodes N] [--unclean] [--mute CHECKER]... [--final-seconds N]
  *          [--plain] [--space PREFIX] [--replicas N] [--stay]
+ *          [--patience SECONDS]
  *
  * Draws its options from the seed (--plain: the smallest workload), runs for
  * so many seconds or until SIGTERM, lets everything come to rest, reads
  * everything back and says what it found.  Topics and groups begin with PREFIX
  * (runTIME-), topics have at least N replicas, and with --stay those stay
  * where they are: for faults that a single replica does not survive, and for
- * nodes that leave.  Exit status: 0 nothing is wrong, 1 a violation, 2 bad use,
- * 3 it did not come to rest. */
+ * nodes that leave.  Producers try for no longer than --patience.  Exit status:
+ * 0 nothing is wrong, 1 a violation, 2 bad use, 3 it did not come to rest. */
 #include "base/env_libevent.h"
 #include "tests/sim/load/load.h"
 
@@ -42,7 +43,8 @@ struct arguments {
     size_t muted_len;
     const char *space; /* or NULL */
     int nodes;
-    int replicas; /* of a topic, at least */
+    int replicas;     /* of a topic, at least */
+    int64_t patience; /* seconds; 0: as drawn */
     bool trace;
     bool unclean;
     bool plain;
@@ -160,6 +162,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
             a->nodes = (int)strtol(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--replicas") == 0)
             a->replicas = (int)strtol(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--patience") == 0)
+            a->patience = strtoll(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--space") == 0)
             a->space = argv[++i];
         else if (strcmp(argv[i], "--mute") == 0 && a->muted_len < MUTED_MAX)
@@ -181,6 +185,8 @@ static void choose_options(const struct arguments *a, struct prng *prng,
         load_options_draw(prng, o);
     if (o->replication_factor < a->replicas)
         o->replication_factor = (int16_t)a->replicas;
+    if (a->patience > 0 && o->delivery_timeout_ms > a->patience * 1000)
+        o->delivery_timeout_ms = a->patience * 1000;
     if (a->stay)
         o->reassign = false;
 }
@@ -221,7 +227,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "Usage: real HOST:PORT[,...] [--seed N] [--seconds N] "
                         "[--final-seconds N] [--nodes N] [--unclean] "
                         "[--mute CHECKER] [--plain] [--trace] "
-                        "[--space PREFIX] [--replicas N] [--stay]\n");
+                        "[--space PREFIX] [--replicas N] [--stay] "
+                        "[--patience SECONDS]\n");
         return 2;
     }
     struct prng prng = {a.seed};
