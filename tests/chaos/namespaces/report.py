@@ -7,13 +7,12 @@ PROMISES = ("lost", "duplicated", "disordered", "misplaced", "altered",
 
 
 def silences(moments, begin, end):
-    """The longest that a partition went without acknowledging anything while
-    a fault lasted, in ms; also if it began before or ended after."""
+    """The longest that a partition went without acknowledging anything from
+    the beginning of a fault until all had come back, in ms."""
     worst = 0.0
     for times in moments:
         for before, after in zip(times, times[1:]):
-            if after > begin and before < end:
-                worst = max(worst, after - before)
+            worst = max(worst, min(after, end) - max(before, begin))
     return round(worst * 1000)
 
 
