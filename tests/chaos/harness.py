@@ -254,7 +254,7 @@ class Cluster:
         except Failed:
             return False
         return all(sorted(p["isr"]) == sorted(p["replicas"]) and
-                   p["leader"] > 0 for p in partitions)
+                   p["leader"] is not None for p in partitions)
 
     def wait_complete(self, topic, seconds=60):
         try:
@@ -294,7 +294,8 @@ class Cluster:
 class Load:
     """Producers that write numbered records to a topic."""
 
-    def __init__(self, cluster, topic, rate=1500, producers=4):
+    def __init__(self, cluster, topic, rate=1500, producers=4,
+                 request_ms=""):
         self.cluster = cluster
         self.topic = topic
         self.ledger = os.path.join(cluster.directory, topic + ".ledger")
@@ -304,6 +305,7 @@ class Load:
         self.child = self.numbers(
             "produce", "--producers", str(producers), "--rate", str(rate),
             "--debug", os.environ.get("LEAT_CHAOS_DEBUG", ""),
+            "--request-ms", str(request_ms),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors)
         self.flowing()

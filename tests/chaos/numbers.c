@@ -85,6 +85,7 @@ static const char usage[] =
     "  --producers N     producers or groups (4)\n"
     "  --partitions N    of the topic (6)\n"
     "  --rate N          records a second from each producer (2000)\n"
+    "  --request-ms N    a producer's requests have so long (librdkafka's)\n"
     "  --timeout-ms N    for a record, or for a reader without news (120000)\n";
 
 static void options_parse(struct numbers_options *o, int argc, char **argv)
@@ -94,11 +95,16 @@ static void options_parse(struct numbers_options *o, int argc, char **argv)
         const char **text;
         int *number;
     } known[] = {
-        {"--bootstrap", &o->bootstrap, NULL},   {"--topic", &o->topic, NULL},
-        {"--ledger", &o->ledger, NULL},         {"--group", &o->group, NULL},
-        {"--producers", NULL, &o->producers},   {"--rate", NULL, &o->rate},
-        {"--partitions", NULL, &o->partitions}, {"--debug", &o->debug, NULL},
+        {"--bootstrap", &o->bootstrap, NULL},
+        {"--topic", &o->topic, NULL},
+        {"--ledger", &o->ledger, NULL},
+        {"--group", &o->group, NULL},
+        {"--producers", NULL, &o->producers},
+        {"--rate", NULL, &o->rate},
+        {"--partitions", NULL, &o->partitions},
+        {"--debug", &o->debug, NULL},
         {"--timeout-ms", NULL, &o->timeout_ms},
+        {"--request-ms", &o->request_ms, NULL},
     };
     enum { KNOWN = sizeof(known) / sizeof(known[0]) };
     for (int i = 2; i < argc; i += 2) {
@@ -134,6 +140,7 @@ int main(int argc, char **argv)
         .ledger = "numbers.ledger",
         .group = "numbers",
         .debug = "",
+        .request_ms = "",
         .producers = 4,
         .partitions = 6,
         .rate = 2000,

@@ -38,7 +38,8 @@ struct numbers_options {
     const char *ledger; /* path */
     const char *group;  /* prefix of the groups' names */
     const char *debug;  /* librdkafka's contexts, to standard error; or "" */
-    int producers;      /* or groups */
+    const char *request_ms; /* of producers; or "": librdkafka's own */
+    int producers;          /* or groups */
     int partitions;
     int rate;       /* records a second and producer */
     int timeout_ms; /* of a record, or of a reader without news */

@@ -2,12 +2,16 @@
  *
  *     real HOST:PORT[,HOST:PORT...] [--seed N] [--seconds N] [--trace]
  *          [--nodes N] [--unclean] [--mute CHECKER]... [--final-seconds N]
- *          [--plain]
+ *          [--plain] [--space PREFIX] [--replicas N] [--stay]
+ *          [--patience SECONDS]
  *
  * Draws its options from the seed (--plain: the smallest workload), runs for
- * so many seconds, lets everything come to rest, reads everything back and
- * says what it found.  Exit status: 0 nothing is wrong, 1 a violation, 2 bad
- * use, 3 it did not come to rest. */
+ * so many seconds or until SIGTERM, lets everything come to rest, reads
+ * everything back and says what it found.  Topics and groups begin with PREFIX
+ * (runTIME-), topics have at least N replicas, and with --stay those stay
+ * where they are: for faults that a single replica does not survive, and for
+ * nodes that leave.  Producers try for no longer than --patience.  Exit status:
+ * 0 nothing is wrong, 1 a violation, 2 bad use, 3 it did not come to rest. */
 #include "base/env_libevent.h"
 #include "tests/sim/load/load.h"
 
@@ -37,10 +41,14 @@ struct arguments {
     int64_t final_seconds;
     const char *muted[MUTED_MAX];
     size_t muted_len;
+    const char *space; /* or NULL */
     int nodes;
+    int replicas;     /* of a topic, at least */
+    int64_t patience; /* seconds; 0: as drawn */
     bool trace;
     bool unclean;
     bool plain;
+    bool stay; /* replicas, where they are */
 };
 
 static void end(struct run *r, int status)
@@ -135,6 +143,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
             a->unclean = true;
         else if (strcmp(argv[i], "--plain") == 0)
             a->plain = true;
+        else if (strcmp(argv[i], "--stay") == 0)
+            a->stay = true;
         else if (strncmp(argv[i], "--", 2) != 0 && a->addresses_len == 0)
             if (parse_addresses(argv[i], a))
                 continue;
@@ -150,12 +160,35 @@ static bool parse(int argc, char **argv, struct arguments *a)
             a->final_seconds = strtoll(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--nodes") == 0)
             a->nodes = (int)strtol(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--replicas") == 0)
+            a->replicas = (int)strtol(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--patience") == 0)
+            a->patience = strtoll(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--space") == 0)
+            a->space = argv[++i];
         else if (strcmp(argv[i], "--mute") == 0 && a->muted_len < MUTED_MAX)
             a->muted[a->muted_len++] = argv[++i];
         else
             return false;
     }
-    return a->addresses_len != 0 && a->nodes > 0;
+    return a->addresses_len != 0 && a->nodes > 0 && a->replicas >= 0 &&
+           a->replicas <= a->nodes;
+}
+
+/* What the run is made of: drawn, and then held to what was asked for. */
+static void choose_options(const struct arguments *a, struct prng *prng,
+                           struct load_options *o)
+{
+    o->nodes = a->nodes;
+    o->unclean_possible = a->unclean;
+    if (!a->plain)
+        load_options_draw(prng, o);
+    if (o->replication_factor < a->replicas)
+        o->replication_factor = (int16_t)a->replicas;
+    if (a->patience > 0 && o->delivery_timeout_ms > a->patience * 1000)
+        o->delivery_timeout_ms = a->patience * 1000;
+    if (a->stay)
+        o->reassign = false;
 }
 
 static void report(struct run *r)
@@ -193,18 +226,18 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &a)) {
         fprintf(stderr, "Usage: real HOST:PORT[,...] [--seed N] [--seconds N] "
                         "[--final-seconds N] [--nodes N] [--unclean] "
-                        "[--mute CHECKER] [--plain] [--trace]\n");
+                        "[--mute CHECKER] [--plain] [--trace] "
+                        "[--space PREFIX] [--replicas N] [--stay] "
+                        "[--patience SECONDS]\n");
         return 2;
     }
     struct prng prng = {a.seed};
     load_options_init(&options);
     r.env = env_create();
     snprintf(space, sizeof space, "run%lld-", (long long)env_wall_ms(r.env));
-    options.space = space; /* so that runs can follow each other */
-    options.nodes = a.nodes;
-    options.unclean_possible = a.unclean;
-    if (!a.plain)
-        load_options_draw(&prng, &options);
+    /* Its own, so that runs can follow each other. */
+    options.space = a.space != NULL ? a.space : space;
+    choose_options(&a, &prng, &options);
     load_options_print(&options, &line);
     printf("seed %llu: %.*s\n", (unsigned long long)a.seed, (int)line.len,
            (const char *)line.data);

@@ -1,0 +1,360 @@
+"""What is done to the cluster; each function does one fault and undoes it.
+
+While a single node suffers, the rest has to go on: `under()` waits until every
+partition acknowledges records again.  When the fault is over, `recovered()`
+waits until all replicas are in sync.  The scene writes down what was when.
+"""
+
+import contextlib
+import signal
+import time
+
+from harness import Failed, PARTITIONS, wait_a_little, wait_for
+from network import CLIENTS
+from world import LAG_MS, SESSION_MS, VOTERS
+
+LONG_S = (SESSION_MS + LAG_MS) / 1000  # the cluster has noticed by then
+RECORDS = 20  # a partition that takes so many has come back
+
+
+class Scene:
+    """A world under load, and the faults it has seen."""
+
+    def __init__(self, world, topic, load, rng):
+        self.world = world
+        self.topic = topic
+        self.load = load
+        self.rng = rng
+        self.faults = []  # {"class", "what", "from", "healed", "to"}
+
+    @contextlib.contextmanager
+    def fault(self, name, what):
+        """From the first harm until recovered(); the network heals whatever
+        happens."""
+        entry = {"class": name, "what": what, "from": time.monotonic(),
+                 "healed": None, "to": None}
+        self.faults.append(entry)
+        self.world.note("begin", name + ":", what)
+        try:
+            yield entry
+        finally:
+            self.world.network.heal()
+            entry["healed"] = entry["healed"] or time.monotonic()
+            self.world.note("healed", name)
+            entry["to"] = time.monotonic()
+        self.recovered()
+        entry["to"] = time.monotonic()
+        self.world.note("end", name)
+
+    def recovered(self):
+        self.load.flowing(90, RECORDS)
+        self.world.wait_complete(self.topic, 120)
+
+    def under(self, partitions=range(PARTITIONS)):
+        """The rest goes on while the fault lasts."""
+        before = self.load.status()
+
+        def waiting():
+            now = self.load.status()
+            return [p for p in partitions if now[p] < before[p] + RECORDS]
+        try:
+            wait_for("", lambda: not waiting(), 90)
+        except Failed:
+            raise Failed("partitions %s acknowledge nothing for 90 s: %s" % (
+                waiting(), self.world.leat("topics", "describe",
+                                           self.topic))) from None
+
+    def led_by_others(self, node):
+        """A node that hears no controller goes on believing that it leads, and
+        clients that reach it believe it, too, until it is healed: they ask
+        nobody else as long as it answers.  Only what others lead has to go
+        on."""
+        return [p["partition"] for p in
+                self.world.describe(self.topic)["partitions"]
+                if p["leader"] != node]
+
+    def last(self, least=0.0, most=0.0):
+        """Seconds that a fault takes because it is meant to."""
+        time.sleep(self.rng.uniform(max(least, 0.5), max(most, 1.0)))
+
+    # ---- choices ----
+
+    def node(self):
+        """Any; often the controller."""
+        if self.rng.random() < 0.3:
+            return self.world.controller()
+        return self.rng.choice(self.world.nodes)
+
+    def others(self, node):
+        return [n for n in self.world.nodes if n != node]
+
+    def only_broker(self):
+        nodes = [n for n in self.world.nodes if n not in VOTERS]
+        if not nodes:
+            raise Failed("this fault needs a node that is no controller: "
+                         "--nodes 4 or more")
+        return self.rng.choice(nodes)
+
+
+# ---- processes -----------------------------------------------------------------
+
+def kill(s):
+    node = s.node()
+    with s.fault("kill", "SIGKILL of node %d" % node):
+        s.world.kill(node)
+        s.under()
+        s.world.start(node)
+
+
+def stop(s):
+    """A node stands still and wakes up believing what it believed."""
+    node = s.node()
+    with s.fault("stop", "SIGSTOP of node %d" % node):
+        s.world.signal(signal.SIGSTOP, node)
+        try:
+            s.last(SESSION_MS / 1000 + 1, SESSION_MS / 1000 + 6)
+            s.under()
+        finally:
+            s.world.signal(signal.SIGCONT, node)
+
+
+def controller_and_broker(s):
+    broker = s.only_broker()
+    controller = s.world.controller()
+    with s.fault("both", "SIGKILL of controller %d and broker %d" %
+                 (controller, broker)):
+        s.world.kill(controller, broker)
+        s.under()
+        s.world.start(controller, broker)
+
+
+def rolling(s):
+    with s.fault("rolling", "one node after the other restarts"):
+        for node in s.world.nodes[:]:
+            s.world.stop(node)
+            s.under()
+            s.world.start(node)
+            s.world.wait_complete(s.topic, 120)
+
+
+# ---- the network ---------------------------------------------------------------
+
+def isolate(s):
+    """From clients, too, or only from the other nodes: then it goes on taking
+    what clients send, and must not acknowledge it."""
+    node = s.node()
+    inner = s.rng.random() < 0.5
+    others = s.others(node) + ([] if inner else [CLIENTS])
+    rest = s.led_by_others(node) if inner else range(PARTITIONS)
+    with s.fault("isolate", "node %d hears and reaches no %s" % (
+            node, "other node, but clients" if inner else "one")):
+        s.world.network.cut([node], others)
+        s.last(1, LONG_S + 2)
+        s.under(rest)
+
+
+def one_way(s):
+    node = s.node()
+    deaf = s.rng.random() < 0.5
+    others = s.others(node)
+    rest = s.led_by_others(node)
+    if s.rng.random() < 0.3:
+        others.append(CLIENTS)
+        rest = range(PARTITIONS)
+    with s.fault("one-way", "node %d %s %s" % (
+            node, "hears nothing from" if deaf else "reaches none of",
+            others)):
+        s.world.network.drop(*((others, [node]) if deaf
+                               else ([node], others)))
+        s.last(1, LONG_S + 2)
+        s.under(rest)
+
+
+def pair(s):
+    one = s.node()
+    two = s.rng.choice(s.others(one))
+    controller = s.world.controller()
+    rest = range(PARTITIONS)
+    if controller in (one, two):
+        rest = s.led_by_others(two if controller == one else one)
+    with s.fault("pair", "nodes %d and %d do not reach each other" %
+                 (one, two)):
+        s.world.network.cut([one], [two])
+        s.last(1, LONG_S + 2)
+        s.under(rest)
+
+
+def loss(s):
+    some = s.world.nodes if s.rng.random() < 0.5 else [s.node()]
+    permille = s.rng.choice((20, 50, 100))
+    everyone = s.world.nodes + [CLIENTS]
+    with s.fault("loss", "%.0f %% of packets from and to nodes %s are lost" %
+                 (permille / 10, some)):
+        s.world.network.drop(some, everyone, permille)
+        s.world.network.drop(everyone, some, permille)
+        s.last(4, 12)
+        s.under()
+
+
+def delay(s):
+    node = s.node()
+    ms = s.rng.choice((20, 80, 250))
+    with s.fault("delay", "%d to %d ms each way to node %d" %
+                 (ms, 2 * ms, node)):
+        s.world.network.delay(node, ms, ms)
+        s.last(4, 12)
+        s.under()
+
+
+def rate(s):
+    node = s.node()
+    kbit = s.rng.choice((500, 2000, 8000))
+    with s.fault("rate", "%d kbit/s to and from node %d" % (kbit, node)):
+        s.world.network.limit(node, kbit)
+        s.last(4, 12)
+        s.under()
+
+
+# ---- disks -----------------------------------------------------------------------
+
+def full_disk(s):
+    node = s.node()
+    disk = s.world.disks[node]
+    with s.fault("full-disk", "node %d has no space left" % node) as entry:
+        until = time.monotonic() + s.rng.uniform(3, 10)
+        try:
+            while time.monotonic() < until:
+                disk.fill()  # what was set free meanwhile, too
+                time.sleep(0.2)
+        finally:
+            disk.free()
+        if not s.world.alive(node):
+            entry["what"] += ", and ended: " + s.world.last_words(node)
+            s.world.start(node)
+
+
+def slow_disk(s):
+    node = s.node()
+    disk = s.world.disks[node]
+    writes = s.rng.choice((2, 10, 50))
+    with s.fault("slow-disk", "node %d writes %d times a second" %
+                 (node, writes)):
+        disk.slow(writes)
+        try:
+            s.last(5, 12)
+            s.under()
+        finally:
+            disk.slow(0)
+
+
+def replaceable(s, node):
+    """No partition counts on this node's replica alone."""
+    try:
+        return all(set(p["isr"]) - {node} for _, p in
+                   s.world.all_partitions() if node in p["replicas"])
+    except Failed:
+        return False
+
+
+def lost_disk(s):
+    """A broker comes back without anything.  It was stopped in order, and
+    what it has is elsewhere, or there would be loss that nobody can help."""
+    node = s.only_broker()
+    s.world.wait_complete(s.topic, 120)
+    with s.fault("lost-disk", "node %d loses its data directory" %
+                 node) as entry:
+        s.world.stop(node)
+        s.under()
+        wait_a_little(lambda: replaceable(s, node), 10)
+        if replaceable(s, node):
+            s.world.wipe(node)
+        else:
+            entry["what"] += " (not done: it has the last replica)"
+        s.world.start(node)
+
+
+# ---- growth ------------------------------------------------------------------------
+
+def move(world, topic, plan):
+    """plan: {partition: nodes}"""
+    most = max(plan) + 1
+    places = [":".join(map(str, plan.get(i, []))) for i in range(most)]
+    count = len(world.describe(topic)["partitions"])
+    places += [""] * (count - most)
+    world.leat("topics", "alter", topic, "--replica-assignment",
+               ",".join(places))
+
+    def there():
+        try:
+            found = world.describe(topic)["partitions"]
+        except Failed:
+            return False
+        return all(sorted(found[i]["replicas"]) == sorted(nodes) and
+                   sorted(found[i]["isr"]) == sorted(nodes)
+                   for i, nodes in plan.items())
+    wait_for("%s is on %s" % (topic, plan), there, 120, 0.1)
+
+
+def evacuate(s, node, topics):
+    """Moves the replicas of these topics from a node to others."""
+    plans = {}
+    for topic, p in s.world.all_partitions():
+        if topic in topics and node in p["replicas"]:
+            rest = [n for n in s.others(node) if n not in p["replicas"]]
+            plans.setdefault(topic, {})[p["partition"]] = [
+                n for n in p["replicas"] if n != node] + rest[:1]
+    for topic, plan in plans.items():
+        move(s.world, topic, plan)
+
+
+def grow(s):
+    """A node joins, takes replicas, gives them back, and leaves for good."""
+    with s.fault("grow", "a node joins and leaves") as entry:
+        node = s.world.add()
+        entry["what"] = "node %d joins and leaves" % node
+        plan = {}
+        for p in s.world.describe(s.topic)["partitions"]:
+            kept = p["replicas"][:]
+            kept[s.rng.randrange(len(kept))] = node
+            plan[p["partition"]] = kept
+        move(s.world, s.topic, plan)
+        s.under()
+        evacuate(s, node, (s.topic, "__consumer_offsets"))
+        s.under()
+        s.world.remove(node)
+
+
+def mixed(s):
+    """One of the others, and sometimes on a network that loses packets."""
+    out = ["mixed", "grow"]
+    if len(s.world.nodes) == len(VOTERS):
+        out += ["both", "lost-disk"]
+    if not s.world.slow:
+        out.append("slow-disk")
+    name = s.rng.choice([n for n in FAULTS if n not in out])
+    if s.rng.random() < 0.3:
+        everyone = s.world.nodes + [CLIENTS]
+        s.world.network.drop(everyone, everyone, 10)
+    FAULTS[name](s)
+
+
+FAULTS = {
+    "kill": kill,
+    "stop": stop,
+    "isolate": isolate,
+    "one-way": one_way,
+    "pair": pair,
+    "loss": loss,
+    "delay": delay,
+    "rate": rate,
+    "full-disk": full_disk,
+    "slow-disk": slow_disk,
+    "lost-disk": lost_disk,
+    "both": controller_and_broker,
+    "rolling": rolling,
+    "grow": grow,
+    "mixed": mixed,
+}
+# What the short form does, one round each: most harm in the least time.
+SHORT = ("kill", "one-way", "full-disk", "both", "stop", "lost-disk",
+         "isolate")
