@@ -138,7 +138,12 @@ class World(harness.Cluster):
         self.furnish(node)
         self.nodes.append(node)
         self.start(node)
+        wait_for("'node %d is ready'" % node, lambda: self.ready(node), 60)
         return node
+
+    def ready(self, node):
+        with open(self.path("node-%d.log" % node), errors="replace") as file:
+            return "is ready" in file.read()
 
     def create(self, topic, **options):
         """As soon as there are enough brokers."""
