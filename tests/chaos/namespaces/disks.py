@@ -54,6 +54,12 @@ class Disk:
                             file.write(bytes(size)):
                         pass
 
+    def remove(self):
+        shell("umount", self.path)
+        os.rmdir(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path + ".img")
+
     def free(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.ballast)

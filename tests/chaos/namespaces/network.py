@@ -21,7 +21,7 @@ import sys
 from harness import Failed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLIENTS = 200  # last number of the clients' address
+CLIENTS = 65000  # where nodes have their number
 CLONE_NEWNET = 0x40000000
 SIOCETHTOOL = 0x8946
 # Checksums and segments are made by who sends, or a relay would see neither.
@@ -29,7 +29,7 @@ OFFLOADS = {"tx-checksum": 0x17, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
 
 
 def address(number):
-    return "10.83.0.%d" % number
+    return "10.83.%d.%d" % divmod(number, 256)
 
 
 def shell(*argv, text=None):
@@ -117,9 +117,13 @@ class Network:
         self.ip(name, "link", "add", "eth0", "type", "veth", "peer", "name",
                 port, "netns", self.hub)
         self.ip(self.hub, "link", "set", port, "master", "br0", "up")
-        self.ip(name, "address", "add", address(number) + "/24", "dev",
+        self.ip(name, "address", "add", address(number) + "/16", "dev",
                 "eth0")
         self.ip(name, "link", "set", "eth0", "up")
+
+    def leave(self, suffix):
+        """Whoever was there has ended."""
+        shell("ip", "netns", "del", self.name(suffix))
 
     def enter_clients(self):
         """This process and those that it starts are clients from now on."""

@@ -185,7 +185,10 @@ class World(harness.Cluster):
     def remove(self, node):
         """Leaves for good; what it has must be elsewhere."""
         self.stop(node)
-        shutil.rmtree(self.data(node))
+        self.judge_log(node)
+        self.disks.pop(node).remove()
+        self.network.leave("n%d" % node)
+        self.processes.pop(node)
         self.nodes.remove(node)
         self.note("removed node", node)
 
