@@ -48,6 +48,11 @@ class Disk:
     def fill(self):
         """Takes what is left."""
         with open(self.ballast, "ab", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                free = os.statvfs(self.path)
+                os.posix_fallocate(file.fileno(), file.tell(),
+                                   free.f_bavail * free.f_frsize)
+                file.seek(0, os.SEEK_END)
             for size in (1 << 20, 4096, 1):
                 with contextlib.suppress(OSError):
                     while file.tell() < SIZE_MB << 20 and \

@@ -156,14 +156,13 @@ def isolate(s):
 def one_way(s):
     node = s.node()
     deaf = s.rng.random() < 0.5
-    others = s.others(node)
+    others, whom = s.others(node), "other nodes"
     rest = s.led_by_others(node)
     if s.rng.random() < 0.3:
-        others.append(CLIENTS)
+        others, whom = others + [CLIENTS], "anyone"
         rest = range(PARTITIONS)
     with s.fault("one-way", "node %d %s %s" % (
-            node, "hears nothing from" if deaf else "reaches none of",
-            others)):
+            node, "does not hear" if deaf else "does not reach", whom)):
         s.world.network.drop(*((others, [node]) if deaf
                                else ([node], others)))
         s.last(1, LONG_S + 2)
