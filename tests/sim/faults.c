@@ -261,7 +261,7 @@ static void add_node(struct active *x)
 /* ---- one fault -------------------------------------------------------------
  */
 
-/* A disk may lose acknowledged records in this run: then the next process ends
+/* A disk may lose acknowledged records in this run: then the next fault begins
  * only when everybody has everything again. */
 static bool is_fragile(const struct plan *plan)
 {
@@ -280,9 +280,10 @@ static bool ends_a_process(enum fault_kind kind)
            kind == FAULT_DISK_ERROR;
 }
 
-static bool needs_health(const struct faults *f, const struct fault *fault)
+static bool loses(const struct faults *f, const struct fault *fault)
 {
-    return f->fragile && ends_a_process(fault->kind);
+    return fault->kind == FAULT_WIPE ||
+           (fault->kind == FAULT_POWER && !f->options.plan->fsync);
 }
 
 static bool bearable(const struct active *x)
@@ -293,10 +294,12 @@ static bool bearable(const struct active *x)
         return false;
     if (x->fault->kind == FAULT_WIPE && f->options.plan->replication < 3)
         return false;
-    if (!needs_health(f, x->fault))
+    if (!f->fragile)
         return true;
+    /* A live replica that is cut off leaves the in-sync set, too. */
     for (int i = 0; i < f->options.plan->faults_len; i++)
-        if (f->active[i].on && ends_a_process(f->active[i].fault->kind))
+        if (f->active[i].on &&
+            (ends_a_process(f->active[i].fault->kind) || loses(f, x->fault)))
             return false;
     for (int i = 0; i < *f->options.nodes_len; i++) {
         const struct node *n = f->options.nodes[i];

@@ -49,7 +49,7 @@ static void draw_cluster(struct prng *p, struct plan *plan)
     plan->min_isr = plan->replication == 3 ? (int)PICK(p, 1, 2, 2) : 1;
     plan->roll_ms = (int)PICK(p, 300, 2000, 3600000);
     plan->lag_max_ms = (int)PICK(p, 2000, 5000, 10000, 30000);
-    plan->session_timeout_ms = (int)PICK(p, 1500, 3000, 9000);
+    plan->session_timeout_ms = (int)PICK(p, 3000, 4500, 9000);
     plan->grace_ms = (int)PICK(p, 100, 300, 1000);
     plan->delay_us = PICK(p, 50, 500, 2000, 20000);
     plan->jitter_us = plan->delay_us * PICK(p, 1, 2, 5);
