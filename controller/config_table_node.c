@@ -69,11 +69,10 @@ const struct config_def config_table_node[] = {
      "A leader that a majority has not answered for this long steps down.",
      "a leader without a majority steps down after an election timeout"},
     {"controller.quorum.request.timeout.ms", CONFIG_INT, "2000", AT_LEAST(0),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
+     CONFIG_READ_ONLY, CONFIG_USED,
      "A request to a controller that is not answered within this is sent "
      "again.",
-     "a call to a controller is repeated when its connection breaks or its own "
-     "deadline passes"},
+     NULL},
     {"controller.quorum.retry.backoff.ms", CONFIG_INT, "20", AT_LEAST(0),
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
      "Pause before a request to a controller is sent again.",
@@ -84,7 +83,7 @@ const struct config_def config_table_node[] = {
      NULL},
     {"controller.socket.timeout.ms", CONFIG_INT, "30000", ANY, CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Socket timeout between controller and brokers.",
-     "see `controller.quorum.request.timeout.ms`"},
+     "`controller.quorum.request.timeout.ms` bounds each attempt"},
     {"initial.broker.registration.timeout.ms", CONFIG_INT, "60000", ANY,
      CONFIG_READ_ONLY, CONFIG_USED,
      "A broker that cannot register with the controllers within this exits.",

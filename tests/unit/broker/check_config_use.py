@@ -18,7 +18,7 @@ for key, effect in re.findall(r"^\| `([^`]+)` \|.*\| (used|no effect) \|", page,
 
 readers = ""
 for folder in ("broker", "controller", "raft"):
-    for path in sorted((root / folder).rglob("*.c")):
+    for path in sorted((root / folder).rglob("*.[ch]")):
         if not (folder == "broker" and path.name.startswith("config")):
             readers += path.read_text()
 
