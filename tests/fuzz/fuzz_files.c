@@ -101,6 +101,16 @@ static void check_order(const struct epoch_cache *c)
     }
 }
 
+/* Field by field: the padding between them is nobody's. */
+static void check_same_epochs(const struct epoch_cache *a,
+                              const struct epoch_cache *b)
+{
+    ASSERT(a->len == b->len);
+    for (uint32_t i = 0; i < a->len; i++)
+        ASSERT(a->entries[i].epoch == b->entries[i].epoch &&
+               a->entries[i].start_offset == b->entries[i].start_offset);
+}
+
 static void check_epochs(struct slice text)
 {
     struct epoch_cache c = {0}, again = {0};
@@ -110,9 +120,7 @@ static void check_epochs(struct slice text)
         check_order(&c);
         epoch_cache_format(&c, &out);
         ASSERT(epoch_cache_parse(&again, buf_slice(&out)));
-        ASSERT(again.len == c.len &&
-               (c.len == 0 || memcmp(again.entries, c.entries,
-                                     c.len * sizeof *c.entries) == 0));
+        check_same_epochs(&c, &again);
         epoch_cache_assign(&c, 7, 100);
         check_order(&c);
         epoch_cache_truncate_start(&c, 50);
