@@ -81,14 +81,36 @@ int numbers_commit(const struct numbers_options *o)
     return 0;
 }
 
+/* A coordinator that has just been chosen may not know it yet; a client asks
+ * again. */
+static bool transient(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+           err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+           err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
+
+static rd_kafka_resp_err_t group_ask(struct group *g,
+                                     rd_kafka_topic_partition_list_t *list,
+                                     int timeout_ms)
+{
+    int64_t until = numbers_now_us() + (int64_t)timeout_ms * 1000;
+    for (;;) {
+        rd_kafka_resp_err_t err =
+            rd_kafka_committed(g->client, list, timeout_ms);
+        if (!transient(err) || numbers_now_us() > until)
+            return err;
+        rd_kafka_poll(g->client, 50);
+    }
+}
+
 int numbers_committed(const struct numbers_options *o)
 {
     for (int i = 0; i < o->producers; i++) {
         struct group g;
         group_open(&g, o, i);
         rd_kafka_topic_partition_list_t *list = offsets_new(o, -1);
-        rd_kafka_resp_err_t err =
-            rd_kafka_committed(g.client, list, o->timeout_ms);
+        rd_kafka_resp_err_t err = group_ask(&g, list, o->timeout_ms);
         if (err)
             numbers_die("%s: %s", g.name, rd_kafka_err2str(err));
         printf("%s", g.name);

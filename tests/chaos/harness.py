@@ -364,17 +364,22 @@ class Load:
 
     def finish(self):
         """Ends the load and judges what the cluster has kept."""
-        self.child.stdin.close()
-        try:
-            rest = self.child.stdout.read()
-            code = self.child.wait(180)
-        except subprocess.TimeoutExpired:
-            raise Failed("the producers do not end") from None
-        self.parse(rest.strip().splitlines()[-1] if rest.strip() else "")
-        if code:
-            raise Failed("the producers failed: " + self.complaint())
+        self.check_end(self.end())
         self.cluster.wait_complete(self.topic)
         return self.verify()
+
+    def end(self):
+        """Ends the load; what it says at its end."""
+        try:
+            rest, _ = self.child.communicate("", 180)
+        except subprocess.TimeoutExpired:
+            raise Failed("the producers do not end") from None
+        return rest.strip()
+
+    def check_end(self, rest):
+        self.parse(rest.splitlines()[-1] if rest else "")
+        if self.child.returncode:
+            raise Failed("the producers failed: " + self.complaint())
 
     def verify(self):
         child = self.numbers("verify", "--timeout-ms", "20000",

@@ -157,7 +157,11 @@ class Offsets:
     def __init__(self, cluster):
         self.cluster = cluster
         self.child = self.numbers("commit", stdin=subprocess.PIPE)
-        wait_for("committed offsets", lambda: min(self.committed()) > 0)
+        try:
+            wait_for("committed offsets", lambda: min(self.committed()) > 0)
+        except Failed:
+            self.abort()
+            raise
 
     def numbers(self, command, **options):
         path = os.path.join(self.cluster.build, "tests", "chaos", "numbers")
@@ -170,7 +174,13 @@ class Offsets:
     def committed(self):
         """One number a group: all its partitions have the same."""
         child = self.numbers("committed", stdin=subprocess.DEVNULL)
-        out, _ = child.communicate(timeout=60)
+        try:
+            out, _ = child.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            raise Failed("reading committed offsets: not within 60 s") \
+                from None
         found = []
         for line in out.strip().splitlines():
             name, *values = line.split()
@@ -183,9 +193,10 @@ class Offsets:
         return found
 
     def verdict(self):
-        self.child.stdin.close()
-        out = self.child.stdout.read()
-        self.child.wait(60)
+        try:
+            out, _ = self.child.communicate("", 90)
+        except subprocess.TimeoutExpired:
+            raise Failed("who commits offsets does not end") from None
         promised = [line.split() for line in out.strip().splitlines()]
         for (name, tried, acked), has in zip(promised, self.committed()):
             if not int(acked) <= has <= int(tried):
