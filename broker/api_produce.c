@@ -128,7 +128,7 @@ static void run_item(struct produce_part *part, struct produce_item *item)
         return;
     item->error = append(p, item, part->produce->request, q->acks);
     if (item->error == ERR_NOT_LEADER_OR_FOLLOWER) {
-        item->leader = p->state.leader;
+        item->leader = partition_leader_hint(p);
         item->leader_epoch = p->state.leader_epoch;
     }
     if (item->error != ERR_NONE)

@@ -18,8 +18,9 @@ struct broker {
     int32_t node_id;
     const char *cluster_id;
     struct uuid incarnation;
-    _Atomic int64_t epoch; /* from the controller; -1 before registration */
-    _Atomic bool stopping; /* controlled shutdown has begun */
+    _Atomic int64_t epoch;    /* from the controller; -1 before registration */
+    _Atomic bool stopping;    /* controlled shutdown has begun */
+    _Atomic int64_t heard_ms; /* when the controller last answered us; -1 */
     int64_t started_wall_ms;
 
     struct shard **shards;

@@ -355,6 +355,14 @@ static enum err refusal(const struct group_call *call)
     return group.len == 0 ? ERR_INVALID_GROUP_ID : ERR_NOT_COORDINATOR;
 }
 
+/* What would have to be committed. */
+static bool writes(enum api_key api)
+{
+    return api == API_JOIN_GROUP || api == API_SYNC_GROUP ||
+           api == API_LEAVE_GROUP || api == API_OFFSET_COMMIT ||
+           api == API_DELETE_GROUPS;
+}
+
 static void call_arrived(struct env_task *task)
 {
     struct group_call *call = (struct group_call *)(void *)task;
@@ -369,6 +377,12 @@ static void call_arrived(struct env_task *task)
     if (p == NULL || p->coordinator == NULL) {
         answered(call, here,
                  coord_refuse(&context, call->api, call->msg, refusal(call)));
+        return;
+    }
+    if (writes(call->api) && partition_is_cut_off(p)) {
+        answered(
+            call, here,
+            coord_refuse(&context, call->api, call->msg, ERR_NOT_COORDINATOR));
         return;
     }
     struct coordinator *c = p->coordinator;

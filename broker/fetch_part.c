@@ -258,6 +258,8 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     int64_t end = part->replica_id >= 0 || PLANTED(READERS_SEE_UNCOMMITTED)
                       ? log_end_offset(p->log)
                       : p->high_watermark;
+    if (e->ask.offset >= end && part->replica_id < 0 && partition_is_cut_off(p))
+        return ERR_NOT_LEADER_OR_FOLLOWER;
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
     int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
@@ -300,7 +302,7 @@ static bool run_entry(struct fetch_entry *e)
     if (e->partition != NULL)
         out->error = read_entry(e, left_bytes, out);
     if (out->error == ERR_NOT_LEADER_OR_FOLLOWER && e->partition != NULL) {
-        out->leader = e->partition->state.leader;
+        out->leader = partition_leader_hint(e->partition);
         out->leader_epoch = e->partition->state.leader_epoch;
     }
     bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0;

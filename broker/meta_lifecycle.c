@@ -43,6 +43,13 @@ static bool registration_applied(const struct meta *m)
     return self != NULL && epoch_of(m) >= 0 && self->epoch == epoch_of(m);
 }
 
+/* See partition_is_cut_off(). */
+static void heard(struct meta *m)
+{
+    atomic_store_explicit(&m->broker->heard_ms, env_now_ms(m->env),
+                          memory_order_relaxed);
+}
+
 static void lead_if_registered(struct meta *m)
 {
     if (m->life.leads || !registration_applied(m))
@@ -61,6 +68,7 @@ static void registered(struct meta *m, int64_t epoch)
              "%lld",
              (int)m->broker->node_id, (long long)epoch);
     atomic_store(&m->broker->epoch, epoch);
+    heard(m);
     env_timer_stop(m->env, &l->patience);
     l->state = l->left_wanted ? LIFECYCLE_LEAVING : LIFECYCLE_REGISTERED;
     l->last_refusal = ERR_NONE;
@@ -242,6 +250,8 @@ static void heartbeat_done(struct control_call *call, enum err error,
 
     if (l->state != LIFECYCLE_REGISTERED && l->state != LIFECYCLE_LEAVING)
         return;
+    if (ok)
+        heard(m);
     if (ok && l->state == LIFECYCLE_LEAVING)
         grant_patience(m);
     if (error == ERR_NONE && (response->error == ERR_STALE_BROKER_EPOCH ||
@@ -408,6 +418,7 @@ void lifecycle_init(struct meta *m)
     l->shutdown = (struct env_timer){.fn = shutdown_late, .arg = m};
     l->last_refusal = ERR_NONE;
     atomic_store(&m->broker->epoch, -1);
+    atomic_store(&m->broker->heard_ms, -1);
 }
 
 void lifecycle_start(struct meta *m)

@@ -182,6 +182,9 @@ enum err partition_append(struct partition *p,
     if (error == ERR_NONE && acks == -1 &&
         replica_set_size(p->leader->isr) < p->leader->min_isr)
         error = ERR_NOT_ENOUGH_REPLICAS;
+    if (error == ERR_NONE && acks == -1 && in->api_version >= 0 &&
+        partition_is_cut_off(p))
+        error = ERR_NOT_LEADER_OR_FOLLOWER;
     if (error != ERR_NONE)
         return refuse(p, in, error);
     error = in->api_version < 0 ? take_internal(in, &produced)

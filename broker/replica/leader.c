@@ -95,6 +95,18 @@ static int64_t committed_end(const struct leader *l, int64_t now_ms)
     return end;
 }
 
+bool leader_stands_still(const struct leader *l, int64_t now_ms,
+                         int64_t patience_ms)
+{
+    replica_set counted = (replica_set)(l->isr | l->isr_proposed);
+
+    for (int i = 0; i < l->replica_count; i++)
+        if (i != l->self && replica_in(counted, i) && lags(l, i) &&
+            now_ms - l->followers[i].caught_up_ms > patience_ms)
+            return true;
+    return false;
+}
+
 /* It must keep up, too: one that just left for its lag has the high watermark
  * as long as that waits for it, and would come back in the same step. */
 static bool may_join(const struct leader *l, int i, int64_t now_ms)

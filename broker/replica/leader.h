@@ -115,6 +115,12 @@ void leader_init(struct leader *l, int32_t epoch, int self, int replica_count,
 void leader_step(struct leader *l, const struct leader_event *event,
                  struct leader_update *update);
 
+/* A replica that counts for the high watermark has lagged, or been silent, for
+ * longer than patience_ms: nothing is committed before it comes back or the
+ * controller takes it out of the ISR. */
+bool leader_stands_still(const struct leader *l, int64_t now_ms,
+                         int64_t patience_ms);
+
 /* Aborts if `l` is in a state no sequence of events may reach. */
 void leader_check(const struct leader *l);
 

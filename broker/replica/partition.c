@@ -48,6 +48,23 @@ enum err partition_check_leader(const struct partition *p,
     return ERR_NONE;
 }
 
+bool partition_is_cut_off(const struct partition *p)
+{
+    const struct broker *b = p->shard->broker;
+    int64_t heard_ms = atomic_load_explicit(&b->heard_ms, memory_order_relaxed);
+    int64_t now_ms = env_now_ms(p->shard->env);
+
+    return p->leader != NULL && heard_ms >= 0 &&
+           now_ms - heard_ms > b->config->broker_session_timeout_ms &&
+           leader_stands_still(p->leader, now_ms,
+                               b->config->broker_heartbeat_interval_ms);
+}
+
+int32_t partition_leader_hint(const struct partition *p)
+{
+    return p->state.leader == self_id(p) ? -1 : p->state.leader;
+}
+
 static void go_offline(struct partition *p);
 
 /* ---- waiters and watches --------------------------------------------------
@@ -184,6 +201,10 @@ void partition_tick(struct partition *p)
         return;
     }
     step(p, &(struct leader_event){.type = LEADER_TICK});
+    if (partition_is_cut_off(p)) {
+        fail_waiters(&p->waiters);
+        tell(p, NEWS_ROLE);
+    }
 }
 
 void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,

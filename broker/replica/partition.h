@@ -32,7 +32,8 @@ enum partition_role {
 struct partition_waiter {
     struct list link;
     int64_t end_offset; /* released when everything below is committed */
-    /* error: ERR_NONE, or NOT_LEADER_OR_FOLLOWER when the role is lost. */
+    /* error: ERR_NONE, or NOT_LEADER_OR_FOLLOWER when the role is lost or
+     * partition_is_cut_off(). */
     void (*done)(struct partition_waiter *w, enum err error);
 };
 
@@ -102,6 +103,9 @@ void partition_set_settings(struct partition *p,
                             struct topic_settings *settings);
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state);
+/* The leader whose epoch a client may be told with NOT_LEADER_OR_FOLLOWER; -1
+ * if all that is known is that it isn't this broker. */
+int32_t partition_leader_hint(const struct partition *p);
 /* Gone from this broker: closes and deletes its files, frees. */
 void partition_delete(struct partition *p);
 /* Shutdown: flushes (if clean), closes, frees.  False if records are not known
@@ -116,6 +120,14 @@ void partition_tick(struct partition *p);
 /* Syncs what is not on disk, in the background and not too often, so that a
  * crash leaves little to check. */
 void partition_sync_soon(struct partition *p);
+
+/* A leader that the controller has not answered for longer than a session
+ * (broker.session.timeout.ms), and whose followers do not fetch: others most
+ * likely lead by now, and have clients that still reach this one look for them.
+ * It takes nothing that would have to be committed and lets nobody wait for it;
+ * what it has in sync, and acks=1, it goes on serving, or the loss of the
+ * controllers' quorum would end that as well. */
+bool partition_is_cut_off(const struct partition *p);
 
 int partition_replica_number(const struct partition *p, int32_t broker_id);
 
@@ -142,8 +154,9 @@ struct partition_append {
 };
 
 /* Leader: checks what a producer sent, patches and appends it.  Besides the
- * codes of produced_prepare() and producers_check(): NOT_LEADER_OR_FOLLOWER,
- * NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR. */
+ * codes of produced_prepare() and producers_check(): NOT_LEADER_OR_FOLLOWER
+ * (with acks=all also if partition_is_cut_off()), NOT_ENOUGH_REPLICAS,
+ * KAFKA_STORAGE_ERROR. */
 enum err partition_append(struct partition *p,
                           const struct partition_source *in, int acks,
                           struct partition_append *result);
@@ -175,8 +188,8 @@ static inline void partition_unwatch(struct partition_watch *w)
 /* PARTITION_DAMAGED: what a consumer may read ends here (exclusive). */
 int64_t partition_damaged_end(const struct partition *p);
 /* PARTITION_DAMAGED: a follower that has everything below `offset`, the last of
- * it from `epoch`, asks.  If nothing is missing in its log it is proposed as the
- * leader. */
+ * it from `epoch`, asks.  If nothing is missing in its log it is proposed as
+ * the leader. */
 void partition_damaged_fetched(struct partition *p, int32_t broker_id,
                                int64_t offset, int32_t epoch);
 

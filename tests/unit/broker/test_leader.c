@@ -341,6 +341,27 @@ Test(leader, silence_of_an_old_session_says_nothing)
     cr_assert_not(watched(&d));
 }
 
+Test(leader, it_stands_still_while_one_that_counts_lags)
+{
+    struct desk d = lead(ALL, 1);
+
+    fetch(&d, 1, 100);
+    fetch(&d, 2, 100);
+    d.now_ms += 100 * LAG_MS;
+    cr_assert_not(leader_stands_still(&d.l, d.now_ms, 200), "an idle one");
+    append(&d, 110);
+    fetch(&d, 1, 110);
+    cr_assert_not(leader_stands_still(&d.l, d.now_ms + 200, 200));
+    cr_assert(leader_stands_still(&d.l, d.now_ms + 201, 200));
+    tick(&d, LAG_MS + 1);
+    expect_proposed(&d, 3);
+    cr_assert(leader_stands_still(&d.l, d.now_ms, 200), "not answered yet");
+    commit(&d, 3);
+    cr_assert_not(leader_stands_still(&d.l, d.now_ms, 200));
+    silent(&d, 1, 11);
+    cr_assert(leader_stands_still(&d.l, d.now_ms, 200), "a silent one");
+}
+
 /* ---- joining the ISR
  * ------------------------------------------------------------ */
 
