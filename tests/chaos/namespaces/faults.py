@@ -50,28 +50,19 @@ class Scene:
         self.load.flowing(90, RECORDS)
         self.world.wait_complete(self.topic, 120)
 
-    def under(self, partitions=range(PARTITIONS)):
-        """The rest goes on while the fault lasts."""
+    def under(self):
+        """All partitions go on while the fault lasts."""
         before = self.load.status()
 
         def waiting():
             now = self.load.status()
-            return [p for p in partitions if now[p] < before[p] + RECORDS]
+            return [p for p in range(PARTITIONS) if now[p] < before[p] + RECORDS]
         try:
             wait_for("", lambda: not waiting(), 90)
         except Failed:
             raise Failed("partitions %s acknowledge nothing for 90 s: %s" % (
                 waiting(), self.world.leat("topics", "describe",
                                            self.topic))) from None
-
-    def led_by_others(self, node):
-        """A node that hears no controller goes on believing that it leads, and
-        clients that reach it believe it, too, until it is healed: they ask
-        nobody else as long as it answers.  Only what others lead has to go
-        on."""
-        return [p["partition"] for p in
-                self.world.describe(self.topic)["partitions"]
-                if p["leader"] != node]
 
     def last(self, least=0.0, most=0.0):
         """Seconds that a fault takes because it is meant to."""
@@ -145,42 +136,35 @@ def isolate(s):
     node = s.node()
     inner = s.rng.random() < 0.5
     others = s.others(node) + ([] if inner else [CLIENTS])
-    rest = s.led_by_others(node) if inner else range(PARTITIONS)
     with s.fault("isolate", "node %d hears and reaches no %s" % (
             node, "other node, but clients" if inner else "one")):
         s.world.network.cut([node], others)
         s.last(1, LONG_S + 2)
-        s.under(rest)
+        s.under()
 
 
 def one_way(s):
     node = s.node()
     deaf = s.rng.random() < 0.5
     others, whom = s.others(node), "other nodes"
-    rest = s.led_by_others(node)
     if s.rng.random() < 0.3:
         others, whom = others + [CLIENTS], "anyone"
-        rest = range(PARTITIONS)
     with s.fault("one-way", "node %d %s %s" % (
             node, "does not hear" if deaf else "does not reach", whom)):
         s.world.network.drop(*((others, [node]) if deaf
                                else ([node], others)))
         s.last(1, LONG_S + 2)
-        s.under(rest)
+        s.under()
 
 
 def pair(s):
     one = s.node()
     two = s.rng.choice(s.others(one))
-    controller = s.world.controller()
-    rest = range(PARTITIONS)
-    if controller in (one, two):
-        rest = s.led_by_others(two if controller == one else one)
     with s.fault("pair", "nodes %d and %d do not reach each other" %
                  (one, two)):
         s.world.network.cut([one], [two])
         s.last(1, LONG_S + 2)
-        s.under(rest)
+        s.under()
 
 
 def loss(s):
