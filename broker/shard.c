@@ -420,6 +420,7 @@ void shard_free(struct shard *s)
     map_free(&s->topics_by_name);
     map_free(&s->brokers);
     map_free(&s->fetchers);
+    map_free(&s->places);
     env_intake_free(s->intake);
     codec_free(s->codec);
     buf_free(&s->expanded);

@@ -68,6 +68,7 @@ struct shard {
     struct map brokers;        /* int32 -> shard_broker */
     int partitions_len;
 
+    struct map places;      /* names we keep -> place (replica/places.c) */
     struct map fetchers;    /* leader id int32 -> fetcher */
     struct list watched;    /* partitions that need LEADER_TICK */
     struct list checkpoint; /* partitions whose checkpoint is out of date */

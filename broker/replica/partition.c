@@ -9,6 +9,7 @@
 #include "broker/coordinators.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
+#include "broker/replica/places.h"
 
 #include <stdlib.h>
 
@@ -578,7 +579,8 @@ struct partition_open {
     enum err error;
 };
 
-/* A directory of a deleted topic that had the same name. */
+/* A directory of a deleted topic that had the same name; if its replica were
+ * still here, we would not have the place. */
 static void set_aside(struct partition_open *o)
 {
     char id[UUID_TEXT_SIZE];
@@ -713,23 +715,25 @@ static void open_done(struct env_work *work)
     open_free(o);
 }
 
+static char *path_in(const struct partition *p, const struct log_dir *dir)
+{
+    return xasprintf("%s/%s-%d", dir->path, p->topic->name, p->index);
+}
+
 /* The directory that holds the replica already, else the one whose turn it
  * is. */
-static struct log_dir *choose_dir(struct partition *p, char **path)
+static struct log_dir *choose_dir(const struct partition *p)
 {
     struct broker *b = p->shard->broker;
 
     for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++) {
-        *path = xasprintf("%s/%s-%d", b->log_dirs[i].path, p->topic->name,
-                          p->index);
-        if (env_path_kind(p->shard->env, *path) == 2)
+        char *path = path_in(p, &b->log_dirs[i]);
+        bool there = env_path_kind(p->shard->env, path) == 2;
+        free(path);
+        if (there)
             return &b->log_dirs[i];
-        free(*path);
     }
-    struct log_dir *dir =
-        &b->log_dirs[(uint32_t)p->index % (uint32_t)b->log_dirs_len];
-    *path = xasprintf("%s/%s-%d", dir->path, p->topic->name, p->index);
-    return dir;
+    return &b->log_dirs[(uint32_t)p->index % (uint32_t)b->log_dirs_len];
 }
 
 static void open_begin(struct partition *p)
@@ -738,7 +742,8 @@ static void open_begin(struct partition *p)
     struct env *env = p->shard->env;
 
     p->open = o;
-    p->dir = choose_dir(p, &o->path);
+    p->dir = choose_dir(p);
+    o->path = path_in(p, p->dir);
     o->partition = p;
     o->env = env;
     o->dir = p->dir;
@@ -780,7 +785,8 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->checkpoint_link);
     list_init(&p->fetcher_link);
     list_init(&p->changed_link);
-    open_begin(p);
+    p->dir = choose_dir(p); /* again when the place is ours */
+    p->place = place_ask(s, topic->name, index, p, open_begin);
     return p;
 }
 
@@ -805,6 +811,7 @@ static void partition_free(struct partition *p)
     producers_free(p->producers);
     refusals_free(p->refusals);
     topic_settings_unref(p->settings);
+    place_give_back(p->place);
     free(p);
 }
 

@@ -48,6 +48,8 @@ struct partition_watch {
     void (*gone)(struct partition_watch *w);
 };
 
+struct dir_place;
+
 struct partition {
     struct shard *shard;
     struct shard_topic *topic;
@@ -76,6 +78,7 @@ struct partition {
     struct list checkpoint_link; /* in shard->checkpoint */
     struct log_flush *flush;     /* in flight, or NULL */
     int64_t next_sync_ms;
+    struct dir_place *place;     /* our right to the directory */
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
     /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
