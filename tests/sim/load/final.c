@@ -4,7 +4,9 @@
 
 #include <stdlib.h>
 
-enum { TICK_MS = 50, RESOURCE_TOPIC = 2 };
+/* Answers of 8 MB take longer on a slow link than the clients of some runs are
+ * patient (REQUEST_TIMEOUT_MS: request.timeout.ms of Kafka's clients). */
+enum { TICK_MS = 50, RESOURCE_TOPIC = 2, REQUEST_TIMEOUT_MS = 30000 };
 
 enum stage { METADATA, CONFIGS, LOGS, OFFSETS, DONE };
 
@@ -46,6 +48,7 @@ struct load_final *load_final_new(struct env *env, uint64_t seed,
 
     f->env = env;
     f->client_options = *client;
+    f->client_options.request_timeout_ms = REQUEST_TIMEOUT_MS;
     f->client_options.newest = true;
     f->client = load_client_new(env, seed, &f->client_options);
     f->history = history;
