@@ -679,6 +679,8 @@ static void begin_new(struct request *r, bool keep)
     struct fetch_session *s = session_new(r->shard);
 
     s->replica_id = replica_of(r);
+    for (int i = 0; i < s->parts_len; i++)
+        s->parts[i].order = (uint32_t)r->correlation_id;
     if (keep)
         session_keep(s);
     begin(s, r);

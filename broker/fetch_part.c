@@ -253,7 +253,8 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     if (out->diverging_epoch >= 0)
         return error;
     if (part->replica_id >= 0)
-        partition_fetched(p, part->replica_id, e->ask.offset, part->number);
+        partition_fetched(p, part->replica_id, e->ask.offset, part->number,
+                          part->order);
     out->high_watermark = p->high_watermark;
     int64_t end = part->replica_id >= 0 || PLANTED(READERS_SEE_UNCOMMITTED)
                       ? log_end_offset(p->log)

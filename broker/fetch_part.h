@@ -76,6 +76,8 @@ struct fetch_part {
     /* The owner's. */
     struct map by_key; /* topic id and index -> entry */
     uint64_t number;   /* unique on this node */
+    uint32_t order;    /* of a follower's sessions: the correlation id of the
+                          request that began it, which its fetcher counts up */
     struct list entries;
     struct list dirty;
     struct list shown; /* entries with a result of the last run */

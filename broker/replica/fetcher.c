@@ -41,7 +41,9 @@ struct fetcher {
     struct env_conn *stream; /* NULL: not connected */
     bool connected;
     int in_flight;
-    uint64_t sent_seq;     /* of the newest request */
+    /* Of the newest request.  It goes on with the next connection: to the
+     * leader it tells old sessions from new ones. */
+    uint64_t sent_seq;
     uint64_t answered_seq; /* of the newest answer */
     int32_t session_id;
     int32_t session_epoch; /* of the next request */

@@ -161,16 +161,23 @@ static void on_appended(struct leader *l, const struct leader_event *event)
 }
 
 /* KIP-16: caught up now if it has all we have; caught up at its previous fetch
- * if it has all we had then. */
+ * if it has all we had then.
+ *
+ * A session of a connection that broke may still speak: a request waits here,
+ * or was on its way.  Nothing might correct it for as long as the partition is
+ * idle, since the follower believes that its position is known. */
 static void on_fetched(struct leader *l, const struct leader_event *event)
 {
     struct leader_follower *f = &l->followers[event->replica];
 
     ASSERT(event->replica != l->self);
     ASSERT(event->replica < l->replica_count);
+    if (f->session != 0 && (int32_t)(event->order - f->order) < 0)
+        return;
     f->end_offset = event->offset;
     f->silent = false;
     f->session = event->session;
+    f->order = event->order;
     if (f->end_offset >= own_end(l))
         f->caught_up_ms = event->now_ms;
     else if (f->end_offset >= f->fetch_end && f->fetch_ms > f->caught_up_ms)

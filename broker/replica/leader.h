@@ -40,6 +40,7 @@ struct leader_follower {
     bool eligible;        /* unfenced, not shutting down: may join the ISR */
     bool silent;          /* reported silent, has not fetched since */
     uint64_t session;     /* by which its last fetch came, 0 none */
+    uint32_t order;       /* of that session among the follower's */
 };
 
 struct leader {
@@ -61,7 +62,9 @@ enum leader_event_type {
     LEADER_APPENDED,        /* .offset: our own (counted) log end; a lower one
                                than before says nothing */
     LEADER_FETCHED,         /* follower .replica has everything < .offset; it
-                               fetches by .session */
+                               fetches by .session.  It counts its sessions up
+                               (.order, modulo 2^32): what an older one says is
+                               out of date */
     LEADER_ISR_COMMITTED,   /* the controller's ISR is now .isr */
     LEADER_ISR_REFUSED,     /* the proposal failed; the ISR is what it was */
     LEADER_ELIGIBILITY,     /* .replica may (.flag) or may not join the ISR */
@@ -81,6 +84,7 @@ struct leader_event {
     replica_set isr;
     bool flag;
     uint64_t session;
+    uint32_t order;
 };
 
 enum {

@@ -209,7 +209,7 @@ void partition_tick(struct partition *p)
 }
 
 void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
-                       uint64_t session)
+                       uint64_t session, uint32_t order)
 {
     int number = partition_replica_number(p, broker_id);
 
@@ -218,7 +218,8 @@ void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
     step(p, &(struct leader_event){.type = LEADER_FETCHED,
                                    .replica = number,
                                    .offset = offset,
-                                   .session = session});
+                                   .session = session,
+                                   .order = order});
 }
 
 void partition_follower_silent(struct partition *p, int32_t broker_id,

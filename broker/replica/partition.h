@@ -175,9 +175,9 @@ enum err partition_replicate(struct partition *p, struct slice records,
 enum err partition_truncate(struct partition *p, int64_t end_offset);
 
 /* Leader: follower `broker_id` has everything below `offset`; it fetches by
- * `session`. */
+ * `session`, the `order`th of its sessions. */
 void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
-                       uint64_t session);
+                       uint64_t session, uint32_t order);
 /* It does not do so by that session any more. */
 void partition_follower_silent(struct partition *p, int32_t broker_id,
                                uint64_t session);

@@ -31,12 +31,18 @@ static void append(struct desk *d, int64_t end)
     step(d, (struct leader_event){.type = LEADER_APPENDED, .offset = end});
 }
 
-static void fetch(struct desk *d, int replica, int64_t end)
+static void fetch_by(struct desk *d, int replica, int64_t end, uint64_t session)
 {
     step(d, (struct leader_event){.type = LEADER_FETCHED,
                                   .replica = replica,
                                   .offset = end,
-                                  .session = 11});
+                                  .session = session,
+                                  .order = (uint32_t)session});
+}
+
+static void fetch(struct desk *d, int replica, int64_t end)
+{
+    fetch_by(d, replica, end, 11);
 }
 
 static void tick(struct desk *d, int64_t ms)
@@ -326,6 +332,31 @@ Test(leader, a_silent_follower_leaves_even_if_it_had_everything)
     commit(&d, 3);
     fetch(&d, 2, 100);
     expect_proposed(&d, ALL);
+}
+
+/* The follower connected again; a fetch of its old session, which waited all
+ * the time, speaks once more.  Nothing would correct it: nothing is new. */
+Test(leader, an_old_session_says_nothing)
+{
+    struct desk d = lead(ALL, 1);
+
+    append(&d, 110);
+    fetch_by(&d, 1, 110, 12);
+    fetch_by(&d, 2, 110, 12);
+    expect_high_watermark(&d, 110);
+    fetch_by(&d, 1, 100, 11);
+    cr_assert_eq(d.l.followers[1].end_offset, 110);
+    silent(&d, 1, 11);
+    tick(&d, 2 * LAG_MS);
+    cr_assert((d.u.flags & LEADER_UPDATE_PROPOSE_ISR) == 0);
+
+    /* They are counted modulo 2^32. */
+    append(&d, 120);
+    fetch_by(&d, 1, 115, UINT32_MAX / 2);
+    fetch_by(&d, 1, 116, UINT32_MAX - 1);
+    fetch_by(&d, 1, 117, 3);
+    fetch_by(&d, 1, 110, UINT32_MAX);
+    cr_assert_eq(d.l.followers[1].end_offset, 117);
 }
 
 /* The follower connected again; its old session falls silent half a minute
