@@ -518,6 +518,18 @@ Test(history, owners_change_with_generations)
     expect(NULL);
 }
 
+Test(history, unclean_may_begin_generations_anew)
+{
+    end();
+    begin_with(true);
+    history_assigned(h, "g", 1, "a", TOPIC, PART);
+    history_assigned(h, "g", 2, "a", TOPIC, PART);
+    history_assigned(h, "g", 1, "b", TOPIC, PART);
+    int64_t c = history_commit(h, "g", 1, "b", TOPIC, PART, 5);
+    history_committed(h, c, HISTORY_ACKED);
+    expect(NULL);
+}
+
 static int64_t commit(int32_t generation, int64_t offset, bool acked)
 {
     int64_t c = history_commit(h, "g", generation, "a", TOPIC, PART, offset);
