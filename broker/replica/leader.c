@@ -160,8 +160,11 @@ static void on_appended(struct leader *l, const struct leader_event *event)
     l->followers[l->self].end_offset = event->offset;
 }
 
-/* KIP-16: caught up now if it has all we have; caught up at its previous fetch
- * if it has all we had then.
+/* KIP-16: caught up now if it has all we have; caught up at an earlier fetch if
+ * it has all we had then.  That one is remembered until it is so: a request
+ * that waits here tells the same offset whenever something is appended, and if
+ * each time counted as a fetch, a follower would have to have what came after
+ * the answer that is on its way to it.
  *
  * A session of a connection that broke may still speak: a request waits here,
  * or was on its way.  Nothing might correct it for as long as the partition is
@@ -182,8 +185,10 @@ static void on_fetched(struct leader *l, const struct leader_event *event)
         f->caught_up_ms = event->now_ms;
     else if (f->end_offset >= f->fetch_end && f->fetch_ms > f->caught_up_ms)
         f->caught_up_ms = f->fetch_ms;
-    f->fetch_ms = event->now_ms;
-    f->fetch_end = own_end(l);
+    if (f->end_offset >= f->fetch_end || f->fetch_end == INT64_MAX) {
+        f->fetch_ms = event->now_ms;
+        f->fetch_end = own_end(l);
+    }
 }
 
 /* Nobody knows what it has now: it lags since long ago until it fetches.  The

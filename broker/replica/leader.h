@@ -35,8 +35,9 @@ typedef uint16_t replica_set;
 struct leader_follower {
     int64_t end_offset;   /* what it last told us it has; -1 unknown */
     int64_t caught_up_ms; /* last time it had everything we had */
-    int64_t fetch_ms;     /* last fetch, and what we had then: a follower */
-    int64_t fetch_end;    /* that now has fetch_end was caught up at fetch_ms */
+    int64_t fetch_ms;     /* a fetch, and what we had then: a follower that */
+    int64_t fetch_end;    /* now has fetch_end was caught up at fetch_ms;
+                             INT64_MAX: the next fetch is the first */
     bool eligible;        /* unfenced, not shutting down: may join the ISR */
     bool silent;          /* reported silent, has not fetched since */
     uint64_t session;     /* by which its last fetch came, 0 none */

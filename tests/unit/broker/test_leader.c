@@ -210,6 +210,27 @@ Test(leader, a_proposed_shrink_frees_the_high_watermark_only_when_committed)
 }
 
 /* Else it would chase the end of the log for ever under steady appends. */
+/* Always one round trip behind; what waits here for news tells its offset anew
+ * with each append. */
+Test(leader, a_follower_keeps_up_though_its_fetches_are_told_again)
+{
+    struct desk d = lead(3, 1);
+
+    fetch(&d, 1, 100);
+    for (int64_t end = 110; end < 300; end += 10) {
+        append(&d, end);
+        fetch(&d, 1, end - 10); /* it waited, and is answered now */
+        d.now_ms += LAG_MS / 8;
+        append(&d, end + 5);
+        fetch(&d, 1, end - 10); /* another one waits */
+        d.now_ms += LAG_MS / 8;
+        append(&d, end + 7);
+        fetch(&d, 1, end); /* what the answer gave */
+        cr_assert_eq(d.l.isr_proposed, 3, "it left at %d", (int)end);
+        d.now_ms += LAG_MS / 8;
+    }
+}
+
 Test(leader, the_high_watermark_waits_for_an_outsider_that_keeps_up)
 {
     struct desk d = lead(1, 1);
