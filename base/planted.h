@@ -109,6 +109,8 @@
       "leader epochs outlive the records that were truncated")                 \
     X(LOG_KEEPS_CUT_PLACES,                                                    \
       "places of batches in the file outlive a truncation")                    \
+    X(LOG_SHARES_PLACES,                                                       \
+      "a directory is taken while the replica before is still there")          \
     X(LOG_TAKES_DELETED_TOPICS,                                                \
       "the files of a deleted topic of the same name are taken")               \
     /* idempotent producers */                                                 \
