@@ -26,6 +26,8 @@
  *   zombie       a commit of an older generation was acknowledged
  *   commit-behind  OffsetFetch gave a commit that an acknowledged one replaced
  *   commit-changed OffsetFetch gave what nobody committed
+ *   unread       a group passed over an offset: its members were given, or
+ *                committed, a later one before any had this one
  *   metadata     an acknowledged change of a topic or config is not there
  *   read-back    the final read could not see a partition (by its caller)
  *
@@ -117,6 +119,9 @@ struct history_sent {
 
 /* One producer id and epoch on one partition. */
 int64_t history_session(struct history *h, int32_t producer);
+int64_t history_sessions(const struct history *h); /* how many */
+/* How many records a producer has sent: the next one's number. */
+int64_t history_sent_by(const struct history *h, int32_t producer);
 /* Before the first attempt to send it. */
 void history_sent(struct history *h, const struct history_sent *sent);
 /* offset -1: acknowledged, but not said where (a late duplicate). */
@@ -179,6 +184,11 @@ int64_t history_commit(struct history *h, const char *group, int32_t generation,
 enum history_outcome { HISTORY_ACKED, HISTORY_REFUSED, HISTORY_UNKNOWN };
 void history_committed(struct history *h, int64_t commit,
                        enum history_outcome outcome);
+/* A member is given this offset, and the group commits none that it was not
+ * given: what groups do that read from the start and commit what they have
+ * processed.  Only for groups that say so for every offset. */
+void history_delivered(struct history *h, const char *group, int topic,
+                       int32_t partition, int64_t offset);
 /* OffsetFetch: commit -1 when there is none.  `generation` is the asker's
  * (INT32_MAX after the end): a coordinator that was replaced and does not know
  * may show old offsets to members of old generations. */

@@ -22,6 +22,7 @@ void history_free_groups(struct history *h)
         MAP_EACH (owner, &g->owners)
             free(owner->value);
         map_free(&g->owners);
+        map_free(&g->given);
         free(g->generations);
         free(g);
     }
@@ -80,6 +81,55 @@ void history_assigned(struct history *h, const char *group, int32_t generation,
             group);
 }
 
+/* ---- deliveries ------------------------------------------------------------
+ */
+
+/* All offsets before it were given to members; raised to `end` if it is more.
+ */
+static int64_t given(struct group *g, int topic, int32_t partition, int64_t end)
+{
+    char key[32];
+
+    snprintf(key, sizeof key, "%d %d", topic, partition);
+    int64_t known = (int64_t)(intptr_t)map_get(&g->given, slice_str(key));
+    if (end > known)
+        map_put(&g->given, slice_str(key), (void *)(intptr_t)end);
+    return known;
+}
+
+void history_delivered(struct history *h, const char *group, int topic,
+                       int32_t partition, int64_t offset)
+{
+    struct group *g = group_of(h, group);
+
+    g->delivers = true;
+    HISTORY_MARK(h, 5, topic, partition, offset);
+    int64_t before = given(g, topic, partition, offset + 1);
+    if (offset > before)
+        history_violation(
+            h, "unread",
+            "a member of group %s was given offset %lld of %s, though "
+            "no member has had offset %lld",
+            group, (long long)offset, history_where(h, topic, partition).text,
+            (long long)before);
+}
+
+static void check_unread(struct history *h, const struct commit *c)
+{
+    struct group *g = group_of(h, c->group);
+
+    if (!g->delivers)
+        return;
+    int64_t before = given(g, c->topic, c->partition, 0);
+    if (c->offset > before)
+        history_violation(h, "unread",
+                          "%s commits offset %lld of %s for group %s, though "
+                          "no member has had offset %lld",
+                          c->member, (long long)c->offset,
+                          history_where(h, c->topic, c->partition).text,
+                          c->group, (long long)before);
+}
+
 /* ---- commits ---------------------------------------------------------------
  */
 
@@ -119,6 +169,7 @@ int64_t history_commit(struct history *h, const char *group, int32_t generation,
         .offset = offset,
         .sent_tick = h->tick,
         .previous = last_commit(h, group, topic, partition, number)};
+    check_unread(h, &h->commits[number]);
     return number;
 }
 

@@ -83,6 +83,14 @@ int64_t history_session(struct history *h, int32_t producer)
     return h->sessions_len++;
 }
 
+int64_t history_sessions(const struct history *h) { return h->sessions_len; }
+
+int64_t history_sent_by(const struct history *h, int32_t producer)
+{
+    return producer >= 0 && producer < h->writers_len ? h->writers[producer].len
+                                                      : 0;
+}
+
 static struct writer *writer_of(struct history *h, int32_t producer)
 {
     ASSERT(producer >= 0);
