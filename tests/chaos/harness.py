@@ -433,5 +433,10 @@ class Load:
     def abort(self):
         if self.child.poll() is None:
             self.child.kill()
-            self.child.wait()
+            self.child.wait(60)
         self.errors.close()
+
+    def remove(self):
+        """What it has written down, when all was well."""
+        os.unlink(self.ledger)
+        os.unlink(self.errors.name)

@@ -2,6 +2,8 @@
 
 import statistics
 
+from clients import NAMES
+
 PROMISES = ("lost", "duplicated", "disordered", "misplaced", "altered",
             "holes")
 
@@ -21,8 +23,8 @@ class Report:
         self.began = None
         self.tried = set()  # classes of faults
         self.data = {"seed": seed, "nodes": nodes, "faults": [],
-                     "numbers": [], "histories": [], "anomalies": {},
-                     "failures": []}
+                     "numbers": [], "histories": [], "kafkajs": [],
+                     "anomalies": {}, "failures": []}
 
     def failure(self, kind, sentence):
         """kind: a fault's class, or one of the last checks."""
@@ -47,8 +49,9 @@ class Report:
             if result[kind]:
                 self.anomaly(kind, result[kind])
 
-    def history(self, episode, result):
-        self.data["histories"].append(dict(result, episode=episode))
+    def history(self, episode, who, result):
+        rows = "kafkajs" if who == "kafkajs" else "histories"
+        self.data[rows].append(dict(result, episode=episode))
         if result["violation"]:
             self.anomaly(result["violation"][0])
 
@@ -74,16 +77,21 @@ class Report:
                 statistics.median(back), max(back)))
         return lines + ["", self.operations(), self.found()]
 
+    def total(self, rows, key):
+        return sum(row[key] for row in self.data[rows])
+
     def operations(self):
-        def total(rows, key):
-            return sum(row[key] for row in self.data[rows])
-        return "numbers: %d acknowledged, %d read; histories: %d sent, " \
-            "%d acknowledged, %d unknown, %d read, %d commits" % (
-                total("numbers", "acknowledged"), total("numbers", "read"),
-                total("histories", "sent"),
-                total("histories", "acknowledged"),
-                total("histories", "unknown"), total("histories", "read"),
-                total("histories", "committed"))
+        lines = ["numbers: %d acknowledged, %d read" % (
+            self.total("numbers", "acknowledged"),
+            self.total("numbers", "read"))]
+        for rows in ("histories", "kafkajs"):
+            lines.append("%s: %d sent, %d acknowledged, %d unknown, %d read, "
+                         "%d commits" % (rows, *(self.total(rows, key)
+                                                 for key in NAMES)))
+        lines[-1] += "; %d members, %d joins, %d crashes" % tuple(
+            self.total("kafkajs", key) for key in
+            ("members", "joins", "crashes"))
+        return "\n".join(lines)
 
     def found(self):
         found = self.data["anomalies"]
