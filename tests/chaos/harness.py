@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ import replica_diff
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 PARTITIONS = 6
+ANSWER_S = 60  # a program of ours answers by then, or never
 
 # What a server prints when a sanitizer or an assertion stops it.
 REPORTS = ("Sanitizer", "runtime error:", "assertion", "Assertion", "ASSERT")
@@ -48,18 +50,36 @@ def wait_a_little(condition, seconds):
         pass
 
 
-def call(argv, what, timeout=60, **options):
+def bounded(argv, what, seconds, text=None, **options):
+    """(exit status, output) of a program.  One that is late is killed but not
+    waited for: the kernel may hold it."""
+    child = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     try:
-        done = subprocess.run(argv, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True,
-                              stdin=subprocess.DEVNULL, timeout=timeout,
-                              **options)
+        out, _ = child.communicate(text, seconds)
     except subprocess.TimeoutExpired:
-        raise Failed("%s: not within %d s" % (what, timeout)) from None
-    if done.returncode:
-        raise Failed("%s failed: %s" %
-                     (what, " ".join(done.stdout.split()[-60:])))
-    return done.stdout
+        raise Failed("%s: not within %d s" % (what, seconds)) from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            give_up(child)
+    return child.returncode, out
+
+
+def give_up(child):
+    """Leaves a killed child to itself if it does not go at once."""
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.returncode = -signal.SIGKILL
+
+
+def call(argv, what, timeout=60, **options):
+    code, out = bounded(argv, what, timeout, **options)
+    if code:
+        raise Failed("%s failed: %s" % (what, " ".join(out.split()[-60:])))
+    return out
 
 
 def free_port():
@@ -319,8 +339,13 @@ class Load:
 
     def status(self):
         """Records acknowledged by partition."""
-        self.child.stdin.write("status\n")
-        self.child.stdin.flush()
+        try:
+            self.child.stdin.write("status\n")
+            self.child.stdin.flush()
+        except OSError:
+            raise Failed("the producers ended: " + self.complaint()) from None
+        if not select.select([self.child.stdout], [], [], ANSWER_S)[0]:
+            raise Failed("the producers say nothing for %d s" % ANSWER_S)
         return self.parse(self.child.stdout.readline())
 
     def parse(self, line):

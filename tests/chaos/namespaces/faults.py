@@ -23,6 +23,7 @@ class Scene:
     def __init__(self, world, topic, load, rng):
         self.world = world
         self.topic = topic
+        self.topics = [topic, "__consumer_offsets"]  # to be kept whole
         self.load = load
         self.rng = rng
         self.faults = []  # {"class", "what", "from", "healed", "to"}
@@ -291,10 +292,12 @@ def evacuate(s, node, topics):
 
 
 def grow(s):
-    """A node joins, takes replicas, gives them back, and leaves for good."""
-    with s.fault("grow", "a node joins and leaves") as entry:
+    """A node joins and takes replicas; it or one that was there before gives
+    away all that it has and leaves for good."""
+    with s.fault("grow", "a node joins, one leaves") as entry:
         node = s.world.add()
-        entry["what"] = "node %d joins and leaves" % node
+        leaver = s.only_broker()
+        entry["what"] = "node %d joins, node %d leaves" % (node, leaver)
         plan = {}
         for p in s.world.describe(s.topic)["partitions"]:
             kept = p["replicas"][:]
@@ -302,9 +305,9 @@ def grow(s):
             plan[p["partition"]] = kept
         move(s.world, s.topic, plan)
         s.under()
-        evacuate(s, node, (s.topic, "__consumer_offsets"))
+        evacuate(s, leaver, s.topics)
         s.under()
-        s.world.remove(node)
+        s.world.remove(leaver)
 
 
 def mixed(s):

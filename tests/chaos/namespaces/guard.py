@@ -2,8 +2,8 @@
 """Takes down what a run has put up, whatever becomes of the run.
 
 Told line by line on standard input what there is (`namespace NAME`,
-`mount PATH`, `throttle MAJOR:MINOR`), it waits for the end of its input, which comes when the run
-closes it or dies, by SIGKILL even.  Then it ends the processes that are left
+`mount PATH`, `throttle MAJOR:MINOR`), it waits for the end of its input, which
+comes when the run closes it or dies, by SIGKILL even.  Then it ends the processes that are left
 in the namespaces, unmounts, and removes the namespaces.
 """
 
@@ -17,14 +17,21 @@ THROTTLE = "/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device"
 
 
 def quiet(*argv):
-    return subprocess.run(argv, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, text=True, check=False)
+    """The output, or None if it fails or takes too long."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as child:
+        try:
+            out, _ = child.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.returncode = -signal.SIGKILL  # not waited for
+    return out if child.returncode == 0 else None
 
 
 def inhabitants(namespaces, spared):
     found = []
     for name in namespaces:
-        found += map(int, quiet("ip", "netns", "pids", name).stdout.split())
+        found += map(int, (quiet("ip", "netns", "pids", name) or "").split())
     return [pid for pid in found if pid not in spared]
 
 
@@ -54,7 +61,8 @@ def main():
             file.write(device + " 0")
     end_all(there["namespace"], (os.getpid(), int(sys.argv[1])))
     for path in there["mount"]:
-        quiet("umount", path)
+        if quiet("umount", path) is None:
+            quiet("umount", "--lazy", path)
     for name in there["namespace"]:
         quiet("ip", "netns", "del", name)
 

@@ -12,16 +12,19 @@ import ctypes
 import fcntl
 import os
 import secrets
+import select
 import shutil
 import socket
 import struct
 import subprocess
 import sys
 
-from harness import Failed
+from harness import Failed, bounded, give_up
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+SHELL_S = 60  # for mkfs on a busy machine; the others need milliseconds
 CLIENTS = 65000  # where nodes have their number
+GUARD_S = 300  # it has bounds of its own below
 CLONE_NEWNET = 0x40000000
 SIOCETHTOOL = 0x8946
 # Checksums and segments are made by who sends, or a relay would see neither.
@@ -33,11 +36,11 @@ def address(number):
 
 
 def shell(*argv, text=None):
-    done = subprocess.run(argv, input=text, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise Failed("%s: %s" % (" ".join(argv), done.stdout.strip()))
-    return done.stdout
+    what = " ".join(argv)
+    code, out = bounded(argv, what, SHELL_S, text)
+    if code:
+        raise Failed("%s: %s" % (what, out.strip()))
+    return out
 
 
 def missing():
@@ -133,7 +136,11 @@ class Network:
     def close(self):
         set_namespace(self.home)
         self.guard.stdin.close()
-        self.guard.wait()
+        try:
+            self.guard.wait(GUARD_S)
+        except subprocess.TimeoutExpired:
+            print("the guard still takes the network and the disks down",
+                  file=sys.stderr)
         os.close(self.home)
 
     # ---- what gets through ----
@@ -184,7 +191,8 @@ class Network:
              str(jitter_ms)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, text=True)
         self.relays[node] = relay
-        if relay.stdout.readline() != "ready\n":
+        if not select.select([relay.stdout], [], [], SHELL_S)[0] or \
+                relay.stdout.readline() != "ready\n":
             raise Failed("the relay of node %d does not start" % node)
         self.ip(self.hub, "link", "set", port, "nomaster")
         self.ip(self.hub, "link", "set", tap, "master", "br0", "up")
@@ -208,7 +216,7 @@ class Network:
         """Everything gets through again, at once."""
         for node, relay in self.relays.items():
             relay.kill()
-            relay.wait()
+            give_up(relay)
             relay.stdout.close()
             self.ip(self.hub, "link", "set", "p%d" % node, "master", "br0")
         self.relays = {}

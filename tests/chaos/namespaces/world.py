@@ -15,7 +15,7 @@ import time
 
 import harness
 from disks import Disk
-from harness import Failed, call, wait_for
+from harness import Failed, call, give_up, wait_for
 from network import Network, address, enter
 import replica_diff
 
@@ -226,10 +226,12 @@ class World(harness.Cluster):
                          (node, code, self.last_words(node)))
 
     def down(self):
-        for node, child in self.processes.items():
+        for child in self.processes.values():
             if child.poll() is None:
                 child.kill()
-                child.wait()
+        for child in self.processes.values():
+            if child.poll() is None:
+                give_up(child)
         self.network.close()
 
     # ---- what the cluster says ----
