@@ -22,7 +22,8 @@ import replica_diff
 PORT, CONTROLLER_PORT = 9092, 9093
 VOTERS = (1, 2, 3)
 
-# Short, so that faults which outlast them need little time.
+# Short, so that faults which outlast them need little time, and groups form
+# between two of them.
 SESSION_MS = 3000
 LAG_MS = 5000
 CONFIG = """\
@@ -30,6 +31,7 @@ broker.session.timeout.ms=%d
 broker.heartbeat.interval.ms=500
 replica.lag.time.max.ms=%d
 leader.imbalance.check.interval.seconds=5
+group.initial.rebalance.delay.ms=500
 log.segment.bytes=4194304
 offsets.topic.num.partitions=8
 offsets.topic.replication.factor=3

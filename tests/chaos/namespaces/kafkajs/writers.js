@@ -103,7 +103,7 @@ class IdempotentWriter extends Writer {
       const messages = this.records(partition, count, { session, sequence });
       sequence += count;
       if (!await this.send(mine, messages)) this.retire(mine);
-      await run.pause(run.random(100, 300));
+      await run.pause(run.random(30, 150));
     }
     this.release(mine);
   }
