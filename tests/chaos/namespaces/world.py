@@ -248,6 +248,24 @@ class World(harness.Cluster):
                                       "--json", "--timeout", "30000"))
         return [(t["topic"], p) for t in topics for p in t["partitions"]]
 
+    def complete(self, topic):
+        """Every node says so: one that was cut off goes on believing what it
+        believed, and would say it of a cluster of old."""
+        return super().complete(topic) and all(
+            self.complete_at(topic, node) for node in self.nodes)
+
+    def complete_at(self, topic, node):
+        try:
+            partitions = json.loads(call(
+                [self.program("cli/leat"), "topics", "describe", topic,
+                 "--json", "--timeout", "5000", "--bootstrap",
+                 "%s:%d" % (address(node), PORT)], "leat topics describe"))[
+                     0]["partitions"]
+        except Failed:
+            return False
+        return all(sorted(p["isr"]) == sorted(p["replicas"])
+                   for p in partitions)
+
     def controller(self):
         def ask():
             try:

@@ -3,20 +3,29 @@
 // The end: everything comes to rest, and the whole topic is read once more.
 
 const REST_S = 60; // a question has an answer, whatever it is
+const STALE_S = 30; // nobody has an old view any more
 const GROUP_S = 60; // the group has read everything
 const READ_S = 60;
 
-/** Offsets from and to which each partition reaches. */
+/**
+ * Offsets from and to which each partition reaches.  A leader that was replaced
+ * and has not heard of it may still say an end of old, so it is asked again while
+ * there was more; in the end the judge decides.
+ */
 async function extent(run, admin) {
+  const late = Date.now() + STALE_S * 1000;
   for (;;) {
     try {
       const found = await run.bounded(admin.fetchTopicOffsets(run.topic), 10, 'asking for ends');
-      return found.map(({ partition, low, high }) => (
+      const ends = found.map(({ partition, low, high }) => (
         { partition, low: Number(low), high: Number(high) }));
+      if (Date.now() > late || ends.every(({ partition, high }) => (
+        high >= (run.history.promised[partition] || 0)))) return ends;
+      run.history.note('an end of old');
     } catch (error) {
       run.history.note('no ends yet:', error.message);
-      await run.pause(500);
     }
+    await run.pause(500);
   }
 }
 

@@ -22,6 +22,7 @@ class History {
     this.questions = 0;
     this.readers = 0;
     this.given = []; // by partition: all offsets before it were given to members
+    this.promised = []; // by partition: it reaches at least so far in the end
     this.timer = setInterval(() => this.flush(), FLUSH_MS);
   }
 
@@ -70,6 +71,15 @@ class History {
     return this.questions++;
   }
 
+  acked(producer, number, partition, offset, durable) {
+    this.line('acked', 0, producer, number, offset);
+    if (durable) this.promise(partition, offset + 1);
+  }
+
+  promise(partition, end) {
+    this.promised[partition] = Math.max(this.promised[partition] || 0, end);
+  }
+
   // ---- reading ----
 
   /** Records that one fetch gave, from the offset that it asked for. */
@@ -87,6 +97,7 @@ class History {
   delivered(group, partition, offset) {
     this.line('delivered', group, 0, partition, offset);
     this.given[partition] = Math.max(this.given[partition] || 0, Number(offset) + 1);
+    this.promise(partition, Number(offset) + 1);
   }
 }
 

@@ -62,7 +62,7 @@ class Writer {
         this.unknown(m, 'no answer');
         known = false;
       } else {
-        this.run.history.line('acked', 0, this.id, m.number, offset);
+        this.run.history.acked(this.id, m.number, m.partition, offset, this.acks === -1);
         if (offset >= 0) next.set(m.partition, offset + 1);
       }
     }
