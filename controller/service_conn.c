@@ -143,11 +143,18 @@ static void respond(struct service_conn *c, int32_t correlation_id,
 static void refuse_because(struct service_conn *c, int32_t correlation_id,
                            int error, const char *why)
 {
+    struct controller_service *s = c->service;
     Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
 
     response.error = error;
     response.message = (char *)(uintptr_t)why;
-    response.leader_id = raft_node_leader(c->service->raft);
+    response.leader_id = raft_node_leader(s->raft);
+    const struct raft_member *leader =
+        raft_config_find(raft_node_members(s->raft), response.leader_id);
+    if (leader != NULL && !service_voters_are_configured(s)) {
+        response.leader_host = (char *)(uintptr_t)leader->host;
+        response.leader_port = leader->port;
+    }
     respond(c, correlation_id, &response, 0);
 }
 

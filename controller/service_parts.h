@@ -148,6 +148,8 @@ void service_conn_drop(struct service_conn *c);
 
 void service_voters_init(struct controller_service *s);
 bool service_changes_voters(int16_t api_key);
+/* Who votes is what every node has in its configuration. */
+bool service_voters_are_configured(const struct controller_service *s);
 /* Answers now or later. ERR_MALFORMED and its like: there is no answer. */
 enum err service_change_voters(struct controller_service *s,
                                const struct voter_reply *to, struct slice body,

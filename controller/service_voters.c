@@ -270,14 +270,19 @@ static void forget_gone(struct controller_service *s)
 
 /* ---- the metadata's list of controllers ---------------------------------- */
 
+bool service_voters_are_configured(const struct controller_service *s)
+{
+    return s->options.voters_configured &&
+           raft_config_now_index(raft_node_core(s->raft)) == 0;
+}
+
 /* Voters that every node has in its configuration need not be told. */
 static bool must_register(const struct controller_service *s, uint64_t index)
 {
     struct raft_node_status status;
 
     if (!s->leader || !s->controller.active || s->stale ||
-        index == s->voters.registered_index ||
-        (index == 0 && s->options.voters_configured))
+        index == s->voters.registered_index || service_voters_are_configured(s))
         return false;
     raft_node_status(s->raft, &status);
     return index <= status.applied_index &&
