@@ -43,6 +43,13 @@ static struct node *node_b(const struct active *x)
         .nodes[x->fault->b % *x->faults->options.nodes_len];
 }
 
+/* A part of the changes of voters never leaves the leader that begins them. */
+static bool cuts_leader_off(const struct active *x)
+{
+    return (x->fault->kind == FAULT_VOTE || x->fault->kind == FAULT_UNVOTE) &&
+           x->fault->b % 3 == 0 && x->target != NULL;
+}
+
 /* ---- links ----------------------------------------------------------------
  */
 
@@ -93,6 +100,11 @@ static void apply_to_links(struct world *w, const struct active *x)
     switch (x->fault->kind) {
     case FAULT_ISOLATE:
         cut_all(w, node_a(x)->host, true, true);
+        break;
+    case FAULT_VOTE:
+    case FAULT_UNVOTE:
+        if (cuts_leader_off(x))
+            cut_all(w, node_a(x)->host, true, true);
         break;
     case FAULT_DEAF:
         cut_all(w, node_a(x)->host, true, false);
@@ -443,6 +455,8 @@ static void begin(struct event *event)
     struct faults *f = x->faults;
 
     x->target = active_controller(x);
+    if (x->fault->kind == FAULT_VOTE || x->fault->kind == FAULT_UNVOTE)
+        x->target = members_leader(&f->members);
 
     if (!bearable(x)) {
         trace_line(NULL, "fault %d: %s of n%d is skipped", x->number,
@@ -503,8 +517,12 @@ struct faults *faults_new(const struct faults_options *options)
     struct faults *f = xcalloc(1, sizeof *f);
 
     f->options = *options;
-    f->members = (struct members){options->nodes, options->nodes_len,
-                                  options->plan->replication};
+    f->members = (struct members){
+        .nodes = options->nodes,
+        .nodes_len = options->nodes_len,
+        .initial = options->plan->nodes,
+        .replication = options->plan->replication,
+    };
     for (int i = 0; i < options->plan->faults_len; i++)
         f->active[i] = (struct active){
             .fault = &options->plan->faults[i],

@@ -183,19 +183,32 @@ void members_remove_voters(const struct members *m, uint64_t chance, int times)
 /* ---- leaving ---------------------------------------------------------------
  */
 
+enum { KNOWN_BROKERS_MIN = 2 };
+
+static bool can_go(const struct members *m, const struct node *n)
+{
+    int brokers = 0, known_brokers = 0, known_controllers = 0;
+
+    for (int i = 0; i < *m->nodes_len; i++) {
+        const struct node *other = m->nodes[i];
+
+        if (other == n || other->gone)
+            continue;
+        brokers += other->is_broker;
+        known_brokers += other->is_broker && i < m->initial;
+        known_controllers += other->is_controller && i < m->initial;
+    }
+    return n->is_broker && !n->gone && brokers >= m->replication &&
+           known_brokers >= KNOWN_BROKERS_MIN && known_controllers > 0;
+}
+
 struct node *members_choose_leaver(const struct members *m, uint64_t chance)
 {
-    int brokers = 0;
-
-    for (int i = 0; i < *m->nodes_len; i++)
-        brokers += m->nodes[i]->is_broker && !m->nodes[i]->gone;
-    if (brokers <= m->replication)
-        return NULL;
     for (int i = 0; i < *m->nodes_len; i++) {
         struct node *n =
             m->nodes[(chance + (uint64_t)i) % (uint64_t)*m->nodes_len];
 
-        if (n->is_broker && !n->gone)
+        if (can_go(m, n))
             return n;
     }
     return NULL;

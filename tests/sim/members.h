@@ -19,6 +19,7 @@
 struct members {
     struct node **nodes;
     const int *nodes_len;
+    int initial; /* the first so many nodes are in everybody's configuration */
     int replication;
 };
 
@@ -29,7 +30,8 @@ struct node *members_leader(const struct members *m);
 void members_add_voters(const struct members *m, uint64_t chance, int times);
 void members_remove_voters(const struct members *m, uint64_t chance, int times);
 
-/* Whom to let go: a broker that the others can do without, or NULL. */
+/* Whom to let go: a broker that the others can do without, or NULL.  Somebody
+ * stays whom clients begin with, and a controller that new nodes begin with. */
 struct node *members_choose_leaver(const struct members *m, uint64_t chance);
 /* One step; true when it is gone. */
 bool members_leave_on(const struct members *m, struct node *n);
