@@ -247,7 +247,7 @@ void controller_register_controller(struct controller *c,
                                     const struct controller_call *call,
                                     const Leat__ControllerRecord *record,
                                     struct controller_update *update);
-/* The members of the quorum: who is new or has moved is written down, who is
+/* The voters of the quorum: who is new or has moved is written down, who is
  * not listed is taken out. An incarnation that is known stays, and is put into
  * the record. */
 void controller_set_controllers(struct controller *c,

@@ -14,8 +14,8 @@
  *
  * Learners nobody has heard of for LEARNER_SILENCE_MS are forgotten.
  *
- * Brokers find the controllers in the metadata: each member of the quorum has a
- * ControllerRecord there before it may vote. */
+ * Brokers find the controllers in the metadata: each voter has a
+ * ControllerRecord there, and has it before it may vote. */
 #include "controller/service_parts.h"
 
 #include "base/alloc.h"
@@ -289,6 +289,17 @@ static bool must_register(const struct controller_service *s, uint64_t index)
            raft_can_propose(raft_node_core(s->raft), 0) == ERR_NONE;
 }
 
+/* Voters, and who is about to become one: other learners may be long dead, and
+ * who looks for the active controller would wait for each of them. */
+static bool is_listed(const struct controller_service *s,
+                      const struct raft_member *m)
+{
+    const struct voter_change *v = &s->voters.change;
+
+    return m->voter || (v->active && v->to.api_key == API_ADD_RAFT_VOTER &&
+                        v->member.id == m->id);
+}
+
 static void fill_record(struct controller_service *s, struct arena *arena,
                         const struct raft_member *m, Leat__ControllerRecord *r)
 {
@@ -323,11 +334,12 @@ static void register_members(struct controller_service *s)
     arena_init(&arena, 0);
     Leat__ControllerRecord *records =
         arena_array(&arena, members->len, sizeof *records);
+    size_t len = 0;
     for (size_t i = 0; i < members->len; i++)
-        fill_record(s, &arena, &members->members[i], &records[i]);
+        if (is_listed(s, &members->members[i]))
+            fill_record(s, &arena, &members->members[i], &records[len++]);
     service_begin(s, &call, &arena);
-    controller_set_controllers(&s->controller, &call, records, members->len,
-                               &update);
+    controller_set_controllers(&s->controller, &call, records, len, &update);
     service_carry_out(s, &update);
     arena_free(&arena);
 }
@@ -609,10 +621,13 @@ static void begin(struct controller_service *s, const struct voter_reply *to,
 
 static void go_on(struct controller_service *s, int error)
 {
-    if (error != ERR_NONE)
+    if (error != ERR_NONE) {
         refuse(s, error);
-    else
+    } else {
+        s->voters.registered_index = UINT64_MAX;
+        register_members(s);
         advance(s); /* a quorum of one may be done */
+    }
     set_timer(s);
 }
 
