@@ -151,13 +151,8 @@ static enum err check_quorum(const struct server_config *c, char **why)
                                    roles));
     if (c->voters_len == 0)
         return ERR_NONE;
+    /* A controller that is not listed waits to be added. */
     bool voter = server_config_voter(c, c->node_id) != NULL;
-    if (c->is_controller && !voter)
-        return fail(why, xasprintf("controller.quorum.voters=%s lacks this "
-                                   "node: process.roles=%s makes node.id=%d a "
-                                   "controller, so add %d@HOST:PORT or change "
-                                   "node.id",
-                                   voters, roles, c->node_id, c->node_id));
     if (!c->is_controller && voter)
         return fail(why, xasprintf("controller.quorum.voters=%s names this "
                                    "node: process.roles=%s makes node.id=%d "

@@ -19,6 +19,8 @@ enum {
     RETRY_MIN_MS = 20,
     RETRY_MAX_MS = 500,
     CONNECT_MS = 1000, /* to establish a connection */
+    ADDRESSES_MAX = 256,
+    LEARNED_HOST_MAX = 255,
     /* Offset of the correlation id in a frame: length, key, version. */
     CORRELATION_AT = 8,
 };
@@ -331,14 +333,36 @@ static struct control_call *find_call(struct channel *ch, int32_t id)
     return NULL;
 }
 
+/* Controllers that came after this broker's configuration was written, and
+ * while it did not run, are known by those that it finds there. */
+static void learn(struct control_client *c,
+                  const Leat__ControlResponse *response)
+{
+    size_t host_len = strlen(response->leader_host);
+
+    if (response->leader_id < 0 || host_len == 0 ||
+        host_len > LEARNED_HOST_MAX || response->leader_port == 0 ||
+        response->leader_port > UINT16_MAX ||
+        c->addresses_len >= ADDRESSES_MAX ||
+        address_of(c, response->leader_id) < c->addresses_len)
+        return;
+    c->addresses =
+        xrealloc(c->addresses, (c->addresses_len + 1) * sizeof *c->addresses);
+    c->addresses[c->addresses_len++] =
+        (struct address){response->leader_id, xstrdup(response->leader_host),
+                         (uint16_t)response->leader_port};
+}
+
 /* The connection stays until the calls behind this one have their answers,
  * which are likely to say the same. */
 static void not_active(struct channel *ch, struct control_call *call,
-                       int32_t leader_id)
+                       const Leat__ControlResponse *response)
 {
     struct control_client *c = ch->client;
     int32_t self = c->addresses[ch->target].id;
+    int32_t leader_id = response->leader_id;
 
+    learn(c, response);
     list_remove(&call->link);
     call->sent = false;
     list_push_back(&ch->waiting, &call->link);
@@ -368,7 +392,7 @@ static void answered(struct channel *ch, struct control_call *call,
                      const Leat__ControlResponse *response)
 {
     if (response->error == ERR_NOT_CONTROLLER) {
-        not_active(ch, call, response->leader_id);
+        not_active(ch, call, response);
         return;
     }
     if (ch->client->failures != 0 || ch->client->target != ch->target ||

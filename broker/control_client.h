@@ -1,7 +1,8 @@
 /* Calls from this broker to the active controller, wherever it is.
  *
  * A call is sent to the controller that was active last.  One that is not (any
- * more) says who is, or nobody knows yet, and the call goes on to the next one.
+ * more) says who is and where, or nobody knows yet, and the call goes on to the
+ * next one.
  * Connections that break are opened again at once, to the next controller: how
  * fast a cluster heals after a kill hangs on that.
  *

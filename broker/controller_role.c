@@ -44,7 +44,8 @@ static bool take_initial_voter(char *text, struct raft_config *voters)
     char *at = strchr(text, '@'), *end;
     char *directory = strrchr(text, ':');
 
-    if (at == NULL || directory == NULL || directory < at)
+    if (at == NULL || directory == NULL || directory < at ||
+        !uuid_parse(slice_str(directory + 1), &m.directory))
         return false;
     *directory = '\0';
     char *port = strrchr(at, ':');
@@ -63,7 +64,7 @@ static bool take_initial_voter(char *text, struct raft_config *voters)
 }
 
 /* Without controller.quorum.voters (KIP-853): what the directory was formatted
- * with. */
+ * with. Nothing: the quorum is elsewhere, and this node waits to be added. */
 static bool take_initial_voters(struct env *env,
                                 const struct server_config *config,
                                 struct raft_config *voters, char **why)
@@ -78,15 +79,12 @@ static bool take_initial_voters(struct env *env,
          one != NULL && ok; one = strtok_r(NULL, ",\n", &rest))
         ok = take_initial_voter(one, voters);
     free(text);
-    if (ok && voters->len != 0)
-        return true;
-    *why = xasprintf(
-        "There are no voters: 'controller.quorum.voters' is not set, and %s "
-        "in %s %s. Set the key, or format with --standalone or "
-        "--initial-controllers",
-        META_VOTERS_NAME, config->metadata_log_dir,
-        ok ? "names none" : "cannot be understood");
-    return false;
+    if (!ok)
+        *why = xasprintf("%s in %s cannot be understood; format the directory "
+                         "again with --standalone, --initial-controllers or "
+                         "--no-initial-controllers",
+                         META_VOTERS_NAME, config->metadata_log_dir);
+    return ok;
 }
 
 static void take_voters(const struct server_config *config,
@@ -103,6 +101,33 @@ static void take_voters(const struct server_config *config,
     }
 }
 
+/* The directory id of metadata.log.dir, if it is one of log.dirs. */
+static struct uuid directory_of(const struct broker *broker)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++)
+        if (strcmp(broker->log_dirs[i].path,
+                   broker->config->metadata_log_dir) == 0)
+            return broker->log_dirs[i].id;
+    return UUID_ZERO;
+}
+
+/* Where others reach it: as they all have it in their configuration, else as it
+ * advertises itself. */
+static void take_address(const struct server_config *config,
+                         const struct server_listener *at,
+                         struct controller_service_options *o)
+{
+    const struct server_endpoint *self =
+        server_config_voter(config, config->node_id);
+    const struct server_listener *advertised =
+        server_config_advertised(config, at->name);
+
+    if (advertised == NULL)
+        advertised = at;
+    o->advertised_host = self != NULL ? self->host : advertised->host;
+    o->advertised_port = self != NULL ? self->port : advertised->port;
+}
+
 struct controller_role *controller_role_start(struct broker *broker,
                                               struct env *env,
                                               void (*failed)(void *arg),
@@ -111,7 +136,6 @@ struct controller_role *controller_role_start(struct broker *broker,
     const struct server_config *config = broker->config;
     const struct server_listener *at = controller_listener(config);
     struct controller_role *role = xcalloc(1, sizeof *role);
-    const struct server_endpoint *self;
     struct controller_service_options o = {
         .env = env,
         .node_id = config->node_id,
@@ -123,6 +147,7 @@ struct controller_role *controller_role_start(struct broker *broker,
         .host = at->host,
         .port = at->port,
         .frame_max_bytes = (size_t)config->socket_request_max_bytes,
+        .directory = directory_of(broker),
         .failed = failed,
         .failed_arg = arg,
     };
@@ -131,11 +156,10 @@ struct controller_role *controller_role_start(struct broker *broker,
     o.dir = role->dir;
     take_config(config, &o.config);
     take_voters(config, &o.voters);
+    o.voters_configured = o.voters.len != 0;
     if (o.voters.len == 0 && !take_initial_voters(env, config, &o.voters, why))
         return NULL;
-    self = server_config_voter(config, config->node_id);
-    o.advertised_host = self != NULL ? self->host : at->host;
-    o.advertised_port = self != NULL ? self->port : at->port;
+    take_address(config, at, &o);
     role->service = controller_service_open(&o, why);
     return role->service != NULL ? role : NULL;
 }

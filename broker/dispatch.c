@@ -44,6 +44,8 @@ static const struct handler handlers[] = {
     {API_LIST_PARTITION_REASSIGNMENTS, api_forward, true},
     {API_OFFSET_DELETE, api_group_request, false},
     {API_DESCRIBE_QUORUM, api_forward, true},
+    {API_ADD_RAFT_VOTER, api_forward, true},
+    {API_REMOVE_RAFT_VOTER, api_forward, true},
     {API_DESCRIBE_CLUSTER, api_describe_cluster, true},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
     {API_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},

@@ -165,6 +165,28 @@ static void describe_quorum(struct request *r, int16_t error,
     request_respond(r, &a);
 }
 
+static void add_raft_voter(struct request *r, int16_t error,
+                           struct slice message)
+{
+    struct add_raft_voter_response a;
+
+    add_raft_voter_response_init(&a);
+    a.error_code = error;
+    a.error_message = message;
+    request_respond(r, &a);
+}
+
+static void remove_raft_voter(struct request *r, int16_t error,
+                              struct slice message)
+{
+    struct remove_raft_voter_response a;
+
+    remove_raft_voter_response_init(&a);
+    a.error_code = error;
+    a.error_message = message;
+    request_respond(r, &a);
+}
+
 void forward_respond_error(struct request *r, enum err error,
                            struct slice message)
 {
@@ -181,6 +203,8 @@ void forward_respond_error(struct request *r, enum err error,
         {API_ALTER_PARTITION_REASSIGNMENTS, alter_reassignments},
         {API_LIST_PARTITION_REASSIGNMENTS, list_reassignments},
         {API_DESCRIBE_QUORUM, describe_quorum},
+        {API_ADD_RAFT_VOTER, add_raft_voter},
+        {API_REMOVE_RAFT_VOTER, remove_raft_voter},
     };
 
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)

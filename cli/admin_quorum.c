@@ -81,3 +81,53 @@ enum err admin_quorum(struct client *c, struct arena *a,
     measure(view);
     return client_refresh(c);
 }
+
+/* ---- who votes ------------------------------------------------------------
+ */
+
+enum { CATCH_UP_MS = 20000 };
+
+static enum err verdict(struct client *c, int16_t code, struct slice message)
+{
+    if (code == ERR_NONE)
+        return ERR_NONE;
+    if (message.len == 0)
+        message = slice_str(err_text((enum err)code));
+    return client_fail(c, (enum err)code, "%.*s", SLICE_FMT(message));
+}
+
+enum err admin_quorum_add(struct client *c, struct arena *a,
+                          const struct quorum_voter *voter)
+{
+    struct add_raft_voter_request_listener at = {
+        slice_str(voter->listener), slice_str(voter->host), voter->port};
+    struct add_raft_voter_request q;
+    struct add_raft_voter_response r;
+
+    add_raft_voter_request_init(&q);
+    q.cluster_id = SLICE_NULL;
+    q.timeout_ms = CATCH_UP_MS;
+    q.voter_id = voter->id;
+    q.voter_directory_id = voter->directory_id;
+    q.listeners = &at;
+    q.listeners_len = 1;
+    enum err error = client_call(c, CLIENT_ANY, API_ADD_RAFT_VOTER, &q, &r, a);
+    return error != ERR_NONE ? error
+                             : verdict(c, r.error_code, r.error_message);
+}
+
+enum err admin_quorum_remove(struct client *c, struct arena *a,
+                             const struct quorum_voter *voter)
+{
+    struct remove_raft_voter_request q;
+    struct remove_raft_voter_response r;
+
+    remove_raft_voter_request_init(&q);
+    q.cluster_id = SLICE_NULL;
+    q.voter_id = voter->id;
+    q.voter_directory_id = voter->directory_id;
+    enum err error =
+        client_call(c, CLIENT_ANY, API_REMOVE_RAFT_VOTER, &q, &r, a);
+    return error != ERR_NONE ? error
+                             : verdict(c, r.error_code, r.error_message);
+}

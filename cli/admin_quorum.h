@@ -30,4 +30,20 @@ struct quorum_view {
 enum err admin_quorum(struct client *c, struct arena *a,
                       struct quorum_view *view);
 
+/* A controller that is, or is to be, a voter. */
+struct quorum_voter {
+    int32_t id;
+    struct uuid directory_id;
+    /* To add one: where it listens. */
+    const char *listener;
+    const char *host;
+    uint16_t port;
+};
+
+/* The active controller has done it, or why not (KIP-853). */
+enum err admin_quorum_add(struct client *c, struct arena *a,
+                          const struct quorum_voter *voter);
+enum err admin_quorum_remove(struct client *c, struct arena *a,
+                             const struct quorum_voter *voter);
+
 #endif

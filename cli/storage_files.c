@@ -166,6 +166,8 @@ static void read_listener(const struct properties *p, const char *key,
             c->controller_port = number;
             c->controller_host =
                 slice_dup(slice_of(colon + 3, (size_t)(port - colon - 3)));
+            c->controller_listener =
+                slice_dup(slice_of(text, (size_t)(colon - text)));
         }
         free((void *)(uintptr_t)text);
     }
@@ -213,6 +215,7 @@ void storage_config_free(struct storage_config *c)
     free(c->dirs);
     free(c->metadata_dir);
     free(c->controller_host);
+    free(c->controller_listener);
     *c = (struct storage_config){0};
 }
 
@@ -224,6 +227,21 @@ struct uuid storage_random_uuid(void)
     struct prng p = {.state = net_random()};
 
     return uuid_random(&p);
+}
+
+enum err storage_directory_id(const struct storage_config *c, struct uuid *id,
+                              char **why)
+{
+    struct meta_properties m;
+    enum err error = meta_dir_read(NULL, c->metadata_dir, &m, why);
+
+    if (error != ERR_NONE)
+        return error;
+    *id = m.directory_id;
+    if (uuid_is_zero(m.directory_id))
+        return fail(why,
+                    xasprintf("No directory id found in %s", c->metadata_dir));
+    return ERR_NONE;
 }
 
 static enum err check_request(const struct storage_config *c,

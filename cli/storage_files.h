@@ -18,8 +18,9 @@ struct storage_config {
     char *metadata_dir;
     char **dirs; /* sorted, the metadata directory among them */
     size_t dirs_len;
-    char *controller_host; /* advertised; "localhost" if no host is given */
-    int controller_port;   /* 0: no controller listener found */
+    char *controller_listener; /* its name; NULL: there is none */
+    char *controller_host;     /* advertised; "localhost" if no host is given */
+    int controller_port;       /* 0: no controller listener found */
 };
 
 /* ERR_NONE, or a sentence in *why that the caller frees. */
@@ -41,5 +42,9 @@ enum err storage_format_run(const struct storage_config *c,
                             char **why);
 
 struct uuid storage_random_uuid(void);
+
+/* The id of the metadata directory, which has to be formatted. */
+enum err storage_directory_id(const struct storage_config *c, struct uuid *id,
+                              char **why);
 
 #endif

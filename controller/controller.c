@@ -244,41 +244,6 @@ enum err controller_allocate_producer_ids(
     return error;
 }
 
-static bool controller_equals(const struct image_controller *have,
-                              const Leat__ControllerRecord *r)
-{
-    if (have->endpoints_len != r->n_endpoints ||
-        memcmp(have->incarnation.bytes, r->incarnation.data, 16) != 0)
-        return false;
-    for (size_t i = 0; i < r->n_endpoints; i++)
-        if (strcmp(have->endpoints[i].listener, r->endpoints[i]->listener) ||
-            strcmp(have->endpoints[i].host, r->endpoints[i]->host) ||
-            have->endpoints[i].port != r->endpoints[i]->port ||
-            have->endpoints[i].security_protocol !=
-                r->endpoints[i]->security_protocol)
-            return false;
-    return true;
-}
-
-void controller_register_controller(struct controller *c,
-                                    const struct controller_call *call,
-                                    const Leat__ControllerRecord *record,
-                                    struct controller_update *update)
-{
-    bool known = false;
-    struct step s;
-
-    ASSERT(record->incarnation.len == 16);
-    step_begin(&s, c, call, update);
-    for (size_t i = 0; i < s.image->controllers_len; i++)
-        known |= s.image->controllers[i]->id == record->controller_id &&
-                 controller_equals(s.image->controllers[i], record);
-    if (!known)
-        step_put(&s, &RECORD(controller, CONTROLLER,
-                             (Leat__ControllerRecord *)(uintptr_t)record));
-    step_end(&s);
-}
-
 /* ---- any call ------------------------------------------------------------ */
 
 static enum err handle_register(struct controller *c,

@@ -247,6 +247,13 @@ void controller_register_controller(struct controller *c,
                                     const struct controller_call *call,
                                     const Leat__ControllerRecord *record,
                                     struct controller_update *update);
+/* The voters of the quorum: who is new or has moved is written down, who is
+ * not listed is taken out. An incarnation that is known stays, and is put into
+ * the record. */
+void controller_set_controllers(struct controller *c,
+                                const struct controller_call *call,
+                                Leat__ControllerRecord *records, size_t len,
+                                struct controller_update *update);
 
 /* ---- Kafka's requests ----------------------------------------------------
  *

@@ -330,6 +330,19 @@ static enum err replay_controller(struct image *image,
     if (!binary_uuid(r->incarnation, &incarnation) ||
         !endpoints_valid(r->endpoints, r->n_endpoints))
         return ERR_DAMAGED;
+    while (at < image->controllers_len &&
+           image->controllers[at]->id < r->controller_id)
+        at++;
+    bool known = at < image->controllers_len &&
+                 image->controllers[at]->id == r->controller_id;
+    if (known)
+        controller_free(image->controllers[at]);
+    if (r->n_endpoints == 0) {
+        if (known)
+            array_close((void **)image->controllers, &image->controllers_len,
+                        at);
+        return ERR_NONE;
+    }
     struct image_controller *now = xmalloc(sizeof *now);
     *now = (struct image_controller){
         .id = r->controller_id,
@@ -337,11 +350,7 @@ static enum err replay_controller(struct image *image,
         .endpoints = endpoints_copy(r->endpoints, r->n_endpoints),
         .endpoints_len = r->n_endpoints,
     };
-    while (at < image->controllers_len && image->controllers[at]->id < now->id)
-        at++;
-    if (at < image->controllers_len && image->controllers[at]->id == now->id)
-        controller_free(image->controllers[at]);
-    else
+    if (!known)
         image->controllers = (struct image_controller **)array_open(
             (void **)image->controllers, &image->controllers_len,
             &image->controllers_cap, at);

@@ -143,10 +143,13 @@ static enum err persist_record(const Leat__MetadataRecord *record,
     if (record->record_case == LEAT__METADATA_RECORD__RECORD_BROKER &&
         record->broker->broker_epoch == 0)
         record->broker->broker_epoch = index;
-    bool gone = (record->record_case == LEAT__METADATA_RECORD__RECORD_CONFIG &&
-                 !record->config->present) ||
-                (record->record_case == LEAT__METADATA_RECORD__RECORD_FEATURE &&
-                 record->feature->level == 0);
+    bool gone =
+        (record->record_case == LEAT__METADATA_RECORD__RECORD_CONFIG &&
+         !record->config->present) ||
+        (record->record_case == LEAT__METADATA_RECORD__RECORD_CONTROLLER &&
+         record->controller->n_endpoints == 0) ||
+        (record->record_case == LEAT__METADATA_RECORD__RECORD_FEATURE &&
+         record->feature->level == 0);
     if (gone)
         kv_batch_delete(out, buf_slice(key));
     else

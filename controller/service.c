@@ -144,6 +144,7 @@ static void activate(struct controller_service *s)
     if (!ok)
         return;
     register_self(s);
+    service_voters_active(s);
     service_probe_brokers(s);
 }
 
@@ -317,6 +318,7 @@ static void on_commit_end(void *arg)
 
     start_write(s);
     service_committed(s);
+    service_voters_committed(s);
     activate_when_settled(s);
 }
 
@@ -381,6 +383,11 @@ static void snapshot_load(void *arg, uint64_t index, uint64_t term,
     start_write(s);
 }
 
+static void on_members(void *arg, const struct raft_config *members)
+{
+    service_voters_told(arg, members);
+}
+
 static void on_failed(void *arg, bool final, const char *why)
 {
     log_error("controller", "%s", why);
@@ -417,6 +424,9 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
         .cluster_id = s->options.cluster_id,
         .raft = raft_options_default(s->options.node_id),
         .initial = &s->options.voters,
+        .log_addresses_win = !s->options.voters_configured,
+        .host = s->options.advertised_host,
+        .port = s->options.advertised_port,
         .applied_index = (uint64_t)s->image.applied_index,
         .applied_term = (uint64_t)term,
         .owner =
@@ -424,6 +434,7 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
                 .on_commit = on_commit,
                 .on_commit_end = on_commit_end,
                 .on_role = on_role,
+                .on_members = on_members,
                 .snapshot_save = snapshot_save,
                 .snapshot_load = snapshot_load,
                 .on_failed = on_failed,
@@ -469,6 +480,7 @@ controller_service_open(const struct controller_service_options *options,
     list_init(&s->probes);
     s->timer = (struct env_timer){.fn = on_timer, .arg = s};
     s->rewrite_timer = (struct env_timer){.fn = on_rewrite, .arg = s};
+    service_voters_init(s);
     image_init(&s->image);
     controller_init(&s->controller, &options->config);
     if (env_mkdir(s->env, options->dir) < 0) {

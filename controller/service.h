@@ -32,7 +32,13 @@ struct controller_service_options {
     struct uuid incarnation;
     const char *cluster_id; /* outlives the service */
     const char *dir;        /* for two stores: raft, image */
+    /* The quorum when it begins; may lack this node or be empty: then it waits
+     * to be added. */
     struct raft_config voters;
+    bool voters_configured; /* from controller.quorum.voters: every node has the
+                               list, and its addresses win over the log's */
+    struct uuid directory;  /* the id of the directory that `dir` is in; zero:
+                               not known */
     int64_t election_timeout_ms;
     int64_t snapshot_bytes; /* the Raft log is cut when it has as many */
     struct controller_config config;

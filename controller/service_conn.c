@@ -39,7 +39,7 @@ static void conn_throttle(struct service_conn *c)
 {
     if (c->stream == NULL)
         return;
-    bool full = c->refs > WAITING_MAX ||
+    bool full = c->busy || c->refs > WAITING_MAX ||
                 env_conn_queued(c->stream) > QUEUED_MAX_BYTES ||
                 env_conn_queued_outs(c->stream) > QUEUED_MAX_ANSWERS;
     if (full && !c->paused)
@@ -55,6 +55,25 @@ static void conn_unref(struct service_conn *c)
         free(c);
     else
         conn_throttle(c);
+}
+
+void service_conn_hold(struct service_conn *c, bool pause)
+{
+    c->refs++;
+    c->busy |= pause;
+    conn_throttle(c);
+}
+
+void service_conn_release(struct service_conn *c)
+{
+    c->busy = false;
+    conn_unref(c);
+}
+
+void service_conn_drop(struct service_conn *c)
+{
+    if (c->stream != NULL)
+        env_conn_close_when_sent(c->stream);
 }
 
 static void send_frame(struct service_conn *c, struct buf *frame)
@@ -124,11 +143,18 @@ static void respond(struct service_conn *c, int32_t correlation_id,
 static void refuse_because(struct service_conn *c, int32_t correlation_id,
                            int error, const char *why)
 {
+    struct controller_service *s = c->service;
     Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
 
     response.error = error;
     response.message = (char *)(uintptr_t)why;
-    response.leader_id = raft_node_leader(c->service->raft);
+    response.leader_id = raft_node_leader(s->raft);
+    const struct raft_member *leader =
+        raft_config_find(raft_node_members(s->raft), response.leader_id);
+    if (leader != NULL && !service_voters_are_configured(s)) {
+        response.leader_host = (char *)(uintptr_t)leader->host;
+        response.leader_port = leader->port;
+    }
     respond(c, correlation_id, &response, 0);
 }
 
@@ -308,6 +334,7 @@ void service_refuse_all(struct controller_service *s)
         refuse(p->conn, p->correlation_id, ERR_NOT_CONTROLLER);
         poll_free(p);
     }
+    service_voters_lost(s);
 }
 
 /* ---- calls ------------------------------------------------------------------------------ */
@@ -351,25 +378,51 @@ static void broker_gone(struct controller_service *s, int32_t broker_id,
     arena_free(&arena);
 }
 
-static void forward_quorum(struct service_conn *c, int32_t correlation_id,
-                           const Leat__ForwardRequest *q, struct arena *arena)
+void service_respond_forward(struct service_conn *c, int32_t correlation_id,
+                             struct slice body, int64_t index)
 {
     Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
     Leat__ForwardResponse forward = LEAT__FORWARD_RESPONSE__INIT;
-    struct buf body = BUF_INIT;
 
     response.leader_id = c->service->options.node_id;
-    response.error = service_describe_quorum(
+    response.result_case = LEAT__CONTROL_RESPONSE__RESULT_FORWARD;
+    response.forward = &forward;
+    forward.body.data = (uint8_t *)(uintptr_t)body.data;
+    forward.body.len = body.len;
+    forward.committed_index = index;
+    respond(c, correlation_id, &response, index);
+}
+
+static void forward_quorum(struct service_conn *c, int32_t correlation_id,
+                           const Leat__ForwardRequest *q, struct arena *arena)
+{
+    struct buf body = BUF_INIT;
+    enum err error = service_describe_quorum(
         c->service, (int16_t)q->api_version,
         slice_of(q->body.data, q->body.len), arena, &body);
-    if (response.error == ERR_NONE) {
-        forward.body.data = body.data;
-        forward.body.len = body.len;
-        response.result_case = LEAT__CONTROL_RESPONSE__RESULT_FORWARD;
-        response.forward = &forward;
-    }
-    respond(c, correlation_id, &response, 0);
+
+    if (error == ERR_NONE)
+        service_respond_forward(c, correlation_id, buf_slice(&body), 0);
+    else
+        refuse(c, correlation_id, error);
     buf_free(&body);
+}
+
+static void forward_voters(struct service_conn *c, int32_t correlation_id,
+                           const Leat__ForwardRequest *q, struct arena *arena)
+{
+    struct voter_reply to = {
+        .conn = c,
+        .correlation_id = correlation_id,
+        .is_control = true,
+        .api_key = (int16_t)q->api_key,
+        .version = (int16_t)q->api_version,
+    };
+    enum err error = service_change_voters(
+        c->service, &to, slice_of(q->body.data, q->body.len), arena);
+
+    if (error != ERR_NONE)
+        refuse(c, correlation_id, error);
 }
 
 static void decide(struct service_conn *c, int32_t correlation_id,
@@ -420,6 +473,11 @@ static void control_call(struct service_conn *c, int32_t correlation_id,
     case LEAT__CONTROL_REQUEST__CALL_FORWARD:
         if (q->forward->api_key == API_DESCRIBE_QUORUM) {
             forward_quorum(c, correlation_id, q->forward, arena);
+            return;
+        }
+        if (q->forward->api_key >= 0 && q->forward->api_key < API_COUNT &&
+            service_changes_voters((int16_t)q->forward->api_key)) {
+            forward_voters(c, correlation_id, q->forward, arena);
             return;
         }
         break;

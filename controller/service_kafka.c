@@ -8,7 +8,8 @@
 static bool answered_here(int16_t key)
 {
     return key == API_API_VERSIONS || key == API_DESCRIBE_QUORUM ||
-           key == API_DESCRIBE_CLUSTER || controller_handles_kafka(key);
+           key == API_DESCRIBE_CLUSTER || service_changes_voters(key) ||
+           controller_handles_kafka(key);
 }
 
 /* ---- ApiVersions ---------------------------------------------------------------- */
@@ -122,57 +123,64 @@ static enum err describe_cluster(struct controller_service *s, int16_t version,
 
 /* ---- DescribeQuorum --------------------------------------------------------------- */
 
-static void fill_voters(struct controller_service *s, struct arena *arena,
+static void fill_member(struct controller_service *s, int16_t version,
+                        const struct raft_member *m,
+                        struct describe_quorum_response_replica_state *v)
+{
+    const struct raft_peer *peer = raft_node_peer(s->raft, m->id);
+    int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
+    struct raft_node_status status;
+
+    raft_node_status(s->raft, &status);
+    describe_quorum_response_replica_state_init(v);
+    v->replica_id = m->id;
+    if (version >= 2)
+        v->replica_directory_id = m->directory;
+    v->log_end_offset = (int64_t)status.last_index + 1;
+    v->last_fetch_timestamp = v->last_caught_up_timestamp = wall_ms;
+    if (m->id == s->options.node_id || peer == NULL)
+        return;
+    v->log_end_offset = (int64_t)peer->match + 1;
+    v->last_fetch_timestamp = wall_ms - (now_ms - peer->contact_ms);
+    v->last_caught_up_timestamp =
+        peer->caught_up_ms != 0 ? wall_ms - (now_ms - peer->caught_up_ms) : -1;
+}
+
+static void fill_voters(struct controller_service *s, int16_t version,
+                        struct arena *arena,
                         struct describe_quorum_response_partition_data *p)
 {
     const struct raft_config *members = raft_node_members(s->raft);
-    struct raft_node_status status;
-    int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
 
-    raft_node_status(s->raft, &status);
     p->current_voters =
         arena_array(arena, members->len, sizeof *p->current_voters);
-    for (size_t i = 0; i < members->len; i++) {
-        const struct raft_member *m = &members->members[i];
-        const struct raft_peer *peer = raft_node_peer(s->raft, m->id);
-        struct describe_quorum_response_replica_state *v;
-
-        if (!m->voter)
-            continue;
-        v = &p->current_voters[p->current_voters_len++];
-        describe_quorum_response_replica_state_init(v);
-        v->replica_id = m->id;
-        v->log_end_offset = (int64_t)status.last_index + 1;
-        v->last_fetch_timestamp = v->last_caught_up_timestamp = wall_ms;
-        if (m->id == s->options.node_id || peer == NULL)
-            continue;
-        v->log_end_offset = (int64_t)peer->match + 1;
-        v->last_fetch_timestamp = wall_ms - (now_ms - peer->contact_ms);
-        v->last_caught_up_timestamp = wall_ms - (now_ms - peer->caught_up_ms);
-    }
+    for (size_t i = 0; i < members->len; i++)
+        if (members->members[i].voter)
+            fill_member(s, version, &members->members[i],
+                        &p->current_voters[p->current_voters_len++]);
 }
 
-static bool is_voter(const struct controller_service *s, int32_t id)
-{
-    const struct raft_member *m =
-        raft_config_find(raft_node_members(s->raft), id);
-
-    return m != NULL && m->voter;
-}
-
-/* Brokers that are not voters follow the log as observers. */
-static void fill_observers(struct controller_service *s, struct arena *arena,
+/* Brokers, and controllers that do not vote (yet, or any more), follow the log
+ * as observers; a node that is both is one of them. */
+static void fill_observers(struct controller_service *s, int16_t version,
+                           struct arena *arena,
                            struct describe_quorum_response_partition_data *p)
 {
+    const struct raft_config *members = raft_node_members(s->raft);
     int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
 
-    p->observers = arena_array(arena, map_count(&s->controller.brokers),
-                               sizeof *p->observers);
+    p->observers = arena_array(
+        arena, map_count(&s->controller.brokers) + members->len,
+        sizeof *p->observers);
+    for (size_t i = 0; i < members->len; i++)
+        if (!members->members[i].voter)
+            fill_member(s, version, &members->members[i],
+                        &p->observers[p->observers_len++]);
     MAP_EACH(e, &s->controller.brokers)
     {
         const struct controller_broker *b = e->value;
 
-        if (is_voter(s, b->id))
+        if (raft_config_find(members, b->id) != NULL)
             continue;
         struct describe_quorum_response_replica_state *o =
             &p->observers[p->observers_len++];
@@ -184,7 +192,8 @@ static void fill_observers(struct controller_service *s, struct arena *arena,
     }
 }
 
-static void fill_partition(struct controller_service *s, struct arena *arena,
+static void fill_partition(struct controller_service *s, int16_t version,
+                           struct arena *arena,
                            struct describe_quorum_response_partition_data *p)
 {
     struct raft_node_status status;
@@ -193,8 +202,8 @@ static void fill_partition(struct controller_service *s, struct arena *arena,
     p->leader_id = status.leader_id;
     p->leader_epoch = (int32_t)status.term;
     p->high_watermark = (int64_t)status.commit_index + 1;
-    fill_voters(s, arena, p);
-    fill_observers(s, arena, p);
+    fill_voters(s, version, arena, p);
+    fill_observers(s, version, arena, p);
 }
 
 static void fill_nodes(struct controller_service *s, struct arena *arena,
@@ -204,8 +213,11 @@ static void fill_nodes(struct controller_service *s, struct arena *arena,
 
     a->nodes = arena_array(arena, members->len, sizeof *a->nodes);
     for (size_t i = 0; i < members->len; i++) {
-        struct describe_quorum_response_node *n = &a->nodes[a->nodes_len++];
+        struct describe_quorum_response_node *n;
 
+        if (!members->members[i].voter)
+            continue;
+        n = &a->nodes[a->nodes_len++];
         describe_quorum_response_node_init(n);
         n->node_id = members->members[i].id;
         n->listeners = arena_alloc(arena, sizeof *n->listeners);
@@ -246,7 +258,7 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
             describe_quorum_response_partition_data_init(p);
             p->partition_index = q.topics[i].partitions[j].partition_index;
             if (known && p->partition_index == 0)
-                fill_partition(s, arena, p);
+                fill_partition(s, version, arena, p);
             else
                 p->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         }
@@ -259,19 +271,33 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
 
 /* ---- the others ----------------------------------------------------------------------- */
 
-static void respond_body(struct service_conn *c, const struct request_header *h,
-                         int64_t index, struct slice body)
+void service_respond_kafka(struct service_conn *c, int16_t api_key,
+                           int16_t version, int32_t correlation_id,
+                           struct slice body, int64_t index)
 {
     struct buf frame = BUF_INIT;
-    bool tagged = kafka_response_header_version(h->request_api_key,
-                                                h->request_api_version) >= 1;
+    bool tagged = kafka_response_header_version(api_key, version) >= 1;
 
     buf_put_u32(&frame, (uint32_t)(4 + tagged + body.len));
-    buf_put_u32(&frame, (uint32_t)h->correlation_id);
+    buf_put_u32(&frame, (uint32_t)correlation_id);
     if (tagged)
         buf_put_u8(&frame, 0);
     buf_put_slice(&frame, body);
     service_answer_at(c, index, false, &frame);
+}
+
+static bool change_voters(struct service_conn *c,
+                          const struct request_header *h, struct slice body,
+                          struct arena *arena)
+{
+    struct voter_reply to = {
+        .conn = c,
+        .correlation_id = h->correlation_id,
+        .api_key = h->request_api_key,
+        .version = h->request_api_version,
+    };
+
+    return service_change_voters(c->service, &to, body, arena) == ERR_NONE;
 }
 
 static bool decide(struct service_conn *c, const struct request_header *h,
@@ -307,7 +333,8 @@ static bool decide(struct service_conn *c, const struct request_header *h,
     }
 decided:
     if (error == ERR_NONE)
-        respond_body(c, h, index, buf_slice(&response));
+        service_respond_kafka(c, h->request_api_key, h->request_api_version,
+                              h->correlation_id, buf_slice(&response), index);
     buf_free(&response);
     return error == ERR_NONE;
 }
@@ -336,6 +363,8 @@ bool service_kafka_request(struct service_conn *c, struct slice frame)
                      served ? check_software(&h, body, &arena)
                             : ERR_UNSUPPORTED_VERSION,
                      &arena);
+    else if (service_changes_voters(api->key))
+        ok = change_voters(c, &h, body, &arena);
     else
         ok = decide(c, &h, body, &arena);
     arena_free(&arena);

@@ -40,6 +40,9 @@ static Leat__RaftMember **encode_members(struct arena *a,
         out[i].voter = config->members[i].voter;
         out[i].host = config->members[i].host;
         out[i].port = config->members[i].port;
+        if (!uuid_is_zero(config->members[i].directory))
+            out[i].directory =
+                bytes_of(uuid_slice(&config->members[i].directory));
         list[i] = &out[i];
     }
     return list;
@@ -150,6 +153,10 @@ void raft_message_encode(const struct raft_message *m, const char *cluster_id,
     out.from = m->from;
     out.to = m->to;
     out.term = m->term;
+    if (m->host != NULL) {
+        out.host = (char *)(uintptr_t)m->host;
+        out.port = m->port;
+    }
     switch (m->type) {
     case RAFT_VOTE_REQUEST:
     case RAFT_VOTE_REPLY:
@@ -223,12 +230,16 @@ static bool decode_member(const Leat__RaftMember *in, struct raft_member *m)
 {
     size_t host_len = strlen(in->host);
 
-    if (in->id < 0 || in->port > UINT16_MAX || host_len > RAFT_HOST_MAX)
+    if (in->id < 0 || in->port > UINT16_MAX || host_len > RAFT_HOST_MAX ||
+        (in->directory.len != 0 &&
+         in->directory.len != sizeof m->directory.bytes))
         return false;
     m->id = in->id;
     m->voter = in->voter;
     m->port = (uint16_t)in->port;
     memcpy(m->host, in->host, host_len + 1);
+    if (in->directory.len != 0)
+        memcpy(m->directory.bytes, in->directory.data, in->directory.len);
     return true;
 }
 
@@ -334,10 +345,15 @@ bool raft_message_decode(struct slice bytes, struct arena *arena,
     Leat__RaftMessage *in =
         leat__raft_message__unpack(&allocator, bytes.len, bytes.data);
 
-    if (in == NULL || arena->exhausted)
+    if (in == NULL || arena->exhausted || in->port > UINT16_MAX ||
+        strlen(in->host) > RAFT_HOST_MAX)
         return false;
     *m =
         (struct raft_message){.from = in->from, .to = in->to, .term = in->term};
+    if (in->host[0] != '\0') {
+        m->host = in->host;
+        m->port = (uint16_t)in->port;
+    }
     *cluster_id = slice_str(in->cluster_id);
     return decode_body(arena, in, m);
 }

@@ -1,12 +1,13 @@
 /* Configurations: a small sorted array of members and its bytes.
  *
- * Encoded: int8 version 0, int32 count, then for each member int32 id, int8
- * voter, int16 port, int16 length, host. */
+ * Encoded: int8 version, int32 count, then for each member int32 id, int8
+ * voter, int16 port, int16 length, host; in version 1 the 16 bytes of its
+ * directory id, too.  Version 0 is written as long as no directory is known. */
 #include "raft/config.h"
 
 #include <stdlib.h>
 
-enum { CONFIG_VERSION = 0 };
+enum { VERSION_PLAIN = 0, VERSION_DIRECTORIES = 1 };
 
 void raft_config_free(struct raft_config *c)
 {
@@ -92,9 +93,19 @@ bool raft_config_remove(struct raft_config *c, int32_t id)
     return true;
 }
 
+static bool knows_directories(const struct raft_config *c)
+{
+    for (size_t i = 0; i < c->len; i++)
+        if (!uuid_is_zero(c->members[i].directory))
+            return true;
+    return false;
+}
+
 void raft_config_encode(const struct raft_config *c, struct buf *into)
 {
-    buf_put_u8(into, CONFIG_VERSION);
+    bool directories = knows_directories(c);
+
+    buf_put_u8(into, directories ? VERSION_DIRECTORIES : VERSION_PLAIN);
     buf_put_u32(into, (uint32_t)c->len);
     for (size_t i = 0; i < c->len; i++) {
         const struct raft_member *m = &c->members[i];
@@ -105,10 +116,13 @@ void raft_config_encode(const struct raft_config *c, struct buf *into)
         buf_put_u16(into, m->port);
         buf_put_u16(into, (uint16_t)host_len);
         buf_put(into, m->host, host_len);
+        if (directories)
+            buf_put_slice(into, uuid_slice(&m->directory));
     }
 }
 
-static bool decode_member(struct reader *in, struct raft_member *m)
+static bool decode_member(struct reader *in, uint8_t version,
+                          struct raft_member *m)
 {
     *m = (struct raft_member){.id = read_i32(in)};
     m->voter = read_u8(in) != 0;
@@ -119,15 +133,22 @@ static bool decode_member(struct reader *in, struct raft_member *m)
         return false;
     if (host.len != 0)
         memcpy(m->host, host.data, host.len);
+    if (version == VERSION_PLAIN)
+        return true;
+    struct slice directory = read_bytes(in, sizeof m->directory.bytes);
+    if (in->bad)
+        return false;
+    memcpy(m->directory.bytes, directory.data, directory.len);
     return true;
 }
 
-bool raft_config_decode(struct slice bytes, struct raft_config *c)
+bool raft_config_decode_base(struct slice bytes, struct raft_config *c)
 {
     struct reader in = reader_of(bytes);
+    uint8_t version = read_u8(&in);
 
     *c = RAFT_CONFIG_INIT;
-    if (read_u8(&in) != CONFIG_VERSION)
+    if (version > VERSION_DIRECTORIES)
         return false;
     uint32_t count = read_u32(&in);
     if (in.bad || count > RAFT_MEMBERS_MAX)
@@ -135,15 +156,20 @@ bool raft_config_decode(struct slice bytes, struct raft_config *c)
     for (uint32_t i = 0; i < count; i++) {
         struct raft_member m;
 
-        if (!decode_member(&in, &m) || raft_config_find(c, m.id) != NULL ||
-            !raft_config_set(c, &m))
+        if (!decode_member(&in, version, &m) ||
+            raft_config_find(c, m.id) != NULL || !raft_config_set(c, &m))
             goto err;
     }
-    if (in.bad || reader_left(&in) != 0 || raft_config_voters(c) == 0)
+    if (reader_left(&in) != 0 || (c->len != 0 && raft_config_voters(c) == 0))
         goto err;
     return true;
 
 err:
     raft_config_free(c);
     return false;
+}
+
+bool raft_config_decode(struct slice bytes, struct raft_config *c)
+{
+    return raft_config_decode_base(bytes, c) && c->len != 0;
 }

@@ -8,6 +8,7 @@
 #define RAFT_CONFIG_H
 
 #include "base/slice.h"
+#include "base/uuid.h"
 
 enum {
     RAFT_ID_NONE = -1,
@@ -21,6 +22,9 @@ struct raft_member {
     bool voter; /* false: learner, gets the log and has no vote */
     uint16_t port;
     char host[RAFT_HOST_MAX + 1]; /* NUL-terminated */
+    /* Which disk it keeps the log on (KIP-853); zero: nobody has said.  Only
+     * written down here: votes and acknowledgements do not name it. */
+    struct uuid directory;
 };
 
 struct raft_config {
@@ -45,5 +49,7 @@ void raft_config_encode(const struct raft_config *c, struct buf *into);
 /* False, and `c` empty, unless `bytes` is exactly one well-formed
  * configuration with at least one voter. */
 bool raft_config_decode(struct slice bytes, struct raft_config *c);
+/* The same, or nobody at all: what a node has that waits to be added. */
+bool raft_config_decode_base(struct slice bytes, struct raft_config *c);
 
 #endif

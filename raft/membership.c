@@ -75,6 +75,8 @@ static int add_learner(struct raft_config *c, const struct raft_member *m)
     if (memchr(m->host, '\0', sizeof m->host) == NULL || m->host[0] == '\0')
         return ERR_INVALID_REQUEST;
     member.voter = known != NULL && known->voter;
+    if (known != NULL && uuid_is_zero(member.directory))
+        member.directory = known->directory;
     return raft_config_set(c, &member) ? ERR_NONE : ERR_INVALID_REQUEST;
 }
 
@@ -169,12 +171,14 @@ int membership_begin(struct raft *r, struct raft_update *u,
     return error;
 }
 
+/* A leader that is no voter any more leads until that is committed, and given
+ * out here, so that the owner can answer who asked for it. */
 void membership_committed(struct raft *r, struct raft_update *u)
 {
     const struct raft_member *self =
         raft_config_find(raft_config_now(r), r->options.id);
 
-    if ((self != NULL && self->voter) || raft_config_now_index(r) > r->commit)
+    if ((self != NULL && self->voter) || raft_config_now_index(r) > r->applied)
         return;
     /* The rest need not wait for a timeout. */
     transfer_begin(r, u, RAFT_ID_NONE);

@@ -22,37 +22,91 @@
 enum {
     STORE_RETRY_MS = 1000,
     COMPLAINT_GAP_MS = 1000,
+    STRANGERS_MAX = 4,
 };
 
 /* ---- carrying out an update --------------------------------------------- */
 
 static void send_messages(struct raft_node *n)
 {
+    /* As long as everybody has the voters it was given, nobody is unknown. */
+    bool known = raft_config_now_index(&n->core) == 0;
+
     for (size_t i = 0; i < n->update.messages_len; i++) {
-        const struct raft_message *m = &n->update.messages[i];
+        struct raft_message *m = &n->update.messages[i];
         struct buf body = BUF_INIT;
 
+        m->host = known ? NULL : n->host;
+        m->port = n->options.port;
         raft_message_encode(m, n->cluster_id, image_chunk(n, m), &body);
         n->options.link.send(n->options.link.arg, m->to, &body);
     }
 }
 
 /* Addresses in this node's configuration file win over those in the log. */
+static void take_configured(struct raft_node *n, struct raft_member *m)
+{
+    const struct raft_member *configured = raft_config_find(&n->initial, m->id);
+
+    if (n->options.log_addresses_win || configured == NULL ||
+        configured->host[0] == '\0')
+        return;
+    memcpy(m->host, configured->host, sizeof m->host);
+    m->port = configured->port;
+}
+
+static void tell_link(struct raft_node *n)
+{
+    struct raft_config peers = RAFT_CONFIG_INIT;
+
+    raft_config_copy(&peers, &n->members);
+    for (size_t i = 0; i < n->strangers.len; i++)
+        raft_config_set(&peers, &n->strangers.members[i]);
+    n->options.link.set_peers(n->options.link.arg, &peers);
+    raft_config_free(&peers);
+}
+
 static void members_refresh(struct raft_node *n)
 {
     raft_config_copy(&n->members, raft_config_now(&n->core));
     for (size_t i = 0; i < n->members.len; i++) {
-        struct raft_member *m = &n->members.members[i];
-        const struct raft_member *configured =
-            raft_config_find(&n->initial, m->id);
-
-        if (configured == NULL || configured->host[0] == '\0')
-            continue;
-        memcpy(m->host, configured->host, sizeof m->host);
-        m->port = configured->port;
+        take_configured(n, &n->members.members[i]);
+        raft_config_remove(&n->strangers, n->members.members[i].id);
     }
     n->members_changed = true;
-    n->options.link.set_peers(n->options.link.arg, &n->members);
+    tell_link(n);
+}
+
+/* ---- who is no member here, and has to be answered all the same ---------- */
+
+/* Our log ends before the entry that brought it: it leads or asks for votes by
+ * a configuration that we do not have yet.  Few are kept: each costs a
+ * connection. */
+static void meet_stranger(struct raft_node *n, const struct raft_message *m)
+{
+    struct raft_member s = {.id = m->from, .port = m->port};
+    const struct raft_member *known = raft_config_find(&n->strangers, m->from);
+    bool asks = m->type == RAFT_APPEND || m->type == RAFT_SNAPSHOT ||
+                m->type == RAFT_VOTE_REQUEST;
+
+    if (!asks || m->host == NULL || m->port == 0 || m->from == self_id(n) ||
+        raft_config_find(&n->members, m->from) != NULL)
+        return;
+    memcpy(s.host, m->host, strlen(m->host) + 1);
+    if (known != NULL && known->port == s.port &&
+        strcmp(known->host, s.host) == 0)
+        return;
+    if (known == NULL && n->strangers.len == STRANGERS_MAX)
+        raft_config_remove(&n->strangers, n->strangers.members[0].id);
+    if (raft_config_set(&n->strangers, &s))
+        tell_link(n);
+}
+
+/* It says again where it is when it asks again. */
+static void forget_stranger(struct raft_node *n, int32_t id)
+{
+    if (raft_config_remove(&n->strangers, id))
+        tell_link(n);
 }
 
 static void set_timer(struct raft_node *n, int64_t at_ms)
@@ -225,6 +279,8 @@ static void node_free(struct raft_node *n)
     raft_free(&n->core);
     raft_config_free(&n->members);
     raft_config_free(&n->initial);
+    raft_config_free(&n->strangers);
+    free(n->host);
     buf_free(&n->proposals);
     buf_free(&n->image_out);
     buf_free(&n->image_in);
@@ -348,6 +404,7 @@ int raft_node_open(const struct raft_node_options *options,
     n->options = *options;
     n->name = xstrdup(options->name);
     n->cluster_id = xstrdup(options->cluster_id);
+    n->host = options->host != NULL ? xstrdup(options->host) : NULL;
     raft_config_copy(&n->initial, options->initial);
     n->options.initial = NULL;
     raft_init(&n->core, &options->raft, &stored, options->applied_index);
@@ -407,8 +464,10 @@ bool raft_node_receive(struct raft_node *n, struct slice body)
                  "it belongs to another cluster; check cluster.id and the "
                  "quorum's addresses",
                  m.from);
-    else if (decoded)
+    else if (decoded && !n->closing) {
+        meet_stranger(n, &m);
         node_step(n, &e);
+    }
     arena_free(&arena);
     return decoded;
 }
@@ -418,6 +477,8 @@ void raft_node_peer_lost(struct raft_node *n, int32_t peer)
     struct raft_event e = {.type = RAFT_PEER_LOST, .peer = peer};
 
     node_step(n, &e);
+    if (!n->closing)
+        forget_stranger(n, peer);
 }
 
 void raft_node_peer_up(struct raft_node *n, int32_t peer)

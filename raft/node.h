@@ -34,7 +34,8 @@ struct raft_node;
 struct raft_link {
     /* One encoded RaftMessage; takes over *body's memory.  May drop it. */
     void (*send)(void *arg, int32_t to, struct buf *body);
-    /* All members, self included, whenever they or their addresses change. */
+    /* All members, self included, and those who are to be answered without
+     * being members, whenever they or their addresses change. */
     void (*set_peers)(void *arg, const struct raft_config *members);
     void *arg;
 };
@@ -77,8 +78,15 @@ struct raft_node_options {
     struct raft_options raft; /* raft_options_default(node id), then change */
     /* The quorum of a node that starts for the first time; every node is
      * given the same voters.  Afterwards the log knows better, but addresses
-     * given here win over those in the log. */
+     * given here win over those in the log, unless log_addresses_win.  A node
+     * that is not among them, or is given nobody, waits to be added by the
+     * leader. */
     const struct raft_config *initial;
+    bool log_addresses_win;
+    /* Where this node listens: told to peers once the members have changed,
+     * since some may not know it yet.  NULL: not told. */
+    const char *host;
+    uint16_t port;
     uint64_t applied_index; /* of the owner's durable image; 0: none */
     uint64_t applied_term;
     struct raft_owner owner;

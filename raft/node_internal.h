@@ -14,7 +14,11 @@ struct raft_node {
     struct raft_store *store;
     struct raft_config members; /* in force, with the configured addresses */
     struct raft_config initial; /* options.initial */
+    /* Who leads or asks for votes and is no member in our log, which may be
+     * behind: they say where they listen, and are answered. */
+    struct raft_config strangers;
     char *name;
+    char *host; /* options.host */
     char *cluster_id;
 
     struct env_timer timer;

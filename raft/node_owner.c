@@ -1,5 +1,5 @@
-/* What the owner is told, and in which order: members, the loss of leadership,
- * entries, a new role.
+/* What the owner is told, and in which order: members, the entries of the term
+ * it led, the loss of leadership, entries of later terms, a new role.
  *
  * node.c sets the goal (apply_to, the core's role); settle() works towards it.
  * Callbacks may lead back into node.c and so to settle(), which then only
@@ -66,21 +66,39 @@ static void deliver(struct raft_node *n)
                                e.type == RAFT_ENTRY_DATA ? e.data : SLICE_NULL);
 }
 
+/* The next entry is one that the owner proposed while it led: all of its term
+ * are.  Whoever asked for it hears yes though leadership is gone by now. */
+static bool own_next(const struct raft_node *n)
+{
+    return !n->loading && n->applied < n->apply_to &&
+           raft_log_get(&n->core.log, n->applied + 1).term <= n->told.term;
+}
+
+static void tell_commit_end(struct raft_node *n, bool any)
+{
+    if (any && n->options.owner.on_commit_end != NULL)
+        n->options.owner.on_commit_end(n->options.owner.arg);
+}
+
 /* One bounded run of entries. */
 static void apply_run(struct raft_node *n)
 {
     size_t entries = 0, bytes = 0;
+    bool any = false;
 
     while (n->applied < n->apply_to && !n->closing &&
            entries < APPLY_ENTRIES_MAX && bytes < APPLY_BYTES_MAX) {
-        if (role_lost(n))
+        if (role_lost(n) && !own_next(n)) {
+            tell_commit_end(n, any);
+            any = false;
             tell_role(n);
+        }
         bytes += raft_log_get(&n->core.log, n->applied + 1).data.len;
         deliver(n);
         entries++;
+        any = true;
     }
-    if (entries != 0 && n->options.owner.on_commit_end != NULL)
-        n->options.owner.on_commit_end(n->options.owner.arg);
+    tell_commit_end(n, any);
 }
 
 void post_turn(struct raft_node *n)
@@ -98,11 +116,12 @@ void settle(struct raft_node *n)
     n->settling = true;
     if (n->members_changed)
         tell_members(n);
-    if (role_lost(n))
+    if (role_lost(n) && !own_next(n))
         tell_role(n);
     if (!n->loading)
         apply_run(n);
-    tell_role(n);
+    if (!role_lost(n) || !own_next(n))
+        tell_role(n);
     n->settling = false;
     if (n->applied < n->apply_to || n->members_changed)
         post_turn(n);

@@ -374,11 +374,8 @@ static void handle(struct raft *r, struct raft_update *u,
 
 static void lead(struct raft *r, struct raft_update *u)
 {
-    if (r->role != RAFT_LEADER)
-        return;
-    if (commit_advance(r))
+    if (r->role == RAFT_LEADER && commit_advance(r))
         replicate_all(r, u);
-    membership_committed(r, u);
 }
 
 static void give_out(struct raft *r, struct raft_update *u)
@@ -428,6 +425,8 @@ static void step_end(struct raft *r, struct raft_update *u)
 {
     lead(r, u);
     give_out(r, u);
+    if (r->role == RAFT_LEADER)
+        membership_committed(r, u);
     snapshot_release_unused(r, u);
     if (persists(u))
         u->persist_seq = ++r->seq;

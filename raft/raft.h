@@ -104,6 +104,10 @@ struct raft_message {
     int32_t from;
     int32_t to;
     uint64_t term; /* the sender's current term */
+    /* Where the sender listens; host NULL: not told.  The driver's business,
+     * the core does not look. */
+    const char *host;
+    uint16_t port;
     union {
         struct {
             uint64_t vote_term; /* pre-vote: the term it would campaign in */

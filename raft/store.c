@@ -183,8 +183,9 @@ static bool load_point(struct load *l, struct slice key, struct point *p)
         p->term = read_u64(&in);
         p->config.index = read_u64(&in);
         if (in.bad || !point_possible(p) ||
-            !raft_config_decode(read_bytes(&in, reader_left(&in)),
-                                &p->config.config))
+            !raft_config_decode_base(read_bytes(&in, reader_left(&in)),
+                                     &p->config.config) ||
+            (p->index != 0 && p->config.config.len == 0))
             found = damaged(l, xasprintf("record '%.*s' cannot be decoded",
                                          SLICE_FMT(key)));
     }

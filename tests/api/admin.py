@@ -368,3 +368,103 @@ def describe_quorum(s, v):
             if a["topics"] else a["errorCode"], 3)
     s.check("another partition", b["topics"][0]["partitions"][0]["errorCode"]
             if b["topics"] else b["errorCode"], 3)
+
+
+# ---- who votes ------------------------------------------------------------
+
+
+def voters(s):
+    a = s.call(1, "DescribeQuorum", 0, topics=[{
+        "topicName": "__cluster_metadata",
+        "partitions": [{"partitionIndex": 0}]}])
+    return {r["replicaId"] for r in
+            a["topics"][0]["partitions"][0]["currentVoters"]}
+
+
+def listener(host, port, name="CONTROLLER"):
+    return [{"name": name, "host": host, "port": port}]
+
+
+def add_back(s, node):
+    s.call(1, "AddRaftVoter", clusterId=None, timeoutMs=10000, voterId=node,
+           voterDirectoryId=bytes([node] * 16),
+           listeners=listener(*s.controllers[node]))
+    s.check("it votes again", voters(s), {1, 2, 3})
+
+
+@covers("AddRaftVoter")
+def add_raft_voter(s, v):
+    def ask(label, **fields):
+        given = {"clusterId": None, "timeoutMs": 10000, "voterId": 9,
+                 "voterDirectoryId": b"9" * 16,
+                 "listeners": listener("127.0.0.1", 1), **fields}
+        return s.ask(label, 2, **given)["errorCode"]
+
+    s.check("another cluster", ask("another cluster", clusterId="x"), 104)
+    s.check("no voter", ask("no voter", voterId=-1), 42)
+    s.check("no directory", ask("no directory",
+                                voterDirectoryId=bytes(16)), 42)
+    s.check("no address", ask("no address", listeners=[]), 42)
+    s.check("another listener", ask("another listener", listeners=listener(
+        "127.0.0.1", 1, "PLAINTEXT")), 42)
+    s.check("a voter", ask("a voter", voterId=2), 126)
+    if not s.ours or not s.controllers:
+        return
+    s.check("nobody there", ask("nobody there", timeoutMs=200), 7)
+    node = min({1, 2, 3} - {s.active()})
+    s.check("removed", s.call(1, "RemoveRaftVoter", clusterId=None,
+                              voterId=node, voterDirectoryId=bytes(
+                                  [node] * 16))["errorCode"], 0)
+    s.check("it does not vote", voters(s), {1, 2, 3} - {node})
+    more = {"ackWhenCommitted": False} if v >= 1 else {}
+    s.check("added", ask("added", voterId=node, voterDirectoryId=bytes(
+        [node] * 16), listeners=listener(*s.controllers[node]), **more), 0)
+    wait_for("its vote", lambda: voters(s) == {1, 2, 3})
+
+
+@covers("RemoveRaftVoter")
+def remove_raft_voter(s, v):
+    def ask(label, **fields):
+        given = {"clusterId": None, "voterId": 9,
+                 "voterDirectoryId": b"9" * 16, **fields}
+        return s.ask(label, 2, **given)["errorCode"]
+
+    s.check("another cluster", ask("another cluster", clusterId="x"), 104)
+    s.check("no voter", ask("no voter", voterId=-1), 42)
+    s.check("unknown", ask("unknown"), 127)
+    if not s.ours or not s.controllers:
+        return
+    node = s.active()
+    s.check("the active one", ask("the active one", voterId=node,
+                                  voterDirectoryId=bytes([node] * 16)), 0)
+    wait_for("another leader", lambda: s.active() not in (-1, node))
+    s.check("it does not vote", voters(s), {1, 2, 3} - {node})
+    add_back(s, node)
+
+
+@covers("UpdateRaftVoter")
+def update_raft_voter(s, v):
+    a = s.call(1, "DescribeQuorum", 0, topics=[{
+        "topicName": "__cluster_metadata",
+        "partitions": [{"partitionIndex": 0}]}])
+    epoch = a["topics"][0]["partitions"][0]["leaderEpoch"]
+
+    def ask(label, **fields):
+        given = {"clusterId": None, "currentLeaderEpoch": epoch, "voterId": 9,
+                 "voterDirectoryId": b"9" * 16,
+                 "listeners": listener("127.0.0.1", 1), **fields}
+        return s.ask(label, 2, **given)["errorCode"]
+
+    s.check("another cluster", ask("another cluster", clusterId="x"), 104)
+    s.check("an old epoch", ask("an old epoch", currentLeaderEpoch=0), 74)
+    s.check("a future epoch", ask("a future epoch",
+                                  currentLeaderEpoch=epoch + 1), 75)
+    s.check("no address", ask("no address", listeners=[]), 42)
+    s.check("unknown", ask("unknown"), 127)
+    if s.ours:
+        node = min({1, 2, 3} - {s.active()})
+        s.check("where it is", ask("where it is", voterId=node,
+                                   voterDirectoryId=bytes([node] * 16),
+                                   listeners=listener(
+                                       *s.controllers[node])), 0)
+        s.check("it votes", voters(s), {1, 2, 3})

@@ -51,6 +51,14 @@ static const struct image *image_of(const struct node *n)
                : &controller_role_service(n->server->controller)->image;
 }
 
+/* A controller that nobody has added has nothing to know. */
+static bool is_outside(const struct node *n)
+{
+    return !n->is_broker && n->server != NULL && n->running &&
+           controller_role_service(n->server->controller)->voters.standing ==
+               VOTER_NONE;
+}
+
 const char *check_unhealed(struct check *c, bool still)
 {
     const struct node *first = NULL;
@@ -58,7 +66,7 @@ const char *check_unhealed(struct check *c, bool still)
     for (int i = 0; i < *c->options.nodes_len; i++) {
         const struct node *n = c->options.nodes[i];
 
-        if (!n->wanted)
+        if (!n->wanted || is_outside(n))
             continue;
         if (n->server == NULL || (n->is_broker && !node_ready(n))) {
             snprintf(c->sentence, sizeof c->sentence, "n%d is not ready",

@@ -3,8 +3,7 @@
 #include "tests/sim/faults.h"
 
 #include "base/alloc.h"
-#include "broker/controller_role.h"
-#include "controller/service_parts.h"
+#include "tests/sim/members.h"
 #include "tests/sim/trace.h"
 
 #include <stdlib.h>
@@ -19,10 +18,13 @@ struct active {
     struct node *target; /* while it is on; NULL: a, modulo the nodes */
     int stage;           /* of a rolling restart: nodes already done */
     struct node *victim; /* what is to be started again */
+    struct event step;   /* of a departure: the next look at it */
+    struct node *leaver;
 };
 
 struct faults {
     struct faults_options options;
+    struct members members;
     struct active active[PLAN_FAULTS_MAX];
     bool fragile;
 };
@@ -39,6 +41,13 @@ static struct node *node_b(const struct active *x)
 {
     return x->faults->options
         .nodes[x->fault->b % *x->faults->options.nodes_len];
+}
+
+/* A part of the changes of voters never leaves the leader that begins them. */
+static bool cuts_leader_off(const struct active *x)
+{
+    return (x->fault->kind == FAULT_VOTE || x->fault->kind == FAULT_UNVOTE) &&
+           x->fault->b % 3 == 0 && x->target != NULL;
 }
 
 /* ---- links ----------------------------------------------------------------
@@ -91,6 +100,11 @@ static void apply_to_links(struct world *w, const struct active *x)
     switch (x->fault->kind) {
     case FAULT_ISOLATE:
         cut_all(w, node_a(x)->host, true, true);
+        break;
+    case FAULT_VOTE:
+    case FAULT_UNVOTE:
+        if (cuts_leader_off(x))
+            cut_all(w, node_a(x)->host, true, true);
         break;
     case FAULT_DEAF:
         cut_all(w, node_a(x)->host, true, false);
@@ -214,6 +228,8 @@ static void kill_all(struct active *x, bool power)
 
 static void run_again(struct node *n)
 {
+    if (n->gone)
+        return;
     if (n->process != NULL && n->process->doom != DOOM_NONE)
         process_kill(n->process); /* it met its doom too late */
     if (n->process != NULL && n->stopping)
@@ -250,7 +266,9 @@ static void add_node(struct active *x)
     struct faults_options *o = &x->faults->options;
     struct world *w = o->world;
 
-    if (*o->nodes_len >= PLAN_NODES_MAX || w->hosts_len >= WORLD_HOSTS_MAX)
+    int max = o->plan->members_change ? PLAN_NODES_MAX : PLAN_NODES_FIXED_MAX;
+
+    if (*o->nodes_len >= max || w->hosts_len >= WORLD_HOSTS_MAX)
         return;
     int index = *o->nodes_len;
     o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index));
@@ -277,7 +295,7 @@ static bool ends_a_process(enum fault_kind kind)
     return kind == FAULT_KILL || kind == FAULT_KILL_ALL || kind == FAULT_STOP ||
            kind == FAULT_ROLL || kind == FAULT_POWER ||
            kind == FAULT_POWER_ALL || kind == FAULT_ROT || kind == FAULT_WIPE ||
-           kind == FAULT_DISK_ERROR;
+           kind == FAULT_DISK_ERROR || kind == FAULT_LEAVE;
 }
 
 static bool loses(const struct faults *f, const struct fault *fault)
@@ -304,10 +322,61 @@ static bool bearable(const struct active *x)
     for (int i = 0; i < *f->options.nodes_len; i++) {
         const struct node *n = f->options.nodes[i];
 
-        if (n->process == NULL || n->process->doom != DOOM_NONE || !n->wanted)
+        if (!n->gone &&
+            (n->process == NULL || n->process->doom != DOOM_NONE || !n->wanted))
             return false;
     }
     return check_unhealed(f->options.check, false) == NULL;
+}
+
+/* ---- a node leaves for good ------------------------------------------------
+ */
+
+enum { LEAVE_STEP_US = 300000 };
+
+static bool somebody_leaves(const struct faults *f)
+{
+    for (int i = 0; i < f->options.plan->faults_len; i++)
+        if (f->active[i].leaver != NULL)
+            return true;
+    return false;
+}
+
+static void leave_on(struct event *event)
+{
+    struct active *x = HEAP_ENTRY(event, struct active, step);
+    struct faults *f = x->faults;
+
+    if (!members_leave_on(&f->members, x->leaver)) {
+        event_in(f->options.world, &x->step, LEAVE_STEP_US);
+        return;
+    }
+    trace_line(NULL, "fault %d: n%d has left", x->number, x->leaver->id);
+    x->leaver = NULL;
+}
+
+static void leave(struct active *x)
+{
+    if (somebody_leaves(x->faults))
+        return;
+    x->leaver =
+        members_choose_leaver(&x->faults->members, (uint64_t)x->fault->a);
+    if (x->leaver == NULL)
+        return;
+    trace_line(NULL, "fault %d: n%d is to leave", x->number, x->leaver->id);
+    event_in(x->faults->options.world, &x->step, 0);
+}
+
+static void leave_no_more(struct active *x)
+{
+    struct node *n = x->leaver;
+
+    event_cancel(x->faults->options.world, &x->step);
+    x->leaver = NULL;
+    if (n == NULL || n->gone)
+        return;
+    trace_line(NULL, "fault %d: n%d stays after all", x->number, n->id);
+    run_again(n);
 }
 
 static void begin_kind(struct active *x)
@@ -355,6 +424,17 @@ static void begin_kind(struct active *x)
     case FAULT_ADD:
         add_node(x);
         break;
+    case FAULT_VOTE:
+        members_add_voters(&x->faults->members, (uint64_t)x->fault->a,
+                           (int)x->fault->amount);
+        break;
+    case FAULT_UNVOTE:
+        members_remove_voters(&x->faults->members, (uint64_t)x->fault->a,
+                              (int)x->fault->amount);
+        break;
+    case FAULT_LEAVE:
+        leave(x);
+        break;
     default:
         break;
     }
@@ -364,18 +444,9 @@ static void begin_kind(struct active *x)
  * can go wrong there needs that. */
 static struct node *active_controller(const struct active *x)
 {
-    const struct faults_options *o = &x->faults->options;
-
-    if (!o->plan->aims || x->fault->b % 2 == 0)
+    if (!x->faults->options.plan->aims || x->fault->b % 2 == 0)
         return NULL;
-    for (int i = 0; i < *o->nodes_len; i++) {
-        struct node *n = o->nodes[i];
-
-        if (n->is_controller && n->running && n->server != NULL &&
-            controller_role_service(n->server->controller)->leader)
-            return n;
-    }
-    return NULL;
+    return members_leader(&x->faults->members);
 }
 
 static void begin(struct event *event)
@@ -384,6 +455,8 @@ static void begin(struct event *event)
     struct faults *f = x->faults;
 
     x->target = active_controller(x);
+    if (x->fault->kind == FAULT_VOTE || x->fault->kind == FAULT_UNVOTE)
+        x->target = members_leader(&f->members);
 
     if (!bearable(x)) {
         trace_line(NULL, "fault %d: %s of n%d is skipped", x->number,
@@ -427,6 +500,7 @@ static void end(struct event *event)
     if (x->victim != NULL)
         run_again(x->victim);
     x->victim = NULL;
+    leave_no_more(x);
     if (x->fault->kind == FAULT_KILL_ALL || x->fault->kind == FAULT_POWER_ALL)
         run_all(f);
     if (x->fault->kind == FAULT_PAUSE && n->process != NULL)
@@ -443,6 +517,12 @@ struct faults *faults_new(const struct faults_options *options)
     struct faults *f = xcalloc(1, sizeof *f);
 
     f->options = *options;
+    f->members = (struct members){
+        .nodes = options->nodes,
+        .nodes_len = options->nodes_len,
+        .initial = options->plan->nodes,
+        .replication = options->plan->replication,
+    };
     for (int i = 0; i < options->plan->faults_len; i++)
         f->active[i] = (struct active){
             .fault = &options->plan->faults[i],
@@ -450,6 +530,7 @@ struct faults *faults_new(const struct faults_options *options)
             .faults = f,
             .begin.fn = begin,
             .end.fn = end,
+            .step.fn = leave_on,
         };
     f->fragile = is_fragile(options->plan);
     set_disks(f);
@@ -473,6 +554,7 @@ void faults_end(struct faults *f)
         event_cancel(w, &f->active[i].begin);
         event_cancel(w, &f->active[i].end);
         f->active[i].on = false;
+        leave_no_more(&f->active[i]);
     }
     for (int i = 0; i < *f->options.nodes_len; i++) {
         struct node *n = f->options.nodes[i];

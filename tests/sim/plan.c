@@ -1,5 +1,6 @@
 #include "tests/sim/plan.h"
 
+#include "base/map.h"
 #include "base/slice.h"
 
 #include <stdio.h>
@@ -54,7 +55,7 @@ static void draw_cluster(struct prng *p, struct plan *plan)
     plan->delay_us = PICK(p, 50, 500, 2000, 20000);
     plan->jitter_us = plan->delay_us * PICK(p, 1, 2, 5);
     plan->work_max_us = PICK(p, 100, 1000, 10000);
-    for (int i = 0; i < PLAN_NODES_MAX; i++)
+    for (int i = 0; i < PLAN_NODES_FIXED_MAX; i++)
         plan->drift_ppm[i] = (int32_t)(one_in(p, 3) ? between(p, -20000, 20000)
                                                     : between(p, -50, 50));
 }
@@ -107,7 +108,7 @@ static void draw_faults(struct prng *p, struct plan *plan)
     int on_len = 0;
     int share = (int)PICK(p, 2, 4, 8);
 
-    for (int kind = 0; kind < FAULT_KINDS; kind++)
+    for (int kind = 0; kind < FAULT_KINDS_FIXED; kind++)
         if (possible(plan, kind) && one_in(p, share))
             on[on_len++] = (enum fault_kind)kind;
     plan->faults_us = between(p, 5, 40) * 1000000;
@@ -129,6 +130,34 @@ static void draw_faults(struct prng *p, struct plan *plan)
     }
 }
 
+/* ---- members ---------------------------------------------------------------
+ */
+
+static void draw_members(uint64_t seed, struct plan *plan)
+{
+    static const enum fault_kind kinds[] = {FAULT_VOTE,   FAULT_VOTE,
+                                            FAULT_UNVOTE, FAULT_UNVOTE,
+                                            FAULT_LEAVE,  FAULT_ADD};
+    struct prng p = {(seed ^ hash_bytes("members", 7)) * 0x9e3779b97f4a7c15u};
+
+    if (!one_in(&p, 4))
+        return;
+    plan->members_change = true;
+    plan->spares = (int)PICK(&p, 1, 1, 2);
+    int wanted = (int)PICK(&p, 2, 4, 8, 12);
+    for (int i = 0; i < wanted; i++) {
+        struct fault *f = &plan->faults[plan->faults_len++];
+
+        f->kind = kinds[prng_below(&p, sizeof kinds / sizeof *kinds)];
+        f->at_us = between(&p, 0, plan->faults_us);
+        f->duration_us = f->kind == FAULT_LEAVE ? between(&p, 5000000, 30000000)
+                                                : between(&p, 1000, 2000000);
+        f->a = (int)prng_below(&p, 1000);
+        f->b = (int)prng_below(&p, 1000);
+        f->amount = PICK(&p, 1, 1, 1, 2, 3); /* requests at once */
+    }
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -147,13 +176,20 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->load.produce_interval_ms *= 8;
     plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
     plan->aims = one_in(&p, 3);
+    draw_members(seed, plan);
+}
+
+static bool is_spare(const struct plan *plan, int index)
+{
+    return index >= plan->nodes && index < plan->nodes + plan->spares;
 }
 
 char *plan_properties(const struct plan *plan, int index)
 {
     struct buf b = BUF_INIT;
-    bool controller = index < plan->controllers;
-    bool broker = plan->combined || !controller;
+    bool spare = is_spare(plan, index);
+    bool controller = index < plan->controllers || spare;
+    bool broker = !spare && (plan->combined || !controller);
     int id = index + 1;
 
     buf_printf(&b, "process.roles=%s\nnode.id=%d\n",
@@ -161,9 +197,16 @@ char *plan_properties(const struct plan *plan, int index)
                : broker             ? "broker"
                                     : "controller",
                id);
-    buf_printf(&b, "controller.quorum.voters=");
-    for (int i = 0; i < plan->controllers; i++)
-        buf_printf(&b, "%s%d@n%d:9093", i > 0 ? "," : "", i + 1, i + 1);
+    /* A spare that is given no voters learns all from the log. */
+    bool blank = spare && index % 2 == 0;
+    buf_printf(&b, blank ? "controller.quorum.bootstrap.servers="
+                         : "controller.quorum.voters=");
+    for (int i = 0; i < plan->controllers; i++) {
+        buf_printf(&b, i > 0 ? "," : "");
+        if (!blank)
+            buf_printf(&b, "%d@", i + 1);
+        buf_printf(&b, "n%d:9093", i + 1);
+    }
     buf_printf(&b, "\nlisteners=");
     if (broker)
         buf_printf(&b, "PLAINTEXT://n%d:9092", id);
@@ -198,12 +241,13 @@ char *plan_properties(const struct plan *plan, int index)
 
 void plan_print(const struct plan *plan)
 {
-    printf("seed %llu: %d nodes, %d controllers%s, %d shards, %s, RF %d, "
+    printf("seed %llu: %d nodes, %d controllers%s, %d spares, %d shards, %s, "
+           "RF %d, "
            "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
            "snapshots by %lld bytes, "
            "delay %lld us, work %lld us, faults for %lld s\n",
            (unsigned long long)plan->seed, plan->nodes, plan->controllers,
-           plan->combined ? ", combined" : "", plan->shards,
+           plan->combined ? ", combined" : "", plan->spares, plan->shards,
            plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,

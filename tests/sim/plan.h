@@ -3,7 +3,8 @@
  *
  * Swarm testing: each seed draws which kinds of faults and which features are
  * on, and how much of them, so that some runs are all partitions and others all
- * disks. */
+ * disks.  In a part of the seeds the cluster's members change as well; that is
+ * drawn apart, so that it leaves what a seed draws otherwise as it is. */
 #ifndef TESTS_SIM_PLAN_H
 #define TESTS_SIM_PLAN_H
 
@@ -38,7 +39,10 @@
     X(DISK_ERROR, "disk-error") /* writes and syncs fail now and then */       \
     X(ROT, "rot")               /* of an index, while the node is down */      \
     X(WIPE, "wipe")             /* a broker comes back with an empty disk */   \
-    X(ADD, "add")               /* one more broker joins */
+    X(ADD, "add")               /* one more broker joins */                    \
+    X(VOTE, "vote")             /* a controller begins to vote */              \
+    X(UNVOTE, "unvote")         /* a controller ceases to vote */              \
+    X(LEAVE, "leave")           /* a broker leaves for good */
 
 enum fault_kind {
 #define X(name, text) FAULT_##name,
@@ -57,7 +61,14 @@ struct fault {
     int64_t amount; /* what it means depends on the kind */
 };
 
-enum { PLAN_FAULTS_MAX = 64, PLAN_NODES_MAX = 7 };
+/* From here on only in seeds with changing members. */
+enum { FAULT_KINDS_FIXED = FAULT_VOTE };
+
+enum {
+    PLAN_FAULTS_MAX = 64,
+    PLAN_NODES_FIXED_MAX = 7,
+    PLAN_NODES_MAX = 10, /* with changing members */
+};
 
 struct plan {
     uint64_t seed;
@@ -66,6 +77,8 @@ struct plan {
     int nodes;
     int controllers;
     bool combined;
+    bool members_change;
+    int spares; /* controllers that wait to be added, behind the others */
     int shards;
     bool fsync;
     int min_isr;

@@ -70,7 +70,7 @@ static void on_event(void *arg, const char *line)
 
 static void make_nodes(struct run *r)
 {
-    r->nodes_len = r->plan.nodes;
+    r->nodes_len = r->plan.nodes + r->plan.spares;
     for (int i = 0; i < r->nodes_len; i++) {
         r->nodes[i] = node_new(r->world, i + 1, plan_properties(&r->plan, i));
         r->nodes[i]->host->drift_ppm = r->plan.drift_ppm[i];

@@ -310,9 +310,32 @@ def grow(s):
         s.world.remove(leaver)
 
 
+def controllers(s):
+    """A node joins and becomes a controller in place of another one; then
+    whoever is active dies, and all of it is undone."""
+    with s.fault("controllers", "another controller") as entry:
+        old = s.world.controller() if s.rng.random() < 0.5 \
+            else s.rng.choice(VOTERS)
+        new = s.world.add(controller=True)
+        entry["what"] = "node %d is a controller in place of %d" % (new, old)
+        s.world.change_voters(new, True)
+        s.world.change_voters(old, False)
+        s.under()
+        active = s.world.controller()
+        s.world.kill(active)
+        s.under()
+        s.world.start(active)
+        s.world.wait_complete(s.topic, 120)
+        s.world.change_voters(old, True)
+        s.world.change_voters(new, False)
+        evacuate(s, new, (s.topic, "__consumer_offsets"))
+        s.under()
+        s.world.remove(new)
+
+
 def mixed(s):
     """One of the others, and sometimes on a network that loses packets."""
-    out = ["mixed", "grow"]
+    out = ["mixed", "grow", "controllers"]
     if len(s.world.nodes) == len(VOTERS):
         out += ["both", "lost-disk"]
     if not s.world.slow:
@@ -339,6 +362,7 @@ FAULTS = {
     "both": controller_and_broker,
     "rolling": rolling,
     "grow": grow,
+    "controllers": controllers,
     "mixed": mixed,
 }
 # What the short form does, one round each: most harm in the least time.

@@ -48,6 +48,7 @@ class World(harness.Cluster):
         self.directory = directory
         self.nodes = list(range(1, nodes + 1))
         self.last_number = nodes  # removed nodes' numbers do not come back
+        self.controllers = set(VOTERS)  # nodes with that role
         self.processes = {}
         self.meant = set()  # nodes that are down because we wanted it
         self.said = {}  # node: bytes of its log that were looked through
@@ -92,7 +93,7 @@ class World(harness.Cluster):
 
     def configuration(self, node):
         listener = "PLAINTEXT://%s:%d" % (address(node), PORT)
-        voter = node in VOTERS
+        voter = node in self.controllers
         return CONFIG + "\n".join((
             "process.roles=broker" + (",controller" if voter else ""),
             "node.id=%d" % node,
@@ -134,9 +135,12 @@ class World(harness.Cluster):
         self.start(*self.nodes)
         self.leat("topics", "list", timeout=90)
 
-    def add(self):
+    def add(self, controller=False):
+        """controller: it has that role, too, and waits to be a voter."""
         self.last_number += 1
         node = self.last_number
+        if controller:
+            self.controllers.add(node)
         self.furnish(node)
         self.nodes.append(node)
         self.start(node)
@@ -266,17 +270,41 @@ class World(harness.Cluster):
         return all(sorted(p["isr"]) == sorted(p["replicas"])
                    for p in partitions)
 
+    def quorum(self):
+        return json.loads(self.leat("quorum", "describe", "--json",
+                                    "--timeout", "3000"))
+
     def controller(self):
         def ask():
             try:
-                leader = json.loads(self.leat(
-                    "quorum", "describe", "--json", "--timeout",
-                    "3000"))["leader"]
+                leader = self.quorum()["leader"]
             except Failed:
                 return None
             return leader if leader in self.nodes and self.alive(leader) \
                 else None
         return wait_for("an active controller", ask)
+
+    def change_voters(self, node, votes):
+        """Until it is so; an answer may be lost with who gave it."""
+        words = ("add-controller", "--config", self.properties(node)) \
+            if votes else ("remove-controller", "--id", str(node))
+
+        def done():
+            try:
+                if (node in self.quorum()["voters"]) == votes:
+                    return True
+                self.leat("quorum", *words, timeout=40)
+                self.note("quorum", *words)
+            except Failed as error:
+                why[:] = [str(error)]
+            return False
+        why = ["not asked"]
+        try:
+            wait_for("", done, 90, 0.2)
+        except Failed:
+            raise Failed("node %d %s: %s" % (
+                node, "does not vote" if votes else "still votes",
+                why[0])) from None
 
     def replicas_agree(self, topic):
         """Waits until all replicas of a topic are the same; their number."""

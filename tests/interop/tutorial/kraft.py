@@ -6,6 +6,7 @@ shell in a directory that has our scripts as bin/.  The ports are the
 tutorial's, 9092-9094 and 19092-19094, unless something else has them.
 """
 
+import json
 import os
 import random
 import re
@@ -53,6 +54,12 @@ log.retention.check.interval.ms=300000
 """
 
 
+QUORUM = "controller.quorum.voters=1@localhost:{c1},2@localhost:{c2}," \
+    "3@localhost:{c3}\n"
+BOOTSTRAP = "controller.quorum.bootstrap.servers=localhost:{c1}," \
+    "localhost:{c2},localhost:{c3}\n"
+
+
 def free(ports):
     try:
         for port in ports:
@@ -66,7 +73,7 @@ def free(ports):
 
 def choose_port():
     port = 9092
-    while not free([port + i + j for i in range(3) for j in (0, 10000)]):
+    while not free([port + i + j for i in range(4) for j in (0, 10000)]):
         port = random.randrange(11000, 22000, 10)
     return port
 
@@ -85,11 +92,15 @@ def prepare():
                                 os.path.basename(program)))
     os.symlink(os.path.join(TOP, "scripts"), os.path.join(HOME, "bin"))
     os.makedirs(os.path.join(HOME, "config", "kraft"))
-    for node in (1, 2, 3):
+    for node in (1, 2, 3, 4):
         path = os.path.join(HOME, "config", "kraft",
                             "server%d.properties" % node)
+        text = PROPERTIES
+        if node == 4:  # joins a quorum that exists (KIP-853)
+            assert QUORUM in text
+            text = text.replace(QUORUM, BOOTSTRAP)
         with open(path, "w") as file:
-            file.write(PROPERTIES.format(
+            file.write(text.format(
                 node=node, home=HOME, port=PORT + node - 1,
                 controller=PORT + 10000 + node - 1, c1=PORT + 10000,
                 c2=PORT + 10001, c3=PORT + 10002))
@@ -253,13 +264,54 @@ def configs():
         raise Wrong("described as %r" % out)
 
 
+def voters():
+    out = type_in("bin/kafka-metadata-quorum.sh "
+                  "--bootstrap-server localhost:9092 describe --status")
+    line = re.search(r"CurrentVoters: +(\[.*\])", out)
+    if line is None:
+        raise Wrong("it printed %r" % out)
+    return {v["id"]: v for v in json.loads(line[1])}
+
+
+def new_controller():
+    """KIP-853: a fourth server takes the place of the first in the quorum."""
+    out = type_in("bin/kafka-storage.sh format -t $KAFKA_CLUSTER_ID "
+                  "--no-initial-controllers "
+                  "-c config/kraft/server4.properties")
+    if "Formatting" not in out:
+        raise Wrong("it printed %r" % out)
+    type_in("bin/kafka-server-start.sh -daemon "
+            "config/kraft/server4.properties")
+    equal(sorted(voters()), [1, 2, 3], "voters")
+    add = "bin/kafka-metadata-quorum.sh --bootstrap-server localhost:9092 " \
+        "--command-config config/kraft/server4.properties add-controller"
+    out = type_in(add + " --dry-run")
+    if not out.startswith("DRY RUN of adding controller 4 with directory id "):
+        raise Wrong("it printed %r" % out)
+    equal(sorted(voters()), [1, 2, 3], "voters")
+    out = type_in(add)
+    said = re.fullmatch(r"Added controller 4 with directory id (\S+) and "
+                        r"endpoints: CONTROLLER://localhost:\d+\n", out)
+    if said is None:
+        raise Wrong("it printed %r" % out)
+    equal(voters()[4]["directoryId"], said[1], "directory id")
+    type_in(add, fails=True)
+    remove = "bin/kafka-metadata-quorum.sh --bootstrap-server " \
+        "localhost:9092 remove-controller --controller-id %d " \
+        "--controller-directory-id " + said[1]
+    equal(type_in(remove % 1), "Removed  KRaft controller 1 with directory "
+          "id %s\n" % said[1], "printed")
+    equal(sorted(voters()), [2, 3, 4], "voters")
+    type_in(remove % 1, fails=True)
+
+
 def survives():
     """The tutorials go on: stop a server and read what was written."""
     words = [p for p in nodes() if b"server2.properties" in open(
         "/proc/%d/cmdline" % p, "rb").read()]
     equal(len(words), 1, "server 2")
     os.kill(words[0], signal.SIGKILL)
-    until(lambda: len(nodes()) == 2, 10, "server 2 still runs")
+    until(lambda: len(nodes()) == 3, 10, "server 2 still runs")
     produce()
     out = type_in("bin/kafka-console-consumer.sh "
                   "--bootstrap-server localhost:9092 --topic kraft-test "
@@ -293,6 +345,8 @@ try:
     check("kafka-console-consumer.sh --from-beginning", consume)
     check("kafka-consumer-groups.sh --describe and --list", groups)
     check("kafka-configs.sh --alter and --describe", configs)
+    check("kafka-metadata-quorum.sh add-controller and remove-controller",
+          new_controller)
     check("with one server killed the others take and give records",
           survives)
     check("the servers stop on SIGTERM", end)

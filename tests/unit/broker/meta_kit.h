@@ -56,6 +56,7 @@ struct kit {
     char dir[64];
     struct kit_controller controllers[KIT_CONTROLLERS];
     int32_t hint; /* what inactive controllers say */
+    uint16_t hint_port; /* and where it is; 0: they do not say */
 
     /* The log the controllers have in common; entry i has index i + 1. */
     struct buf entries[KIT_ENTRIES];
@@ -668,6 +669,10 @@ static inline void kit_frame(struct env_conn *conn, void *arg,
     if (!c->active) {
         response.error = ERR_NOT_CONTROLLER;
         response.leader_id = kit->hint;
+        if (kit->hint_port != 0) {
+            response.leader_host = (char *)(uintptr_t) "127.0.0.1";
+            response.leader_port = kit->hint_port;
+        }
         kit_send(conn, correlation_id, &response);
     } else if (q->call_case == LEAT__CONTROL_REQUEST__CALL_FETCH_METADATA) {
         c->poll_conn = conn;

@@ -377,10 +377,6 @@ Test(config, a_node_needs_roles_and_a_number)
 
 Test(config, voters_must_fit_the_roles)
 {
-    refuses("node.id=2\n",
-            "controller.quorum.voters=1@h:9093 lacks this node: "
-            "process.roles=broker,controller makes node.id=2 a controller, so "
-            "add 2@HOST:PORT or change node.id");
     refuses("process.roles=broker\nlisteners=PLAINTEXT://:9092\n",
             "controller.quorum.voters=1@h:9093 names this node: "
             "process.roles=broker makes node.id=1 no controller, so add "

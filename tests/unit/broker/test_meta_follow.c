@@ -44,6 +44,25 @@ Test(meta_follow, a_broker_registers_follows_and_becomes_ready)
     kit_free(&kit);
 }
 
+/* It was told of one controller, which knows another that is active. */
+Test(meta_follow, a_controller_that_is_not_configured_is_found_through_another)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit.config.voters_len = 1;
+    kit.controllers[0].active = false;
+    kit.controllers[1].active = true;
+    kit.hint = 102;
+    kit.hint_port = env_listener_port(kit.controllers[1].listener);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    cr_assert_gt(kit.registrations, 0);
+    cr_assert_eq(control_client_active(kit.meta->control), 102);
+    kit.config.voters_len = 2;
+    kit_free(&kit);
+}
+
 /* Changed settings reach the shards, of one topic or of all. */
 Test(meta_follow, settings_follow_the_configs)
 {
@@ -104,9 +123,9 @@ Test(meta_follow, a_restart_continues_from_the_disk)
     kit_free(&kit);
 }
 
-/* What an old image replays happened long ago: a replica that left and came back
- * has its data from after that.  Only what is still so when the registration is
- * there costs data. */
+/* What an old image replays happened long ago: a replica that left and came
+ * back has its data from after that.  Only what is still so when the
+ * registration is there costs data. */
 Test(meta_follow, replicas_that_left_in_the_past_are_not_dropped)
 {
     struct kit kit;

@@ -265,3 +265,34 @@ Test(storage, random_ids_differ_and_never_begin_with_a_dash)
     for (int i = 0; i < 500; i++)
         cr_assert_neq(uuid_format(storage_random_uuid(), a)[0], '-');
 }
+
+/* ---- whom add-controller names --------------------------------------------
+ */
+
+Test(storage, a_controller_is_known_by_its_listener_and_directory)
+{
+    static const char text[] = "process.roles=broker,controller\n"
+                               "node.id=4\n"
+                               "controller.quorum.bootstrap.servers=h:9093\n"
+                               "listeners=PLAINTEXT://:9092,INNER://me:9093\n"
+                               "controller.listener.names=INNER\n"
+                               "log.dirs=%s/data\n";
+    char *path = write_config(text), *why = NULL;
+    struct storage_config c;
+    struct uuid id;
+
+    cr_assert_eq(storage_config_read(path, &c, &why), ERR_NONE);
+    cr_assert_eq(c.node_id, 4);
+    cr_assert_str_eq(c.controller_listener, "INNER");
+    cr_assert_str_eq(c.controller_host, "me");
+    cr_assert_eq(c.controller_port, 9093);
+    cr_assert_neq(storage_directory_id(&c, &id, &why), ERR_NONE);
+    free(why);
+    why = NULL;
+    accept(text, &(struct storage_format){.cluster_id = "c",
+                                          .no_initial_controllers = true});
+    cr_assert_eq(storage_directory_id(&c, &id, &why), ERR_NONE);
+    cr_assert_not(uuid_is_zero(id));
+    storage_config_free(&c);
+    free(path);
+}

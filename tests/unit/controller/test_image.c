@@ -112,6 +112,8 @@ static void fill(void)
 {
     Leat__FeatureRecord feature = LEAT__FEATURE_RECORD__INIT;
     Leat__ControllerRecord controller = LEAT__CONTROLLER_RECORD__INIT;
+    Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
+    Leat__Endpoint *endpoints[] = {&endpoint};
     Leat__ProducerIdsRecord ids = LEAT__PRODUCER_IDS_RECORD__INIT;
 
     for (int32_t id = 3; id > 0; id--)
@@ -128,6 +130,10 @@ static void fill(void)
     cr_assert_eq(replay(RECORD(feature, FEATURE, &feature)), ERR_NONE);
     controller.controller_id = 1;
     controller.incarnation = record_uuid(&other_id);
+    endpoint.listener = (char *)"CONTROLLER";
+    endpoint.host = (char *)"h";
+    controller.endpoints = endpoints;
+    controller.n_endpoints = 1;
     cr_assert_eq(replay(RECORD(controller, CONTROLLER, &controller)), ERR_NONE);
     ids.next_producer_id = 3000;
     cr_assert_eq(replay(RECORD(producer_ids, PRODUCER_IDS, &ids)), ERR_NONE);
@@ -284,10 +290,16 @@ Test(image, equal_means_equal_in_everything)
     Leat__ProducerIdsRecord ids = LEAT__PRODUCER_IDS_RECORD__INIT;
     Leat__FeatureRecord f = LEAT__FEATURE_RECORD__INIT;
     Leat__ControllerRecord ctl = LEAT__CONTROLLER_RECORD__INIT;
+    Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
+    Leat__Endpoint *endpoints[] = {&endpoint};
     f.name = (char *)"x";
     f.level = 1;
     ctl.controller_id = 2;
     ctl.incarnation = record_uuid(&other_id);
+    endpoint.listener = (char *)"CONTROLLER";
+    endpoint.host = (char *)"h";
+    ctl.endpoints = endpoints;
+    ctl.n_endpoints = 1;
     b.rack = (char *)"r";
     Leat__MetadataRecord changes[] = {
         RECORD(config, CONFIG, &c),
@@ -488,4 +500,17 @@ Test(image, a_topic_made_again_is_another_topic)
     buf_free(&said);
     image_free(&old);
     image_free(&now);
+}
+
+Test(image, a_controller_without_endpoints_is_gone)
+{
+    Leat__ControllerRecord gone = LEAT__CONTROLLER_RECORD__INIT;
+
+    fill();
+    cr_assert_eq(image.controllers_len, 1);
+    gone.controller_id = 1;
+    gone.incarnation = record_uuid(&other_id);
+    cr_assert_eq(replay(RECORD(controller, CONTROLLER, &gone)), ERR_NONE);
+    cr_assert_eq(image.controllers_len, 0);
+    cr_assert_eq(replay(RECORD(controller, CONTROLLER, &gone)), ERR_NONE);
 }

@@ -1,16 +1,26 @@
 /* The controller's shell on real sockets and disks.  Its two peers are the
  * test's: they vote for it, acknowledge what it sends until they are told to
- * be mute, and depose it when the test says so. */
+ * be mute, and depose it when the test says so.  A third one is no voter until
+ * a test adds it. */
 #include "base/env_libevent.h"
 #include "base/error.h"
 #include "controller/service_parts.h"
+#include "proto/kafka/header.h"
 #include "raft/codec.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SELF = 1, PEERS = 2, CALLS = 3, PATIENCE_MS = 30000, LOOK_MS = 2 };
+enum {
+    SELF = 1,
+    VOTING_PEERS = 2,
+    PEERS = 3,
+    NEWCOMER = SELF + PEERS,
+    CALLS = 3,
+    PATIENCE_MS = 30000,
+    LOOK_MS = 2,
+};
 
 static struct env *env;
 static char dir[64];
@@ -241,6 +251,100 @@ static void broker_poll(int32_t correlation_id)
     broker_send(correlation_id, &request);
 }
 
+/* ---- a tool -------------------------------------------------------------- */
+
+static struct {
+    struct env_conn *conn;
+    int16_t errors[CALLS];
+    size_t answers;
+    bool closed;
+} tool;
+
+/* All three answers begin with the throttle time and the error. */
+static void on_tool_answer(struct env_conn *conn, void *arg,
+                           struct env_frame *frame)
+{
+    struct reader in = reader_of(slice_of(frame->data, frame->len));
+
+    (void)conn;
+    (void)arg;
+    cr_assert_lt(tool.answers, (size_t)CALLS);
+    cr_assert_eq(read_i32(&in), (int32_t)tool.answers, "out of order");
+    read_u8(&in); /* no tagged fields in the header */
+    read_i32(&in);
+    tool.errors[tool.answers++] = read_i16(&in);
+    cr_assert_not(in.bad);
+    env_frame_unref(frame);
+}
+
+static void on_tool_closed(struct env_conn *conn, void *arg, int error)
+{
+    (void)conn;
+    (void)arg;
+    (void)error;
+    tool.closed = true;
+}
+
+static void ask(int16_t key, int16_t version, const void *msg)
+{
+    static const struct env_conn_ops ops = {.frame = on_tool_answer,
+                                            .closed = on_tool_closed};
+    static int32_t asked;
+    struct request_header h;
+    struct buf frame = BUF_INIT;
+
+    request_header_init(&h);
+    h.request_api_key = key;
+    h.request_api_version = version;
+    h.correlation_id = asked++;
+    cr_assert_eq(kafka_frame_request(&frame, &h, msg), ERR_NONE);
+    if (tool.conn == NULL)
+        tool.conn =
+            env_connect(env, "127.0.0.1", env_listener_port(service->listener),
+                        1 << 20, &ops, NULL);
+    struct env_out *out = env_out_new();
+    env_out_add_buf(out, &frame);
+    env_conn_send(tool.conn, out);
+}
+
+static struct add_raft_voter_request_listener newcomers_address;
+
+static struct add_raft_voter_request an_addition(void)
+{
+    struct add_raft_voter_request q;
+
+    newcomers_address = (struct add_raft_voter_request_listener){
+        .name = SLICE("CONTROLLER"),
+        .host = SLICE("127.0.0.1"),
+        .port = env_listener_port(peers[PEERS - 1].listener),
+    };
+    add_raft_voter_request_init(&q);
+    q.cluster_id = SLICE_NULL;
+    q.timeout_ms = PATIENCE_MS;
+    q.voter_id = NEWCOMER;
+    q.voter_directory_id = (struct uuid){{4}};
+    q.listeners = &newcomers_address;
+    q.listeners_len = 1;
+    return q;
+}
+
+static struct remove_raft_voter_request a_removal(int32_t id)
+{
+    struct remove_raft_voter_request q;
+
+    remove_raft_voter_request_init(&q);
+    q.cluster_id = SLICE_NULL;
+    q.voter_id = id;
+    q.voter_directory_id = (struct uuid){{9}};
+    return q;
+}
+
+static bool one_is_told(void) { return tool.answers == 1; }
+
+static bool two_are_told(void) { return tool.answers == 2; }
+
+static bool three_are_told(void) { return tool.answers == 3; }
+
 /* ---- the service --------------------------------------------------------- */
 
 static void set_up(void)
@@ -274,7 +378,8 @@ static void set_up(void)
         m.id = SELF + 1 + i;
         peer_listen(&peers[i], m.id);
         m.port = env_listener_port(peers[i].listener);
-        raft_config_set(&o.voters, &m);
+        if (i < VOTING_PEERS)
+            raft_config_set(&o.voters, &m);
     }
     service = controller_service_open(&o, &why);
     cr_assert_not_null(service, "%s", why);
@@ -297,6 +402,8 @@ static void tear_down(void)
     wait_for(is_gone, "the end of the service");
     if (!broker.closed && broker.conn != NULL)
         env_conn_close(broker.conn);
+    if (!tool.closed && tool.conn != NULL)
+        env_conn_close(tool.conn);
     for (int i = 0; i < PEERS; i++) {
         if (peers[i].conn != NULL)
             env_conn_close(peers[i].conn);
@@ -370,4 +477,154 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     cr_assert_eq(broker.correlation_ids[1 + CALLS], 2); /* polls come last */
     cr_assert_eq(broker.errors[1 + CALLS], ERR_NOT_CONTROLLER);
     cr_assert_not(broker.closed);
+}
+
+/* ---- who votes ------------------------------------------------------------
+ */
+
+static const struct raft_member *member(int32_t id)
+{
+    return raft_config_find(raft_node_members(service->raft), id);
+}
+
+static const struct image_controller *registered(int32_t id)
+{
+    for (size_t i = 0; i < service->image.controllers_len; i++)
+        if (service->image.controllers[i]->id == id)
+            return service->image.controllers[i];
+    return NULL;
+}
+
+Test(service, a_controller_is_added_when_it_has_caught_up_and_all_know_it)
+{
+    struct add_raft_voter_request q = an_addition();
+
+    wait_for(is_active, "leadership");
+    ask(API_ADD_RAFT_VOTER, 1, &q);
+    wait_for(one_is_told, "an answer");
+    cr_assert_eq(tool.errors[0], ERR_NONE);
+    cr_assert(member(NEWCOMER)->voter);
+    cr_assert(uuid_eq(member(NEWCOMER)->directory, q.voter_directory_id));
+    cr_assert_eq(registered(NEWCOMER)->endpoints[0].port,
+                 newcomers_address.port);
+    ask(API_ADD_RAFT_VOTER, 0, &q);
+    wait_for(two_are_told, "an answer");
+    cr_assert_eq(tool.errors[1], err_wire(ERR_DUPLICATE_VOTER));
+}
+
+Test(service, a_controller_that_does_not_answer_stays_an_observer)
+{
+    struct add_raft_voter_request q = an_addition();
+    struct remove_raft_voter_request r = a_removal(NEWCOMER);
+
+    wait_for(is_active, "leadership");
+    newcomers_address.port = 1; /* nobody listens */
+    q.timeout_ms = 100;
+    ask(API_ADD_RAFT_VOTER, 1, &q);
+    wait_for(one_is_told, "an answer");
+    cr_assert_eq(tool.errors[0], err_wire(ERR_REQUEST_TIMED_OUT));
+    cr_assert_not(member(NEWCOMER)->voter);
+    ask(API_REMOVE_RAFT_VOTER, 0, &r);
+    wait_for(two_are_told, "an answer");
+    cr_assert_eq(tool.errors[1], err_wire(ERR_VOTER_NOT_FOUND));
+    /* Another try, and where it really is. */
+    q = an_addition();
+    ask(API_ADD_RAFT_VOTER, 1, &q);
+    wait_for(three_are_told, "an answer");
+    cr_assert_eq(tool.errors[2], ERR_NONE);
+    cr_assert(member(NEWCOMER)->voter);
+}
+
+static bool voters_change(void) { return service->voters.change.active; }
+
+Test(service, one_change_of_voters_at_a_time)
+{
+    struct remove_raft_voter_request q = a_removal(2);
+    struct voter_reply nobody = {.api_key = API_REMOVE_RAFT_VOTER};
+    struct buf body = BUF_INIT;
+    struct arena arena;
+
+    wait_for(is_active, "leadership");
+    mute = true;
+    ask(API_REMOVE_RAFT_VOTER, 0, &q);
+    wait_for(voters_change, "a change under way");
+    q.voter_id = 3;
+    cr_assert_eq(
+        kafka_encode(&remove_raft_voter_request_desc, 0, &q, &body, NULL),
+        ERR_NONE);
+    arena_init(&arena, 0);
+    cr_assert_eq(
+        service_change_voters(service, &nobody, buf_slice(&body), &arena),
+        ERR_NONE);
+    cr_assert(member(3)->voter);
+    cr_assert_not(member(2)->voter);
+    cr_assert_eq(tool.answers, 0, "it is not committed");
+    arena_free(&arena);
+    buf_free(&body);
+    depose();
+    wait_for(one_is_told, "an answer");
+    cr_assert_eq(tool.errors[0], err_wire(ERR_NOT_LEADER_OR_FOLLOWER));
+}
+
+static bool leads_no_more(void) { return !service->leader; }
+
+Test(service, an_active_controller_that_is_removed_says_so_and_steps_down)
+{
+    struct remove_raft_voter_request q = a_removal(SELF);
+
+    wait_for(is_active, "leadership");
+    ask(API_REMOVE_RAFT_VOTER, 0, &q);
+    wait_for(one_is_told, "an answer");
+    cr_assert_eq(tool.errors[0], ERR_NONE);
+    wait_for(leads_no_more, "the end of its leadership");
+    cr_assert_not(member(SELF)->voter);
+    ask(API_REMOVE_RAFT_VOTER, 0, &q);
+    wait_for(two_are_told, "an answer");
+    cr_assert_eq(tool.errors[1], err_wire(ERR_NOT_LEADER_OR_FOLLOWER));
+}
+
+Test(service, changes_of_voters_that_make_no_sense_are_refused)
+{
+    struct add_raft_voter_request q = an_addition();
+    struct remove_raft_voter_request r = a_removal(7);
+
+    wait_for(is_active, "leadership");
+    q.cluster_id = SLICE("another");
+    ask(API_ADD_RAFT_VOTER, 1, &q);
+    q = an_addition();
+    newcomers_address.name = SLICE("PLAINTEXT");
+    ask(API_ADD_RAFT_VOTER, 1, &q);
+    ask(API_REMOVE_RAFT_VOTER, 0, &r);
+    wait_for(three_are_told, "answers");
+    cr_assert_eq(tool.errors[0], err_wire(ERR_INCONSISTENT_CLUSTER_ID));
+    cr_assert_eq(tool.errors[1], err_wire(ERR_INVALID_REQUEST));
+    cr_assert_eq(tool.errors[2], err_wire(ERR_VOTER_NOT_FOUND));
+    cr_assert_null(member(NEWCOMER));
+}
+
+Test(service, a_voter_moves_to_another_address)
+{
+    struct update_raft_voter_request_listener at = {
+        SLICE("CONTROLLER"), SLICE("127.0.0.1"),
+        env_listener_port(peers[PEERS - 1].listener)};
+    struct update_raft_voter_request q;
+    struct raft_node_status status;
+
+    wait_for(is_active, "leadership");
+    update_raft_voter_request_init(&q);
+    q.cluster_id = SLICE_NULL;
+    q.voter_id = 3;
+    q.voter_directory_id = (struct uuid){{3}};
+    q.listeners = &at;
+    q.listeners_len = 1;
+    q.current_leader_epoch = 0;
+    ask(API_UPDATE_RAFT_VOTER, 0, &q);
+    raft_node_status(service->raft, &status);
+    q.current_leader_epoch = (int32_t)status.term;
+    ask(API_UPDATE_RAFT_VOTER, 0, &q);
+    wait_for(two_are_told, "answers");
+    cr_assert_eq(tool.errors[0], err_wire(ERR_FENCED_LEADER_EPOCH));
+    cr_assert_eq(tool.errors[1], ERR_NONE);
+    cr_assert(member(3)->voter);
+    cr_assert_eq(member(3)->port, at.port);
 }

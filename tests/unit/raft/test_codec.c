@@ -99,6 +99,29 @@ Test(codec, an_image_chunk_carries_the_members)
     buf_free(&b);
 }
 
+Test(codec, a_sender_says_where_it_listens)
+{
+    struct raft_message m = an_append(), got;
+    struct arena arena;
+    char long_host[RAFT_HOST_MAX + 2];
+
+    m.host = "far-away";
+    m.port = 65535;
+    struct buf b = encode(&m, SLICE_NULL);
+    cr_assert(decode(buf_slice(&b), &arena, &got));
+    cr_assert_str_eq(got.host, "far-away");
+    cr_assert_eq(got.port, 65535);
+    arena_free(&arena);
+    buf_free(&b);
+    memset(long_host, 'h', sizeof long_host - 1);
+    long_host[sizeof long_host - 1] = '\0';
+    m.host = long_host;
+    b = encode(&m, SLICE_NULL);
+    cr_assert_not(decode(buf_slice(&b), &arena, &got));
+    arena_free(&arena);
+    buf_free(&b);
+}
+
 Test(codec, members_out_of_order_are_refused)
 {
     struct raft_member twice[] = {members[1], members[0]};

@@ -149,6 +149,14 @@ Test(membership, configurations_survive_encoding_and_hostile_bytes_do_not)
     cr_assert(raft_config_decode(buf_slice(&bytes), &d));
     cr_assert_eq(d.len, 3);
     cr_assert_str_eq(d.members[2].host, "node-3");
+    cr_assert(uuid_is_zero(d.members[2].directory));
+    raft_config_free(&d);
+    c.members[1].directory = (struct uuid){{1, 2, 3}};
+    bytes.len = 0;
+    raft_config_encode(&c, &bytes);
+    cr_assert(raft_config_decode(buf_slice(&bytes), &d));
+    cr_assert(uuid_eq(d.members[1].directory, c.members[1].directory));
+    cr_assert_str_eq(d.members[2].host, "node-3");
     raft_config_free(&d);
     for (size_t len = 0; len < bytes.len; len++)
         cr_assert_not(raft_config_decode(slice_of(bytes.data, len), &d));
@@ -158,6 +166,44 @@ Test(membership, configurations_survive_encoding_and_hostile_bytes_do_not)
     cr_assert_not(raft_config_decode(buf_slice(&bytes), &d), "a wild count");
     raft_config_free(&c);
     buf_free(&bytes);
+}
+
+Test(membership, nobody_is_a_configuration_only_before_the_log)
+{
+    struct raft_config nobody = RAFT_CONFIG_INIT, d;
+    struct buf bytes = BUF_INIT;
+
+    raft_config_encode(&nobody, &bytes);
+    cr_assert_not(raft_config_decode(buf_slice(&bytes), &d));
+    cr_assert(raft_config_decode_base(buf_slice(&bytes), &d));
+    cr_assert_eq(d.len, 0);
+    buf_free(&bytes);
+}
+
+Test(membership, who_was_given_no_voters_waits_and_is_added)
+{
+    lab_add_outsider(&lab, 4, 0);
+    lab_run(&lab, 5000);
+    cr_assert_eq(lab_core(&lab, 4)->term, 0);
+    cr_assert_eq(lab_change(&lab, 1, RAFT_ADD_LEARNER, 4), ERR_NONE);
+    lab_run(&lab, 500);
+    cr_assert_eq(lab_change(&lab, 1, RAFT_PROMOTE, 4), ERR_NONE);
+    lab_run(&lab, 500);
+    cr_assert_eq(raft_config_voters(raft_config_now(lab_core(&lab, 4))), 4);
+}
+
+/* Its owner answers who asked for that, so it must have it, and still lead. */
+Test(membership, a_leader_that_is_removed_leads_until_its_own_disk_has_it)
+{
+    lab.nodes[1].disk_stuck = true;
+    cr_assert_eq(lab_change(&lab, 1, RAFT_DEMOTE, 1), ERR_NONE);
+    lab_deliver(&lab);
+    cr_assert_eq(lab_core(&lab, 1)->commit, 2);
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_LEADER);
+    lab.nodes[1].disk_stuck = false;
+    lab_persist(&lab, 1);
+    cr_assert_eq(lab.nodes[1].applied, 2);
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_FOLLOWER);
 }
 
 /* ---- images ------------------------------------------------------------- */
