@@ -114,7 +114,7 @@ static void *producer_run(void *arg)
     while (!atomic_load(&p->load->stop)) {
         int64_t now = numbers_now_us();
         if (now < due) {
-            rd_kafka_poll(p->client, 1);
+            rd_kafka_poll(p->client, now + 10000 < due ? 10 : 1);
             continue;
         }
         send_round(p);
