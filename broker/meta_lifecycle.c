@@ -43,11 +43,11 @@ static bool registration_applied(const struct meta *m)
     return self != NULL && epoch_of(m) >= 0 && self->epoch == epoch_of(m);
 }
 
-/* See partition_is_cut_off(). */
-static void heard(struct meta *m)
+/* See partition_session_is_over().  asked_ms: an answer may have lain here
+ * while this process stood still. */
+static void heard(struct meta *m, int64_t asked_ms)
 {
-    atomic_store_explicit(&m->broker->heard_ms, env_now_ms(m->env),
-                          memory_order_relaxed);
+    atomic_store_explicit(&m->broker->heard_ms, asked_ms, memory_order_relaxed);
 }
 
 static void lead_if_registered(struct meta *m)
@@ -68,7 +68,7 @@ static void registered(struct meta *m, int64_t epoch)
              "%lld",
              (int)m->broker->node_id, (long long)epoch);
     atomic_store(&m->broker->epoch, epoch);
-    heard(m);
+    heard(m, env_now_ms(m->env));
     env_timer_stop(m->env, &l->patience);
     l->state = l->left_wanted ? LIFECYCLE_LEAVING : LIFECYCLE_REGISTERED;
     l->last_refusal = ERR_NONE;
@@ -251,7 +251,7 @@ static void heartbeat_done(struct control_call *call, enum err error,
     if (l->state != LIFECYCLE_REGISTERED && l->state != LIFECYCLE_LEAVING)
         return;
     if (ok)
-        heard(m);
+        heard(m, l->beat_ms);
     if (ok && l->state == LIFECYCLE_LEAVING)
         grant_patience(m);
     if (error == ERR_NONE && (response->error == ERR_STALE_BROKER_EPOCH ||
@@ -290,6 +290,7 @@ static void beat(struct meta *m)
     r.offline_log_dirs = dirs;
     request.call_case = LEAT__CONTROL_REQUEST__CALL_HEARTBEAT;
     request.heartbeat = &r;
+    l->beat_ms = env_now_ms(m->env);
     l->heartbeat_call.repeatable = true;
     l->heartbeat_call.attempt_ms = meta_attempt_ms(m);
     /* Then a fresh one takes its place. */

@@ -71,7 +71,9 @@ static enum err refuse(struct partition *p, const struct partition_source *in,
 /* A producer whose first request the old leader refused may have sent the
  * second to the new one before it puts the first back in front: librdkafka does
  * at times.  As long as it has not been heard of in a young leadership, its gap
- * is taken for that, and NOT_LEADER_OR_FOLLOWER makes it send both again. */
+ * is taken for that, and NOT_LEADER_OR_FOLLOWER makes it send both again.  So
+ * is one that a leader finds which wakes up, or is cut off: what is missing may
+ * be with another leader already. */
 static bool gap_may_close(const struct partition *p,
                           const struct producer *known)
 {
@@ -96,8 +98,10 @@ static enum err too_early(const struct partition *p, const struct batch *b,
         refusals_reason(p->refusals, b, env_now_ms(p->shard->env));
     if (reason != ERR_NONE)
         return reason;
-    return gap && found && gap_may_close(p, &known) ? ERR_NOT_LEADER_OR_FOLLOWER
-                                                    : error;
+    if (gap &&
+        (partition_session_is_over(p) || (found && gap_may_close(p, &known))))
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    return error;
 }
 
 /* True when the producer's state decided: a duplicate or a refusal. */

@@ -49,16 +49,21 @@ enum err partition_check_leader(const struct partition *p,
     return ERR_NONE;
 }
 
-bool partition_is_cut_off(const struct partition *p)
+bool partition_session_is_over(const struct partition *p)
 {
     const struct broker *b = p->shard->broker;
     int64_t heard_ms = atomic_load_explicit(&b->heard_ms, memory_order_relaxed);
-    int64_t now_ms = env_now_ms(p->shard->env);
 
-    return p->leader != NULL && heard_ms >= 0 &&
-           now_ms - heard_ms > b->config->broker_session_timeout_ms &&
-           leader_stands_still(p->leader, now_ms,
-                               b->config->broker_heartbeat_interval_ms);
+    return heard_ms >= 0 && env_now_ms(p->shard->env) - heard_ms >
+                                b->config->broker_session_timeout_ms;
+}
+
+bool partition_is_cut_off(const struct partition *p)
+{
+    return p->leader != NULL && partition_session_is_over(p) &&
+           leader_stands_still(
+               p->leader, env_now_ms(p->shard->env),
+               p->shard->broker->config->broker_heartbeat_interval_ms);
 }
 
 int32_t partition_leader_hint(const struct partition *p)

@@ -124,8 +124,11 @@ void partition_tick(struct partition *p);
  * crash leaves little to check. */
 void partition_sync_soon(struct partition *p);
 
-/* A leader that the controller has not answered for longer than a session
- * (broker.session.timeout.ms), and whose followers do not fetch: others most
+/* The controller has not answered this node for longer than
+ * broker.session.timeout.ms: it may have made others leaders. */
+bool partition_session_is_over(const struct partition *p);
+
+/* A leader whose session is over, and whose followers do not fetch: others most
  * likely lead by now, and have clients that still reach this one look for them.
  * It takes nothing that would have to be committed and lets nobody wait for it;
  * what it has in sync, and acks=1, it goes on serving, or the loss of the
