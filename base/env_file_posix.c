@@ -189,14 +189,37 @@ int env_file_sync(struct env_file *file)
 
 /* ---- names ---------------------------------------------------------------*/
 
+/* A file that loses its name goes with its last reference, and whoever gives
+ * that back waits for its pages that are on their way to the disk: on a slow
+ * one for minutes.  So a loop holds it meanwhile, and a helper thread lets go.
+ */
+static int hold(struct env *env, const char *path)
+{
+    return env == NULL ? -1 : open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static void let_go(struct env *env, int fd)
+{
+    if (fd >= 0)
+        env_work_close(env, fd);
+}
+
 int env_rename(struct env *env, const char *from, const char *to)
 {
-    return rename(from, to) != 0 ? -errno : 0;
+    int held = hold(env, to);
+    int rc = rename(from, to) != 0 ? -errno : 0;
+
+    let_go(env, held);
+    return rc;
 }
 
 int env_unlink(struct env *env, const char *path)
 {
-    return unlink(path) != 0 ? -errno : 0;
+    int held = hold(env, path);
+    int rc = unlink(path) != 0 ? -errno : 0;
+
+    let_go(env, held);
+    return rc;
 }
 
 int env_mkdir(struct env *env, const char *path)

@@ -81,6 +81,9 @@ void env_turn_begin(struct env *env);
 
 /* A loop was created; the last one to leave ends the threads. */
 void env_work_join_pool(void);
+/* Closes a descriptor on a helper thread: the last one of a file without a
+ * name waits until the disk has taken what was on its way there. */
+void env_work_close(struct env *env, int fd);
 /* Waits until none of env's works is queued or running. */
 void env_work_leave_pool(struct env *env);
 

@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     WORK_THREADS_MAX = 4,
@@ -88,10 +89,12 @@ static void run_one(struct env_work *work)
 {
     const void *lane = work->lane;
     struct env *home = work->home;
+    bool returns = work->done != NULL;
 
     work->run(work);
-    /* From here on the home loop may free the work. */
-    env_post(home, &work->task);
+    /* From here on the home loop may free the work, or run() has. */
+    if (returns)
+        env_post(home, &work->task);
     pthread_mutex_lock(&pool.lock);
     if (lane != NULL)
         lane_next(lane);
@@ -170,6 +173,27 @@ void env_work_start(struct env *env, struct env_work *work)
         pthread_cond_signal(&pool.more);
     }
     pthread_mutex_unlock(&pool.lock);
+}
+
+struct closing {
+    struct env_work work;
+    int fd;
+};
+
+static void run_close(struct env_work *work)
+{
+    struct closing *c = LIST_ENTRY(work, struct closing, work);
+
+    close(c->fd);
+    free(c);
+}
+
+void env_work_close(struct env *env, int fd)
+{
+    struct closing *c = xmalloc(sizeof *c);
+
+    *c = (struct closing){.work.run = run_close, .fd = fd};
+    env_work_start(env, &c->work); /* nobody waits: no done() */
 }
 
 void env_work_join_pool(void)

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -115,6 +116,74 @@ Test(env_file, a_reference_keeps_a_deleted_file_readable)
     cr_assert_eq(env_file_read(f, back, 10, 0), 10);
     cr_assert_eq(memcmp(back, "still here", 10), 0);
     env_file_unref(f);
+}
+
+/* ---- who waits for a file that has lost its name ---------------------------
+ */
+
+enum { HELPERS = 4 };
+
+struct busy {
+    struct env_work work;
+    sem_t *go;
+};
+
+static void wait_for_go(struct env_work *work)
+{
+    sem_wait(LIST_ENTRY(work, struct busy, work)->go);
+}
+
+static void went(struct env_work *work) { (void)work; }
+
+/* Files without a name that this process holds, of those in `dir`. */
+static int nameless(void)
+{
+    char **names, target[256];
+    size_t len;
+    int found = 0;
+
+    cr_assert_eq(env_list_dir(NULL, "/proc/self/fd", &names, &len), 0);
+    for (size_t i = 0; i < len; i++) {
+        char *path = xasprintf("/proc/self/fd/%s", names[i]);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        target[n < 0 ? 0 : n] = '\0';
+        found += strncmp(target, dir, strlen(dir)) == 0 &&
+                 strstr(target, " (deleted)") != NULL;
+        free(path);
+        free(names[i]);
+    }
+    free(names);
+    return found;
+}
+
+/* On a slow disk the last reference to a file may take minutes to give back. */
+Test(env_file, helpers_let_go_of_replaced_and_deleted_files)
+{
+    struct busy all[HELPERS];
+    char old[128];
+    sem_t go;
+
+    sem_init(&go, 0, 0);
+    for (int i = 0; i < HELPERS; i++) {
+        all[i] = (struct busy){.work = {.run = wait_for_go, .done = went},
+                               .go = &go};
+        env_work_start(env, &all[i].work);
+    }
+    env_file_unref(open_new("old"));
+    env_file_unref(open_new("new"));
+    env_file_unref(open_new("other"));
+    strcpy(old, at("old"));
+    cr_assert_eq(env_rename(env, at("new"), old), 0);
+    cr_assert_eq(env_unlink(env, at("other")), 0);
+    cr_assert_eq(env_path_kind(env, at("new")), 0);
+    cr_assert_eq(env_path_kind(env, at("other")), 0);
+    cr_assert_eq(nameless(), 2);
+    for (int i = 0; i < HELPERS; i++)
+        sem_post(&go);
+    env_free(env);
+    cr_assert_eq(nameless(), 0);
+    sem_destroy(&go);
+    env = env_create();
 }
 
 Test(env_file, lists_names_sorted)
