@@ -79,7 +79,9 @@ const struct config_def config_table_node[] = {
      "repeated calls to a controller wait 20 ms and more each time"},
     {"controller.quorum.voters", CONFIG_LIST, "", ANY, CONFIG_READ_ONLY,
      CONFIG_USED,
-     "The controllers, as `id@host:port,...`; the same list on every node.",
+     "The controllers that begin, as `id@host:port,...`; the same list on "
+     "every "
+     "node. Who is added or removed later is in the metadata log.",
      NULL},
     {"controller.socket.timeout.ms", CONFIG_INT, "30000", ANY, CONFIG_READ_ONLY,
      CONFIG_NO_EFFECT, "Socket timeout between controller and brokers.",

@@ -72,6 +72,7 @@ void coord_activate(struct coord *coord, struct coord_time time,
 
     coord->time = time;
     coord->active = true;
+    coord->inherited = offsets_unsettled_end(coord);
     MAP_EACH (entry, &coord->groups) {
         struct group *group = entry->value;
 

@@ -193,6 +193,9 @@ struct coord {
     uint32_t unsettled_len;
     uint32_t unsettled_cap; /* power of two, or 0 */
     int64_t committed;      /* records below it are; exclusive */
+    /* Records below it were there when this coordinator began, so those above
+     * `committed` may have been committed by the one before; exclusive. */
+    int64_t inherited;
     struct coord_time time; /* of the last call that came with it */
     bool active;            /* loaded; timers run */
     size_t members_bytes;
@@ -386,6 +389,12 @@ void offsets_put(struct coord *coord, struct group *group, struct slice topic,
                  int32_t partition, struct offset_value *value);
 /* As decided by everything in the log; NULL: none. */
 const struct offset_value *offset_newest(const struct offset_entry *entry);
+/* Whether a version that is not known to be committed may have been shown by
+ * the coordinator before this one. */
+bool offset_is_doubtful(const struct coord *coord,
+                        const struct offset_entry *entry);
+/* Behind the last version that is not known to be committed; 0: there is none. */
+int64_t offsets_unsettled_end(const struct coord *coord);
 /* As far as it is committed; NULL: none. */
 const struct offset_value *offset_committed(const struct coord *coord,
                                             const struct offset_entry *entry);

@@ -1,19 +1,25 @@
 /* OffsetFetch: what a group has committed.
  *
  * Without require_stable a client sees committed offsets and is answered at
- * once.  With it (KIP-447) it must not miss a commit that is under way: it sees
- * the newest offsets, waits until they are committed, and is told to come back
- * where a transaction is open. */
+ * once; only where a commit was there when this coordinator began, and is not
+ * known to be committed yet, the one before may have shown it, and an older
+ * one would be a step back: then the client comes again, as while loading. With
+ * it (KIP-447) it must not miss a commit that is under way: it sees the newest
+ * offsets, waits until they are committed, and is told to come back where a
+ * transaction is open. */
 #include "broker/coord/group.h"
+
+enum { FIRST_GROUP_ERROR = 2 };
 
 struct fetch {
     const struct coord *coord;
     const struct group *group; /* NULL: unknown; nothing is committed */
     bool require_stable;
     struct arena *arena;
+    bool doubtful; /* what was committed before this coordinator is unknown */
 };
 
-static void fill_partition(const struct fetch *fetch, struct slice topic,
+static void fill_partition(struct fetch *fetch, struct slice topic,
                            int32_t index,
                            struct offset_fetch_response_partitions *to)
 {
@@ -23,6 +29,8 @@ static void fill_partition(const struct fetch *fetch, struct slice topic,
         fetch->require_stable ? offset_newest(entry)
                               : offset_committed(fetch->coord, entry);
 
+    fetch->doubtful |=
+        !fetch->require_stable && offset_is_doubtful(fetch->coord, entry);
     offset_fetch_response_partitions_init(to);
     to->partition_index = index;
     to->committed_offset = -1;
@@ -38,7 +46,7 @@ static void fill_partition(const struct fetch *fetch, struct slice topic,
     }
 }
 
-static void fill_asked(const struct fetch *fetch,
+static void fill_asked(struct fetch *fetch,
                        const struct offset_fetch_request_group *from,
                        struct offset_fetch_response_group *to)
 {
@@ -67,11 +75,11 @@ static bool shown(const struct fetch *fetch, const struct offset_entry *entry)
 {
     return (fetch->require_stable
                 ? offset_newest(entry)
-                : offset_committed(fetch->coord, entry)) != NULL;
+                : offset_committed(fetch->coord, entry)) != NULL ||
+           (!fetch->require_stable && offset_is_doubtful(fetch->coord, entry));
 }
 
-static bool fill_topic(const struct fetch *fetch,
-                       const struct topic_offsets *from,
+static bool fill_topic(struct fetch *fetch, const struct topic_offsets *from,
                        struct offset_fetch_response_topics *to)
 {
     struct slice name = offsets_topic_name(from);
@@ -87,7 +95,7 @@ static bool fill_topic(const struct fetch *fetch,
     return to->partitions_len != 0;
 }
 
-static void fill_all(const struct fetch *fetch,
+static void fill_all(struct fetch *fetch,
                      struct offset_fetch_response_group *to)
 {
     if (fetch->group == NULL)
@@ -98,6 +106,24 @@ static void fill_all(const struct fetch *fetch,
         if (fill_topic(fetch, fetch->group->topics[t],
                        &to->topics[to->topics_len]))
             to->topics_len++;
+}
+
+/* Versions 0 and 1 have a place for it at the partitions only. */
+static void come_again(struct offset_fetch_response_group *to, int16_t version)
+{
+    int16_t code = err_wire(ERR_COORDINATOR_LOAD_IN_PROGRESS);
+
+    if (version >= FIRST_GROUP_ERROR) {
+        to->topics_len = 0;
+        to->error_code = code;
+        return;
+    }
+    for (int32_t t = 0; t < to->topics_len; t++)
+        for (int32_t p = 0; p < to->topics[t].partitions_len; p++) {
+            to->topics[t].partitions[p].committed_offset = -1;
+            to->topics[t].partitions[p].metadata = SLICE("");
+            to->topics[t].partitions[p].error_code = code;
+        }
 }
 
 /* ---- the request ---------------------------------------------------------*/
@@ -121,6 +147,7 @@ void offset_fetch_request(struct step *step,
             map_get(&step->coord->groups, from->group_id),
             request->require_stable,
             &answer->arena,
+            false,
         };
 
         offset_fetch_response_group_init(&r->groups[i]);
@@ -129,6 +156,8 @@ void offset_fetch_request(struct step *step,
             fill_all(&fetch, &r->groups[i]);
         else
             fill_asked(&fetch, from, &r->groups[i]);
+        if (fetch.doubtful)
+            come_again(&r->groups[i], context->version);
     }
     if (!request->require_stable) {
         answer_send(step, answer);

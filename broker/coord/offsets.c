@@ -175,6 +175,29 @@ const struct offset_value *offset_committed(const struct coord *coord,
     return value == NULL || value->deleted ? NULL : value;
 }
 
+int64_t offsets_unsettled_end(const struct coord *coord)
+{
+    if (coord->unsettled_len == 0)
+        return 0;
+    return coord
+               ->unsettled[(coord->unsettled_at + coord->unsettled_len - 1) &
+                           (coord->unsettled_cap - 1)]
+               .visible_offset +
+           1;
+}
+
+bool offset_is_doubtful(const struct coord *coord,
+                        const struct offset_entry *entry)
+{
+    const struct offset_value *value = entry != NULL ? entry->newest : NULL;
+
+    for (; value != NULL && value->visible_offset >= coord->committed;
+         value = value->older)
+        if (value->visible_offset < coord->inherited)
+            return true;
+    return false;
+}
+
 /* ---- settling ------------------------------------------------------------*/
 
 static void push_unsettled(struct coord *coord, struct unsettled item)

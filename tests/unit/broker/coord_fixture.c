@@ -349,6 +349,8 @@ int64_t fetched(struct world *w, const char *group, int32_t partition)
     int token = FETCH(w, .group = group, .partition = partition);
     const struct offset_fetch_response_group *g = fetch_of(w, token);
 
+    if (g->error_code == ERR_COORDINATOR_LOAD_IN_PROGRESS)
+        return COME_AGAIN;
     cr_assert_eq(g->error_code, ERR_NONE);
     cr_assert_eq(g->topics[0].partitions[0].error_code, ERR_NONE);
     return g->topics[0].partitions[0].committed_offset;

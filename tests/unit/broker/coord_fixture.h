@@ -152,6 +152,7 @@ int fetch_with(struct world *w, struct fetch_args args);
 const struct offset_fetch_response_group *fetch_of(const struct world *w,
                                                    int token);
 /* At once: the one offset. */
+#define COME_AGAIN INT64_MIN /* the coordinator cannot tell yet */
 int64_t fetched(struct world *w, const char *group, int32_t partition);
 
 /* "Stable", and so on. */
