@@ -16,6 +16,7 @@ struct active {
     struct event begin;
     struct event end;
     bool on;
+    bool waits;          /* for its moment */
     struct node *target; /* while it is on; NULL: a, modulo the nodes */
     int stage;           /* of a rolling restart: nodes already done */
     struct node *victim; /* what is to be started again */
@@ -159,6 +160,9 @@ static void apply_to_disk(const struct active *x)
         d->write_ppm = d->sync_ppm = d->truncate_ppm = d->open_ppm =
             (uint32_t)x->fault->amount;
         break;
+    case FAULT_SYNC_ERROR:
+        d->sync_ppm = (uint32_t)x->fault->amount;
+        break;
     default:
         break;
     }
@@ -277,7 +281,7 @@ static bool ends_a_process(enum fault_kind kind)
     return kind == FAULT_KILL || kind == FAULT_KILL_ALL || kind == FAULT_STOP ||
            kind == FAULT_ROLL || kind == FAULT_POWER ||
            kind == FAULT_POWER_ALL || kind == FAULT_ROT || kind == FAULT_WIPE ||
-           kind == FAULT_DISK_ERROR;
+           kind == FAULT_DISK_ERROR || kind == FAULT_SYNC_ERROR;
 }
 
 static bool loses(const struct faults *f, const struct fault *fault)
@@ -360,14 +364,10 @@ static void begin_kind(struct active *x)
     }
 }
 
-/* In some runs every other fault strikes the active controller: most of what
- * can go wrong there needs that. */
 static struct node *active_controller(const struct active *x)
 {
     const struct faults_options *o = &x->faults->options;
 
-    if (!o->plan->aims || x->fault->b % 2 == 0)
-        return NULL;
     for (int i = 0; i < *o->nodes_len; i++) {
         struct node *n = o->nodes[i];
 
@@ -378,12 +378,43 @@ static struct node *active_controller(const struct active *x)
     return NULL;
 }
 
+/* In some runs every other fault strikes the active controller: most of what
+ * can go wrong there needs that. */
+static bool aims_at_controller(const struct active *x)
+{
+    return x->fault->moment == MOMENT_NONE && x->faults->options.plan->aims &&
+           x->fault->b % 2 != 0;
+}
+
+void faults_moment(struct faults *f, enum moment moment, struct node *n)
+{
+    for (int i = 0; i < f->options.plan->faults_len; i++) {
+        struct active *x = &f->active[i];
+
+        if (!x->waits || x->fault->moment != moment)
+            continue;
+        x->waits = false;
+        x->target = x->fault->aim == AIM_IT           ? n
+                    : x->fault->aim == AIM_CONTROLLER ? active_controller(x)
+                                                      : node_a(x);
+        if (x->target == NULL)
+            x->target = n;
+        trace_line(NULL, "fault %d: n%d %s", i, n->id, moment_texts[moment]);
+        event_in(f->options.world, &x->begin, x->fault->after_us);
+    }
+}
+
 static void begin(struct event *event)
 {
     struct active *x = HEAP_ENTRY(event, struct active, begin);
     struct faults *f = x->faults;
 
-    x->target = active_controller(x);
+    if (x->fault->moment != MOMENT_NONE && x->target == NULL) {
+        x->waits = true;
+        return;
+    }
+    if (aims_at_controller(x))
+        x->target = active_controller(x);
 
     if (!bearable(x)) {
         trace_line(NULL, "fault %d: %s of n%d is skipped", x->number,
@@ -472,7 +503,7 @@ void faults_end(struct faults *f)
     for (int i = 0; i < f->options.plan->faults_len; i++) {
         event_cancel(w, &f->active[i].begin);
         event_cancel(w, &f->active[i].end);
-        f->active[i].on = false;
+        f->active[i].on = f->active[i].waits = false;
     }
     for (int i = 0; i < *f->options.nodes_len; i++) {
         struct node *n = f->options.nodes[i];

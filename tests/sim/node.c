@@ -41,6 +41,8 @@ static void finish(struct env_task *task)
     trace_line(n->process->name, "ends");
     if (atomic_load(&n->server->failed))
         n->failures++;
+    else
+        n->ended = true;
     leave(n);
 }
 
@@ -70,12 +72,30 @@ static void on_ended(void *host)
     env_post(n->main_loop, &n->close);
 }
 
+/* Of the process that runs; -1 none. */
+static int64_t own_epoch(const struct node *n)
+{
+    return n->server != NULL && n->is_broker && n->running
+               ? atomic_load(&n->server->broker.epoch)
+               : -1;
+}
+
+int64_t node_epoch(const struct node *n)
+{
+    int64_t now = own_epoch(n);
+
+    return now > n->epoch ? now : n->epoch;
+}
+
 /* ---- life ---------------------------------------------------------------- */
 
 static void gone(struct process *p, void *arg)
 {
     struct node *n = arg;
 
+    n->epoch = node_epoch(n);
+    if (!n->ended && own_epoch(n) > 0)
+        n->crashed_epoch = own_epoch(n);
     n->process = NULL;
     n->main_loop = NULL;
     n->server = NULL;
@@ -121,7 +141,7 @@ void node_start(struct node *n)
     event_cancel(n->world, &n->again);
     snprintf(name, sizeof name, "%s.%d", n->host->name, ++n->starts);
     n->wanted = true;
-    n->running = n->stopping = n->closing = false;
+    n->running = n->stopping = n->closing = n->ended = false;
     n->process = process_new(n->host, name);
     n->process->gone = gone;
     n->process->gone_arg = n;

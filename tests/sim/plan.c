@@ -11,6 +11,12 @@ const char *const fault_names[FAULT_KINDS] = {
 #undef X
 };
 
+const char *const moment_texts[MOMENTS_LEN] = {
+#define X(name, text) text,
+    MOMENTS(X)
+#undef X
+};
+
 static int64_t between(struct prng *p, int64_t low, int64_t high)
 {
     return low + (int64_t)prng_below(p, (uint64_t)(high - low) + 1);
@@ -96,6 +102,8 @@ static int64_t amount_of(struct prng *p, enum fault_kind kind)
         return between(p, 0, 20000); /* bytes left */
     case FAULT_DISK_ERROR:
         return PICK(p, 1000, 20000, 200000); /* ppm */
+    case FAULT_SYNC_ERROR:
+        return PICK(p, 20000, 200000, 500000); /* ppm */
     default:
         return (int64_t)(prng_next(p) >> 2);
     }
@@ -107,7 +115,7 @@ static void draw_faults(struct prng *p, struct plan *plan)
     int on_len = 0;
     int share = (int)PICK(p, 2, 4, 8);
 
-    for (int kind = 0; kind < FAULT_KINDS; kind++)
+    for (int kind = 0; kind <= FAULT_ADD; kind++)
         if (possible(plan, kind) && one_in(p, share))
             on[on_len++] = (enum fault_kind)kind;
     plan->faults_us = between(p, 5, 40) * 1000000;
@@ -129,6 +137,75 @@ static void draw_faults(struct prng *p, struct plan *plan)
     }
 }
 
+/* ---- ambushes --------------------------------------------------------------
+ */
+
+/* Two of five seeds have some.  They come from a stream of their own, so that
+ * seeds without them stay what they were; its constant leaves alone those that
+ * seeds.txt had when this was written. */
+static const uint64_t AMBUSHES = 185459;
+
+static struct fault *add_ambush(struct prng *p, struct plan *plan,
+                                enum fault_kind kind)
+{
+    struct fault *f = &plan->faults[plan->faults_len++];
+
+    f->kind = kind;
+    f->at_us = between(p, 0, plan->faults_us);
+    f->duration_us = one_in(p, 2)
+                         ? between(p, 1000, 300000)
+                         : between(p, 300000, PICK(p, 1000000, 15000000));
+    f->a = (int)prng_below(p, 1000);
+    f->b = (int)prng_below(p, 1000) & ~1; /* not for the other kind of aim */
+    f->amount = amount_of(p, kind);
+    return f;
+}
+
+static void draw_ambush(struct prng *p, struct plan *plan)
+{
+    static const enum fault_kind kinds[] = {
+        FAULT_KILL,  FAULT_KILL,  FAULT_PAUSE,      FAULT_ISOLATE,  FAULT_MUTE,
+        FAULT_RESET, FAULT_RESET, FAULT_SLOW,       FAULT_LOSSY,    FAULT_POWER,
+        FAULT_POWER, FAULT_STOP,  FAULT_SYNC_ERROR, FAULT_DISK_SLOW};
+    enum fault_kind kind = kinds[prng_below(p, sizeof kinds / sizeof kinds[0])];
+
+    /* It makes a run without fsync a tame one. */
+    if (kind == FAULT_POWER && !plan->fsync && !one_in(p, 4))
+        kind = FAULT_KILL;
+    struct fault *f = add_ambush(p, plan, kind);
+    f->moment = (enum moment)between(p, 1, MOMENTS_LEN - 1);
+    f->aim = (enum aim)prng_below(p, AIMS_LEN);
+    f->after_us = PICK(p, 0, 0, 100, 1000, 5000, 50000, 300000);
+}
+
+/* A controller is away until the others have cut their logs. */
+static void draw_absence(struct prng *p, struct plan *plan)
+{
+    struct fault *f = add_ambush(p, plan, FAULT_KILL);
+
+    plan->snapshot_bytes = 2000;
+    f->a = (int)prng_below(p, (uint64_t)plan->controllers);
+    f->amount = 0;
+    f->at_us = between(p, 0, plan->faults_us / 2);
+    f->duration_us = between(p, 10000000, 40000000);
+}
+
+static void draw_ambushes(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ AMBUSHES) * 0x9e3779b97f4a7c15u};
+
+    if (prng_below(&p, 5) >= 2)
+        return;
+    plan->load.strays = one_in(&p, 3);
+    plan->load.late_commits = one_in(&p, 2);
+    if (one_in(&p, 3))
+        draw_absence(&p, plan);
+    if (one_in(&p, 3))
+        add_ambush(&p, plan, FAULT_SYNC_ERROR);
+    for (int64_t n = PICK(&p, 2, 4, 10); n > 0; n--)
+        draw_ambush(&p, plan);
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -147,6 +224,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->load.produce_interval_ms *= 8;
     plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
     plan->aims = one_in(&p, 3);
+    draw_ambushes(plan);
 }
 
 char *plan_properties(const struct plan *plan, int index)
@@ -212,8 +290,15 @@ void plan_print(const struct plan *plan)
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];
 
-        printf("  fault %d: %s at %.3f s for %.3f s, a %d, b %d, amount %lld\n",
+        printf("  fault %d: %s at %.3f s for %.3f s, a %d, b %d, amount %lld",
                i, fault_names[f->kind], (double)f->at_us / 1e6,
                (double)f->duration_us / 1e6, f->a, f->b, (long long)f->amount);
+        if (f->moment != MOMENT_NONE)
+            printf(", %.3f s after a node %s, to %s", (double)f->after_us / 1e6,
+                   moment_texts[f->moment],
+                   f->aim == AIM_IT           ? "it"
+                   : f->aim == AIM_CONTROLLER ? "the active controller"
+                                              : "a");
+        printf("\n");
     }
 }

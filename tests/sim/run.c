@@ -59,6 +59,13 @@ static void turned(struct env *loop, void *arg)
     check_turn(r->check, loop);
 }
 
+static void on_moment(void *arg, enum moment moment, struct node *n)
+{
+    struct run *r = arg;
+
+    faults_moment(r->faults, moment, n);
+}
+
 static void on_event(void *arg, const char *line)
 {
     (void)arg;
@@ -110,7 +117,9 @@ static void make(struct run *r, const struct run_options *options)
                                   .nodes = r->nodes,
                                   .nodes_len = &r->nodes_len,
                                   .loss_possible =
-                                      r->plan.load.unclean_possible};
+                                      r->plan.load.unclean_possible,
+                                  .on_moment = on_moment,
+                                  .arg = r};
     r->check = check_new(&check);
     r->world->turned = turned;
     r->world->turned_arg = r;

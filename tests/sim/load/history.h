@@ -27,6 +27,7 @@
  *   commit-behind  OffsetFetch gave a commit that an acknowledged one replaced
  *   commit-changed OffsetFetch gave what nobody committed
  *   metadata     an acknowledged change of a topic or config is not there
+ *   not-leader   a replica that does not lead answered a fetch (by its caller)
  *   read-back    the final read could not see a partition (by its caller)
  *
  * Time is a count of events ("ticks"), so nothing here depends on clocks.
