@@ -154,9 +154,7 @@ static void activate_when_settled(struct controller_service *s)
     struct raft_node_status status;
 
     raft_node_status(s->raft, &status);
-    if (s->leader && s->stale &&
-        (status.applied_index == status.last_index ||
-         PLANTED(CONTROLLER_STARTS_UNSETTLED)))
+    if (s->leader && s->stale && status.applied_index == status.last_index)
         activate(s);
 }
 

@@ -22,7 +22,7 @@
  *   eligible-crashed     a broker that crashed counts as if it had stopped
  *   unfenced-early       a broker was unfenced that does not know its epoch
  *   isr-unasked          an in-sync set that no leader asked for, knowing what
- *                        it replaces
+ *                        it replaces and who its members are
  *   not-on-disk          a replica says that something is on disk which is not
  *   torn                 a log was opened with a broken batch
  *   foreign-log          or with that of another topic
@@ -81,11 +81,17 @@ check_partitions_new(const struct check_options *options);
 void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s);
 const char *check_partitions_unhealed(struct check_partitions *c, bool still);
-/* A leader asked for this in-sync set (a bit per broker id, modulo 64), knowing
- * that partition epoch. */
-bool check_partitions_asked(struct check_partitions *c, struct uuid topic,
-                            int32_t partition, int32_t partition_epoch,
-                            uint64_t isr);
+/* What a leader asked the controller for. */
+struct asked {
+    int32_t partition_epoch; /* that it knew */
+    uint64_t isr;            /* a bit per broker id, modulo 64 */
+    int64_t epochs[16];      /* of its members, by broker id; 0 unknown */
+};
+/* The newest such proposal; NULL: there was none. */
+const struct asked *check_partitions_asked(struct check_partitions *c,
+                                           struct uuid topic, int32_t partition,
+                                           int32_t partition_epoch,
+                                           uint64_t isr);
 
 /* check_image.c */
 struct check_image;

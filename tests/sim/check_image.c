@@ -148,8 +148,9 @@ static void check_change(struct check_image *c, const struct image *image,
             (!is_live(image, id) ||
              image_broker(image, id)->in_controlled_shutdown))
             return;
-    if (!check_partitions_asked(c->partitions, t->id, partition,
-                                was->partition_epoch, now->isr))
+    const struct asked *asked = check_partitions_asked(
+        c->partitions, t->id, partition, was->partition_epoch, now->isr);
+    if (asked == NULL)
         history_violation(c->options.history, "isr-unasked",
                           "%s-%d: the in-sync set went from %llx to %llx after "
                           "partition epoch %d, and the leader, n%d, did not "
@@ -157,6 +158,18 @@ static void check_change(struct check_image *c, const struct image *image,
                           t->name, partition, (unsigned long long)was->isr,
                           (unsigned long long)now->isr, was->partition_epoch,
                           was->leader);
+    for (int32_t id = 0; id < NODES_MAX && asked != NULL; id++) {
+        const struct image_broker *b = image_broker(image, id);
+
+        if ((joined >> id & 1) != 0 && b != NULL && asked->epochs[id] > 0 &&
+            asked->epochs[id] < b->epoch)
+            history_violation(c->options.history, "isr-unasked",
+                              "%s-%d: n%d is in sync as the leader, n%d, asked "
+                              "for its life %lld, and this is its life %lld",
+                              t->name, partition, id, was->leader,
+                              (long long)asked->epochs[id],
+                              (long long)b->epoch);
+    }
 }
 
 static void check_partition(struct check_image *c, struct seen *s,

@@ -26,12 +26,6 @@ struct reference {
     int32_t in_epoch; /* of the leader that committed it */
 };
 
-/* What a leader asked the controller for, in which partition epoch. */
-struct asked {
-    int32_t partition_epoch;
-    uint64_t isr; /* bit per broker id */
-};
-
 enum { ASKED_MAX = 16 };
 
 /* One partition epoch, as it was first seen. */
@@ -409,7 +403,8 @@ static void check_leader(struct check_partitions *c, struct known *k,
 static uint64_t bit_of(int32_t broker) { return UINT64_C(1) << (broker & 63); }
 
 static void note_proposal(struct check_partitions *c, struct known *k,
-                          const struct node *n, const struct partition *p)
+                          const struct replica *r, const struct node *n,
+                          const struct partition *p)
 {
     const struct asked *last =
         k->asked_len > 0 ? &k->asked[(k->asked_len - 1) % ASKED_MAX] : NULL;
@@ -417,31 +412,41 @@ static void note_proposal(struct check_partitions *c, struct known *k,
 
     if (!p->leader->in_flight)
         return;
-    for (int i = 0; i < p->state.replicas_len; i++)
-        if (replica_in(p->leader->isr_proposed, i))
-            now.isr |= bit_of(p->state.replicas[i]);
-    if (last != NULL && last->partition_epoch == now.partition_epoch &&
-        last->isr == now.isr)
+    for (int i = 0; i < p->state.replicas_len; i++) {
+        const struct shard_broker *b =
+            shard_broker(p->shard, p->state.replicas[i]);
+
+        if (!replica_in(p->leader->isr_proposed, i))
+            continue;
+        now.isr |= bit_of(p->state.replicas[i]);
+        if (p->state.replicas[i] < NODES_MAX && b != NULL)
+            now.epochs[p->state.replicas[i]] = b->epoch;
+    }
+    if (r->insync.in_flight && last != NULL &&
+        last->partition_epoch == now.partition_epoch && last->isr == now.isr)
         return;
     k->asked[k->asked_len++ % ASKED_MAX] = now;
     check_moment(&c->options, MOMENT_PROPOSAL, n);
 }
 
-bool check_partitions_asked(struct check_partitions *c, struct uuid topic,
-                            int32_t partition, int32_t partition_epoch,
-                            uint64_t isr)
+const struct asked *check_partitions_asked(struct check_partitions *c,
+                                           struct uuid topic, int32_t partition,
+                                           int32_t partition_epoch,
+                                           uint64_t isr)
 {
     struct key key = {.partition = partition, .node = -1};
 
     memcpy(key.topic, topic.bytes, sizeof key.topic);
     const struct known *k = map_get(&c->known, slice_of(&key, sizeof key));
     if (k == NULL)
-        return false;
-    for (size_t i = 0; i < ASKED_MAX && i < k->asked_len; i++)
-        if (k->asked[i].partition_epoch == partition_epoch &&
-            k->asked[i].isr == isr)
-            return true;
-    return false;
+        return NULL;
+    for (size_t n = k->asked_len; n > 0 && n + ASKED_MAX > k->asked_len; n--) {
+        const struct asked *a = &k->asked[(n - 1) % ASKED_MAX];
+
+        if (a->partition_epoch == partition_epoch && a->isr == isr)
+            return a;
+    }
+    return NULL;
 }
 
 /* ---- metadata --------------------------------------------------------------
@@ -525,7 +530,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
             check_version(c, k, r, n, p);
             if (p->role == PARTITION_LEADER) {
                 check_leader(c, k, r, n, p);
-                note_proposal(c, k, n, p);
+                note_proposal(c, k, r, n, p);
             }
             compare_log(c, k, r, n, p);
             check_promises(&look, &r->promises);

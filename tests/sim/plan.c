@@ -1,5 +1,6 @@
 #include "tests/sim/plan.h"
 
+#include "base/assert.h"
 #include "base/slice.h"
 
 #include <stdio.h>
@@ -145,6 +146,13 @@ static void draw_faults(struct prng *p, struct plan *plan)
  * seeds.txt had when this was written. */
 static const uint64_t AMBUSHES = 185459;
 
+static int64_t ambush_duration(struct prng *p)
+{
+    int64_t most = PICK(p, 5000, 50000, 300000, 2000000, 15000000);
+
+    return between(p, most / 10, most);
+}
+
 static struct fault *add_ambush(struct prng *p, struct plan *plan,
                                 enum fault_kind kind)
 {
@@ -152,16 +160,14 @@ static struct fault *add_ambush(struct prng *p, struct plan *plan,
 
     f->kind = kind;
     f->at_us = between(p, 0, plan->faults_us);
-    f->duration_us = one_in(p, 2)
-                         ? between(p, 1000, 300000)
-                         : between(p, 300000, PICK(p, 1000000, 15000000));
+    f->duration_us = ambush_duration(p);
     f->a = (int)prng_below(p, 1000);
     f->b = (int)prng_below(p, 1000) & ~1; /* not for the other kind of aim */
     f->amount = amount_of(p, kind);
     return f;
 }
 
-static void draw_ambush(struct prng *p, struct plan *plan)
+static struct fault *draw_ambush(struct prng *p, struct plan *plan)
 {
     static const enum fault_kind kinds[] = {
         FAULT_KILL,  FAULT_KILL,  FAULT_PAUSE,      FAULT_ISOLATE,  FAULT_MUTE,
@@ -176,6 +182,37 @@ static void draw_ambush(struct prng *p, struct plan *plan)
     f->moment = (enum moment)between(p, 1, MOMENTS_LEN - 1);
     f->aim = (enum aim)prng_below(p, AIMS_LEN);
     f->after_us = PICK(p, 0, 0, 100, 1000, 5000, 50000, 300000);
+    return f;
+}
+
+/* Two at once, in the same moment. */
+static void draw_pair(struct prng *p, struct plan *plan)
+{
+    const struct fault *first = draw_ambush(p, plan);
+    struct fault *second = draw_ambush(p, plan);
+
+    second->at_us = first->at_us;
+    second->moment = first->moment;
+}
+
+/* Several within two seconds: slow disks and links, and who dies meanwhile. */
+static void draw_burst(struct prng *p, struct plan *plan)
+{
+    static const enum fault_kind kinds[] = {
+        FAULT_SLOW,      FAULT_DISK_SLOW, FAULT_LOSSY, FAULT_KILL,
+        FAULT_DISK_SLOW, FAULT_KILL,      FAULT_PAUSE, FAULT_ISOLATE};
+    int64_t at_us = between(p, 0, plan->faults_us);
+
+    for (int i = 0; i < 4; i++) {
+        struct fault *f =
+            add_ambush(p, plan, kinds[i < 3 ? i : between(p, 3, 7)]);
+
+        f->at_us = at_us + between(p, 0, 2000000);
+        if (i < 3)
+            f->duration_us += 1000000;
+        else
+            f->at_us += 500000;
+    }
 }
 
 /* A controller is away until the others have cut their logs. */
@@ -202,8 +239,15 @@ static void draw_ambushes(struct plan *plan)
         draw_absence(&p, plan);
     if (one_in(&p, 3))
         add_ambush(&p, plan, FAULT_SYNC_ERROR);
-    for (int64_t n = PICK(&p, 2, 4, 10); n > 0; n--)
-        draw_ambush(&p, plan);
+    if (one_in(&p, 3))
+        draw_burst(&p, plan);
+    for (int64_t n = PICK(&p, 0, 2, 4); n > 0; n--) {
+        if (one_in(&p, 2))
+            draw_pair(&p, plan);
+        else
+            draw_ambush(&p, plan);
+    }
+    ASSERT(plan->faults_len <= PLAN_FAULTS_MAX);
 }
 
 void plan_draw(uint64_t seed, struct plan *plan)
