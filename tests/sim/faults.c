@@ -257,7 +257,8 @@ static void add_node(struct active *x)
     if (*o->nodes_len >= PLAN_NODES_MAX || w->hosts_len >= WORLD_HOSTS_MAX)
         return;
     int index = *o->nodes_len;
-    o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index));
+    o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index),
+                               o->plan->keep_entries);
     (*o->nodes_len)++;
     node_start(o->nodes[index]);
 }

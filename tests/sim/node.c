@@ -212,7 +212,8 @@ static void load_config(struct node *n)
     }
 }
 
-struct node *node_new(struct world *w, int32_t id, char *properties)
+struct node *node_new(struct world *w, int32_t id, char *properties,
+                      int64_t keep_entries)
 {
     struct node *n = xcalloc(1, sizeof *n);
     char name[16];
@@ -224,6 +225,7 @@ struct node *node_new(struct world *w, int32_t id, char *properties)
     n->properties = properties;
     n->again.fn = start_again;
     load_config(n);
+    n->config.metadata_keep_entries = keep_entries;
     n->is_broker = n->config.is_broker;
     n->is_controller = n->config.is_controller;
     return n;

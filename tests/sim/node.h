@@ -35,8 +35,9 @@ struct node {
     struct event again; /* the supervisor starts it again */
 };
 
-/* `properties` is taken over. */
-struct node *node_new(struct world *w, int32_t id, char *properties);
+/* `properties` is taken over; keep_entries as in server_config. */
+struct node *node_new(struct world *w, int32_t id, char *properties,
+                      int64_t keep_entries);
 /* Starts a process, unless one runs or the host has no power. */
 void node_start(struct node *n);
 /* SIGTERM. */

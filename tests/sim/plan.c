@@ -221,6 +221,7 @@ static void draw_absence(struct prng *p, struct plan *plan)
     struct fault *f = add_ambush(p, plan, FAULT_KILL);
 
     plan->snapshot_bytes = 2000;
+    plan->keep_entries = PICK(p, 1, 10, 50);
     f->a = (int)prng_below(p, (uint64_t)plan->controllers);
     f->amount = 0;
     f->at_us = between(p, 0, plan->faults_us / 2);
@@ -322,15 +323,16 @@ void plan_print(const struct plan *plan)
 {
     printf("seed %llu: %d nodes, %d controllers%s, %d shards, %s, RF %d, "
            "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
-           "snapshots by %lld bytes, "
+           "snapshots by %lld bytes, %lld entries kept, "
            "delay %lld us, work %lld us, faults for %lld s\n",
            (unsigned long long)plan->seed, plan->nodes, plan->controllers,
            plan->combined ? ", combined" : "", plan->shards,
            plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
-           (long long)plan->snapshot_bytes, (long long)plan->delay_us,
-           (long long)plan->work_max_us, (long long)plan->faults_us / 1000000);
+           (long long)plan->snapshot_bytes, (long long)plan->keep_entries,
+           (long long)plan->delay_us, (long long)plan->work_max_us,
+           (long long)plan->faults_us / 1000000);
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];
 

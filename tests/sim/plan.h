@@ -110,6 +110,7 @@ struct plan {
     int session_timeout_ms;
     int grace_ms;
     int64_t snapshot_bytes; /* the metadata log is cut at this size */
+    int64_t keep_entries;   /* but for so many entries; 0: as usual */
     bool unclean;           /* unclean.leader.election.enable */
     bool aims;              /* many faults strike the active controller */
 

@@ -79,7 +79,8 @@ static void make_nodes(struct run *r)
 {
     r->nodes_len = r->plan.nodes;
     for (int i = 0; i < r->nodes_len; i++) {
-        r->nodes[i] = node_new(r->world, i + 1, plan_properties(&r->plan, i));
+        r->nodes[i] = node_new(r->world, i + 1, plan_properties(&r->plan, i),
+                               r->plan.keep_entries);
         r->nodes[i]->host->drift_ppm = r->plan.drift_ppm[i];
     }
 }
