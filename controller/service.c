@@ -261,9 +261,11 @@ static void write_done(struct env_work *work)
         s->load_gathering |= s->load_writing;
         env_timer_start(s->env, &s->rewrite_timer, 1000);
     } else {
+        /* A peer's image takes the place of the log; Raft cuts it itself. */
         if (s->load_writing)
             raft_node_snapshot_loaded(s->raft);
-        compact(s, s->writing_index);
+        else
+            compact(s, s->writing_index);
     }
     kv_batch_free(&s->writing);
     s->writing = KV_BATCH_INIT;

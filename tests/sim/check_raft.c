@@ -243,8 +243,11 @@ static uint64_t entry_on_disk(const struct node *n, uint64_t index, bool *is)
     *is = stored(n, slice_of(key, sizeof key), &value) && value.len >= 8;
     if (*is)
         return be64_get(value.data);
-    *is = stored(n, SLICE("b"), &value) && value.len >= 8 &&
-          be64_get(value.data) >= index;
+    /* An image that is installed: the log is reset after it, at the next start
+     * if need be. */
+    for (int i = 0; i < 2 && !*is; i++)
+        *is = stored(n, i == 0 ? SLICE("b") : SLICE("i"), &value) &&
+              value.len >= 8 && be64_get(value.data) >= index;
     return 0;
 }
 

@@ -215,6 +215,64 @@ static void draw_burst(struct prng *p, struct plan *plan)
     }
 }
 
+struct strike {
+    enum fault_kind kind;
+    enum aim aim;
+    int64_t after_us[2]; /* at least, at most */
+    int64_t duration_us[2];
+};
+
+/* What takes two faults in the right order, which chance seldom draws. */
+static const struct scenario {
+    enum moment moment;
+    struct strike strikes[2];
+} scenarios[] = {
+    /* A new leader that one follower does not reach, and that soon dies. */
+    {MOMENT_LEADER,
+     {{FAULT_CUT, AIM_IT, {0, 1000}, {1000000, 4000000}},
+      {FAULT_KILL, AIM_IT, {100000, 1000000}, {300000, 3000000}}}},
+    /* A proposal that is under way while one of its members starts anew. */
+    {MOMENT_PROPOSAL,
+     {{FAULT_MUTE, AIM_IT, {0, 0}, {500000, 2500000}},
+      {FAULT_KILL, AIM_A, {0, 20000}, {5000, 50000}}}},
+    /* One whose answer is lost. */
+    {MOMENT_PROPOSAL,
+     {{FAULT_RESET, AIM_CONTROLLER, {0, 2000}, {1000, 1000}},
+      {FAULT_RESET, AIM_IT, {0, 20000}, {1000, 1000}}}},
+    /* A broker starts anew while its calls to a new controller are under way.
+     */
+    {MOMENT_ACTIVE,
+     {{FAULT_LOSSY, AIM_A, {0, 0}, {1000000, 3000000}},
+      {FAULT_KILL, AIM_A, {1000, 300000}, {1000, 20000}}}},
+    /* A topic is deleted, and its files cannot go at once. */
+    {MOMENT_DELETED,
+     {{FAULT_DISK_SLOW, AIM_A, {0, 1000}, {1000000, 4000000}},
+      {FAULT_KILL, AIM_A, {0, 1000000}, {5000, 300000}}}},
+};
+
+static void draw_scenario(struct prng *p, struct plan *plan)
+{
+    const struct scenario *s =
+        &scenarios[prng_below(p, sizeof scenarios / sizeof scenarios[0])];
+    int64_t at_us = between(p, 0, plan->faults_us * 3 / 4);
+    int a = (int)prng_below(p, 1000);
+
+    for (int i = 0; i < 2; i++) {
+        const struct strike *strike = &s->strikes[i];
+        struct fault *f = add_ambush(p, plan, strike->kind);
+
+        f->at_us = at_us;
+        f->moment = s->moment;
+        f->aim = strike->aim;
+        f->a = a;
+        f->after_us = between(p, strike->after_us[0], strike->after_us[1]);
+        f->duration_us =
+            between(p, strike->duration_us[0], strike->duration_us[1]);
+        if (strike->kind == FAULT_KILL)
+            f->amount = 0;
+    }
+}
+
 /* A controller is away until the others have cut their logs. */
 static void draw_absence(struct prng *p, struct plan *plan)
 {
@@ -242,7 +300,14 @@ static void draw_ambushes(struct plan *plan)
         add_ambush(&p, plan, FAULT_SYNC_ERROR);
     if (one_in(&p, 3))
         draw_burst(&p, plan);
-    for (int64_t n = PICK(&p, 0, 2, 4); n > 0; n--) {
+    if (one_in(&p, 2))
+        draw_scenario(&p, plan);
+    if (one_in(&p, 4)) {
+        plan->load.churn = 2;
+        plan->load.admin_interval_ms = 100;
+    }
+    plan->fsync = plan->fsync || one_in(&p, 4);
+    for (int64_t n = PICK(&p, 0, 1, 3); n > 0; n--) {
         if (one_in(&p, 2))
             draw_pair(&p, plan);
         else
