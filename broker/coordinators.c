@@ -355,6 +355,14 @@ static enum err refusal(const struct group_call *call)
     return group.len == 0 ? ERR_INVALID_GROUP_ID : ERR_NOT_COORDINATOR;
 }
 
+/* Commits that the coordinator before has acknowledged may lie behind our high
+ * watermark, for as long as too few are in sync: an older one in their place
+ * would be a step back. */
+static bool knows_commits(const struct coordinator *c)
+{
+    return c->partition->high_watermark >= c->load_end;
+}
+
 static void call_arrived(struct env_task *task)
 {
     struct group_call *call = (struct group_call *)(void *)task;
@@ -372,6 +380,12 @@ static void call_arrived(struct env_task *task)
         return;
     }
     struct coordinator *c = p->coordinator;
+    if (call->api == API_OFFSET_FETCH && !knows_commits(c)) {
+        answered(call, here,
+                 coord_refuse(&context, call->api, call->msg,
+                              ERR_COORDINATOR_LOAD_IN_PROGRESS));
+        return;
+    }
     group_shard_request(c->groups, &context, call->api, call->msg);
     if (c->loader == NULL)
         rearm(c);

@@ -39,10 +39,9 @@ static void finish(struct env_task *task)
 
     server_finish(n->server);
     trace_line(n->process->name, "ends");
+    n->ended = true;
     if (atomic_load(&n->server->failed))
         n->failures++;
-    else
-        n->ended = true;
     leave(n);
 }
 

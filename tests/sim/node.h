@@ -27,8 +27,8 @@ struct node {
     bool closing;
 
     int64_t epoch;         /* broker epoch, the last one a process knew */
-    int64_t crashed_epoch; /* of the last process that did not end well */
-    bool ended;            /* this process did, so far */
+    int64_t crashed_epoch; /* of the last process that just died */
+    bool ended;            /* this one came to its end */
     int starts;
     int failures;       /* starts and runs that ended by themselves */
     bool wanted;        /* should run */

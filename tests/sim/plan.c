@@ -244,6 +244,11 @@ static const struct scenario {
     {MOMENT_ACTIVE,
      {{FAULT_LOSSY, AIM_A, {0, 0}, {1000000, 3000000}},
       {FAULT_KILL, AIM_A, {1000, 300000}, {1000, 20000}}}},
+    /* A leader that hears and is not heard, while its disk hangs: it goes on
+     * taking records that others will not have. */
+    {MOMENT_LEADER,
+     {{FAULT_DISK_STUCK, AIM_IT, {0, 1000000}, {8000000, 15000000}},
+      {FAULT_MUTE, AIM_IT, {500000, 2000000}, {4000000, 9000000}}}},
     /* A topic is deleted, and its files cannot go at once. */
     {MOMENT_DELETED,
      {{FAULT_DISK_SLOW, AIM_A, {0, 1000}, {1000000, 4000000}},
@@ -273,6 +278,42 @@ static void draw_scenario(struct prng *p, struct plan *plan)
     }
 }
 
+/* Two leaders after one another that die with what nobody else has: `a` misses
+ * what the others get from `c`, leads when that dies, cannot be reached by `b`,
+ * and dies as well.  Takes a quorum that has no part in it. */
+static void draw_chain(struct prng *p, struct plan *plan)
+{
+    int first = (int)prng_below(p, 3), step = 1 + (int)prng_below(p, 2);
+    int a = plan->controllers + first;
+    int b = plan->controllers + (first + step) % 3;
+    int c = plan->controllers + (first + 2 * step) % 3;
+    int64_t at_us = between(p, 0, plan->faults_us / 2);
+
+    plan->aims = false;
+    const struct {
+        enum fault_kind kind;
+        int a;
+        int64_t at_us, duration_us;
+    } parts[] = {
+        {FAULT_DEAF, a, 0, between(p, 1000000, 2000000)},
+        {FAULT_CUT, a, 0, between(p, 3000000, 6000000)},
+        {FAULT_KILL, c, between(p, 300000, 900000),
+         between(p, 2000000, 6000000)},
+        {FAULT_KILL, a, between(p, 2000000, 4000000),
+         between(p, 500000, 3000000)},
+    };
+
+    for (int i = 0; i < 4; i++) {
+        struct fault *f = add_ambush(p, plan, parts[i].kind);
+
+        f->at_us = at_us + parts[i].at_us;
+        f->duration_us = parts[i].duration_us;
+        f->a = parts[i].a;
+        f->b = b;
+        f->amount = 0;
+    }
+}
+
 /* A controller is away until the others have cut their logs. */
 static void draw_absence(struct prng *p, struct plan *plan)
 {
@@ -298,7 +339,9 @@ static void draw_ambushes(struct plan *plan)
         draw_absence(&p, plan);
     if (one_in(&p, 3))
         add_ambush(&p, plan, FAULT_SYNC_ERROR);
-    if (one_in(&p, 3))
+    if (!plan->combined && one_in(&p, 2))
+        draw_chain(&p, plan);
+    else if (one_in(&p, 3))
         draw_burst(&p, plan);
     if (one_in(&p, 2))
         draw_scenario(&p, plan);
