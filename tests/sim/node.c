@@ -39,7 +39,6 @@ static void finish(struct env_task *task)
 
     server_finish(n->server);
     trace_line(n->process->name, "ends");
-    n->ended = true;
     if (atomic_load(&n->server->failed))
         n->failures++;
     leave(n);
@@ -58,6 +57,7 @@ static void close_server(struct env_task *task)
     struct node *n = LIST_ENTRY(task, struct node, close);
 
     server_close(n->server);
+    n->ended = true;
 }
 
 static void on_ended(void *host)

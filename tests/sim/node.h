@@ -28,7 +28,7 @@ struct node {
 
     int64_t epoch;         /* broker epoch, the last one a process knew */
     int64_t crashed_epoch; /* of the last process that just died */
-    bool ended;            /* this one came to its end */
+    bool ended;            /* this one closed its logs */
     int starts;
     int failures;       /* starts and runs that ended by themselves */
     bool wanted;        /* should run */
