@@ -24,19 +24,9 @@
     X(RAFT_LEADS_WITH_HALF, "half of the votes is enough")                     \
     X(RAFT_ACKS_UNPERSISTED,                                                   \
       "entries are acknowledged before they are on disk")                      \
-    X(RAFT_ACKS_UNCOMPARED,                                                    \
-      "entries are acknowledged that were not compared with the leader's")     \
-    X(RAFT_SKIPS_LOG_MATCHING,                                                 \
-      "entries are appended behind others than the leader's")                  \
-    X(RAFT_COMMITS_OLD_TERMS, "copies of an earlier term's entry are counted") \
-    X(RAFT_COMMITS_UNCOMPARED,                                                 \
-      "a follower commits entries that were not compared with the leader's")   \
-    X(RAFT_CHANGES_TOO_EARLY, "membership changes overlap")                    \
     /* controller/ */                                                          \
     X(CONTROLLER_STARTS_BEHIND,                                                \
       "a controller decides before it has applied what is committed")          \
-    X(CONTROLLER_STARTS_UNSETTLED,                                             \
-      "a controller starts again before what it proposed is committed")        \
     X(CONTROLLER_KEEPS_UNTAKEN,                                                \
       "a decision that the quorum did not take stays in the image")            \
     X(CONTROLLER_CUTS_SNAPSHOTS, "a snapshot's last piece is left out")        \
@@ -141,9 +131,21 @@
     X(GROUPS_HAND_OUT_OLD,                                                     \
       "a member gets its assignment of the generation before")
 
+/* Of the Raft core alone: they need more elections and larger logs than a
+ * cluster has.  Its own simulator finds them (tests/unit/raft/test_sim.c). */
+#define PLANTED_RAFT_BUGS(X)                                                   \
+    X(RAFT_ACKS_UNCOMPARED,                                                    \
+      "entries are acknowledged that were not compared with the leader's")     \
+    X(RAFT_SKIPS_LOG_MATCHING,                                                 \
+      "entries are appended behind others than the leader's")                  \
+    X(RAFT_COMMITS_OLD_TERMS, "copies of an earlier term's entry are counted") \
+    X(RAFT_COMMITS_UNCOMPARED,                                                 \
+      "a follower commits entries that were not compared with the leader's")   \
+    X(RAFT_CHANGES_TOO_EARLY, "membership changes overlap")
+
 enum planted {
 #define X(name, text) PLANTED_##name,
-    PLANTED_BUGS(X)
+    PLANTED_BUGS(X) PLANTED_RAFT_BUGS(X)
 #undef X
         PLANTED_COUNT
 };

@@ -114,6 +114,10 @@ struct server_config {
     SERVER_CONFIG_FIELDS(X)
 #undef X
 
+    /* Not in the file: how many entries stay in the metadata log when it is
+     * cut; 0 leaves that to Raft.  The simulator's clusters are small. */
+    int64_t metadata_keep_entries;
+
     bool is_broker;
     bool is_controller;
     int32_t node_id;

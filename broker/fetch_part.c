@@ -8,22 +8,6 @@
 
 enum { KEY_BYTES = 20 };
 
-struct fetch_entry {
-    struct partition_watch watch;
-    struct list link;       /* in part->entries */
-    struct list dirty_link; /* in part->dirty */
-    struct list shown_link; /* in part->shown */
-    struct fetch_part *part;
-    struct partition *partition; /* NULL: not (or no longer) here */
-    struct fetch_ask ask;
-    char *name;                  /* owned; what ask.name points to */
-    int64_t told_high_watermark; /* what the client knows */
-    int64_t told_start_offset;
-    int64_t shown_high_watermark; /* what it will know if the last run's result
-                                     is sent */
-    int64_t shown_start_offset;
-};
-
 static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
                      int32_t index)
 {

@@ -86,6 +86,24 @@ struct fetch_part {
     _Atomic bool wake_out;
 };
 
+/* One partition of a part.  The owner's; `watch` is first, so a partition's
+ * watches lead here. */
+struct fetch_entry {
+    struct partition_watch watch;
+    struct list link;       /* in part->entries */
+    struct list dirty_link; /* in part->dirty */
+    struct list shown_link; /* in part->shown */
+    struct fetch_part *part;
+    struct partition *partition; /* NULL: not (or no longer) here */
+    struct fetch_ask ask;
+    char *name;                  /* owned; what ask.name points to */
+    int64_t told_high_watermark; /* what the client knows */
+    int64_t told_start_offset;
+    int64_t shown_high_watermark; /* what it will know if the last run's result
+                                     is sent */
+    int64_t shown_start_offset;
+};
+
 void fetch_part_init(struct fetch_part *part, struct shard *shard,
                      struct shard *home, void *owner);
 /* Home: hands the command to the owner; `returned` follows (at once, from

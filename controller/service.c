@@ -155,9 +155,7 @@ static void activate_when_settled(struct controller_service *s)
     struct raft_node_status status;
 
     raft_node_status(s->raft, &status);
-    if (s->leader && s->stale &&
-        (status.applied_index == status.last_index ||
-         PLANTED(CONTROLLER_STARTS_UNSETTLED)))
+    if (s->leader && s->stale && status.applied_index == status.last_index)
         activate(s);
 }
 
@@ -264,9 +262,11 @@ static void write_done(struct env_work *work)
         s->load_gathering |= s->load_writing;
         env_timer_start(s->env, &s->rewrite_timer, 1000);
     } else {
+        /* A peer's image takes the place of the log; Raft cuts it itself. */
         if (s->load_writing)
             raft_node_snapshot_loaded(s->raft);
-        compact(s, s->writing_index);
+        else
+            compact(s, s->writing_index);
     }
     kv_batch_free(&s->writing);
     s->writing = KV_BATCH_INIT;
@@ -443,6 +443,8 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
         .link = raft_transport_link(s->transport),
     };
     o.raft.election_timeout_ms = s->options.election_timeout_ms;
+    if (s->options.keep_entries > 0)
+        o.raft.compact_keep_entries = (uint64_t)s->options.keep_entries;
     int error = raft_node_open(&o, &s->raft, why);
     if (error < 0)
         return error;

@@ -40,7 +40,8 @@ struct controller_service_options {
     struct uuid directory;  /* the id of the directory that `dir` is in; zero:
                                not known */
     int64_t election_timeout_ms;
-    int64_t snapshot_bytes; /* the Raft log is cut when it has as many */
+    int64_t snapshot_bytes; /* the Raft log is cut when it has as many, ... */
+    int64_t keep_entries;   /* ... but for so many entries; 0: as Raft likes */
     struct controller_config config;
     /* The controller listener. */
     const char *listener; /* its name, "CONTROLLER" */

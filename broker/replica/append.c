@@ -324,6 +324,10 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
                  log_path(p->log), (long long)end_offset,
                  (long long)p->high_watermark, p->state.leader_epoch);
     bool below = end_offset < log_recovery_point(p->log);
+    /* Checkpoints that are on their way carry the old recovery point, and would
+     * be written after the new one.  The follower asks again. */
+    if (below && p->shard->checkpoint_batch != NULL)
+        return ERR_REQUEST_TIMED_OUT;
     enum err error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;

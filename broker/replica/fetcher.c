@@ -599,6 +599,11 @@ void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
     pump_later(f);
 }
 
+bool fetcher_awaits(const struct partition *p)
+{
+    return p->fetcher != NULL && p->fetch_seq > p->fetcher->answered_seq;
+}
+
 void fetchers_stop(struct shard *s)
 {
     MAP_EACH (e, &s->fetchers) {

@@ -20,5 +20,7 @@ void fetcher_synced(struct partition *p);
 void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
                             bool anew);
 void fetchers_stop(struct shard *s);
+/* For looking at: the request that named p last has no answer yet. */
+bool fetcher_awaits(const struct partition *p);
 
 #endif

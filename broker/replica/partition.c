@@ -237,6 +237,9 @@ void partition_follower_silent(struct partition *p, int32_t broker_id,
     step(p, &(struct leader_event){.type = LEADER_FOLLOWER_SILENT,
                                    .replica = number,
                                    .session = session});
+    /* A request that came late, by a connection that the follower has left,
+     * may have been its last word.  The session it waits by knows better. */
+    tell(p, NEWS_END);
 }
 
 void partition_broker_changed(struct partition *p, int32_t broker_id, bool anew)

@@ -174,7 +174,8 @@ void partition_wait(struct partition *p, struct partition_waiter *w, int acks);
 enum err partition_replicate(struct partition *p, struct slice records,
                              int64_t leader_high_watermark,
                              int64_t leader_start_offset);
-/* Follower: drop what the leader does not have. */
+/* Follower: drop what the leader does not have.  REQUEST_TIMED_OUT: not just
+ * now. */
 enum err partition_truncate(struct partition *p, int64_t end_offset);
 
 /* Leader: follower `broker_id` has everything below `offset`; it fetches by

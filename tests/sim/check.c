@@ -12,6 +12,7 @@ struct check {
     struct check_options options;
     struct check_raft *raft;
     struct check_partitions *partitions;
+    struct check_image *image;
     char sentence[256];
 };
 
@@ -22,6 +23,7 @@ struct check *check_new(const struct check_options *options)
     c->options = *options;
     c->raft = check_raft_new(options);
     c->partitions = check_partitions_new(options);
+    c->image = check_image_new(options, c->partitions);
     return c;
 }
 
@@ -33,6 +35,7 @@ void check_turn(struct check *c, struct env *loop)
         return;
     if (loop == n->server->controller_loop) {
         check_raft_turn(c->raft, n);
+        check_image_turn(c->image, n);
         return;
     }
     for (int i = 0; i < n->server->broker.shards_len; i++)
@@ -59,6 +62,16 @@ static bool is_outside(const struct node *n)
                VOTER_NONE;
 }
 
+static void compare_images(struct check *c, const struct node *n,
+                           const struct image *image, const struct node *first)
+{
+    if (image->applied_index == image_of(first)->applied_index &&
+        !image_equal(image, image_of(first)))
+        history_violation(c->options.history, "metadata-differs",
+                          "n%d and n%d know different metadata at %lld",
+                          first->id, n->id, (long long)image->applied_index);
+}
+
 const char *check_unhealed(struct check *c, bool still)
 {
     const struct node *first = NULL;
@@ -73,10 +86,10 @@ const char *check_unhealed(struct check *c, bool still)
                      n->id);
             return c->sentence;
         }
-        if (first == NULL || !still) {
+        if (first == NULL || !still)
             first = n;
+        if (!still)
             continue;
-        }
         if (image_of(n)->applied_index != image_of(first)->applied_index) {
             snprintf(c->sentence, sizeof c->sentence,
                      "n%d knows the metadata up to %lld, n%d up to %lld",
@@ -84,11 +97,11 @@ const char *check_unhealed(struct check *c, bool still)
                      n->id, (long long)image_of(n)->applied_index);
             return c->sentence;
         }
-        if (!image_equal(image_of(n), image_of(first)))
-            history_violation(c->options.history, "metadata-differs",
-                              "n%d and n%d know different metadata at %lld",
-                              first->id, n->id,
-                              (long long)image_of(n)->applied_index);
+        compare_images(c, n, image_of(n), first);
+        if (n->is_controller)
+            compare_images(
+                c, n, &controller_role_service(n->server->controller)->image,
+                first);
     }
     return check_partitions_unhealed(c->partitions, still);
 }

@@ -3,7 +3,7 @@
  * The first leader that moves its high watermark over a batch writes it into
  * the reference; every replica is compared with it up to its own high
  * watermark. */
-#include "tests/sim/check.h"
+#include "tests/sim/check_parts.h"
 
 #include "base/alloc.h"
 #include "broker/controller_role.h"
@@ -26,6 +26,8 @@ struct reference {
     int32_t in_epoch; /* of the leader that committed it */
 };
 
+enum { ASKED_MAX = 16 };
+
 /* One partition epoch, as it was first seen. */
 struct version {
     int32_t leader;
@@ -40,8 +42,10 @@ struct known {
     size_t len;
     size_t cap;
     int64_t committed_end;
-    struct map versions; /* partition epoch -> struct version */
-    struct map leaders;  /* leader epoch -> int32_t id */
+    struct map versions;           /* partition epoch -> struct version */
+    struct map leaders;            /* leader epoch -> int32_t id */
+    struct asked asked[ASKED_MAX]; /* the newest ones, as a ring */
+    size_t asked_len;
 };
 
 /* One replica as it was last looked at. */
@@ -53,6 +57,9 @@ struct replica {
     int64_t compared;       /* its log was compared up to here */
     int64_t start;          /* and began here */
     int32_t partition_epoch;
+    replica_set isr; /* as leader */
+    struct promises promises;
+    struct insync insync;
 };
 
 /* Where the last look at a shard found what belongs to its n-th partition: most
@@ -373,9 +380,12 @@ static void check_leader(struct check_partitions *c, struct known *k,
 
     if (r->led_epoch != p->leader->epoch) {
         check_new_leader(c, k, n, p);
+        check_moment(&c->options, MOMENT_LEADER, n);
         r->led_epoch = p->leader->epoch;
         r->high_watermark = p->high_watermark;
     }
+    bool joined = (p->leader->isr & ~r->isr) != 0;
+    r->isr = p->leader->isr;
     if (p->high_watermark < r->high_watermark)
         history_violation(c->options.history, "watermark-back",
                           "%s: the high watermark of n%d went from %lld to "
@@ -383,8 +393,60 @@ static void check_leader(struct check_partitions *c, struct known *k,
                           k->name, n->id, (long long)r->high_watermark,
                           (long long)p->high_watermark, p->leader->epoch);
     r->high_watermark = p->high_watermark;
-    if (moved && !c->options.loss_possible)
+    if ((moved || joined) && !c->options.loss_possible)
         check_isr_has_it(c, k, n, p);
+}
+
+/* ---- proposals -------------------------------------------------------------
+ */
+
+static uint64_t bit_of(int32_t broker) { return UINT64_C(1) << (broker & 63); }
+
+static void note_proposal(struct check_partitions *c, struct known *k,
+                          const struct replica *r, const struct node *n,
+                          const struct partition *p)
+{
+    const struct asked *last =
+        k->asked_len > 0 ? &k->asked[(k->asked_len - 1) % ASKED_MAX] : NULL;
+    struct asked now = {.partition_epoch = p->state.partition_epoch};
+
+    if (!p->leader->in_flight)
+        return;
+    for (int i = 0; i < p->state.replicas_len; i++) {
+        const struct shard_broker *b =
+            shard_broker(p->shard, p->state.replicas[i]);
+
+        if (!replica_in(p->leader->isr_proposed, i))
+            continue;
+        now.isr |= bit_of(p->state.replicas[i]);
+        if (p->state.replicas[i] < NODES_MAX && b != NULL)
+            now.epochs[p->state.replicas[i]] = b->epoch;
+    }
+    if (r->insync.in_flight && last != NULL &&
+        last->partition_epoch == now.partition_epoch && last->isr == now.isr)
+        return;
+    k->asked[k->asked_len++ % ASKED_MAX] = now;
+    check_moment(&c->options, MOMENT_PROPOSAL, n);
+}
+
+const struct asked *check_partitions_asked(struct check_partitions *c,
+                                           struct uuid topic, int32_t partition,
+                                           int32_t partition_epoch,
+                                           uint64_t isr)
+{
+    struct key key = {.partition = partition, .node = -1};
+
+    memcpy(key.topic, topic.bytes, sizeof key.topic);
+    const struct known *k = map_get(&c->known, slice_of(&key, sizeof key));
+    if (k == NULL)
+        return NULL;
+    for (size_t n = k->asked_len; n > 0 && n + ASKED_MAX > k->asked_len; n--) {
+        const struct asked *a = &k->asked[(n - 1) % ASKED_MAX];
+
+        if (a->partition_epoch == partition_epoch && a->isr == isr)
+            return a;
+    }
+    return NULL;
 }
 
 /* ---- metadata --------------------------------------------------------------
@@ -418,7 +480,7 @@ static void check_version(struct check_partitions *c, struct known *k,
     r->partition_epoch = s->partition_epoch;
     for (int i = 0; i < s->replicas_len; i++)
         if (replica_in(s->isr, i))
-            now.isr |= UINT64_C(1) << (s->replicas[i] & 63);
+            now.isr |= bit_of(s->replicas[i]);
     tell_version(k, n, p, now.isr);
     old = map_get(&k->versions,
                   slice_of(&s->partition_epoch, sizeof s->partition_epoch));
@@ -464,10 +526,18 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
             struct known *k = f->known;
             struct replica *r = f->replica;
             seen_again(r, n, looks->count);
+            struct look look = {&c->options, k->name, n, p};
             check_version(c, k, r, n, p);
-            if (p->role == PARTITION_LEADER)
+            if (p->role == PARTITION_LEADER) {
                 check_leader(c, k, r, n, p);
+                note_proposal(c, k, r, n, p);
+            }
             compare_log(c, k, r, n, p);
+            check_promises(&look, &r->promises);
+            check_insync(&look, &r->insync,
+                         r->insync.gave_up || r->insync.in_flight
+                             ? newest_image(c)
+                             : NULL);
         }
     }
 }

@@ -5,7 +5,9 @@
 #include "base/alloc.h"
 #include "broker/controller_role.h"
 #include "controller/service_parts.h"
+#include "tests/sim/kv_disk.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { NODES_MAX = 16 };
@@ -32,6 +34,8 @@ struct member {
     uint64_t compared;      /* entries up to here are in `seen`, ... */
     uint64_t compared_term; /* ... this being the term of the last */
     uint64_t leads;         /* term in which it was found leading, 0 none */
+    uint64_t voted;         /* term in which its vote was found on disk */
+    uint64_t matches[NODES_MAX]; /* by id: as leader of `leads` */
 };
 
 struct check_raft {
@@ -167,6 +171,8 @@ static void check_leader(struct check_raft *c, const struct node *n,
     if (m->leads == r->term)
         return;
     m->leads = r->term;
+    check_moment(&c->options, MOMENT_ACTIVE, n);
+    memset(m->matches, 0, sizeof m->matches);
     if (c->log_len == 0 || c->log_len <= r->log.base_index)
         return;
     /* Leaders of later terms may have committed entries since it was elected,
@@ -185,6 +191,126 @@ static void check_leader(struct check_raft *c, const struct node *n,
                           (unsigned long long)c->log[index - 1].term);
 }
 
+/* ---- what is on disk -------------------------------------------------------
+ */
+
+/* The value of a record of raft/store.h. */
+static bool stored(const struct node *n, struct slice key, struct slice *value)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/leat-controller/raft",
+             n->server->broker.config->metadata_log_dir);
+    return kv_disk_durable(n->host->disk, path, key, value);
+}
+
+static uint64_t term_on_disk(const struct node *n, int32_t *vote)
+{
+    struct slice value;
+
+    if (!stored(n, SLICE("v"), &value) || value.len < 12)
+        return 0;
+    *vote = (int32_t)be32_get(value.data + 8);
+    return be64_get(value.data);
+}
+
+/* A vote for somebody else that waits for nothing has been told. */
+static void check_vote(struct check_raft *c, const struct node *n,
+                       struct member *m, const struct raft *r)
+{
+    int32_t vote = RAFT_ID_NONE;
+
+    if (r->vote == RAFT_ID_NONE || r->vote == n->id || m->voted == r->term ||
+        r->grant_due != RAFT_ID_NONE)
+        return;
+    m->voted = r->term;
+    uint64_t term = term_on_disk(n, &vote);
+    if (term != r->term || vote != r->vote)
+        history_violation(c->options.history, "vote-unsynced",
+                          "n%d votes for n%d in term %llu, and on its disk is "
+                          "term %llu with a vote for n%d",
+                          n->id, r->vote, (unsigned long long)r->term,
+                          (unsigned long long)term, vote);
+}
+
+/* Term of an entry on disk; 0: it is not there, or behind an image. */
+static uint64_t entry_on_disk(const struct node *n, uint64_t index, bool *is)
+{
+    uint8_t key[9] = {'e'};
+    struct slice value;
+
+    be64_put(key + 1, index);
+    *is = stored(n, slice_of(key, sizeof key), &value) && value.len >= 8;
+    if (*is)
+        return be64_get(value.data);
+    /* An image that is installed: the log is reset after it, at the next start
+     * if need be. */
+    for (int i = 0; i < 2 && !*is; i++)
+        *is = stored(n, i == 0 ? SLICE("b") : SLICE("i"), &value) &&
+              value.len >= 8 && be64_get(value.data) >= index;
+    return 0;
+}
+
+static void check_match(struct check_raft *c, const struct node *n,
+                        const struct raft *r, const struct raft_peer *p)
+{
+    const struct node *other = NULL;
+    int32_t vote;
+    bool is;
+
+    for (int i = 0; i < *c->options.nodes_len; i++)
+        if (c->options.nodes[i]->id == p->id)
+            other = c->options.nodes[i];
+    /* It may follow somebody else by now, and drop what it had. */
+    if (other == NULL || other->server == NULL || !other->running ||
+        term_on_disk(other, &vote) != r->term)
+        return;
+    uint64_t term = entry_on_disk(other, p->match, &is);
+    if (!is || (term != 0 && p->match > r->log.base_index &&
+                term != raft_log_term(&r->log, p->match)))
+        history_violation(c->options.history, "ack-unsynced",
+                          "n%d leads term %llu and counts entry %llu on n%d, "
+                          "which has %s on its disk",
+                          n->id, (unsigned long long)r->term,
+                          (unsigned long long)p->match, p->id,
+                          is ? "another" : "none");
+}
+
+static void check_matches(struct check_raft *c, const struct node *n,
+                          struct member *m, const struct raft *r)
+{
+    for (size_t i = 0; i < r->peers_len; i++) {
+        const struct raft_peer *p = &r->peers[i];
+
+        if (p->id == n->id || p->id >= NODES_MAX ||
+            p->match <= m->matches[p->id])
+            continue;
+        m->matches[p->id] = p->match;
+        check_match(c, n, r, p);
+    }
+}
+
+/* Everything that is proposed is in the image by which it decides. */
+static void check_active(struct check_raft *c, const struct node *n,
+                         const struct controller_service *s,
+                         const struct raft *r)
+{
+    uint64_t from = (uint64_t)s->controller.image.applied_index;
+
+    if (!s->controller.active)
+        return;
+    if (from < r->log.base_index)
+        from = r->log.base_index;
+    for (uint64_t i = from + 1; i <= raft_log_last(&r->log); i++)
+        if (raft_log_get(&r->log, i).type == RAFT_ENTRY_DATA)
+            history_violation(c->options.history, "controller-behind",
+                              "n%d is the active controller, has applied %lld, "
+                              "and entry %llu of its log holds decisions",
+                              n->id,
+                              (long long)s->controller.image.applied_index,
+                              (unsigned long long)i);
+}
+
 void check_raft_turn(struct check_raft *c, struct node *n)
 {
     struct controller_service *s =
@@ -199,6 +325,10 @@ void check_raft_turn(struct check_raft *c, struct node *n)
         *m = (struct member){.process = n->process->number};
     compare_new(c, n, m, r);
     compare_commits(c, n, m, r);
-    if (raft_is_leader(r))
+    check_vote(c, n, m, r);
+    if (raft_is_leader(r)) {
         check_leader(c, n, m, r);
+        check_matches(c, n, m, r);
+        check_active(c, n, s, r);
+    }
 }

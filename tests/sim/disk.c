@@ -906,6 +906,31 @@ int disk_open_files(const struct disk *disk) { return disk->open_files; }
 
 int64_t disk_used_bytes(const struct disk *disk) { return disk->used; }
 
+size_t disk_durable_bytes(const struct disk *disk, const char *path)
+{
+    const struct node *node = map_get(&disk->names, slice_str(path));
+
+    if (node == NULL || map_get(&disk->durable, slice_str(path)) != node)
+        return 0;
+    size_t len =
+        node->data.len < node->durable.len ? node->data.len : node->durable.len;
+    size_t end = node->dirty_from < len ? node->dirty_from : len;
+    for (size_t page = 0; page < node->lost_len; page++)
+        if (node->lost[page] != 0 && page * DISK_PAGE_BYTES < end)
+            end = page * DISK_PAGE_BYTES;
+    /* What is to be written, or was lost, may be what is there. */
+    while (end < len && node->data.data[end] == node->durable.data[end])
+        end++;
+    return end;
+}
+
+struct slice disk_peek(const struct disk *disk, const char *path)
+{
+    const struct node *node = map_get(&disk->names, slice_str(path));
+
+    return node != NULL ? buf_slice(&node->data) : slice_of(NULL, 0);
+}
+
 struct buf *disk_file(struct disk *disk, const char *path)
 {
     struct node *node = lookup(disk, path);

@@ -79,6 +79,12 @@ bool disk_rot(struct disk *disk, struct prng *prng, const char *suffix,
 
 /* ---- looking at it --------------------------------------------------------*/
 
+/* How many of a file's bytes, from the first on, are on the disk as they are
+ * seen: a power loss leaves at least those.  0 also when its name is not. */
+size_t disk_durable_bytes(const struct disk *disk, const char *path);
+/* What is seen of a file, until it changes; empty: there is none. */
+struct slice disk_peek(const struct disk *disk, const char *path);
+
 /* Calls so far. */
 struct disk_counts {
     int64_t opens, reads, writes, syncs, dir_syncs, others;

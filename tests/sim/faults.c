@@ -15,6 +15,7 @@ struct active {
     struct event begin;
     struct event end;
     bool on;
+    bool waits;          /* for its moment */
     struct node *target; /* while it is on; NULL: a, modulo the nodes */
     int stage;           /* of a rolling restart: nodes already done */
     struct node *victim; /* what is to be started again */
@@ -173,6 +174,9 @@ static void apply_to_disk(const struct active *x)
         d->write_ppm = d->sync_ppm = d->truncate_ppm = d->open_ppm =
             (uint32_t)x->fault->amount;
         break;
+    case FAULT_SYNC_ERROR:
+        d->sync_ppm = (uint32_t)x->fault->amount;
+        break;
     default:
         break;
     }
@@ -271,7 +275,8 @@ static void add_node(struct active *x)
     if (*o->nodes_len >= max || w->hosts_len >= WORLD_HOSTS_MAX)
         return;
     int index = *o->nodes_len;
-    o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index));
+    o->nodes[index] = node_new(w, index + 1, plan_properties(o->plan, index),
+                               o->plan->keep_entries);
     (*o->nodes_len)++;
     node_start(o->nodes[index]);
 }
@@ -295,7 +300,8 @@ static bool ends_a_process(enum fault_kind kind)
     return kind == FAULT_KILL || kind == FAULT_KILL_ALL || kind == FAULT_STOP ||
            kind == FAULT_ROLL || kind == FAULT_POWER ||
            kind == FAULT_POWER_ALL || kind == FAULT_ROT || kind == FAULT_WIPE ||
-           kind == FAULT_DISK_ERROR || kind == FAULT_LEAVE;
+           kind == FAULT_DISK_ERROR || kind == FAULT_LEAVE ||
+           kind == FAULT_SYNC_ERROR;
 }
 
 static bool loses(const struct faults *f, const struct fault *fault)
@@ -440,13 +446,35 @@ static void begin_kind(struct active *x)
     }
 }
 
-/* In some runs every other fault strikes the active controller: most of what
- * can go wrong there needs that. */
 static struct node *active_controller(const struct active *x)
 {
-    if (!x->faults->options.plan->aims || x->fault->b % 2 == 0)
-        return NULL;
     return members_leader(&x->faults->members);
+}
+
+/* In some runs every other fault strikes the active controller: most of what
+ * can go wrong there needs that. */
+static bool aims_at_controller(const struct active *x)
+{
+    return x->fault->moment == MOMENT_NONE && x->faults->options.plan->aims &&
+           x->fault->b % 2 != 0;
+}
+
+void faults_moment(struct faults *f, enum moment moment, struct node *n)
+{
+    for (int i = 0; i < f->options.plan->faults_len; i++) {
+        struct active *x = &f->active[i];
+
+        if (!x->waits || x->fault->moment != moment)
+            continue;
+        x->waits = false;
+        x->target = x->fault->aim == AIM_IT           ? n
+                    : x->fault->aim == AIM_CONTROLLER ? active_controller(x)
+                                                      : node_a(x);
+        if (x->target == NULL)
+            x->target = n;
+        trace_line(NULL, "fault %d: n%d %s", i, n->id, moment_texts[moment]);
+        event_in(f->options.world, &x->begin, x->fault->after_us);
+    }
 }
 
 static void begin(struct event *event)
@@ -454,7 +482,12 @@ static void begin(struct event *event)
     struct active *x = HEAP_ENTRY(event, struct active, begin);
     struct faults *f = x->faults;
 
-    x->target = active_controller(x);
+    if (x->fault->moment != MOMENT_NONE && x->target == NULL) {
+        x->waits = true;
+        return;
+    }
+    if (aims_at_controller(x))
+        x->target = active_controller(x);
     if (x->fault->kind == FAULT_VOTE || x->fault->kind == FAULT_UNVOTE)
         x->target = members_leader(&f->members);
 
@@ -553,7 +586,7 @@ void faults_end(struct faults *f)
     for (int i = 0; i < f->options.plan->faults_len; i++) {
         event_cancel(w, &f->active[i].begin);
         event_cancel(w, &f->active[i].end);
-        f->active[i].on = false;
+        f->active[i].on = f->active[i].waits = false;
         leave_no_more(&f->active[i]);
     }
     for (int i = 0; i < *f->options.nodes_len; i++) {

@@ -23,6 +23,8 @@ struct faults_options {
 struct faults *faults_new(const struct faults_options *options);
 /* From now on they happen. */
 void faults_begin(struct faults *f);
+/* Something happened that an ambush may wait for. */
+void faults_moment(struct faults *f, enum moment moment, struct node *n);
 /* None begins any more, all end at once, every node runs. */
 void faults_end(struct faults *f);
 /* Baseline of the links between all hosts; call after hosts were made. */

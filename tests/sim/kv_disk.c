@@ -6,6 +6,7 @@
 #include "base/kv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PAIR_OVERHEAD_BYTES = 16 }; /* about what LMDB needs beside the bytes */
@@ -41,6 +42,7 @@ struct store {
     size_t ends_len;
     size_t ends_cap;
     int64_t bytes; /* of seen */
+    uint64_t writes;
     bool damaged;
 };
 
@@ -273,6 +275,51 @@ bool kv_disk_damage(struct disk *disk, const char *path)
     return object != NULL;
 }
 
+/* ---- looking at it --------------------------------------------------------*/
+
+static const struct store *store_at(struct disk *disk, const char *path)
+{
+    char name[256];
+
+    snprintf(name, sizeof name, "%s/data.mdb", path);
+    struct disk_object *object = disk_object_at(disk, name);
+    return object != NULL ? LIST_ENTRY(object, struct store, object) : NULL;
+}
+
+static bool value_in(const struct table *t, struct slice key,
+                     struct slice *value)
+{
+    size_t i = lower_bound(t, key);
+
+    if (!is_at(t, i, key))
+        return false;
+    *value = pair_value(t->pairs[i]);
+    return true;
+}
+
+bool kv_disk_durable(struct disk *disk, const char *path, struct slice key,
+                     struct slice *value)
+{
+    const struct store *s = store_at(disk, path);
+
+    return s != NULL && value_in(s->durable, key, value);
+}
+
+bool kv_disk_seen(struct disk *disk, const char *path, struct slice key,
+                  struct slice *value)
+{
+    const struct store *s = store_at(disk, path);
+
+    return s != NULL && value_in(s->seen, key, value);
+}
+
+uint64_t kv_disk_writes(struct disk *disk, const char *path)
+{
+    const struct store *s = store_at(disk, path);
+
+    return s != NULL ? s->writes : 0;
+}
+
 /* ---- opening -------------------------------------------------------------*/
 
 /* A new directory's name must survive a power failure too. */
@@ -392,6 +439,7 @@ int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
         kv->refuses = true;
         return error;
     }
+    s->writes++;
     table_own(&s->seen);
     while (kv_batch_next(&ops, &op)) {
         struct pending p = {op.kind, pair_new(op.key, op.value)};

@@ -18,4 +18,13 @@
  * is -EBADMSG.  False: there is none. */
 bool kv_disk_damage(struct disk *disk, const char *path);
 
+/* The value that a power loss now would leave for certain; false: none. */
+bool kv_disk_durable(struct disk *disk, const char *path, struct slice key,
+                     struct slice *value);
+/* The value that is seen, which lives until the next write; false: none. */
+bool kv_disk_seen(struct disk *disk, const char *path, struct slice key,
+                  struct slice *value);
+/* How often the store was written to. */
+uint64_t kv_disk_writes(struct disk *disk, const char *path);
+
 #endif

@@ -57,6 +57,7 @@ static void close_server(struct env_task *task)
     struct node *n = LIST_ENTRY(task, struct node, close);
 
     server_close(n->server);
+    n->ended = true;
 }
 
 static void on_ended(void *host)
@@ -70,12 +71,30 @@ static void on_ended(void *host)
     env_post(n->main_loop, &n->close);
 }
 
+/* Of the process that runs; -1 none. */
+static int64_t own_epoch(const struct node *n)
+{
+    return n->server != NULL && n->is_broker && n->running
+               ? atomic_load(&n->server->broker.epoch)
+               : -1;
+}
+
+int64_t node_epoch(const struct node *n)
+{
+    int64_t now = own_epoch(n);
+
+    return now > n->epoch ? now : n->epoch;
+}
+
 /* ---- life ---------------------------------------------------------------- */
 
 static void gone(struct process *p, void *arg)
 {
     struct node *n = arg;
 
+    n->epoch = node_epoch(n);
+    if (!n->ended && own_epoch(n) > 0)
+        n->crashed_epoch = own_epoch(n);
     n->process = NULL;
     n->main_loop = NULL;
     n->server = NULL;
@@ -121,7 +140,7 @@ void node_start(struct node *n)
     event_cancel(n->world, &n->again);
     snprintf(name, sizeof name, "%s.%d", n->host->name, ++n->starts);
     n->wanted = true;
-    n->running = n->stopping = n->closing = false;
+    n->running = n->stopping = n->closing = n->ended = false;
     n->process = process_new(n->host, name);
     n->process->gone = gone;
     n->process->gone_arg = n;
@@ -192,7 +211,8 @@ static void load_config(struct node *n)
     }
 }
 
-struct node *node_new(struct world *w, int32_t id, char *properties)
+struct node *node_new(struct world *w, int32_t id, char *properties,
+                      int64_t keep_entries)
 {
     struct node *n = xcalloc(1, sizeof *n);
     char name[16];
@@ -204,6 +224,7 @@ struct node *node_new(struct world *w, int32_t id, char *properties)
     n->properties = properties;
     n->again.fn = start_again;
     load_config(n);
+    n->config.metadata_keep_entries = keep_entries;
     n->is_broker = n->config.is_broker;
     n->is_controller = n->config.is_controller;
     return n;

@@ -26,6 +26,9 @@ struct node {
     bool stopping; /* server_ask_stop() is on its way or was called */
     bool closing;
 
+    int64_t epoch;         /* broker epoch, the last one a process knew */
+    int64_t crashed_epoch; /* of the last process that just died */
+    bool ended;            /* this one closed its logs */
     int starts;
     int failures;       /* starts and runs that ended by themselves */
     bool wanted;        /* should run */
@@ -33,8 +36,9 @@ struct node {
     struct event again; /* the supervisor starts it again */
 };
 
-/* `properties` is taken over. */
-struct node *node_new(struct world *w, int32_t id, char *properties);
+/* `properties` is taken over; keep_entries as in server_config. */
+struct node *node_new(struct world *w, int32_t id, char *properties,
+                      int64_t keep_entries);
 /* Starts a process, unless one runs or the host has no power. */
 void node_start(struct node *n);
 /* SIGTERM. */
@@ -42,6 +46,9 @@ void node_stop(struct node *n);
 /* SIGKILL. */
 void node_kill(struct node *n);
 void node_power_off(struct node *n, enum disk_crash kind);
+/* The newest broker epoch that a process of this node knew, or knows; 0 none.
+ */
+int64_t node_epoch(const struct node *n);
 /* Clients are let in. */
 bool node_ready(const struct node *n);
 

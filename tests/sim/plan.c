@@ -1,5 +1,6 @@
 #include "tests/sim/plan.h"
 
+#include "base/assert.h"
 #include "base/map.h"
 #include "base/slice.h"
 
@@ -9,6 +10,12 @@
 const char *const fault_names[FAULT_KINDS] = {
 #define X(name, text) text,
     FAULTS(X)
+#undef X
+};
+
+const char *const moment_texts[MOMENTS_LEN] = {
+#define X(name, text) text,
+    MOMENTS(X)
 #undef X
 };
 
@@ -97,6 +104,8 @@ static int64_t amount_of(struct prng *p, enum fault_kind kind)
         return between(p, 0, 20000); /* bytes left */
     case FAULT_DISK_ERROR:
         return PICK(p, 1000, 20000, 200000); /* ppm */
+    case FAULT_SYNC_ERROR:
+        return PICK(p, 20000, 200000, 500000); /* ppm */
     default:
         return (int64_t)(prng_next(p) >> 2);
     }
@@ -158,6 +167,227 @@ static void draw_members(uint64_t seed, struct plan *plan)
     }
 }
 
+/* ---- ambushes --------------------------------------------------------------
+ */
+
+/* Two of five seeds have some.  They come from a stream of their own, so that
+ * seeds without them stay what they were; its constant leaves alone those that
+ * seeds.txt had when this was written. */
+static const uint64_t AMBUSHES = 185459;
+
+static int64_t ambush_duration(struct prng *p)
+{
+    int64_t most = PICK(p, 5000, 50000, 300000, 2000000, 15000000);
+
+    return between(p, most / 10, most);
+}
+
+static struct fault *add_ambush(struct prng *p, struct plan *plan,
+                                enum fault_kind kind)
+{
+    struct fault *f = &plan->faults[plan->faults_len++];
+
+    f->kind = kind;
+    f->at_us = between(p, 0, plan->faults_us);
+    f->duration_us = ambush_duration(p);
+    f->a = (int)prng_below(p, 1000);
+    f->b = (int)prng_below(p, 1000) & ~1; /* not for the other kind of aim */
+    f->amount = amount_of(p, kind);
+    return f;
+}
+
+static struct fault *draw_ambush(struct prng *p, struct plan *plan)
+{
+    static const enum fault_kind kinds[] = {
+        FAULT_KILL,  FAULT_KILL,  FAULT_PAUSE,      FAULT_ISOLATE,  FAULT_MUTE,
+        FAULT_RESET, FAULT_RESET, FAULT_SLOW,       FAULT_LOSSY,    FAULT_POWER,
+        FAULT_POWER, FAULT_STOP,  FAULT_SYNC_ERROR, FAULT_DISK_SLOW};
+    enum fault_kind kind = kinds[prng_below(p, sizeof kinds / sizeof kinds[0])];
+
+    /* It makes a run without fsync a tame one. */
+    if (kind == FAULT_POWER && !plan->fsync && !one_in(p, 4))
+        kind = FAULT_KILL;
+    struct fault *f = add_ambush(p, plan, kind);
+    f->moment = (enum moment)between(p, 1, MOMENTS_LEN - 1);
+    f->aim = (enum aim)prng_below(p, AIMS_LEN);
+    f->after_us = PICK(p, 0, 0, 100, 1000, 5000, 50000, 300000);
+    return f;
+}
+
+/* Two at once, in the same moment. */
+static void draw_pair(struct prng *p, struct plan *plan)
+{
+    const struct fault *first = draw_ambush(p, plan);
+    struct fault *second = draw_ambush(p, plan);
+
+    second->at_us = first->at_us;
+    second->moment = first->moment;
+}
+
+/* Several within two seconds: slow disks and links, and who dies meanwhile. */
+static void draw_burst(struct prng *p, struct plan *plan)
+{
+    static const enum fault_kind kinds[] = {
+        FAULT_SLOW,      FAULT_DISK_SLOW, FAULT_LOSSY, FAULT_KILL,
+        FAULT_DISK_SLOW, FAULT_KILL,      FAULT_PAUSE, FAULT_ISOLATE};
+    int64_t at_us = between(p, 0, plan->faults_us);
+
+    for (int i = 0; i < 4; i++) {
+        struct fault *f =
+            add_ambush(p, plan, kinds[i < 3 ? i : between(p, 3, 7)]);
+
+        f->at_us = at_us + between(p, 0, 2000000);
+        if (i < 3)
+            f->duration_us += 1000000;
+        else
+            f->at_us += 500000;
+    }
+}
+
+struct strike {
+    enum fault_kind kind;
+    enum aim aim;
+    int64_t after_us[2]; /* at least, at most */
+    int64_t duration_us[2];
+};
+
+/* What takes two faults in the right order, which chance seldom draws. */
+static const struct scenario {
+    enum moment moment;
+    struct strike strikes[2];
+} scenarios[] = {
+    /* A new leader that one follower does not reach, and that soon dies. */
+    {MOMENT_LEADER,
+     {{FAULT_CUT, AIM_IT, {0, 1000}, {1000000, 4000000}},
+      {FAULT_KILL, AIM_IT, {100000, 1000000}, {300000, 3000000}}}},
+    /* A proposal that is under way while one of its members starts anew. */
+    {MOMENT_PROPOSAL,
+     {{FAULT_MUTE, AIM_IT, {0, 0}, {500000, 2500000}},
+      {FAULT_KILL, AIM_A, {0, 20000}, {5000, 50000}}}},
+    /* One whose answer is lost. */
+    {MOMENT_PROPOSAL,
+     {{FAULT_RESET, AIM_CONTROLLER, {0, 2000}, {1000, 1000}},
+      {FAULT_RESET, AIM_IT, {0, 20000}, {1000, 1000}}}},
+    /* A broker starts anew while its calls to a new controller are under way.
+     */
+    {MOMENT_ACTIVE,
+     {{FAULT_LOSSY, AIM_A, {0, 0}, {1000000, 3000000}},
+      {FAULT_KILL, AIM_A, {1000, 300000}, {1000, 20000}}}},
+    /* A leader that hears and is not heard, while its disk hangs: it goes on
+     * taking records that others will not have. */
+    {MOMENT_LEADER,
+     {{FAULT_DISK_STUCK, AIM_IT, {0, 1000000}, {8000000, 15000000}},
+      {FAULT_MUTE, AIM_IT, {500000, 2000000}, {4000000, 9000000}}}},
+    /* A topic is deleted, and its files cannot go at once. */
+    {MOMENT_DELETED,
+     {{FAULT_DISK_SLOW, AIM_A, {0, 1000}, {1000000, 4000000}},
+      {FAULT_KILL, AIM_A, {0, 1000000}, {5000, 300000}}}},
+};
+
+static void draw_scenario(struct prng *p, struct plan *plan)
+{
+    const struct scenario *s =
+        &scenarios[prng_below(p, sizeof scenarios / sizeof scenarios[0])];
+    int64_t at_us = between(p, 0, plan->faults_us * 3 / 4);
+    int a = (int)prng_below(p, 1000);
+
+    for (int i = 0; i < 2; i++) {
+        const struct strike *strike = &s->strikes[i];
+        struct fault *f = add_ambush(p, plan, strike->kind);
+
+        f->at_us = at_us;
+        f->moment = s->moment;
+        f->aim = strike->aim;
+        f->a = a;
+        f->after_us = between(p, strike->after_us[0], strike->after_us[1]);
+        f->duration_us =
+            between(p, strike->duration_us[0], strike->duration_us[1]);
+        if (strike->kind == FAULT_KILL)
+            f->amount = 0;
+    }
+}
+
+/* Two leaders after one another that die with what nobody else has: `a` misses
+ * what the others get from `c`, leads when that dies, cannot be reached by `b`,
+ * and dies as well.  Takes a quorum that has no part in it. */
+static void draw_chain(struct prng *p, struct plan *plan)
+{
+    int first = (int)prng_below(p, 3), step = 1 + (int)prng_below(p, 2);
+    int a = plan->controllers + first;
+    int b = plan->controllers + (first + step) % 3;
+    int c = plan->controllers + (first + 2 * step) % 3;
+    int64_t at_us = between(p, 0, plan->faults_us / 2);
+
+    plan->aims = false;
+    const struct {
+        enum fault_kind kind;
+        int a;
+        int64_t at_us, duration_us;
+    } parts[] = {
+        {FAULT_DEAF, a, 0, between(p, 1000000, 2000000)},
+        {FAULT_CUT, a, 0, between(p, 3000000, 6000000)},
+        {FAULT_KILL, c, between(p, 300000, 900000),
+         between(p, 2000000, 6000000)},
+        {FAULT_KILL, a, between(p, 2000000, 4000000),
+         between(p, 500000, 3000000)},
+    };
+
+    for (int i = 0; i < 4; i++) {
+        struct fault *f = add_ambush(p, plan, parts[i].kind);
+
+        f->at_us = at_us + parts[i].at_us;
+        f->duration_us = parts[i].duration_us;
+        f->a = parts[i].a;
+        f->b = b;
+        f->amount = 0;
+    }
+}
+
+/* A controller is away until the others have cut their logs. */
+static void draw_absence(struct prng *p, struct plan *plan)
+{
+    struct fault *f = add_ambush(p, plan, FAULT_KILL);
+
+    plan->snapshot_bytes = 2000;
+    plan->keep_entries = PICK(p, 1, 10, 50);
+    f->a = (int)prng_below(p, (uint64_t)plan->controllers);
+    f->amount = 0;
+    f->at_us = between(p, 0, plan->faults_us / 2);
+    f->duration_us = between(p, 10000000, 40000000);
+}
+
+static void draw_ambushes(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ AMBUSHES) * 0x9e3779b97f4a7c15u};
+
+    if (prng_below(&p, 5) >= 2)
+        return;
+    plan->load.strays = one_in(&p, 3);
+    plan->load.late_commits = one_in(&p, 2);
+    if (one_in(&p, 3))
+        draw_absence(&p, plan);
+    if (one_in(&p, 3))
+        add_ambush(&p, plan, FAULT_SYNC_ERROR);
+    if (!plan->combined && one_in(&p, 2))
+        draw_chain(&p, plan);
+    else if (one_in(&p, 3))
+        draw_burst(&p, plan);
+    if (one_in(&p, 2))
+        draw_scenario(&p, plan);
+    if (one_in(&p, 4)) {
+        plan->load.churn = 2;
+        plan->load.admin_interval_ms = 100;
+    }
+    plan->fsync = plan->fsync || one_in(&p, 4);
+    for (int64_t n = PICK(&p, 0, 1, 3); n > 0; n--) {
+        if (one_in(&p, 2))
+            draw_pair(&p, plan);
+        else
+            draw_ambush(&p, plan);
+    }
+    ASSERT(plan->faults_len <= PLAN_FAULTS_MAX);
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -177,6 +407,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
     plan->aims = one_in(&p, 3);
     draw_members(seed, plan);
+    draw_ambushes(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)
@@ -244,20 +475,28 @@ void plan_print(const struct plan *plan)
     printf("seed %llu: %d nodes, %d controllers%s, %d spares, %d shards, %s, "
            "RF %d, "
            "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
-           "snapshots by %lld bytes, "
+           "snapshots by %lld bytes, %lld entries kept, "
            "delay %lld us, work %lld us, faults for %lld s\n",
            (unsigned long long)plan->seed, plan->nodes, plan->controllers,
            plan->combined ? ", combined" : "", plan->spares, plan->shards,
            plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
-           (long long)plan->snapshot_bytes, (long long)plan->delay_us,
-           (long long)plan->work_max_us, (long long)plan->faults_us / 1000000);
+           (long long)plan->snapshot_bytes, (long long)plan->keep_entries,
+           (long long)plan->delay_us, (long long)plan->work_max_us,
+           (long long)plan->faults_us / 1000000);
     for (int i = 0; i < plan->faults_len; i++) {
         const struct fault *f = &plan->faults[i];
 
-        printf("  fault %d: %s at %.3f s for %.3f s, a %d, b %d, amount %lld\n",
+        printf("  fault %d: %s at %.3f s for %.3f s, a %d, b %d, amount %lld",
                i, fault_names[f->kind], (double)f->at_us / 1e6,
                (double)f->duration_us / 1e6, f->a, f->b, (long long)f->amount);
+        if (f->moment != MOMENT_NONE)
+            printf(", %.3f s after a node %s, to %s", (double)f->after_us / 1e6,
+                   moment_texts[f->moment],
+                   f->aim == AIM_IT           ? "it"
+                   : f->aim == AIM_CONTROLLER ? "the active controller"
+                                              : "a");
+        printf("\n");
     }
 }

@@ -42,7 +42,9 @@
     X(ADD, "add")               /* one more broker joins */                    \
     X(VOTE, "vote")             /* a controller begins to vote */              \
     X(UNVOTE, "unvote")         /* a controller ceases to vote */              \
-    X(LEAVE, "leave")           /* a broker leaves for good */
+    X(LEAVE, "leave")           /* a broker leaves for good */                 \
+    /* Only drawn apart, see draw_ambushes(). */                               \
+    X(SYNC_ERROR, "sync-error") /* of the disk's calls only syncs fail */
 
 enum fault_kind {
 #define X(name, text) FAULT_##name,
@@ -53,9 +55,42 @@ enum fault_kind {
 
 extern const char *const fault_names[FAULT_KINDS];
 
+/* What an ambush waits for: things go wrong in a moment that chance would
+ * hardly find.  X(name, text): of node n. */
+#define MOMENTS(X)                                                             \
+    X(NONE, "")                                                                \
+    X(ACTIVE, "becomes the active controller")                                 \
+    X(LEADER, "begins to lead a partition")                                    \
+    X(PROPOSAL, "asks for another in-sync set")                                \
+    X(REGISTERED, "registers again")                                           \
+    X(DELETED, "decides that a topic is deleted")                              \
+    X(CUT, "cuts a log")
+
+enum moment {
+#define X(name, text) MOMENT_##name,
+    MOMENTS(X)
+#undef X
+        MOMENTS_LEN
+};
+
+extern const char *const moment_texts[MOMENTS_LEN];
+
+/* Whom an ambush strikes. */
+enum aim {
+    AIM_IT,         /* whose moment it is */
+    AIM_CONTROLLER, /* the active one */
+    AIM_A,          /* node a */
+    AIMS_LEN
+};
+
 struct fault {
     enum fault_kind kind;
     int64_t at_us; /* since the run's faults began */
+    /* MOMENT_NONE: then.  Else from then on it waits for its moment, and
+     * begins so much after it. */
+    enum moment moment;
+    enum aim aim;
+    int64_t after_us;
     int64_t duration_us;
     int a, b;       /* nodes, by index; taken modulo how many there are */
     int64_t amount; /* what it means depends on the kind */
@@ -88,6 +123,7 @@ struct plan {
     int session_timeout_ms;
     int grace_ms;
     int64_t snapshot_bytes; /* the metadata log is cut at this size */
+    int64_t keep_entries;   /* but for so many entries; 0: as usual */
     bool unclean;           /* unclean.leader.election.enable */
     bool aims;              /* many faults strike the active controller */
 

@@ -9,17 +9,21 @@ enum planted planted_bug;
 
 static const char *const names[] = {
 #define X(name, text) #name,
-    PLANTED_BUGS(X)
+    PLANTED_BUGS(X) PLANTED_RAFT_BUGS(X)
 #undef X
 };
 
 static const char *const texts[] = {
 #define X(name, text) text,
-    PLANTED_BUGS(X)
+    PLANTED_BUGS(X) PLANTED_RAFT_BUGS(X)
 #undef X
 };
 
-int planted_count(void) { return PLANTED_COUNT - 1; }
+#define X(name, text) +1
+enum { CLUSTER_COUNT = 0 PLANTED_BUGS(X) };
+#undef X
+
+int planted_count(void) { return CLUSTER_COUNT - 1; }
 
 const char *planted_name(int number)
 {
@@ -36,7 +40,7 @@ const char *planted_text(int number) { return texts[number]; }
 
 bool planted_choose(const char *name)
 {
-    for (int i = 1; i <= planted_count(); i++) {
+    for (int i = 1; i < PLANTED_COUNT; i++) {
         if (strcmp(planted_name(i), name) == 0) {
             planted_bug = (enum planted)i;
             return true;

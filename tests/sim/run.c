@@ -59,6 +59,13 @@ static void turned(struct env *loop, void *arg)
     check_turn(r->check, loop);
 }
 
+static void on_moment(void *arg, enum moment moment, struct node *n)
+{
+    struct run *r = arg;
+
+    faults_moment(r->faults, moment, n);
+}
+
 static void on_event(void *arg, const char *line)
 {
     (void)arg;
@@ -72,7 +79,8 @@ static void make_nodes(struct run *r)
 {
     r->nodes_len = r->plan.nodes + r->plan.spares;
     for (int i = 0; i < r->nodes_len; i++) {
-        r->nodes[i] = node_new(r->world, i + 1, plan_properties(&r->plan, i));
+        r->nodes[i] = node_new(r->world, i + 1, plan_properties(&r->plan, i),
+                               r->plan.keep_entries);
         r->nodes[i]->host->drift_ppm = r->plan.drift_ppm[i];
     }
 }
@@ -110,7 +118,9 @@ static void make(struct run *r, const struct run_options *options)
                                   .nodes = r->nodes,
                                   .nodes_len = &r->nodes_len,
                                   .loss_possible =
-                                      r->plan.load.unclean_possible};
+                                      r->plan.load.unclean_possible,
+                                  .on_moment = on_moment,
+                                  .arg = r};
     r->check = check_new(&check);
     r->world->turned = turned;
     r->world->turned_arg = r;

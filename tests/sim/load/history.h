@@ -29,6 +29,7 @@
  *   unread       a group passed over an offset: its members were given, or
  *                committed, a later one before any had this one
  *   metadata     an acknowledged change of a topic or config is not there
+ *   not-leader   a replica that does not lead answered a fetch (by its caller)
  *   read-back    the final read could not see a partition (by its caller)
  *
  * Time is a count of events ("ticks"), so nothing here depends on clocks.

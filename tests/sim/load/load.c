@@ -150,6 +150,7 @@ static void add_reader(struct load *l)
     options.by_id = churn;
     options.seek_percent = o->seeks ? 2 : 0;
     options.query_percent = o->offset_queries ? 10 : 0;
+    options.stray_percent = o->strays ? 5 : 0;
     l->readers[l->readers_len++] = load_reader_new(
         l->env, prng_next(&l->prng), &client, l->history, &options);
 }
@@ -168,7 +169,8 @@ static void add_member(struct load *l, const char *group, int number)
         .heartbeat_ms = o->session_timeout_ms / 10,
         .commit_ms = o->commit_interval_ms,
         .stay_ms = o->coming_and_going ? 8000 : 0,
-        .away_ms = 3000};
+        .away_ms = 3000,
+        .late_percent = o->late_commits ? 20 : 0};
 
     if (percent(l, o->static_percent))
         options.instance_id =

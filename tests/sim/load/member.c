@@ -29,7 +29,8 @@ struct load_member *load_member_new(struct env *env, uint64_t seed,
     m->timer.fn = tick;
     m->timer.arg = m;
     m->id = xstrdup("");
-    m->generation = -1;
+    m->generation = m->last_generation = -1;
+    m->late = -1;
     return m;
 }
 
@@ -90,7 +91,7 @@ static void go_away(struct load_member *m)
 {
     join_again(m, about(m, m->options.away_ms));
     set_id(m, SLICE(""));
-    m->generation = -1;
+    m->generation = m->last_generation = -1;
     m->leave = false;
 }
 
@@ -100,6 +101,7 @@ static void die(struct load_member *m)
     load_client_reset(m->client);
     member_forget_commits(m);
     m->beating = m->committing = m->placing = false;
+    m->late = -1;
     load_client_look(m->client);
     go_away(m);
 }
@@ -198,6 +200,7 @@ static void joined_group(void *arg, enum err error, const void *response)
         join_again(m, error == ERR_MEMBER_ID_REQUIRED ? 0 : RETRY_MS);
         return;
     }
+    m->last_generation = m->generation;
     m->generation = a->generation_id;
     history_note(m->history, "joined %s/%d as %s", m->options.group,
                  m->generation, m->id);
@@ -372,6 +375,9 @@ static void tick_in(struct load_member *m)
     if (m->placed && now(m) >= m->next_commit_ms && !m->committing) {
         m->next_commit_ms = now(m) + about(m, m->options.commit_ms);
         member_commit(m);
+        if (m->options.late_percent > 0 &&
+            prng_below(m->prng, 100) < (uint64_t)m->options.late_percent)
+            member_commit_late(m);
     }
 }
 

@@ -19,8 +19,9 @@ struct load_member_options {
     int32_t rebalance_timeout_ms;
     int64_t heartbeat_ms;
     int64_t commit_ms;
-    int64_t stay_ms; /* about as long, then it leaves or dies; 0: for ever */
-    int64_t away_ms; /* about as long until it comes back */
+    int64_t stay_ms;  /* about as long, then it leaves or dies; 0: for ever */
+    int64_t away_ms;  /* about as long until it comes back */
+    int late_percent; /* so many commits come again, of the last generation */
 };
 
 struct load_member;

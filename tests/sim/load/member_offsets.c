@@ -159,6 +159,54 @@ bool member_commit(struct load_member *m)
     return any;
 }
 
+/* ---- late commits
+ * ------------------------------------------------------------------------- */
+
+static void late_done(void *arg, enum err error, const void *response)
+{
+    struct load_member *m = arg;
+    const struct offset_commit_response *a = response;
+
+    if (error == ERR_NONE && a->topics_len == 1 &&
+        a->topics[0].partitions_len == 1)
+        error = (enum err)a->topics[0].partitions[0].error_code;
+    else if (error == ERR_NONE)
+        error = ERR_MALFORMED;
+    history_committed(m->history, m->late, outcome_of(error));
+    m->late = -1;
+}
+
+void member_commit_late(struct load_member *m)
+{
+    int32_t node = load_client_coordinator(m->client, m->options.group);
+    struct offset_commit_request q;
+    struct arena arena;
+
+    if (node < 0 || m->late >= 0 || m->owned_len == 0 ||
+        m->last_generation < 0 || m->last_generation >= m->generation)
+        return;
+    struct owned o = m->owned[prng_below(m->prng, m->owned_len)];
+    int64_t offset = o.committed > 0 ? o.committed - 1 : 0;
+    o.commit = history_commit(m->history, m->options.group, m->last_generation,
+                              m->id, o.topic, o.partition, offset);
+    arena_init(&arena, 0);
+    offset_commit_request_init(&q);
+    q.group_id = slice_str(m->options.group);
+    q.generation_id_or_member_epoch = m->last_generation;
+    q.member_id = slice_str(m->id);
+    q.group_instance_id = member_instance(m);
+    q.topics = arena_array(&arena, 1, sizeof *q.topics);
+    add(&q, &o, offset, 1, &arena);
+    m->late = o.commit;
+    load_client_call(
+        m->client, node, API_OFFSET_COMMIT,
+        load_client_version(m->client, API_OFFSET_COMMIT,
+                            m->options.instance_id != NULL ? 7 : COMMIT_FLOOR,
+                            INT16_MAX),
+        &q, 0, late_done, m);
+    arena_free(&arena);
+}
+
 /* ---- where to begin
  * ------------------------------------------------------------------------- */
 

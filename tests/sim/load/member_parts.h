@@ -36,13 +36,15 @@ struct load_member {
     bool busy; /* the state's own request is under way */
     bool beating;
     bool committing;
+    int64_t late; /* number of the late commit in flight; -1 */
     bool placing; /* OffsetFetch is under way */
     bool placed;  /* the reader knows where to begin */
     bool leave;   /* when revoked */
     bool stopped;
     char *id; /* "" until the coordinator gave one */
     int32_t generation;
-    int64_t next_ms; /* of the state's next attempt */
+    int32_t last_generation; /* of the assignment before this one; -1 none */
+    int64_t next_ms;         /* of the state's next attempt */
     int64_t next_beat_ms;
     int64_t next_commit_ms;
     int64_t until_ms; /* stays that long; 0: for ever */
@@ -70,6 +72,8 @@ void member_drop_assignment(struct load_member *m);
 /* ---- member_offsets.c */
 /* True if there was something to commit. */
 bool member_commit(struct load_member *m);
+/* Sends one more as if it came late: of the generation before. */
+void member_commit_late(struct load_member *m);
 void member_fetch_offsets(struct load_member *m);
 /* Commits in flight will never be known. */
 void member_forget_commits(struct load_member *m);

@@ -43,11 +43,13 @@ struct load_options {
     bool seeks;
     bool offset_queries;
     bool small_fetches;
+    bool strays; /* ask replicas that do not lead, and must be refused */
 
     /* Members. */
     int32_t session_timeout_ms;
     int64_t commit_interval_ms;
     bool coming_and_going;
+    bool late_commits; /* of their last generation, which must be refused */
 
     /* The admin. */
     int64_t admin_interval_ms; /* 0: only creates */
@@ -66,7 +68,8 @@ struct load_options {
 
 /* Everything off, sizes small: one topic, one producer, one reader. */
 void load_options_init(struct load_options *o);
-/* Draws what is drawn; `nodes` and the promises stay as they are. */
+/* Draws what is drawn; `nodes` and the promises stay as they are, and strays
+ * and late_commits, which a plan draws apart. */
 void load_options_draw(struct prng *prng, struct load_options *o);
 /* One line. */
 void load_options_print(const struct load_options *o, struct buf *out);

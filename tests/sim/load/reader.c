@@ -43,6 +43,7 @@ struct load_reader *load_reader_new(struct env *env, uint64_t seed,
     list_init(&r->positions);
     list_init(&r->feeds);
     list_init(&r->queries);
+    list_init(&r->strays);
     return r;
 }
 
@@ -80,6 +81,7 @@ void load_reader_stop(struct load_reader *r)
     env_timer_stop(r->env, &r->timer);
     load_client_reset(r->client);
     load_reader_drop_queries(r);
+    load_reader_drop_strays(r);
     load_reader_unfollow_all(r);
     LIST_EACH (node, &r->feeds)
         LIST_ENTRY(node, struct feed, in)->in_flight = false;
@@ -527,6 +529,9 @@ static void tick(void *arg)
     if (r->options.query_percent > 0 &&
         prng_below(r->prng, 100) < (uint64_t)r->options.query_percent)
         load_reader_query(r);
+    if (r->options.stray_percent > 0 &&
+        prng_below(r->prng, 100) < (uint64_t)r->options.stray_percent)
+        load_reader_stray(r);
     pump(r);
     if (r->options.final)
         tell_finished(r);

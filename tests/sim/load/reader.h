@@ -24,6 +24,7 @@ struct load_reader_options {
     int32_t partition_max_bytes;
     int seek_percent;  /* of ticks: go back to an earlier offset */
     int query_percent; /* of ticks: ask ListOffsets */
+    int stray_percent; /* of ticks: fetch from a replica that does not lead */
     bool final;        /* find the ends first, stop there, tell the history */
 };
 

@@ -57,6 +57,7 @@ struct load_reader {
     struct list positions;
     struct list feeds;
     struct list queries;
+    struct list strays;
     struct env_timer timer;
     struct codec *codec;
     struct buf scratch;
@@ -76,5 +77,9 @@ void load_reader_place(struct load_reader *r);
 /* Asks something that the history can judge. */
 void load_reader_query(struct load_reader *r);
 void load_reader_drop_queries(struct load_reader *r);
+/* Fetches something from a replica that does not lead: a client whose metadata
+ * is old does. */
+void load_reader_stray(struct load_reader *r);
+void load_reader_drop_strays(struct load_reader *r);
 
 #endif

@@ -111,6 +111,16 @@ Test(sim, finds_acknowledgements_of_what_is_not_durable)
     expect_found(PLANTED_RAFT_ACKS_UNPERSISTED, "acks unpersisted");
 }
 
+Test(sim, finds_acknowledgements_of_what_was_not_compared)
+{
+    expect_found(PLANTED_RAFT_ACKS_UNCOMPARED, "acks uncompared");
+}
+
+Test(sim, finds_commits_of_what_was_not_compared)
+{
+    expect_found(PLANTED_RAFT_COMMITS_UNCOMPARED, "commits uncompared");
+}
+
 Test(sim, finds_votes_for_candidates_that_lack_entries)
 {
     expect_found(PLANTED_RAFT_VOTES_FOR_ANYBODY, "votes for anybody");
