@@ -17,8 +17,8 @@
  * Errors are negative errnos: -EINVAL a key that is empty or too long, -ENOSPC,
  * -EFBIG a batch above what one transaction can hold (about 500 MB), -EBADMSG
  * the stored data is damaged, others from the disk.  After an error of kv_write
- * nothing of the batch is stored.  If a sync fails the store refuses further
- * writes until it is opened again. */
+ * nothing of the batch is stored, though after a power loss it may turn out
+ * that it was.  A sync that failed is made up for before the next write. */
 #ifndef BASE_KV_H
 #define BASE_KV_H
 

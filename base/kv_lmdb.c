@@ -17,6 +17,12 @@
  * power failure in between leaves a store that cannot be read.  We do not.
  * kill -9 loses nothing in either case: the kernel has the pages.
  *
+ * After a sync that failed the kernel counts pages as written that are not.  Of
+ * those that a commit reaches only the metas can be among them: data pages are
+ * synced before their meta is written, or it is not written at all.  A commit
+ * relies on the metas before it, so before the next one, in this process or in
+ * another, both are written over themselves and synced (metas_again()).
+ *
  * The map is address space, not memory or disk: MAP_BYTES are reserved, less
  * where the process may not have that much, and the file grows as it fills. */
 #include "base/env.h"
@@ -30,6 +36,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 static const size_t MAP_BYTES = (size_t)64 << 30;
 static const size_t MAP_BYTES_MIN = (size_t)256 << 20;
@@ -41,6 +48,7 @@ struct kv {
     MDB_env *env;
     MDB_dbi dbi;
     bool meta_sync; /* the last write's kind; for who holds a transaction */
+    _Atomic bool failed; /* the last write */
     /* A read transaction at rest: renewing one is cheaper than beginning. */
     _Atomic(MDB_txn *) reader;
 };
@@ -108,6 +116,27 @@ static int open_map(struct kv *kv, const char *path)
     }
 }
 
+/* Within a write transaction, so nobody else changes them. */
+static int metas_again(struct kv *kv)
+{
+    MDB_stat stat;
+    int fd;
+    int rc = mdb_env_stat(kv->env, &stat);
+
+    if (rc == 0)
+        rc = mdb_env_get_fd(kv->env, &fd);
+    if (rc != 0)
+        return rc;
+    size_t len = 2 * (size_t)stat.ms_psize;
+    uint8_t *pages = xmalloc(len);
+    errno = 0;
+    if (pread(fd, pages, len, 0) != (ssize_t)len ||
+        pwrite(fd, pages, len, 0) != (ssize_t)len || fdatasync(fd) != 0)
+        rc = errno != 0 ? errno : EIO;
+    free(pages);
+    return rc;
+}
+
 static int open_dbi(struct kv *kv)
 {
     MDB_txn *txn;
@@ -119,6 +148,8 @@ static int open_dbi(struct kv *kv)
     if (rc != 0)
         return rc;
     rc = mdb_dbi_open(txn, NULL, 0, &kv->dbi);
+    if (rc == 0)
+        rc = metas_again(kv);
     if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
@@ -262,7 +293,9 @@ static int set_meta_sync(struct kv *kv, bool sync)
     return rc;
 }
 
-static int write_batch(struct kv *kv, const struct kv_batch *batch, bool sync)
+/* anew: the write before has failed. */
+static int write_batch(struct kv *kv, const struct kv_batch *batch, bool sync,
+                       bool anew)
 {
     struct reader ops = reader_of(buf_slice(&batch->ops));
     struct kv_op op;
@@ -271,7 +304,10 @@ static int write_batch(struct kv *kv, const struct kv_batch *batch, bool sync)
     int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
     if (rc != 0)
         return rc;
-    rc = set_meta_sync(kv, sync);
+    if (anew)
+        rc = metas_again(kv);
+    if (rc == 0)
+        rc = set_meta_sync(kv, sync);
     while (rc == 0 && kv_batch_next(&ops, &op))
         rc = apply(kv, txn, &op);
     if (rc == 0)
@@ -297,10 +333,11 @@ static bool disk_full(const struct kv *kv, const struct kv_batch *batch)
  * pages are written and synced anew, and a broken disk says so again. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
-    int rc = write_batch(kv, batch, sync);
+    int rc = write_batch(kv, batch, sync, kv->failed);
 
     if (rc == EIO && !disk_full(kv, batch))
-        rc = write_batch(kv, batch, sync);
+        rc = write_batch(kv, batch, sync, true);
+    kv->failed = rc != 0;
     if (rc == EIO && disk_full(kv, batch))
         rc = ENOSPC;
     return error_of(rc);

@@ -9,10 +9,24 @@
 
 const { AssignerProtocol } = require('kafkajs');
 const Broker = require('kafkajs/src/broker');
+const Runner = require('kafkajs/src/consumer/runner');
 
 // The answers after which a commit certainly was not taken.
 const REFUSALS = ['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'REBALANCE_IN_PROGRESS'];
 const LAST_GENERATION = 2147483647;
+
+/**
+ * A consumer that stops while one of its fetchers does not asks that one for
+ * records for ever, and answers without having waited, so that nothing else of
+ * the process gets its turn again.  It waits a little.
+ */
+function calmRunners() {
+  const { fetch } = Runner.prototype;
+  Runner.prototype.fetch = async function calm(node) {
+    if (!this.running) await new Promise((resolve) => setTimeout(resolve, 100));
+    return fetch.call(this, node);
+  };
+}
 
 /** Wraps a method of brokers for requests of one group. */
 function wrap(name, group, around) {
@@ -32,6 +46,7 @@ function owned(assignment, topic) {
 function tap({ history, group, topic, counts }) {
   const generations = new Map(); // by client id
   const leavers = new Set(); // client ids that go without a word
+  calmRunners();
 
   wrap('syncGroup', group, async (client, { generationId, memberId }, send) => {
     const answer = await send();
