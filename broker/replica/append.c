@@ -139,6 +139,26 @@ void partition_rolled(struct partition *p)
                     log_active_base_offset(p->log));
 }
 
+/* A follower that cannot append leaves the ISR after replica.lag.time.max.ms;
+ * by then a leader that cannot gives way to one that may have room. */
+static void disk_is_full(struct partition *p)
+{
+    int64_t now_ms = env_now_ms(p->shard->env);
+
+    if (p->full_since_ms == 0)
+        p->full_since_ms = now_ms;
+    if (now_ms - p->full_since_ms <= p->leader->lag_max_ms)
+        return;
+    p->full_since_ms = now_ms;
+    int to = leader_successor(p->leader);
+    if (to < 0)
+        return;
+    log_warn("replica",
+             "The disk of %s stays full; handing the lead over to node %d",
+             log_path(p->log), (int)p->state.replicas[to]);
+    partition_hand_over(p, p->state.replicas[to]);
+}
+
 static enum err write_batch(struct partition *p, struct produced *in,
                             struct partition_append *result)
 {
@@ -158,8 +178,11 @@ static enum err write_batch(struct partition *p, struct produced *in,
                   "free space or check the disk",
                   log_path(p->log), err_text(error));
         partition_write_failed(p);
+        if (error == ERR_FULL)
+            disk_is_full(p);
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    p->full_since_ms = 0;
     if (p->settings->append_time)
         result->append_time_ms = in->batch.max_timestamp;
     result->base_offset = info.first_offset;

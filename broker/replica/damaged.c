@@ -59,16 +59,7 @@ void partition_damaged_fetched(struct partition *p, int32_t broker_id,
     log_info("replica",
              "Handing the lead of %s to node %d: nothing is missing there",
              log_path(p->log), broker_id);
-    struct isr_proposal *q = xcalloc(1, sizeof *q);
-    q->shard = p->shard->index;
-    q->topic_id = p->topic->id;
-    q->partition = p->index;
-    q->leader_epoch = p->state.leader_epoch;
-    q->partition_epoch = p->state.partition_epoch;
-    q->isr[0].broker = broker_id;
-    q->isr[0].epoch = b->epoch;
-    q->isr_len = 1;
-    meta_propose_isr(p->shard->broker->meta, q);
+    partition_hand_over(p, broker_id);
 }
 
 void partition_check_mended(struct partition *p, int64_t leader_high_watermark)

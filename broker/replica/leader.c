@@ -107,6 +107,21 @@ bool leader_stands_still(const struct leader *l, int64_t now_ms,
     return false;
 }
 
+int leader_successor(const struct leader *l)
+{
+    int best = -1;
+
+    for (int i = 0; i < l->replica_count; i++) {
+        const struct leader_follower *f = &l->followers[i];
+
+        if (i != l->self && replica_in(l->isr, i) && f->eligible &&
+            !f->silent && f->end_offset >= l->high_watermark &&
+            (best < 0 || f->end_offset > l->followers[best].end_offset))
+            best = i;
+    }
+    return best;
+}
+
 /* It must keep up, too: one that just left for its lag has the high watermark
  * as long as that waits for it, and would come back in the same step. */
 static bool may_join(const struct leader *l, int i, int64_t now_ms)

@@ -126,6 +126,9 @@ void leader_step(struct leader *l, const struct leader_event *event,
 bool leader_stands_still(const struct leader *l, int64_t now_ms,
                          int64_t patience_ms);
 
+/* The in-sync follower that has most and may lead; -1 if there is none. */
+int leader_successor(const struct leader *l);
+
 /* Aborts if `l` is in a state no sequence of events may reach. */
 void leader_check(const struct leader *l);
 

@@ -150,25 +150,46 @@ static void tell(struct partition *p, enum news news)
 /* ---- the leader core's updates --------------------------------------------
  */
 
-static void propose_isr(struct partition *p, replica_set isr)
+static struct isr_proposal *proposal_new(const struct partition *p)
 {
     struct isr_proposal *q = xcalloc(1, sizeof *q);
-    struct shard *s = p->shard;
 
-    q->shard = s->index;
+    q->shard = p->shard->index;
     q->topic_id = p->topic->id;
     q->partition = p->index;
     q->leader_epoch = p->state.leader_epoch;
     q->partition_epoch = p->state.partition_epoch;
-    q->recovering = false;
-    for (int i = 0; i < p->state.replicas_len; i++) {
-        if (!replica_in(isr, i))
-            continue;
-        struct shard_broker *b = shard_broker(s, p->state.replicas[i]);
-        q->isr[q->isr_len].broker = p->state.replicas[i];
-        q->isr[q->isr_len++].epoch = b != NULL ? b->epoch : -1;
-    }
+    return q;
+}
+
+static void add_member(struct shard *s, struct isr_proposal *q,
+                       int32_t broker_id)
+{
+    struct shard_broker *b = shard_broker(s, broker_id);
+
+    q->isr[q->isr_len].broker = broker_id;
+    q->isr[q->isr_len++].epoch = b != NULL ? b->epoch : -1;
+}
+
+static void propose_isr(struct partition *p, replica_set isr)
+{
+    struct isr_proposal *q = proposal_new(p);
+    struct shard *s = p->shard;
+
+    for (int i = 0; i < p->state.replicas_len; i++)
+        if (replica_in(isr, i))
+            add_member(s, q, p->state.replicas[i]);
     meta_propose_isr(s->broker->meta, q);
+}
+
+/* An ISR without us: the controller elects from it, and we come back as a
+ * follower. */
+void partition_hand_over(struct partition *p, int32_t broker_id)
+{
+    struct isr_proposal *q = proposal_new(p);
+
+    add_member(p->shard, q, broker_id);
+    meta_propose_isr(p->shard->broker->meta, q);
 }
 
 static void step(struct partition *p, struct leader_event *event)
@@ -401,6 +422,7 @@ static void start_leading(struct partition *p)
         log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
     if (old == NULL || old->epoch != p->state.leader_epoch) {
         p->led_since_ms = now_ms;
+        p->full_since_ms = 0;
         p->led_from_offset = log_end_offset(p->log);
     }
     p->leader = xmalloc(sizeof *p->leader);

@@ -63,7 +63,8 @@ struct partition {
      * log_open_report; 0: nothing. */
     int64_t lost_until;
     int32_t lost_epoch;
-    int64_t unchanged_ms; /* see partition_unchanged_ms() */
+    int64_t unchanged_ms;  /* see partition_unchanged_ms() */
+    int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */
     int64_t high_watermark;
     struct leader *leader;       /* when role is PARTITION_LEADER */
     int64_t led_since_ms;        /* leader: when this epoch began here, ... */
@@ -216,6 +217,8 @@ void partition_follower_moved(struct partition *p, int64_t high_watermark);
 /* An append failed: if the log is of no use any more the replica goes offline
  * at the next tick. */
 void partition_write_failed(struct partition *p);
+/* Proposes that `broker_id` leads in our place. */
+void partition_hand_over(struct partition *p, int32_t broker_id);
 /* The log's active segment is a new one; producers know what is before it. */
 void partition_rolled(struct partition *p);
 /* Takes the role PARTITION_DAMAGED; the caller has left every other. */

@@ -414,6 +414,25 @@ Test(leader, it_stands_still_while_one_that_counts_lags)
     cr_assert(leader_stands_still(&d.l, d.now_ms, 200), "a silent one");
 }
 
+Test(leader, the_successor_is_in_sync_and_has_most)
+{
+    struct desk d = lead(ALL, 1);
+
+    cr_assert_eq(leader_successor(&d.l), -1, "nobody has fetched");
+    append(&d, 120);
+    fetch(&d, 1, 110);
+    fetch(&d, 2, 120);
+    cr_assert_eq(leader_successor(&d.l), 2);
+    eligible(&d, 2, false);
+    cr_assert_eq(leader_successor(&d.l), 1);
+    silent(&d, 1, 11);
+    cr_assert_eq(leader_successor(&d.l), -1, "who is silent or leaves");
+    commit(&d, 5);
+    eligible(&d, 2, true);
+    fetch(&d, 1, 120);
+    cr_assert_eq(leader_successor(&d.l), 2, "1 has left");
+}
+
 /* ---- joining the ISR
  * ------------------------------------------------------------ */
 
