@@ -63,7 +63,8 @@ void history_assigned(struct history *h, const char *group, int32_t generation,
                  partition < 0 ? "nothing"
                                : history_where(h, topic, partition).text);
     see_generation(h, g, generation);
-    if (partition < 0)
+    /* A group that was lost begins again with generation 1. */
+    if (partition < 0 || h->promise.unclean_possible)
         return;
     snprintf(key, sizeof key, "%d %d %d", generation, topic, partition);
     const char *owner = map_get(&g->owners, slice_str(key));
@@ -124,7 +125,8 @@ static void check_zombie(struct history *h, int64_t number)
     const struct commit *c = &h->commits[number];
     const struct group *g = group_of(h, c->group);
 
-    for (size_t i = 0; i < g->generations_len; i++)
+    for (size_t i = 0; i < g->generations_len && !h->promise.unclean_possible;
+         i++)
         if (g->generations[i].number > c->generation &&
             g->generations[i].tick < c->sent_tick)
             history_violation(
