@@ -33,8 +33,6 @@
     X(CONTROLLER_ANSWERS_EARLY, "a decision is told before it is committed")   \
     X(CONTROLLER_TAKES_OLD_PARTITION_EPOCHS,                                   \
       "an in-sync set is taken for an older state of the partition")           \
-    X(CONTROLLER_TAKES_OLD_BROKER_EPOCHS,                                      \
-      "calls of a broker's earlier life are taken")                            \
     X(CONTROLLER_TAKES_EARLIER_LIVES,                                          \
       "a replica gets in sync for what its earlier life had")                  \
     X(CONTROLLER_KEEPS_RESTARTED_IN_SYNC,                                      \

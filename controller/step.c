@@ -1,7 +1,6 @@
 #include "controller/step.h"
 
 #include "base/assert.h"
-#include "base/planted.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -193,8 +192,7 @@ enum err broker_check_epoch(struct step *s, int32_t id, int64_t epoch,
 {
     const struct image_broker *b = image_broker(s->image, id);
 
-    if (b != NULL &&
-        (b->epoch == epoch || PLANTED(CONTROLLER_TAKES_OLD_BROKER_EPOCHS)))
+    if (b != NULL && b->epoch == epoch)
         return ERR_NONE;
     *why = b == NULL
                ? (const char *)arena_printf(s->arena,

@@ -30,6 +30,7 @@
  *   joins-behind         a leader proposes a replica that has not everything
  *   epoch-missing        it does not note where its epoch begins
  *   epoch-beyond         epochs outlived the records
+ *   outlives-cut         places or producers outlived the records
  *   earlier-life         what a follower had before it registered again counts
  *   isr-forgotten        a leader does not wait for whom it made in sync
  *   old-answer           a follower took an answer that holds no more

@@ -197,6 +197,35 @@ static void check_fsync(const struct look *l, struct promises *q)
     q->settings = p->settings;
 }
 
+static void outlived(const struct look *l, const char *what, int64_t offset)
+{
+    history_violation(l->options->history, "outlives-cut",
+                      "%s: the log of n%d was cut at %lld, and it still knows "
+                      "%s %lld",
+                      l->name, l->node->id,
+                      (long long)l->partition->log->end_offset, what,
+                      (long long)offset);
+}
+
+static void check_remembered(const struct look *l)
+{
+    const struct partition *p = l->partition;
+    const struct tail *t = &p->log->tail;
+    struct producer found;
+
+    if (t->len != 0) {
+        const struct tail_entry *last =
+            &t->entries[(t->first + t->len - 1) & (t->cap - 1)];
+
+        if (last->base_offset + last->last_offset_delta >= p->log->end_offset)
+            outlived(l, "the place of offset", last->base_offset);
+    }
+    for (int64_t at = producers_next(p->producers, 0, &found);
+         at != PRODUCERS_END; at = producers_next(p->producers, at, &found))
+        if (found.last_offset >= p->log->end_offset)
+            outlived(l, "a producer's batch at offset", found.last_offset);
+}
+
 /* What begins at or behind the new end went with the records. */
 static void check_cut(const struct look *l, struct promises *q)
 {
@@ -204,8 +233,10 @@ static void check_cut(const struct look *l, struct promises *q)
     const struct epoch_cache *e = &log->epochs;
     bool cut = log->end_offset < q->end;
 
-    if (cut)
+    if (cut) {
         check_moment(l->options, MOMENT_CUT, l->node);
+        check_remembered(l);
+    }
     if (e->len != 0 &&
         e->entries[e->len - 1].start_offset >= log->end_offset + !cut)
         history_violation(l->options->history, "epoch-beyond",

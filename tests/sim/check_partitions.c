@@ -520,18 +520,20 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
         for (int32_t i = 0; i < topic->partitions; i++) {
             struct partition *p = topic->local[i];
 
-            if (p == NULL || p->log == NULL || log_failed(p->log))
+            if (p == NULL || p->log == NULL)
                 continue;
             struct found *f = found_at(c, looks, at++, p, n);
             struct known *k = f->known;
             struct replica *r = f->replica;
+            if (p->role == PARTITION_LEADER)
+                note_proposal(c, k, r, n, p);
+            if (log_failed(p->log))
+                continue;
             seen_again(r, n, looks->count);
             struct look look = {&c->options, k->name, n, p};
             check_version(c, k, r, n, p);
-            if (p->role == PARTITION_LEADER) {
+            if (p->role == PARTITION_LEADER)
                 check_leader(c, k, r, n, p);
-                note_proposal(c, k, r, n, p);
-            }
             compare_log(c, k, r, n, p);
             check_promises(&look, &r->promises);
             check_insync(&look, &r->insync,

@@ -67,7 +67,8 @@ void history_assigned(struct history *h, const char *group, int32_t generation,
                  partition < 0 ? "nothing"
                                : history_where(h, topic, partition).text);
     see_generation(h, g, generation);
-    if (partition < 0)
+    /* A group that was lost begins again with generation 1. */
+    if (partition < 0 || h->promise.unclean_possible)
         return;
     snprintf(key, sizeof key, "%d %d %d", generation, topic, partition);
     const char *owner = map_get(&g->owners, slice_str(key));
