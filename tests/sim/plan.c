@@ -111,6 +111,12 @@ static int64_t amount_of(struct prng *p, enum fault_kind kind)
     }
 }
 
+static struct fault *next_fault(struct plan *plan)
+{
+    ASSERT(plan->faults_len < PLAN_FAULTS_MAX);
+    return &plan->faults[plan->faults_len++];
+}
+
 static void draw_faults(struct prng *p, struct plan *plan)
 {
     enum fault_kind on[FAULT_KINDS];
@@ -125,7 +131,7 @@ static void draw_faults(struct prng *p, struct plan *plan)
         return;
     int wanted = (int)PICK(p, 2, 5, 10, 25, 50);
     for (int i = 0; i < wanted; i++) {
-        struct fault *f = &plan->faults[plan->faults_len++];
+        struct fault *f = next_fault(plan);
 
         f->kind = on[prng_below(p, (uint64_t)on_len)];
         f->at_us = between(p, 0, plan->faults_us);
@@ -155,7 +161,7 @@ static void draw_members(uint64_t seed, struct plan *plan)
     plan->spares = (int)PICK(&p, 1, 1, 2);
     int wanted = (int)PICK(&p, 2, 4, 8, 12);
     for (int i = 0; i < wanted; i++) {
-        struct fault *f = &plan->faults[plan->faults_len++];
+        struct fault *f = next_fault(plan);
 
         f->kind = kinds[prng_below(&p, sizeof kinds / sizeof *kinds)];
         f->at_us = between(&p, 0, plan->faults_us);
@@ -185,7 +191,7 @@ static int64_t ambush_duration(struct prng *p)
 static struct fault *add_ambush(struct prng *p, struct plan *plan,
                                 enum fault_kind kind)
 {
-    struct fault *f = &plan->faults[plan->faults_len++];
+    struct fault *f = next_fault(plan);
 
     f->kind = kind;
     f->at_us = between(p, 0, plan->faults_us);
@@ -385,7 +391,6 @@ static void draw_ambushes(struct plan *plan)
         else
             draw_ambush(&p, plan);
     }
-    ASSERT(plan->faults_len <= PLAN_FAULTS_MAX);
 }
 
 void plan_draw(uint64_t seed, struct plan *plan)

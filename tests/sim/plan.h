@@ -100,7 +100,7 @@ struct fault {
 enum { FAULT_KINDS_FIXED = FAULT_VOTE };
 
 enum {
-    PLAN_FAULTS_MAX = 64,
+    PLAN_FAULTS_MAX = 96,
     PLAN_NODES_FIXED_MAX = 7,
     PLAN_NODES_MAX = 10, /* with changing members */
 };
