@@ -209,9 +209,61 @@ static int load_epochs(struct log *log, bool stored, uint32_t n)
     return 0;
 }
 
-/* Whether the entries for segments [0, n) go with the last batch there.  The
- * checkpoint is text that anything may have changed, and with an epoch that
- * never was this replica would not agree with any leader again. */
+static int find_batch(struct log *log, int64_t offset,
+                      struct segment_place *place)
+{
+    return segment_find(log, &log->segments[log_segment_of(log, offset)],
+                        offset, place);
+}
+
+/* 1 if entry i begins with a batch of its epoch, right behind one of an earlier
+ * epoch; 0 if not.  What is not there, or damaged, belies nothing. */
+static int entry_is_true(struct log *log, uint32_t i, int64_t end)
+{
+    const struct epoch_entry *e = &log->epochs.entries[i];
+    struct segment_place at, before;
+
+    if (e->start_offset < log->segments[0].base_offset ||
+        e->start_offset >= end)
+        return 1;
+    int rc = find_batch(log, e->start_offset, &at);
+    if (rc < 0)
+        return rc == -ENOENT || rc == -EBADMSG ? 1 : rc;
+    if (at.base_offset <= e->start_offset && at.leader_epoch >= 0 &&
+        at.leader_epoch != e->epoch)
+        return 0;
+    if (at.base_offset < e->start_offset)
+        return i == 0; /* where the log begins */
+    if (e->start_offset == log->segments[0].base_offset)
+        return 1;
+    rc = find_batch(log, e->start_offset - 1, &before);
+    if (rc < 0)
+        return rc == -ENOENT || rc == -EBADMSG ? 1 : rc;
+    return before.last_offset >= e->start_offset ||
+           before.leader_epoch < e->epoch;
+}
+
+/* Leaves no file open. */
+static int entries_are_true(struct log *log, int64_t end)
+{
+    struct segment *active = log_active(log);
+    bool was_open = active->file != NULL;
+    int rc = 1;
+
+    for (uint32_t i = 0; rc == 1 && i < log->epochs.len; i++)
+        rc = entry_is_true(log, i, end);
+    if (!was_open && active->file != NULL) {
+        env_file_unref(active->file);
+        active->file = NULL;
+    }
+    return rc;
+}
+
+/* Whether the entries for segments [0, n) go with the batches where they begin
+ * and with the last one there.  The checkpoint is text that anything may have
+ * changed.  With an epoch that never was this replica would not agree with any
+ * leader again, and a leader with one that begins elsewhere makes its followers
+ * cut off what is committed. */
 static int check_epochs(struct log *log, uint32_t n)
 {
     int64_t end =
@@ -225,9 +277,11 @@ static int check_epochs(struct log *log, uint32_t n)
     int rc = segment_load(log, s, NULL);
     if (rc < 0 && rc != -EBADMSG)
         return rc;
-    if (rc == 0 && (s->last_epoch < 0 ||
-                    epoch_cache_at(&log->epochs, end - 1) == s->last_epoch))
-        return 0;
+    bool good =
+        rc == 0 && (s->last_epoch < 0 ||
+                    epoch_cache_at(&log->epochs, end - 1) == s->last_epoch);
+    if (good && (rc = entries_are_true(log, end)) != 0)
+        return rc < 0 ? rc : 0;
     log_warn("log",
              "%s/leader-epoch-checkpoint does not go with the batches; making "
              "it anew from them",

@@ -24,6 +24,7 @@ static int find(struct log *log, uint32_t i, int64_t offset,
         .base_offset = hit.batch.base_offset,
         .last_offset = hit.batch.base_offset + hit.batch.last_offset_delta,
         .max_timestamp = -1,
+        .leader_epoch = -1,
     };
     return 0;
 }

@@ -365,6 +365,7 @@ static int walk_to(struct log *log, struct segment *s, int64_t offset,
             .base_offset = w.batch.base_offset,
             .last_offset = batch_last_offset(&w.batch),
             .max_timestamp = w.batch.max_timestamp,
+            .leader_epoch = w.batch.leader_epoch,
         };
     rc = result == WALK_BATCH ? 0
          : result == WALK_END ? -ENOENT

@@ -78,6 +78,7 @@ struct segment_place {
     int64_t base_offset;
     int64_t last_offset;
     int64_t max_timestamp; /* -1 also when found in memory (read.c) */
+    int32_t leader_epoch;  /* likewise */
 };
 /* The first batch whose last offset is >= offset; -ENOENT when there is none.
  */

@@ -496,8 +496,10 @@ Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
  * stop and after a crash, with one segment and with many. */
 Test(log_recovery, a_checkpoint_that_belies_the_batches_is_made_anew)
 {
-    static const char *const lies[] = {"0\n1\n2147483647 0\n", "0\n0\n",
-                                       "0\n2\n0 0\n9 1\n", "0\n2\n0 0\n4 17\n"};
+    static const char *const lies[] = {
+        "0\n1\n2147483647 0\n", "0\n0\n",           "0\n2\n0 0\n9 1\n",
+        "0\n2\n0 0\n4 17\n",    "0\n2\n0 0\n3 9\n", "0\n2\n0 0\n3 11\n",
+        "0\n2\n1 0\n3 10\n"};
 
     for (size_t i = 0; i < 4 * sizeof lies / sizeof *lies; i++) {
         if (i > 0) {
