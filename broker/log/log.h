@@ -246,8 +246,11 @@ enum err log_flush_now(struct log *log);
  * (topic deleted, replica moved away).  Readers keep what they have open.
  * Closes and frees the log. */
 void log_delete(struct log *log);
-/* Removes the -delete directories that a crash left in log directory `dir`;
- * returns how many.  [helper] */
+/* What a log's directory that is to go is renamed to, Kafka's way:
+ * "PARENT/TOPIC-PARTITION.0123...-delete".  The caller frees it. */
+char *log_doomed_path(struct env *env, const char *path);
+/* Removes the -delete directories that a crash, or a topic made anew, left in
+ * log directory `dir`; returns how many.  [helper] */
 int log_remove_leftovers(struct env *env, const char *dir);
 
 /* ---- walking all batches ------------------------------------------------- */

@@ -272,18 +272,16 @@ static void removal_done(struct env_work *work)
 enum { HEX_ID_LEN = 32, NAME_MAX_LEN = 255 };
 static const char delete_suffix[] = "-delete";
 
-/* "PARENT/TOPIC-PARTITION.0123...-delete", Kafka's; a long name is cut so that
- * the whole fits a file system's limit. */
-static char *doomed_name(struct log *log)
+/* A long name is cut so that the whole fits a file system's limit. */
+char *log_doomed_path(struct env *env, const char *path)
 {
-    const char *slash = strrchr(log->path, '/');
-    const char *name = slash == NULL ? log->path : slash + 1;
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
     int room = NAME_MAX_LEN - HEX_ID_LEN - 1 - (int)strlen(delete_suffix);
 
-    return xasprintf("%.*s%.*s.%016llx%016llx%s", (int)(name - log->path),
-                     log->path, room, name,
-                     (unsigned long long)env_random(log->env),
-                     (unsigned long long)env_random(log->env), delete_suffix);
+    return xasprintf("%.*s%.*s.%016llx%016llx%s", (int)(name - path), path,
+                     room, name, (unsigned long long)env_random(env),
+                     (unsigned long long)env_random(env), delete_suffix);
 }
 
 static bool is_doomed_name(const char *name)
@@ -305,7 +303,7 @@ void log_delete(struct log *log)
     *r = (struct removal){
         .work = {.run = removal_run, .done = removal_done},
         .env = env,
-        .path = doomed_name(log),
+        .path = log_doomed_path(env, log->path),
     };
     log_bury_doomed(log);
     int rc = env_rename(env, log->path, r->path);

@@ -614,14 +614,11 @@ struct partition_open {
  * still here, we would not have the place. */
 static void set_aside(struct partition_open *o)
 {
-    char id[UUID_TEXT_SIZE];
-    struct prng p = {env_random(o->env)};
-    char *aside =
-        xasprintf("%s.%s-delete", o->path, uuid_format(uuid_random(&p), id));
+    char *aside = log_doomed_path(o->env, o->path);
 
     log_info("log",
-             "Setting %s aside as %s: it belongs to a deleted topic of the "
-             "same name",
+             "Setting %s aside as %s until the next start: it belongs to a "
+             "deleted topic of the same name",
              o->path, aside);
     env_rename(o->env, o->path, aside);
     free(aside);
