@@ -33,13 +33,13 @@
  * A broker that sent no heartbeat for broker_session_timeout_ms is fenced.  The
  * owner also watches connections: it tells controller_broker_lost() when the
  * connection by which the broker's heartbeats came is closed or reset; unless a
- * heartbeat arrives within broker_disconnect_grace_ms the broker is fenced then.
- * A controller_tick() that comes late means that the owner did not run, and
- * gives everybody time again instead of fencing them (sessions.c).
+ * heartbeat arrives within broker_disconnect_grace_ms the broker is fenced
+ * then. A controller_tick() that comes late means that the owner did not run,
+ * and gives everybody time again instead of fencing them (sessions.c).
  * controller_broker_gone() is for a probe whose connect was refused, which only
- * a live machine with a dead process does: the broker is fenced at once.  An activation starts
- * fresh sessions for all brokers that are not fenced, so after it the owner
- * should probe those that don't call by themselves.
+ * a live machine with a dead process does: the broker is fenced at once.  An
+ * activation starts fresh sessions for all brokers that are not fenced, so
+ * after it the owner should probe those that don't call by themselves.
  *
  * A fencing moves the broker's partitions first and marks it fenced last; it
  * may take several batches.  Work is proportional to the partitions concerned,

@@ -33,7 +33,8 @@ struct poll {
     int64_t deadline_ms;
 };
 
-/* ---- answers ------------------------------------------------------------------ */
+/* ---- answers
+ * ------------------------------------------------------------------ */
 
 static void conn_throttle(struct service_conn *c)
 {
@@ -163,7 +164,8 @@ static void refuse(struct service_conn *c, int32_t correlation_id, int error)
     refuse_because(c, correlation_id, error, protobuf_c_empty_string);
 }
 
-/* ---- long polls ------------------------------------------------------------------ */
+/* ---- long polls
+ * ------------------------------------------------------------------ */
 
 static void poll_free(struct poll *p)
 {
@@ -227,8 +229,7 @@ static void on_poll_timer(void *arg)
     struct controller_service *s = arg;
     int64_t now_ms = env_now_ms(s->env), next_ms = INT64_MAX;
 
-    LIST_EACH_SAFE(node, tmp, &s->polls)
-    {
+    LIST_EACH_SAFE (node, tmp, &s->polls) {
         struct poll *p = LIST_ENTRY(node, struct poll, link);
 
         if (p->deadline_ms > now_ms) {
@@ -236,8 +237,7 @@ static void on_poll_timer(void *arg)
                 next_ms = p->deadline_ms;
             continue;
         }
-        answer_poll(p->conn, p->correlation_id, p->applied_index,
-                    p->max_bytes);
+        answer_poll(p->conn, p->correlation_id, p->applied_index, p->max_bytes);
         poll_free(p);
     }
     if (next_ms != INT64_MAX)
@@ -249,8 +249,7 @@ static void wake_polls(struct controller_service *s)
     for (struct list *node; (node = list_pop_front(&s->polls)) != NULL;) {
         struct poll *p = LIST_ENTRY(node, struct poll, link);
 
-        answer_poll(p->conn, p->correlation_id, p->applied_index,
-                    p->max_bytes);
+        answer_poll(p->conn, p->correlation_id, p->applied_index, p->max_bytes);
         poll_free(p);
     }
 }
@@ -272,8 +271,8 @@ static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
         return;
     }
     if (q->broker_id >= 0 && s->controller.active)
-        controller_broker_applied(&s->controller, q->broker_id,
-                                  q->broker_epoch, q->applied_index);
+        controller_broker_applied(&s->controller, q->broker_id, q->broker_epoch,
+                                  q->applied_index);
     if (q->applied_index < s->image.applied_index || wait_ms <= 0) {
         answer_poll(c, correlation_id, q->applied_index, max_bytes);
         return;
@@ -291,7 +290,8 @@ static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
         env_timer_start(s->env, &s->poll_timer, wait_ms);
 }
 
-/* ---- commits and losses of leadership ------------------------------------------------ */
+/* ---- commits and losses of leadership
+ * ------------------------------------------------ */
 
 void service_committed(struct controller_service *s)
 {
@@ -337,7 +337,9 @@ void service_refuse_all(struct controller_service *s)
     service_voters_lost(s);
 }
 
-/* ---- calls ------------------------------------------------------------------------------ */
+/* ---- calls
+ * ------------------------------------------------------------------------------
+ */
 
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b);
@@ -455,11 +457,11 @@ static void control_call(struct service_conn *c, int32_t correlation_id,
 
     if (q->cluster_id[0] != '\0' &&
         strcmp(q->cluster_id, s->options.cluster_id) != 0) {
-        refuse_because(
-            c, correlation_id, ERR_INCONSISTENT_CLUSTER_ID,
-            (const char *)arena_printf(arena, "they belong to cluster %s",
-                                       s->options.cluster_id)
-                .data);
+        refuse_because(c, correlation_id, ERR_INCONSISTENT_CLUSTER_ID,
+                       (const char *)arena_printf(arena,
+                                                  "they belong to cluster %s",
+                                                  s->options.cluster_id)
+                           .data);
         return;
     }
     if (!s->controller.active) {
@@ -507,8 +509,8 @@ static bool control_frame(struct service_conn *c, struct slice frame)
         reader_take(&r, (size_t)client_len);
     if (r.bad || version != CONTROL_API_VERSION)
         return false;
-    Leat__ControlRequest *q = leat__control_request__unpack(
-        NULL, reader_left(&r), r.at);
+    Leat__ControlRequest *q =
+        leat__control_request__unpack(NULL, reader_left(&r), r.at);
     if (q == NULL)
         return false;
     arena_init(&arena, 0);
@@ -518,7 +520,9 @@ static bool control_frame(struct service_conn *c, struct slice frame)
     return true;
 }
 
-/* ---- connections --------------------------------------------------------------------------- */
+/* ---- connections
+ * ---------------------------------------------------------------------------
+ */
 
 static void on_frame(struct env_conn *stream, void *arg,
                      struct env_frame *frame)
@@ -612,8 +616,7 @@ void service_close_conns(struct controller_service *s)
     env_timer_stop(s->env, &s->timer);
     service_refuse_all(s);
     env_listener_close(s->listener);
-    LIST_EACH_SAFE(node, next, &s->conns)
-    {
+    LIST_EACH_SAFE (node, next, &s->conns) {
         struct service_conn *c = LIST_ENTRY(node, struct service_conn, link);
 
         env_conn_close(c->stream);
@@ -623,7 +626,8 @@ void service_close_conns(struct controller_service *s)
     }
 }
 
-/* ---- probes: is there anybody? ------------------------------------------------------------- */
+/* ---- probes: is there anybody?
+ * ------------------------------------------------------------- */
 
 struct probe {
     struct list link;

@@ -12,11 +12,11 @@ static bool answered_here(int16_t key)
            controller_handles_kafka(key);
 }
 
-/* ---- ApiVersions ---------------------------------------------------------------- */
+/* ---- ApiVersions
+ * ---------------------------------------------------------------- */
 
-static void api_versions(struct service_conn *c,
-                         const struct request_header *h, enum err error,
-                         struct arena *arena)
+static void api_versions(struct service_conn *c, const struct request_header *h,
+                         enum err error, struct arena *arena)
 {
     struct api_versions_response a;
     struct buf frame = BUF_INIT;
@@ -60,7 +60,8 @@ static enum err check_software(const struct request_header *h,
     return ERR_NONE;
 }
 
-/* ---- DescribeCluster -------------------------------------------------------------- */
+/* ---- DescribeCluster
+ * -------------------------------------------------------------- */
 
 enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
 
@@ -121,7 +122,8 @@ static enum err describe_cluster(struct controller_service *s, int16_t version,
                         NULL);
 }
 
-/* ---- DescribeQuorum --------------------------------------------------------------- */
+/* ---- DescribeQuorum
+ * --------------------------------------------------------------- */
 
 static void fill_member(struct controller_service *s, int16_t version,
                         const struct raft_member *m,
@@ -169,15 +171,14 @@ static void fill_observers(struct controller_service *s, int16_t version,
     const struct raft_config *members = raft_node_members(s->raft);
     int64_t wall_ms = env_wall_ms(s->env), now_ms = env_now_ms(s->env);
 
-    p->observers = arena_array(
-        arena, map_count(&s->controller.brokers) + members->len,
-        sizeof *p->observers);
+    p->observers =
+        arena_array(arena, map_count(&s->controller.brokers) + members->len,
+                    sizeof *p->observers);
     for (size_t i = 0; i < members->len; i++)
         if (!members->members[i].voter)
             fill_member(s, version, &members->members[i],
                         &p->observers[p->observers_len++]);
-    MAP_EACH(e, &s->controller.brokers)
-    {
+    MAP_EACH (e, &s->controller.brokers) {
         const struct controller_broker *b = e->value;
 
         if (raft_config_find(members, b->id) != NULL)
@@ -243,8 +244,7 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
     a.topics = arena_array(arena, (size_t)q.topics_len, sizeof *a.topics);
     a.topics_len = q.topics_len;
     for (int i = 0; i < q.topics_len; i++) {
-        bool known =
-            slice_eq_str(q.topics[i].topic_name, "__cluster_metadata");
+        bool known = slice_eq_str(q.topics[i].topic_name, "__cluster_metadata");
 
         a.topics[i].topic_name = q.topics[i].topic_name;
         a.topics[i].partitions_len = q.topics[i].partitions_len;
@@ -269,7 +269,8 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
                         NULL);
 }
 
-/* ---- the others ----------------------------------------------------------------------- */
+/* ---- the others
+ * ----------------------------------------------------------------------- */
 
 void service_respond_kafka(struct service_conn *c, int16_t api_key,
                            int16_t version, int32_t correlation_id,
@@ -309,8 +310,8 @@ static bool decide(struct service_conn *c, const struct request_header *h,
     enum err error;
 
     if (h->request_api_key == API_DESCRIBE_CLUSTER) {
-        error = describe_cluster(s, h->request_api_version, body, arena,
-                                 &response);
+        error =
+            describe_cluster(s, h->request_api_version, body, arena, &response);
         goto decided;
     }
     if (!s->controller.active)
@@ -323,10 +324,9 @@ static bool decide(struct service_conn *c, const struct request_header *h,
         struct controller_update update;
 
         service_begin(s, &call, arena);
-        error = controller_handle_kafka(&s->controller, &call,
-                                        h->request_api_key,
-                                        h->request_api_version, body,
-                                        &response, &update);
+        error = controller_handle_kafka(
+            &s->controller, &call, h->request_api_key, h->request_api_version,
+            body, &response, &update);
         index = update.answer_index;
         if (!service_carry_out(s, &update))
             error = ERR_NOT_CONTROLLER;

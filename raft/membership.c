@@ -151,7 +151,7 @@ static void config_propose(struct raft *r, struct raft_update *u,
 }
 
 int membership_begin(struct raft *r, struct raft_update *u,
-                 const struct raft_change *change)
+                     const struct raft_change *change)
 {
     struct raft_config config = RAFT_CONFIG_INIT;
     int error;

@@ -141,7 +141,7 @@ struct raft_node_status {
     int32_t leader_id; /* RAFT_ID_NONE: unknown */
     uint64_t term;
     uint64_t first_index; /* oldest entry that can be read */
-    uint64_t last_index; /* proposals of this turn included */
+    uint64_t last_index;  /* proposals of this turn included */
     uint64_t commit_index;
     uint64_t applied_index; /* given to on_commit */
     size_t log_bytes;       /* payloads in memory */

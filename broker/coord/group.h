@@ -53,7 +53,7 @@ struct offset_value {
 
 struct offset_entry {
     int32_t partition;
-    uint32_t unsettled; /* how often it stands in coord.unsettled */
+    uint32_t unsettled;          /* how often it stands in coord.unsettled */
     struct offset_value *newest; /* owned, never NULL */
 };
 
@@ -393,7 +393,8 @@ const struct offset_value *offset_newest(const struct offset_entry *entry);
  * the coordinator before this one. */
 bool offset_is_doubtful(const struct coord *coord,
                         const struct offset_entry *entry);
-/* Behind the last version that is not known to be committed; 0: there is none. */
+/* Behind the last version that is not known to be committed; 0: there is none.
+ */
 int64_t offsets_unsettled_end(const struct coord *coord);
 /* As far as it is committed; NULL: none. */
 const struct offset_value *offset_committed(const struct coord *coord,

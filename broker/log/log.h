@@ -64,7 +64,7 @@ struct log_open_report {
      * epochs up to this.  0 and -1 when there are none. */
     int64_t lost_until;
     int32_t lost_epoch;
-    char *message;         /* a sentence to log, or NULL; caller frees */
+    char *message; /* a sentence to log, or NULL; caller frees */
 };
 
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
@@ -225,10 +225,10 @@ struct log_flush {
     char *parent; /* likewise */
 };
 /* Starts a flush of everything up to log_end_offset() (of the oldest segments
- * first if there are many: end_offset says how far it goes), or, if flushes under
- * way cover all of it (the log starts its own), one that ends with the last of
- * them; false if nothing is unsynced.  The caller sets done and arg, and
- * keeps `flush` alive until done(), which runs on the owner's loop after
+ * first if there are many: end_offset says how far it goes), or, if flushes
+ * under way cover all of it (the log starts its own), one that ends with the
+ * last of them; false if nothing is unsynced.  The caller sets done and arg,
+ * and keeps `flush` alive until done(), which runs on the owner's loop after
  * log_synced_offset() moved.
  * A failed sync marks the log failed: the kernel may have dropped the pages.
  * A flush that could not open its files only reports so. */

@@ -55,7 +55,7 @@ struct kit {
     struct log_dir log_dir;
     char dir[64];
     struct kit_controller controllers[KIT_CONTROLLERS];
-    int32_t hint; /* what inactive controllers say */
+    int32_t hint;       /* what inactive controllers say */
     uint16_t hint_port; /* and where it is; 0: they do not say */
 
     /* The log the controllers have in common; entry i has index i + 1. */
@@ -383,9 +383,8 @@ static inline void kit_move(struct kit *kit, uint8_t topic_id,
     p.leader = first;
     p.leader_epoch = partition_epoch;
     p.partition_epoch = partition_epoch;
-    kit_append(kit,
-               (Leat__MetadataRecord[]){KIT_RECORD(partition, PARTITION, &p)},
-               1);
+    kit_append(
+        kit, (Leat__MetadataRecord[]){KIT_RECORD(partition, PARTITION, &p)}, 1);
 }
 
 static inline void kit_config(struct kit *kit, int type, const char *name,
