@@ -43,11 +43,31 @@ static bool registration_applied(const struct meta *m)
     return self != NULL && epoch_of(m) >= 0 && self->epoch == epoch_of(m);
 }
 
-/* See partition_session_is_over().  asked_ms: an answer may have lain here
- * while this process stood still. */
-static void heard(struct meta *m, int64_t asked_ms)
+/* See partition_session_is_over().  What counts is when the heartbeat was asked
+ * for: its answer may have lain here while this process stood still.  And it
+ * counts when the metadata that the controller had then is applied: who was cut
+ * off is answered before it learns who leads by now. */
+static void heard(struct meta *m, int64_t asked_ms, int64_t index)
 {
-    atomic_store_explicit(&m->broker->heard_ms, asked_ms, memory_order_relaxed);
+    struct lifecycle *l = &m->life;
+
+    if (index <= m->image.applied_index) {
+        atomic_store_explicit(&m->broker->heard_ms, asked_ms,
+                              memory_order_relaxed);
+    } else if (l->unheard_index == 0) {
+        l->unheard_ms = asked_ms;
+        l->unheard_index = index;
+    }
+}
+
+static void heard_by_now(struct meta *m)
+{
+    struct lifecycle *l = &m->life;
+
+    if (l->unheard_index == 0 || l->unheard_index > m->image.applied_index)
+        return;
+    heard(m, l->unheard_ms, l->unheard_index);
+    l->unheard_index = 0;
 }
 
 static void lead_if_registered(struct meta *m)
@@ -68,7 +88,7 @@ static void registered(struct meta *m, int64_t epoch)
              "%lld",
              (int)m->broker->node_id, (long long)epoch);
     atomic_store(&m->broker->epoch, epoch);
-    heard(m, env_now_ms(m->env));
+    heard(m, env_now_ms(m->env), 0);
     env_timer_stop(m->env, &l->patience);
     l->state = l->left_wanted ? LIFECYCLE_LEAVING : LIFECYCLE_REGISTERED;
     l->last_refusal = ERR_NONE;
@@ -251,7 +271,7 @@ static void heartbeat_done(struct control_call *call, enum err error,
     if (l->state != LIFECYCLE_REGISTERED && l->state != LIFECYCLE_LEAVING)
         return;
     if (ok)
-        heard(m, l->beat_ms);
+        heard(m, l->beat_ms, response->heartbeat->metadata_index);
     if (ok && l->state == LIFECYCLE_LEAVING)
         grant_patience(m);
     if (error == ERR_NONE && (response->error == ERR_STALE_BROKER_EPOCH ||
@@ -310,6 +330,7 @@ void lifecycle_applied(struct meta *m)
     const struct image_broker *self =
         image_broker(&m->image, m->broker->node_id);
 
+    heard_by_now(m);
     if (!registration_applied(m))
         return;
     lead_if_registered(m);

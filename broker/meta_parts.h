@@ -84,7 +84,9 @@ struct lifecycle {
     int64_t leave_deadline_ms;
     int64_t previous_epoch; /* of a process that stopped cleanly, else -1 */
     int64_t beat_ms;        /* when the heartbeat under way was asked for */
-    bool beat_again;        /* something changed while one was on its way */
+    int64_t unheard_ms;    /* see heard(): one that was answered, for who has */
+    int64_t unheard_index; /* applied the metadata up to here; 0: none */
+    bool beat_again;       /* something changed while one was on its way */
     bool was_ready;
     bool leads; /* our registration is in the image: what it says of leaders is
                    meant for this process, not for the one before */

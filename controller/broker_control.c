@@ -294,6 +294,8 @@ enum err broker_heartbeat(struct step *s, const Leat__HeartbeatRequest *r,
         response->should_shut_down = shut_down(s, state);
     }
     response->is_fenced = image_broker(s->image, r->broker_id)->fenced;
+    response->metadata_index =
+        s->batch_records > 0 ? s->index : s->image->applied_index;
     return ERR_NONE;
 }
 
