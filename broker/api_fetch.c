@@ -63,8 +63,7 @@ struct fetch_session {
 static void start_round(struct fetch_session *s);
 static void begin(struct fetch_session *s, struct request *r);
 
-/* ---- life of a session
- * ------------------------------------------------------------ */
+/* ---- life of a session --------------------------------------------------- */
 
 static void session_free(struct fetch_session *s)
 {
@@ -182,8 +181,7 @@ static void session_used(struct fetch_session *s)
     }
 }
 
-/* ---- the answer
- * ---------------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------- */
 
 struct sorted {
     const struct fetch_result *result;
@@ -421,9 +419,7 @@ static void respond_error(struct request *r, enum err error)
     request_respond(r, &a);
 }
 
-/* ---- rounds
- * -----------------------------------------------------------------------------
- */
+/* ---- rounds -------------------------------------------------------------- */
 
 static void finish(struct fetch_session *s)
 {
@@ -531,8 +527,7 @@ static void start_round(struct fetch_session *s)
         round_done(s);
 }
 
-/* ---- a request comes in
- * ------------------------------------------------------------------- */
+/* ---- a request comes in -------------------------------------------------- */
 
 static int32_t replica_of(const struct request *r)
 {
@@ -739,9 +734,7 @@ void api_fetch(struct request *r)
     begin_new(r, q->session_epoch == 0);
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void tell_silent(struct fetch_session *s)
 {

@@ -53,8 +53,7 @@ struct produce {
     _Atomic int unappended;     /* parts whose records are needed; likewise */
 };
 
-/* ---- on the owner's shard
- * ------------------------------------------------------ */
+/* ---- on the owner's shard ------------------------------------------------ */
 
 static void part_home(struct env_task *task);
 
@@ -171,8 +170,7 @@ static void run_part(struct env_task *task)
     release(part);
 }
 
-/* ---- at home
- * ---------------------------------------------------------------------- */
+/* ---- at home ------------------------------------------------------------- */
 
 static void fill_hint(struct request *r, struct produce_response *a,
                       const struct produce_item *item,

@@ -10,8 +10,7 @@ static enum err fail(char **why, char *sentence)
     return ERR_INVALID_CONFIG;
 }
 
-/* ---- endpoint lists --------------------------------------------------------
- */
+/* ---- endpoint lists ------------------------------------------------------ */
 
 static void add_endpoint(struct server_endpoint **items, size_t *len,
                          int32_t id, struct slice host, uint16_t port)
@@ -134,8 +133,7 @@ enum err config_read_endpoints(struct server_config *c, char **why)
     return error;
 }
 
-/* ---- rules between keys -----------------------------------------------------
- */
+/* ---- rules between keys -------------------------------------------------- */
 
 static enum err check_quorum(const struct server_config *c, char **why)
 {

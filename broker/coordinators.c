@@ -31,8 +31,7 @@ static struct coord_time time_now(const struct coordinator *c)
                                env_wall_ms(c->shard->env)};
 }
 
-/* ---- the end of a turn
- * ------------------------------------------------------------ */
+/* ---- the end of a turn --------------------------------------------------- */
 
 static void rearm(struct coordinator *c);
 static void load_piece(struct coordinator *c);
@@ -88,8 +87,7 @@ static void rearm(struct coordinator *c)
                         deadline_ms > now_ms ? deadline_ms - now_ms : 0);
 }
 
-/* ---- what the coordinator asks for
- * -------------------------------------------------- */
+/* ---- what the coordinator asks for --------------------------------------- */
 
 static enum err append(void *arg, uint8_t *batch, size_t len,
                        int64_t *base_offset)
@@ -139,8 +137,7 @@ static const struct group_shard_ops ops = {
     .deadline = on_deadline,
 };
 
-/* ---- loading
- * -------------------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------- */
 
 static void load_done(struct coordinator *c)
 {
@@ -224,9 +221,7 @@ static void load_piece(struct coordinator *c)
         poke(c);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 static void take_options(const struct server_config *config,
                          const struct partition *p,
@@ -310,9 +305,7 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
     }
 }
 
-/* ---- calls
- * ---------------------------------------------------------------------------------
- */
+/* ---- calls --------------------------------------------------------------- */
 
 static void fill_context(struct group_call *call, struct shard *here,
                          struct coord_context *context)

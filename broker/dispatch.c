@@ -71,8 +71,7 @@ void dispatch(struct request *r)
         h->fn(r);
 }
 
-/* ---- ApiVersions ----------------------------------------------------------
- */
+/* ---- ApiVersions --------------------------------------------------------- */
 
 static void answer_api_versions(struct request *r, enum err error)
 {

@@ -15,8 +15,7 @@ static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
     be32_put(key + 16, (uint32_t)index);
 }
 
-/* ---- waking home
- * --------------------------------------------------------------- */
+/* ---- waking home --------------------------------------------------------- */
 
 static void wake_arrived(struct env_task *task)
 {
@@ -60,8 +59,7 @@ static void on_gone(struct partition_watch *w)
     on_changed(w, true);
 }
 
-/* ---- entries
- * --------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------- */
 
 static void resolve(struct fetch_entry *e, enum err *error)
 {
@@ -130,8 +128,7 @@ static void apply_forget(struct fetch_part *part, const struct fetch_ask *ask)
         entry_free(e);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static enum err check_follower(const struct fetch_entry *e)
 {
@@ -389,8 +386,7 @@ static void command_silent(struct fetch_part *part)
     }
 }
 
-/* ---- there and back
- * -------------------------------------------------------------------- */
+/* ---- there and back ------------------------------------------------------ */
 
 static void arrived_home(struct env_task *task)
 {

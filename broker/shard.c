@@ -15,8 +15,7 @@
 
 enum { TICK_MS = 500, CHECKPOINT_MS = 5000, RETENTION_SLICE = 256 };
 
-/* ---- settings -------------------------------------------------------------
- */
+/* ---- settings ------------------------------------------------------------ */
 
 struct topic_settings *topic_settings_ref(struct topic_settings *s)
 {
@@ -30,8 +29,7 @@ void topic_settings_unref(struct topic_settings *s)
         free(s);
 }
 
-/* ---- directory ------------------------------------------------------------
- */
+/* ---- directory ----------------------------------------------------------- */
 
 struct shard_topic *shard_topic_by_name(struct shard *s, struct slice name)
 {
@@ -93,8 +91,7 @@ static void broker_free(struct shard_broker *b)
     free(b);
 }
 
-/* ---- updates from the metadata thread -------------------------------------
- */
+/* ---- updates from the metadata thread ------------------------------------ */
 
 static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
 {
@@ -304,8 +301,7 @@ void shard_updates_post(struct shard_updates *u)
     env_post(u->shard->env, &u->task);
 }
 
-/* ---- time -----------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void sync_dirty(struct shard *s)
 {
@@ -363,8 +359,7 @@ static void on_retention(void *arg)
                     s->broker->config->log_retention_check_interval_ms);
 }
 
-/* ---- life -----------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 struct shard *shard_new(struct broker *broker, int index, struct env *env)
 {

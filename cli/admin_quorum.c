@@ -82,8 +82,7 @@ enum err admin_quorum(struct client *c, struct arena *a,
     return client_refresh(c);
 }
 
-/* ---- who votes ------------------------------------------------------------
- */
+/* ---- who votes ----------------------------------------------------------- */
 
 enum { CATCH_UP_MS = 20000 };
 

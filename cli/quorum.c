@@ -7,8 +7,7 @@
 
 #include <stdlib.h>
 
-/* ---- what both print
- * ----------------------------------------------------------------------- */
+/* ---- what both print ----------------------------------------------------- */
 
 static void table_heading(struct table *t)
 {
@@ -95,9 +94,7 @@ static void print_status(const struct client *c, const struct quorum_view *v)
     print_replicas("CurrentObservers:       ", v->observers, v->observers_len);
 }
 
-/* ---- leat quorum
- * ------------------------------------------------------------------------------
- */
+/* ---- leat quorum --------------------------------------------------------- */
 
 static const struct option_spec option_specs[] = {
     {"status", OPTION_FLAG, 0, NULL, "a summary"},
@@ -249,8 +246,7 @@ int cmd_quorum(int argc, char **argv)
     return session_run(option_specs, "quorum", argc, argv, help, run);
 }
 
-/* ---- kafka-metadata-quorum
- * ----------------------------------------------------------------------- */
+/* ---- kafka-metadata-quorum ----------------------------------------------- */
 
 static const struct option_spec kafka_specs[] = {
     KAFKA_OPTIONS,

@@ -15,8 +15,7 @@ static enum err fail(char **why, char *sentence)
     return ERR_INVALID_CONFIG;
 }
 
-/* ---- reading the file
- * ------------------------------------------------------------ */
+/* ---- reading the file ---------------------------------------------------- */
 
 static struct slice trim(struct slice s)
 {
@@ -219,8 +218,7 @@ void storage_config_free(struct storage_config *c)
     *c = (struct storage_config){0};
 }
 
-/* ---- formatting
- * -------------------------------------------------------------------- */
+/* ---- formatting ---------------------------------------------------------- */
 
 struct uuid storage_random_uuid(void)
 {

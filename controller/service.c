@@ -14,8 +14,7 @@ enum {
     HAND_OVER_MS = 1000,
 };
 
-/* ---- calls
- * ------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------- */
 
 void service_begin(struct controller_service *s, struct controller_call *call,
                    struct arena *arena)
@@ -83,8 +82,7 @@ static void on_timer(void *arg)
     arena_free(&arena);
 }
 
-/* ---- becoming active
- * ------------------------------------------------------------ */
+/* ---- becoming active ----------------------------------------------------- */
 
 static void copy_image(const struct image *from, struct image *to)
 {
@@ -187,8 +185,7 @@ static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
         finish_stop(s);
 }
 
-/* ---- the committed image
- * ------------------------------------------------------------- */
+/* ---- the committed image ------------------------------------------------- */
 
 /* The process is of no more use; its owner ends it. */
 static void fail(struct controller_service *s)
@@ -395,9 +392,7 @@ static void on_failed(void *arg, bool final, const char *why)
         fail(arg);
 }
 
-/* ---- life
- * -----------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 static struct kv *open_store(struct controller_service *s, const char *name,
                              char **why)

@@ -33,8 +33,7 @@ struct poll {
     int64_t deadline_ms;
 };
 
-/* ---- answers
- * ------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------- */
 
 static void conn_throttle(struct service_conn *c)
 {
@@ -164,8 +163,7 @@ static void refuse(struct service_conn *c, int32_t correlation_id, int error)
     refuse_because(c, correlation_id, error, protobuf_c_empty_string);
 }
 
-/* ---- long polls
- * ------------------------------------------------------------------ */
+/* ---- long polls ---------------------------------------------------------- */
 
 static void poll_free(struct poll *p)
 {
@@ -290,8 +288,7 @@ static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
         env_timer_start(s->env, &s->poll_timer, wait_ms);
 }
 
-/* ---- commits and losses of leadership
- * ------------------------------------------------ */
+/* ---- commits and losses of leadership ------------------------------------ */
 
 void service_committed(struct controller_service *s)
 {
@@ -337,9 +334,7 @@ void service_refuse_all(struct controller_service *s)
     service_voters_lost(s);
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------
- */
+/* ---- calls --------------------------------------------------------------- */
 
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b);
@@ -520,9 +515,7 @@ static bool control_frame(struct service_conn *c, struct slice frame)
     return true;
 }
 
-/* ---- connections
- * ---------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------- */
 
 static void on_frame(struct env_conn *stream, void *arg,
                      struct env_frame *frame)
@@ -626,8 +619,7 @@ void service_close_conns(struct controller_service *s)
     }
 }
 
-/* ---- probes: is there anybody?
- * ------------------------------------------------------------- */
+/* ---- probes: is there anybody? ------------------------------------------- */
 
 struct probe {
     struct list link;

@@ -12,8 +12,7 @@ static bool answered_here(int16_t key)
            controller_handles_kafka(key);
 }
 
-/* ---- ApiVersions
- * ---------------------------------------------------------------- */
+/* ---- ApiVersions --------------------------------------------------------- */
 
 static void api_versions(struct service_conn *c, const struct request_header *h,
                          enum err error, struct arena *arena)
@@ -60,8 +59,7 @@ static enum err check_software(const struct request_header *h,
     return ERR_NONE;
 }
 
-/* ---- DescribeCluster
- * -------------------------------------------------------------- */
+/* ---- DescribeCluster ----------------------------------------------------- */
 
 enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
 
@@ -122,8 +120,7 @@ static enum err describe_cluster(struct controller_service *s, int16_t version,
                         NULL);
 }
 
-/* ---- DescribeQuorum
- * --------------------------------------------------------------- */
+/* ---- DescribeQuorum ------------------------------------------------------ */
 
 static void fill_member(struct controller_service *s, int16_t version,
                         const struct raft_member *m,
@@ -269,8 +266,7 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
                         NULL);
 }
 
-/* ---- the others
- * ----------------------------------------------------------------------- */
+/* ---- the others ---------------------------------------------------------- */
 
 void service_respond_kafka(struct service_conn *c, int16_t api_key,
                            int16_t version, int32_t correlation_id,

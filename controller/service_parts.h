@@ -109,8 +109,7 @@ struct service_answer {
     struct buf frame; /* length prefix included */
 };
 
-/* ---- service.c
- * -------------------------------------------------------------*/
+/* ---- service.c ----------------------------------------------------------- */
 
 /* Fills in a call; the arena is the caller's. */
 void service_begin(struct controller_service *s, struct controller_call *call,
@@ -120,8 +119,7 @@ void service_begin(struct controller_service *s, struct controller_call *call,
 bool service_carry_out(struct controller_service *s,
                        struct controller_update *update);
 
-/* ---- service_conn.c
- * --------------------------------------------------------*/
+/* ---- service_conn.c ------------------------------------------------------ */
 
 int service_listen(struct controller_service *s, char **why);
 /* Sends what was waiting for commits up to the image's index, and wakes long
@@ -146,8 +144,7 @@ void service_conn_release(struct service_conn *c);
 /* Closes it when everything is sent. */
 void service_conn_drop(struct service_conn *c);
 
-/* ---- service_voters.c
- * ------------------------------------------------------*/
+/* ---- service_voters.c ---------------------------------------------------- */
 
 void service_voters_init(struct controller_service *s);
 bool service_changes_voters(int16_t api_key);
@@ -166,8 +163,7 @@ void service_voters_lost(struct controller_service *s);
 void service_voters_told(struct controller_service *s,
                          const struct raft_config *members);
 
-/* ---- service_kafka.c
- * -------------------------------------------------------*/
+/* ---- service_kafka.c ----------------------------------------------------- */
 
 /* A request of Kafka's own; false: close the connection. */
 bool service_kafka_request(struct service_conn *c, struct slice frame);

@@ -344,8 +344,7 @@ static void register_members(struct controller_service *s)
     arena_free(&arena);
 }
 
-/* ---- events ---------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------- */
 
 static void set_timer(struct controller_service *s)
 {
@@ -432,8 +431,7 @@ void service_voters_told(struct controller_service *s,
     }
 }
 
-/* ---- requests -------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------ */
 
 /* What is wrong with a request: message NULL is nothing. */
 struct refusal {

@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- the observer: keep the index and the sessions true --------------------
- */
+/* ---- the observer: keep the index and the sessions true ------------------ */
 
 static void on_broker(void *arg, const struct image_broker *old,
                       const struct image_broker *now)

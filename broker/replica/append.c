@@ -231,8 +231,7 @@ enum err partition_append(struct partition *p,
     return error;
 }
 
-/* ---- follower ---------------------------------------------------------------
- */
+/* ---- follower ------------------------------------------------------------ */
 
 /* The whole batches at the front of what a leader sent; the last one may have
  * been cut by the fetch's size limit. */
@@ -363,8 +362,7 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
     return error;
 }
 
-/* ---- DeleteRecords
- * ----------------------------------------------------------- */
+/* ---- DeleteRecords ------------------------------------------------------- */
 
 enum err partition_delete_records(struct partition *p, int64_t offset,
                                   int64_t *low_watermark)

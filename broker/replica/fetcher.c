@@ -67,8 +67,7 @@ static struct fetcher *find_fetcher(struct shard *s, int32_t leader)
     return map_get(&s->fetchers, slice_of(&leader, sizeof leader));
 }
 
-/* ---- sessions
- * ---------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------------ */
 
 /* The leader's session is gone (or never was): name everything again. */
 static void forget_session(struct fetcher *f)
@@ -131,8 +130,7 @@ static void out_of_patience(void *arg)
     pump_later(f);
 }
 
-/* ---- requests
- * ------------------------------------------------------------------ */
+/* ---- requests ------------------------------------------------------------ */
 
 static bool may_send(struct partition *p, int64_t now_ms)
 {
@@ -245,8 +243,7 @@ static void send_fetch(struct fetcher *f)
     env_conn_send(f->stream, out);
 }
 
-/* ---- answers
- * -------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------- */
 
 static void delay(struct partition *p, int64_t ms)
 {
@@ -412,8 +409,7 @@ static void on_frame(struct env_conn *stream, void *arg,
     pump_later(f);
 }
 
-/* ---- the connection
- * ----------------------------------------------------------------- */
+/* ---- the connection ------------------------------------------------------ */
 
 static void on_opened(struct env_conn *stream, void *arg)
 {
@@ -462,8 +458,7 @@ static void connect_leader(struct fetcher *f)
         f->shard->broker->config->replica_socket_receive_buffer_bytes);
 }
 
-/* ---- the pump
- * -------------------------------------------------------------------------- */
+/* ---- the pump ------------------------------------------------------------ */
 
 /* The next moment at which a held partition may be sent; 0: none is held only
  * by time. */
@@ -519,8 +514,7 @@ static void pump_later(struct fetcher *f)
 
 static void on_retry(void *arg) { pump_later(arg); }
 
-/* ---- membership
- * ------------------------------------------------------------------------- */
+/* ---- membership ---------------------------------------------------------- */
 
 static struct fetcher *fetcher_new(struct shard *s, int32_t leader)
 {

@@ -73,8 +73,7 @@ int32_t partition_leader_hint(const struct partition *p)
 
 static void go_offline(struct partition *p);
 
-/* ---- waiters and watches --------------------------------------------------
- */
+/* ---- waiters and watches ------------------------------------------------- */
 
 static void release(struct list *waiters, int64_t below)
 {
@@ -147,8 +146,7 @@ static void tell(struct partition *p, enum news news)
     }
 }
 
-/* ---- the leader core's updates --------------------------------------------
- */
+/* ---- the leader core's updates ------------------------------------------- */
 
 static struct isr_proposal *proposal_new(const struct partition *p)
 {
@@ -284,8 +282,7 @@ void partition_broker_changed(struct partition *p, int32_t broker_id, bool anew)
                                        .flag = eligible});
 }
 
-/* ---- sync ------------------------------------------------------------------
- */
+/* ---- sync ---------------------------------------------------------------- */
 
 static void flush_done(struct log_flush *flush);
 
@@ -368,8 +365,7 @@ static int64_t counted_end(const struct partition *p)
     return end > p->high_watermark ? end : p->high_watermark;
 }
 
-/* ---- roles -----------------------------------------------------------------
- */
+/* ---- roles --------------------------------------------------------------- */
 
 static void stop_leading(struct partition *p)
 {
@@ -588,8 +584,7 @@ void partition_isr_result(struct partition *p, enum err error,
     }
 }
 
-/* ---- opening ----------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------- */
 
 /* What a helper needs to open a log, and what comes of it. */
 struct partition_open {
@@ -818,8 +813,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     return p;
 }
 
-/* ---- the end ----------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 static void retire(struct partition *p)
 {
@@ -882,8 +876,7 @@ bool partition_close(struct partition *p, bool clean)
     return flushed;
 }
 
-/* ---- for append.c -----------------------------------------------------------
- */
+/* ---- for append.c -------------------------------------------------------- */
 
 void partition_appended(struct partition *p)
 {

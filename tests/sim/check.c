@@ -44,8 +44,7 @@ void check_turn(struct check *c, struct env *loop)
                                   n->server->broker.shards[i]);
 }
 
-/* ---- the end --------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 static const struct image *image_of(const struct node *n)
 {

@@ -11,8 +11,7 @@ static const struct disk *disk_of(const struct look *l)
     return l->node->host->disk;
 }
 
-/* ---- where an offset lies --------------------------------------------------
- */
+/* ---- where an offset lies ------------------------------------------------ */
 
 enum { LENGTH_AT = 8, PREFIX_BYTES = 12, LAST_DELTA_AT = 23 };
 
@@ -77,8 +76,7 @@ static void broken(const struct look *l, const char *what, int64_t offset)
                       (long long)l->partition->log->end_offset);
 }
 
-/* ---- a log that was opened -------------------------------------------------
- */
+/* ---- a log that was opened ----------------------------------------------- */
 
 /* Only what is whole may have been taken. */
 static void check_segment(const struct look *l, const struct segment *s)
@@ -118,8 +116,7 @@ static void check_opened(const struct look *l)
         check_segment(l, &log->segments[i]);
 }
 
-/* ---- promises --------------------------------------------------------------
- */
+/* ---- promises ------------------------------------------------------------ */
 
 static void check_synced(const struct look *l, struct promises *q)
 {

@@ -66,8 +66,7 @@ static struct node *node_by_id(const struct check_image *c, int32_t id)
     return NULL;
 }
 
-/* ---- brokers ---------------------------------------------------------------
- */
+/* ---- brokers ------------------------------------------------------------- */
 
 static bool is_live(const struct image *image, int32_t id)
 {
@@ -127,8 +126,7 @@ static void check_brokers(struct check_image *c, struct seen *s,
     }
 }
 
-/* ---- partitions ------------------------------------------------------------
- */
+/* ---- partitions ---------------------------------------------------------- */
 
 /* The same leader, and another in-sync set: it asked for that, knowing the one
  * that was replaced, unless somebody left whom the controller took out. */

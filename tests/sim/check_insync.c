@@ -12,8 +12,7 @@ static void violation(const struct look *l, const char *checker,
                       l->node->id, what, (long long)number);
 }
 
-/* ---- leaders ---------------------------------------------------------------
- */
+/* ---- leaders ------------------------------------------------------------- */
 
 /* The set that held all the time since the last look was too small. */
 static void check_min_isr(const struct look *l, const struct insync *q)
@@ -163,8 +162,7 @@ static void check_leading(const struct look *l, struct insync *q,
     q->high_watermark = a->high_watermark;
 }
 
-/* ---- followers -------------------------------------------------------------
- */
+/* ---- followers ----------------------------------------------------------- */
 
 static void check_following(const struct look *l, struct insync *q)
 {
@@ -188,8 +186,7 @@ static void check_following(const struct look *l, struct insync *q)
                          .high_watermark = p->high_watermark};
 }
 
-/* ---- all -------------------------------------------------------------------
- */
+/* ---- all ----------------------------------------------------------------- */
 
 static void check_log(const struct look *l)
 {

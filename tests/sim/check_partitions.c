@@ -172,8 +172,7 @@ static struct found *found_at(struct check_partitions *c,
     return f;
 }
 
-/* ---- committed records ----------------------------------------------------
- */
+/* ---- committed records --------------------------------------------------- */
 
 struct comparison {
     struct check_partitions *check;
@@ -275,8 +274,7 @@ static void compare_log(struct check_partitions *c, struct known *k,
         r->compared = m.compared;
 }
 
-/* ---- leaders ---------------------------------------------------------------
- */
+/* ---- leaders ------------------------------------------------------------- */
 
 static void check_new_leader(struct check_partitions *c, struct known *k,
                              const struct node *n, const struct partition *p)
@@ -397,8 +395,7 @@ static void check_leader(struct check_partitions *c, struct known *k,
         check_isr_has_it(c, k, n, p);
 }
 
-/* ---- proposals -------------------------------------------------------------
- */
+/* ---- proposals ----------------------------------------------------------- */
 
 static uint64_t bit_of(int32_t broker) { return UINT64_C(1) << (broker & 63); }
 
@@ -449,8 +446,7 @@ const struct asked *check_partitions_asked(struct check_partitions *c,
     return NULL;
 }
 
-/* ---- metadata --------------------------------------------------------------
- */
+/* ---- metadata ------------------------------------------------------------ */
 
 static void tell_version(const struct known *k, const struct node *n,
                          const struct partition *p, uint64_t isr)
@@ -544,8 +540,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
     }
 }
 
-/* ---- the end ---------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 /* What the leader thinks, added to the sentence. */
 static void describe_followers(struct check_partitions *c,

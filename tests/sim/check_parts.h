@@ -15,8 +15,7 @@ struct look {
     struct partition *partition;
 };
 
-/* ---- check_disk.c ---------------------------------------------------------
- */
+/* ---- check_disk.c -------------------------------------------------------- */
 
 struct promises {
     const struct log *log; /* the one that was looked at; NULL none */
@@ -36,8 +35,7 @@ struct promises {
 
 void check_promises(const struct look *look, struct promises *q);
 
-/* ---- check_insync.c -------------------------------------------------------
- */
+/* ---- check_insync.c ------------------------------------------------------ */
 
 struct insync {
     bool leads;

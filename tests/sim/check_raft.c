@@ -63,8 +63,7 @@ static uint64_t hash_of(const struct raft_entry *e)
     return hash_bytes(e->data.data, e->data.len) * 3 + (uint64_t)e->type;
 }
 
-/* ---- log matching ---------------------------------------------------------
- */
+/* ---- log matching -------------------------------------------------------- */
 
 static void compare(struct check_raft *c, const struct node *n,
                     const struct raft *r, uint64_t index)
@@ -107,8 +106,7 @@ static void compare_new(struct check_raft *c, const struct node *n,
     m->compared_term = raft_log_term(&r->log, last);
 }
 
-/* ---- commits ---------------------------------------------------------------
- */
+/* ---- commits ------------------------------------------------------------- */
 
 static void commit(struct check_raft *c, const struct node *n,
                    const struct raft *r, uint64_t index)
@@ -150,8 +148,7 @@ static void compare_commits(struct check_raft *c, const struct node *n,
         commit(c, n, r, ++m->commit);
 }
 
-/* ---- leaders ---------------------------------------------------------------
- */
+/* ---- leaders ------------------------------------------------------------- */
 
 static void check_leader(struct check_raft *c, const struct node *n,
                          struct member *m, const struct raft *r)
@@ -191,8 +188,7 @@ static void check_leader(struct check_raft *c, const struct node *n,
                           (unsigned long long)c->log[index - 1].term);
 }
 
-/* ---- what is on disk -------------------------------------------------------
- */
+/* ---- what is on disk ----------------------------------------------------- */
 
 /* The value of a record of raft/store.h. */
 static bool stored(const struct node *n, struct slice key, struct slice *value)

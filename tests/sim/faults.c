@@ -51,8 +51,7 @@ static bool cuts_leader_off(const struct active *x)
            x->fault->b % 3 == 0 && x->target != NULL;
 }
 
-/* ---- links ----------------------------------------------------------------
- */
+/* ---- links --------------------------------------------------------------- */
 
 static void cut(struct world *w, const struct host *from, const struct host *to)
 {
@@ -150,8 +149,7 @@ void faults_set_links(struct faults *f)
     net_links_changed(w);
 }
 
-/* ---- disks ----------------------------------------------------------------
- */
+/* ---- disks --------------------------------------------------------------- */
 
 static void apply_to_disk(const struct active *x)
 {
@@ -197,8 +195,7 @@ static void set_disks(struct faults *f)
             apply_to_disk(&f->active[i]);
 }
 
-/* ---- processes ------------------------------------------------------------
- */
+/* ---- processes ----------------------------------------------------------- */
 
 static void kill_one(struct active *x, struct node *n, bool power)
 {
@@ -281,8 +278,7 @@ static void add_node(struct active *x)
     node_start(o->nodes[index]);
 }
 
-/* ---- one fault -------------------------------------------------------------
- */
+/* ---- one fault ----------------------------------------------------------- */
 
 /* A disk may lose acknowledged records in this run: then the next fault begins
  * only when everybody has everything again. */
@@ -335,8 +331,7 @@ static bool bearable(const struct active *x)
     return check_unhealed(f->options.check, false) == NULL;
 }
 
-/* ---- a node leaves for good ------------------------------------------------
- */
+/* ---- a node leaves for good ---------------------------------------------- */
 
 enum { LEAVE_STEP_US = 300000 };
 
@@ -542,8 +537,7 @@ static void end(struct event *event)
     set_disks(f);
 }
 
-/* ---- life ------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------- */
 
 struct faults *faults_new(const struct faults_options *options)
 {

@@ -110,8 +110,7 @@ static void ask(struct node *active, int16_t api_key, int16_t version,
     loop_call(active->server->controller_loop, &r->task);
 }
 
-/* ---- voters ---------------------------------------------------------------
- */
+/* ---- voters -------------------------------------------------------------- */
 
 static struct uuid directory_of(int32_t id)
 {
@@ -180,8 +179,7 @@ void members_remove_voters(const struct members *m, uint64_t chance, int times)
     }
 }
 
-/* ---- leaving ---------------------------------------------------------------
- */
+/* ---- leaving ------------------------------------------------------------- */
 
 enum { KNOWN_BROKERS_MIN = 2 };
 

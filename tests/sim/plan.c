@@ -38,8 +38,7 @@ static int64_t pick(struct prng *p, const int64_t *from, size_t len)
     pick((p), (const int64_t[]){__VA_ARGS__},                                  \
          sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 
-/* ---- cluster ---------------------------------------------------------------
- */
+/* ---- cluster ------------------------------------------------------------- */
 
 static void draw_cluster(struct prng *p, struct plan *plan)
 {
@@ -67,8 +66,7 @@ static void draw_cluster(struct prng *p, struct plan *plan)
                                                     : between(p, -50, 50));
 }
 
-/* ---- faults ----------------------------------------------------------------
- */
+/* ---- faults -------------------------------------------------------------- */
 
 static bool possible(const struct plan *plan, enum fault_kind kind)
 {
@@ -145,8 +143,7 @@ static void draw_faults(struct prng *p, struct plan *plan)
     }
 }
 
-/* ---- members ---------------------------------------------------------------
- */
+/* ---- members ------------------------------------------------------------- */
 
 static void draw_members(uint64_t seed, struct plan *plan)
 {
@@ -173,8 +170,7 @@ static void draw_members(uint64_t seed, struct plan *plan)
     }
 }
 
-/* ---- ambushes --------------------------------------------------------------
- */
+/* ---- ambushes ------------------------------------------------------------ */
 
 /* Two of five seeds have some.  They come from a stream of their own, so that
  * seeds without them stay what they were; its constant leaves alone those that

@@ -72,8 +72,7 @@ static void on_event(void *arg, const char *line)
     trace_detail("clients", line);
 }
 
-/* ---- parts of the world
- * ------------------------------------------------------ */
+/* ---- parts of the world -------------------------------------------------- */
 
 static void make_nodes(struct run *r)
 {
@@ -134,8 +133,7 @@ static void make(struct run *r, const struct run_options *options)
     faults_set_links(r->faults);
 }
 
-/* ---- the course
- * -------------------------------------------------------------- */
+/* ---- the course ---------------------------------------------------------- */
 
 static bool wrong(const struct run *r)
 {

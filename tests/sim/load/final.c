@@ -85,8 +85,7 @@ static bool begins(const char *name, const char *prefix)
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-/* ---- topics and configs
- * ------------------------------------------------------------- */
+/* ---- topics and configs -------------------------------------------------- */
 
 static void check_metadata(struct load_final *f)
 {
@@ -180,9 +179,7 @@ static void check_configs(struct load_final *f)
     arena_free(&arena);
 }
 
-/* ---- logs
- * --------------------------------------------------------------------------------
- */
+/* ---- logs ---------------------------------------------------------------- */
 
 static void start_reading(struct load_final *f)
 {
@@ -210,8 +207,7 @@ static void read_logs(struct load_final *f)
     f->stage = OFFSETS;
 }
 
-/* ---- committed offsets
- * ---------------------------------------------------------------------- */
+/* ---- committed offsets --------------------------------------------------- */
 
 static enum err offsets_error(const struct offset_fetch_response *a)
 {
@@ -325,9 +321,7 @@ static void read_offsets(struct load_final *f)
         ask_offsets(f, node);
 }
 
-/* ---- time
- * ---------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void tick(void *arg)
 {

@@ -82,8 +82,7 @@ const char *history_verdict(const struct history *h, const char **sentence);
  * left out. */
 void history_judge(struct history *h);
 
-/* ---- topics ---------------------------------------------------------------
- */
+/* ---- topics -------------------------------------------------------------- */
 
 /* The number of an incarnation of a topic, from 0; known from its first
  * mention. */
@@ -100,8 +99,7 @@ void history_delete_asked(struct history *h, int topic, int32_t partition,
 /* As many offsets of a partition are known, at least. */
 int64_t history_length(struct history *h, int topic, int32_t partition);
 
-/* ---- writing ---------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 struct history_id { /* a record's identity, as its value says it */
     int topic;      /* the incarnation that it was sent to */
@@ -130,8 +128,7 @@ void history_acked(struct history *h, struct history_id id, int64_t offset);
 /* Whether it is in the log will never be known; `why` for the trace. */
 void history_unknown(struct history *h, struct history_id id, const char *why);
 
-/* ---- reading ---------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 struct history_read {
     int reader;
@@ -170,8 +167,7 @@ void history_by_time(struct history *h, int topic, int32_t partition,
 void history_out_of_range(struct history *h, int topic, int32_t partition,
                           int32_t epoch, uint64_t asked, int64_t offset);
 
-/* ---- groups ----------------------------------------------------------------
- */
+/* ---- groups -------------------------------------------------------------- */
 
 /* SyncGroup succeeded; one call per partition, and one with partition -1 for
  * an empty assignment. */
@@ -197,8 +193,7 @@ void history_offset(struct history *h, const char *group, int32_t generation,
                     int topic, int32_t partition, uint64_t asked,
                     int64_t commit, int64_t offset);
 
-/* ---- progress --------------------------------------------------------------
- */
+/* ---- progress ------------------------------------------------------------ */
 
 struct history_counts {
     uint64_t sent, acked, unknown, read, assigned, committed, offsets;

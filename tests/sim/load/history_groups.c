@@ -82,8 +82,7 @@ void history_assigned(struct history *h, const char *group, int32_t generation,
             group);
 }
 
-/* ---- deliveries ------------------------------------------------------------
- */
+/* ---- deliveries ---------------------------------------------------------- */
 
 /* All offsets before it were given to members; raised to `end` if it is more.
  */
@@ -131,8 +130,7 @@ static void check_unread(struct history *h, const struct commit *c)
                           c->group, (long long)before);
 }
 
-/* ---- commits ---------------------------------------------------------------
- */
+/* ---- commits ------------------------------------------------------------- */
 
 static int64_t last_commit(const struct history *h, const char *group,
                            int topic, int32_t partition, int64_t set)

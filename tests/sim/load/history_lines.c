@@ -73,8 +73,7 @@ static struct history_id id(struct history_lines *l, struct words *w)
     return r;
 }
 
-/* ---- one function for each kind of line ------------------------------------
- */
+/* ---- one function for each kind of line ---------------------------------- */
 
 static void take_topic(struct history_lines *l, struct words *w)
 {

@@ -70,8 +70,7 @@ static bool same(struct history_id a, struct history_id b)
            a.number == b.number;
 }
 
-/* ---- writing ---------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 int64_t history_session(struct history *h, int32_t producer)
 {
@@ -189,8 +188,7 @@ int64_t history_length(struct history *h, int topic, int32_t partition)
     return history_log(h, topic, partition)->slots_len;
 }
 
-/* ---- reading ---------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 static int64_t *next_of(struct history_log *log, int reader)
 {
@@ -368,8 +366,7 @@ void history_final(struct history *h, int topic, int32_t partition,
     log->final_end = end;
 }
 
-/* ---- ends of the log -------------------------------------------------------
- */
+/* ---- ends of the log ----------------------------------------------------- */
 
 int64_t history_known_end(const struct history_log *log, int32_t epoch,
                           bool only, uint64_t asked)

@@ -56,8 +56,7 @@ static struct load_client_options client_of(struct load *l, const char *id)
         .newest = l->options.newest_versions};
 }
 
-/* ---- actors
- * ----------------------------------------------------------------------- */
+/* ---- actors -------------------------------------------------------------- */
 
 static void add_admin(struct load *l)
 {
@@ -248,8 +247,7 @@ void load_free(struct load *l)
 
 struct history *load_history(struct load *l) { return l->history; }
 
-/* ---- phases
- * -------------------------------------------------------------------------- */
+/* ---- phases -------------------------------------------------------------- */
 
 void load_start(struct load *l)
 {

@@ -69,8 +69,7 @@ static int16_t floor_of(const struct load_member *m, int16_t with_instance)
     return m->options.instance_id != NULL ? with_instance : 0;
 }
 
-/* ---- in and out of the group
- * ------------------------------------------------------ */
+/* ---- in and out of the group --------------------------------------------- */
 
 static void give_back(struct load_member *m)
 {
@@ -124,8 +123,7 @@ bool member_take_error(struct load_member *m, enum err error)
     }
 }
 
-/* ---- joining
- * ------------------------------------------------------------------------- */
+/* ---- joining ------------------------------------------------------------- */
 
 static void synced(void *arg, enum err error, const void *response)
 {
@@ -238,9 +236,7 @@ static void join(struct load_member *m)
     arena_free(&arena);
 }
 
-/* ---- staying
- * ---------------------------------------------------------------------------
- */
+/* ---- staying ------------------------------------------------------------- */
 
 static void revoke(struct load_member *m, bool leave)
 {
@@ -287,9 +283,7 @@ static void beat(struct load_member *m)
                      &q, 0, beaten, m);
 }
 
-/* ---- leaving
- * ------------------------------------------------------------------------------
- */
+/* ---- leaving ------------------------------------------------------------- */
 
 static void left(void *arg, enum err error, const void *response)
 {
@@ -342,9 +336,7 @@ void member_commit_done(struct load_member *m)
         join_again(m, 0);
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void tick_away(struct load_member *m)
 {

@@ -22,9 +22,7 @@ static struct owned *find_owned(struct load_member *m, struct slice name,
     return NULL;
 }
 
-/* ---- commits
- * ----------------------------------------------------------------------------
- */
+/* ---- commits ------------------------------------------------------------- */
 
 static void end_commit(struct load_member *m, struct owned *o,
                        enum history_outcome outcome)
@@ -159,8 +157,7 @@ bool member_commit(struct load_member *m)
     return any;
 }
 
-/* ---- late commits
- * ------------------------------------------------------------------------- */
+/* ---- late commits -------------------------------------------------------- */
 
 static void late_done(void *arg, enum err error, const void *response)
 {
@@ -207,8 +204,7 @@ void member_commit_late(struct load_member *m)
     arena_free(&arena);
 }
 
-/* ---- where to begin
- * ------------------------------------------------------------------------- */
+/* ---- where to begin ------------------------------------------------------ */
 
 static void begin_at(struct load_member *m, struct slice name, struct uuid id,
                      int32_t partition, int64_t offset, struct slice metadata)

@@ -22,8 +22,7 @@ enum {
 static void tick(void *arg);
 static void pump(struct load_reader *r);
 
-/* ---- beginning and end
- * ------------------------------------------------------------ */
+/* ---- beginning and end --------------------------------------------------- */
 
 struct load_reader *load_reader_new(struct env *env, uint64_t seed,
                                     const struct load_client_options *client,
@@ -110,8 +109,7 @@ void load_reader_start(struct load_reader *r)
     env_timer_start(r->env, &r->timer, 0);
 }
 
-/* ---- positions
- * ----------------------------------------------------------------------- */
+/* ---- positions ----------------------------------------------------------- */
 
 struct position *load_reader_find(struct load_reader *r, int topic,
                                   int32_t partition)
@@ -194,9 +192,7 @@ static void compare_topics(struct load_reader *r)
     }
 }
 
-/* ---- feeds
- * ------------------------------------------------------------------------------
- */
+/* ---- feeds --------------------------------------------------------------- */
 
 static struct feed *feed_of(struct load_reader *r, int32_t node)
 {
@@ -239,9 +235,7 @@ static void leave_node(struct load_reader *r, struct position *p)
         (struct forgotten){xstrdup(p->name), p->id, p->partition};
 }
 
-/* ---- records
- * ------------------------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------- */
 
 static void take_records(struct load_reader *r, struct position *p,
                          struct record_reader *in)
@@ -362,9 +356,7 @@ static void answered(void *arg, enum err error, const void *response)
         pump(r);
 }
 
-/* ---- requests
- * --------------------------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------ */
 
 static bool is_finished(const struct position *p)
 {
@@ -492,9 +484,7 @@ static void pump(struct load_reader *r)
     }
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 /* Goes back to somewhere that was read before. */
 static void seek_back(struct load_reader *r)
@@ -538,9 +528,7 @@ static void tick(void *arg)
     env_timer_start(r->env, &r->timer, TICK_MS);
 }
 
-/* ---- final readers
- * ------------------------------------------------------------------------------
- */
+/* ---- final readers ------------------------------------------------------- */
 
 /* Read to its end, or of a topic whose deletion was asked for and that is gone.
  */

@@ -23,8 +23,7 @@ static void end(void) { history_free(h); }
 
 TestSuite(history, .init = begin, .fini = end);
 
-/* ---- shorthands: producer 0 sends, reader 0 reads, partition 3 ------------
- */
+/* ---- shorthands: producer 0 sends, reader 0 reads, partition 3 ----------- */
 
 static struct history_id id_of(int32_t producer, int64_t number)
 {
@@ -91,8 +90,7 @@ static void expect(const char *checker)
                   sentence ? sentence : "");
 }
 
-/* ---- records ----------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------- */
 
 Test(history, all_is_well)
 {
@@ -404,8 +402,7 @@ Test(history, epoch_back)
     expect("epoch-back");
 }
 
-/* ---- ends of the log --------------------------------------------------------
- */
+/* ---- ends of the log ----------------------------------------------------- */
 
 Test(history, watermark_back)
 {
@@ -499,8 +496,7 @@ Test(history, by_time_none)
     expect(NULL);
 }
 
-/* ---- groups -----------------------------------------------------------------
- */
+/* ---- groups -------------------------------------------------------------- */
 
 Test(history, two_owners)
 {
@@ -615,8 +611,7 @@ Test(history, commit_of_a_deleted_topic)
     expect(NULL);
 }
 
-/* ---- events -----------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------- */
 
 Test(history, the_hash_tells_histories_apart)
 {

@@ -22,8 +22,7 @@ static void end(void)
 
 TestSuite(history_lines, .init = begin, .fini = end);
 
-/* ---- shorthands ------------------------------------------------------------
- */
+/* ---- shorthands ---------------------------------------------------------- */
 
 /* Lines that end with newlines; the first that is refused, or NULL. */
 static const char *take(const char *text)
@@ -71,8 +70,7 @@ static void judge(const char *text, const char *checker)
 #define READ(offset, producer, number)                                         \
     "read 0 0 3 " #offset " 2 100" #number " " #producer " " #number " 1\n"
 
-/* ---- harm -------------------------------------------------------------------
- */
+/* ---- harm ---------------------------------------------------------------- */
 
 Test(history_lines, all_is_well)
 {
@@ -182,8 +180,7 @@ Test(history_lines, group_commits_what_nobody_read)
     judge(JOINED "commit 2 g 5 b 0 3 3\n", "unread");
 }
 
-/* ---- lines that are none ----------------------------------------------------
- */
+/* ---- lines that are none ------------------------------------------------- */
 
 Test(history_lines, refused)
 {

@@ -118,8 +118,7 @@ Test(env_file, a_reference_keeps_a_deleted_file_readable)
     env_file_unref(f);
 }
 
-/* ---- who waits for a file that has lost its name ---------------------------
- */
+/* ---- who waits for a file that has lost its name ------------------------- */
 
 enum { HELPERS = 4 };
 

@@ -88,8 +88,7 @@ static void accepts(const char *lines)
     free(file);
 }
 
-/* ---- files that work -------------------------------------------------------
- */
+/* ---- files that work ----------------------------------------------------- */
 
 Test(config, the_tutorial_file)
 {
@@ -205,8 +204,7 @@ Test(config, ipv4_and_ipv6_may_share_a_port)
     cr_assert_eq(config.listeners_len, 3);
 }
 
-/* ---- sources ----------------------------------------------------------------
- */
+/* ---- sources ------------------------------------------------------------- */
 
 Test(config, overrides_beat_environment_beats_file)
 {
@@ -291,8 +289,7 @@ Test(config, changing_a_field_later)
     cr_assert_eq(config.num_partitions, 4);
 }
 
-/* ---- values that are wrong by themselves
- * ------------------------------------- */
+/* ---- values that are wrong by themselves --------------------------------- */
 
 Test(config, a_bad_value_names_its_line)
 {
@@ -346,8 +343,7 @@ Test(config, what_cannot_be_honoured_is_refused)
             "be open to everyone. Remove the key");
 }
 
-/* ---- contradictions
- * ----------------------------------------------------------- */
+/* ---- contradictions ------------------------------------------------------ */
 
 Test(config, a_node_needs_roles_and_a_number)
 {

@@ -98,8 +98,7 @@ static bool watched(const struct desk *d)
     return (d->u.flags & LEADER_UPDATE_WATCH) != 0;
 }
 
-/* ---- high watermark ---------------------------------------------------------
- */
+/* ---- high watermark ------------------------------------------------------ */
 
 Test(leader, a_record_is_committed_when_all_in_sync_have_it)
 {
@@ -277,8 +276,7 @@ Test(leader, a_fenced_outsider_is_not_waited_for)
     expect_high_watermark(&d, 110);
 }
 
-/* ---- leaving the ISR
- * ---------------------------------------------------------- */
+/* ---- leaving the ISR ----------------------------------------------------- */
 
 Test(leader, a_follower_that_lags_too_long_leaves)
 {
@@ -433,8 +431,7 @@ Test(leader, the_successor_is_in_sync_and_has_most)
     cr_assert_eq(leader_successor(&d.l), 2, "1 has left");
 }
 
-/* ---- joining the ISR
- * ------------------------------------------------------------ */
+/* ---- joining the ISR ----------------------------------------------------- */
 
 Test(leader, joining_needs_the_high_watermark)
 {
@@ -501,8 +498,7 @@ Test(leader, what_a_broker_had_in_an_earlier_life_commits_nothing)
     expect_high_watermark(&d, 110);
 }
 
-/* ---- proposals
- * -------------------------------------------------------------------- */
+/* ---- proposals ----------------------------------------------------------- */
 
 Test(leader, one_proposal_at_a_time)
 {

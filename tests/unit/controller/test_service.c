@@ -479,8 +479,7 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     cr_assert_not(broker.closed);
 }
 
-/* ---- who votes ------------------------------------------------------------
- */
+/* ---- who votes ----------------------------------------------------------- */
 
 static const struct raft_member *member(int32_t id)
 {
