@@ -137,8 +137,8 @@ static enum err check_follower(const struct fetch_entry *e)
 
     if (partition_replica_number(e->partition, part->replica_id) < 0)
         return ERR_NOT_LEADER_OR_FOLLOWER;
-    if (b != NULL && part->replica_epoch >= 0 &&
-        part->replica_epoch < b->epoch && !PLANTED(LEADER_SERVES_EARLIER_LIVES))
+    if (b != NULL && part->replica_epoch < b->epoch &&
+        !PLANTED(LEADER_SERVES_EARLIER_LIVES))
         return ERR_STALE_BROKER_EPOCH;
     return ERR_NONE;
 }

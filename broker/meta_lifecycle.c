@@ -298,6 +298,10 @@ static void beat(struct meta *m)
     l->beat_again = control_call_running(&l->heartbeat_call);
     if (l->beat_again)
         return;
+    if (!vouch(m) && l->state == LIFECYCLE_REGISTERED) {
+        env_timer_start(m->env, &l->beat, beat_interval_ms(m));
+        return;
+    }
     ProtobufCBinaryData *dirs = xcalloc(l->failed_dirs_len + 1, sizeof *dirs);
     for (size_t i = 0; i < l->failed_dirs_len; i++)
         dirs[i] = (ProtobufCBinaryData){16, l->failed_dirs[i].bytes};
@@ -323,6 +327,8 @@ static void beat(struct meta *m)
 static void on_beat(void *arg) { beat(arg); }
 
 void lifecycle_connected(struct meta *m) { beat(m); }
+
+void lifecycle_shards_turn(struct meta *m) { beat(m); }
 
 void lifecycle_applied(struct meta *m)
 {
@@ -445,6 +451,7 @@ void lifecycle_init(struct meta *m)
 
 void lifecycle_start(struct meta *m)
 {
+    vouch_start(m);
     env_timer_start(m->env, &m->life.patience,
                     m->broker->config->initial_registration_timeout_ms);
     register_send(m);
@@ -460,4 +467,8 @@ void lifecycle_stop(struct meta *m)
     env_timer_stop(m->env, &l->shutdown);
 }
 
-void lifecycle_free(struct meta *m) { free(m->life.failed_dirs); }
+void lifecycle_free(struct meta *m)
+{
+    vouch_free(m);
+    free(m->life.failed_dirs);
+}

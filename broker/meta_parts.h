@@ -4,6 +4,7 @@
  *   meta_publish.c    what changed in the image -> messages to the shards
  *   meta_settings.c   effective settings of topics
  *   meta_lifecycle.c  registration, heartbeats, controlled shutdown
+ *   meta_vouch.c      whether the shards still turn
  *   meta_isr.c        ISR proposals
  *   meta_ids.c        producer ids
  *   meta_create.c     topics that are created because somebody asked for them
@@ -94,6 +95,8 @@ struct lifecycle {
     enum err last_refusal; /* of a registration; logged once */
     struct uuid *failed_dirs;
     size_t failed_dirs_len;
+    struct shard_question *questions; /* meta_vouch.c, one for each shard */
+    const struct shard *still_shard;  /* so no heartbeats; NULL: none is */
 };
 
 struct isr_queue {
@@ -221,12 +224,20 @@ void lifecycle_start(struct meta *m);
 void lifecycle_stop(struct meta *m);
 void lifecycle_free(struct meta *m);
 /* The image changed. */
-
 void lifecycle_applied(struct meta *m);
 /* A connection to a controller opened. */
 void lifecycle_connected(struct meta *m);
 /* The controller does not know our epoch: registers again. */
 void lifecycle_stale(struct meta *m);
+/* The shard for which heartbeats were held back answers again. */
+void lifecycle_shards_turn(struct meta *m);
+
+/* ---- meta_vouch.c ------------------------------------------------------- */
+
+void vouch_start(struct meta *m);
+void vouch_free(struct meta *m);
+/* Asks the shards; false: a heartbeat would vouch for one that stands still. */
+bool vouch(struct meta *m);
 
 /* ---- meta_isr.c, meta_ids.c --------------------------------------------- */
 

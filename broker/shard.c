@@ -244,6 +244,7 @@ static void apply(struct shard *s, struct shard_update *u)
         break;
     case SHARD_SETTLED:
         s->settled = true;
+        fetchers_settled(s);
         break;
     }
 }

@@ -481,6 +481,8 @@ static int64_t next_delay_ms(struct fetcher *f, bool *ready)
     return next == 0 ? 0 : next - now_ms;
 }
 
+/* A request says whose life it speaks for, so none is sent before we are
+ * registered. */
 static void pump(struct env_task *task)
 {
     struct fetcher *f =
@@ -488,6 +490,8 @@ static void pump(struct env_task *task)
     bool ready;
 
     f->pump_posted = false;
+    if (!f->shard->settled)
+        return;
     if (list_empty(&f->partitions) && f->forgotten_len == 0) {
         return;
     }
@@ -591,6 +595,12 @@ void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
         env_timer_stop(s->env, &f->retry);
     }
     pump_later(f);
+}
+
+void fetchers_settled(struct shard *s)
+{
+    MAP_EACH (e, &s->fetchers)
+        pump_later(e->value);
 }
 
 bool fetcher_awaits(const struct partition *p)

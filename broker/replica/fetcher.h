@@ -19,6 +19,8 @@ void fetcher_synced(struct partition *p);
 /* A broker's endpoint or state changed. */
 void fetcher_broker_changed(struct shard *s, const struct shard_broker *b,
                             bool anew);
+/* The shard knows of our registration. */
+void fetchers_settled(struct shard *s);
 void fetchers_stop(struct shard *s);
 /* For looking at: the request that named p last has no answer yet. */
 bool fetcher_awaits(const struct partition *p);

@@ -64,8 +64,7 @@ static void on_returned(struct env_task *task)
     struct dir_place *place = place_of(task);
     struct list *first = list_pop_front(&place->waiting);
 
-    ASSERT(map_remove(&place->keeper->places, key(place)) == place ||
-           PLANTED(LOG_SHARES_PLACES));
+    ASSERT(map_remove(&place->keeper->places, key(place)) == place);
     if (first != NULL) {
         struct dir_place *next = LIST_ENTRY(first, struct dir_place, link);
 

@@ -60,7 +60,7 @@ static void check_epoch_noted(const struct look *l)
                   p->leader->epoch);
 }
 
-enum { UNREGISTERED = -1, NO_SESSION = -2 };
+enum { NO_SESSION = -2 }; /* it was closed meanwhile */
 
 /* By which life of the broker the follower's last fetch came. */
 static int64_t epoch_of_session(const struct partition *p, uint64_t session,
@@ -84,9 +84,7 @@ static void check_lives(const struct look *l, struct insync *q, bool same)
 
     for (int i = 0; i < a->replica_count; i++) {
         const struct leader_follower *f = &a->followers[i];
-        const struct shard_broker *b =
-            shard_broker(p->shard, p->state.replicas[i]);
-        int64_t epoch = b != NULL ? b->epoch : -1;
+        int64_t epoch = l->broker_epochs[p->state.replicas[i]];
 
         if (i == a->self)
             continue;
@@ -97,7 +95,7 @@ static void check_lives(const struct look *l, struct insync *q, bool same)
             int64_t by = epoch_of_session(p, f->session, p->state.replicas[i]);
 
             /* The new life may have fetched before the leader heard of it. */
-            if (by < epoch && by != UNREGISTERED && (by >= 0 || anew))
+            if (by < epoch && (by != NO_SESSION || anew))
                 violation(l, "earlier-life",
                           "counts what an earlier life of a follower had,",
                           f->end_offset);

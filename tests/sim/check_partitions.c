@@ -502,14 +502,28 @@ static void check_version(struct check_partitions *c, struct known *k,
         old->leader = now.leader;
 }
 
+static void note_epochs(struct shard *s, int64_t epochs[NODES_MAX])
+{
+    for (int i = 0; i < NODES_MAX; i++)
+        epochs[i] = -1;
+    MAP_EACH (entry, &s->brokers) {
+        const struct shard_broker *b = entry->value;
+
+        ASSERT(b->id < NODES_MAX);
+        epochs[b->id] = b->epoch;
+    }
+}
+
 void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s)
 {
     ASSERT(n->id < NODES_MAX && s->index < SHARDS_MAX);
     struct shard_looks *looks = &c->looks[n->id][s->index];
+    int64_t epochs[NODES_MAX];
     size_t at = 0;
 
     looks->count++;
+    note_epochs(s, epochs);
     MAP_EACH (entry, &s->topics_by_id) {
         struct shard_topic *topic = entry->value;
 
@@ -526,7 +540,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
             if (log_failed(p->log))
                 continue;
             seen_again(r, n, looks->count);
-            struct look look = {&c->options, k->name, n, p};
+            struct look look = {&c->options, k->name, n, p, epochs};
             check_version(c, k, r, n, p);
             if (p->role == PARTITION_LEADER)
                 check_leader(c, k, r, n, p);

@@ -13,6 +13,8 @@ struct look {
     const char *name; /* TOPIC-PARTITION */
     const struct node *node;
     struct partition *partition;
+    const int64_t
+        *broker_epochs; /* as the shard knows them, by node; -1 none */
 };
 
 /* ---- check_disk.c -------------------------------------------------------- */
@@ -20,7 +22,8 @@ struct look {
 struct promises {
     const struct log *log; /* the one that was looked at; NULL none */
     int64_t synced;        /* log_synced_offset() that was found to hold */
-    uint64_t stored;       /* writes of the store of recovery points */
+    int64_t syncs;         /* of the disk, */
+    uint64_t stored;       /* and writes of the store of recovery points */
     int64_t end;           /* of the log */
     int64_t fetch_offset;
     int64_t own_end; /* as leader of `epoch` counts it; -1 none */

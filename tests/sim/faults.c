@@ -3,6 +3,7 @@
 #include "tests/sim/faults.h"
 
 #include "base/alloc.h"
+#include "tests/sim/loop.h"
 #include "tests/sim/members.h"
 #include "tests/sim/trace.h"
 
@@ -380,6 +381,33 @@ static void leave_no_more(struct active *x)
     run_again(n);
 }
 
+/* ---- a thread stands still ----------------------------------------------- */
+
+static void stall(struct active *x, struct process *p)
+{
+    int64_t loops = 0, at;
+
+    LIST_EACH (node, &p->loops)
+        loops++;
+    at = x->fault->amount % loops;
+    LIST_EACH (node, &p->loops) {
+        if (at-- != 0)
+            continue;
+        struct env *loop = LIST_ENTRY(node, struct env, link);
+
+        trace_line(NULL, "fault %d: of n%d only %s", x->number, node_a(x)->id,
+                   loop_name(loop));
+        loop_stall(loop);
+    }
+}
+
+/* Of another process by now, maybe. */
+static void stall_no_more(struct process *p)
+{
+    LIST_EACH (node, &p->loops)
+        loop_go_on(LIST_ENTRY(node, struct env, link));
+}
+
 static void begin_kind(struct active *x)
 {
     struct node *n = node_a(x);
@@ -411,6 +439,10 @@ static void begin_kind(struct active *x)
     case FAULT_PAUSE:
         if (n->process != NULL)
             process_pause(n->process);
+        break;
+    case FAULT_STALL:
+        if (n->process != NULL)
+            stall(x, n->process);
         break;
     case FAULT_RESET:
         for (int i = 0; i < x->fault->amount; i++)
@@ -533,6 +565,8 @@ static void end(struct event *event)
         run_all(f);
     if (x->fault->kind == FAULT_PAUSE && n->process != NULL)
         process_resume(n->process);
+    if (x->fault->kind == FAULT_STALL && n->process != NULL)
+        stall_no_more(n->process);
     faults_set_links(f);
     set_disks(f);
 }
@@ -587,8 +621,10 @@ void faults_end(struct faults *f)
         struct node *n = f->options.nodes[i];
 
         n->host->wall_offset_ms = 0;
-        if (n->process != NULL)
+        if (n->process != NULL) {
             process_resume(n->process);
+            stall_no_more(n->process);
+        }
     }
     faults_set_links(f);
     set_disks(f);

@@ -123,7 +123,8 @@ static void turn(struct event *event)
     struct env *loop = HEAP_ENTRY(event, struct env, turn);
     struct world *w = loop->world;
 
-    if (loop->process->paused) /* process_resume() wakes it */
+    /* process_resume(), loop_go_on() wake it. */
+    if (loop->process->paused || loop->stalled)
         return;
     world_note_number(w, (uint64_t)w->now_us << 8 ^
                              (uint64_t)loop->process->number);
@@ -148,6 +149,16 @@ void process_resume(struct process *p)
     LIST_EACH (node, &p->loops) {
         loop_wake(LIST_ENTRY(node, struct env, link));
     }
+}
+
+void loop_stall(struct env *loop) { loop->stalled = true; }
+
+void loop_go_on(struct env *loop)
+{
+    if (!loop->stalled)
+        return;
+    loop->stalled = false;
+    loop_wake(loop);
 }
 
 /* ---- life ---------------------------------------------------------------- */

@@ -10,6 +10,7 @@ struct env {
     struct list link; /* process->loops */
     char name[16];
     bool running; /* loop_start() was called and loop_stop() not */
+    bool stalled;
     struct event turn;
     int64_t idle_at_us; /* the turn under way or the last one ends then */
     int64_t now_ms;     /* the host's, read once a turn */
@@ -27,6 +28,9 @@ struct env {
 
 /* There is something to do: a turn follows soon. */
 void loop_wake(struct env *loop);
+/* Its thread stands still, in a call that blocks, and goes on. */
+void loop_stall(struct env *loop);
+void loop_go_on(struct env *loop);
 /* Code of the process runs between these two. */
 void loop_enter(struct env *loop);
 void loop_leave(struct env *loop);

@@ -389,6 +389,26 @@ static void draw_ambushes(struct plan *plan)
     }
 }
 
+/* Threads that stand still, in one of six seeds; a stream of their own. */
+static void draw_stalls(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("stalls", 6)) *
+                     0x9e3779b97f4a7c15u};
+
+    if (!one_in(&p, 6))
+        return;
+    for (int64_t n = PICK(&p, 1, 2, 4); n > 0; n--) {
+        struct fault *f = next_fault(plan);
+
+        f->kind = FAULT_STALL;
+        f->at_us = between(&p, 0, plan->faults_us);
+        f->duration_us = between(&p, 100000, PICK(&p, 2000000, 20000000));
+        f->a = (int)prng_below(&p, 1000);
+        f->b = (int)prng_below(&p, 1000) & ~1;     /* not for aims */
+        f->amount = (int64_t)prng_below(&p, 1000); /* which */
+    }
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -409,6 +429,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->aims = one_in(&p, 3);
     draw_members(seed, plan);
     draw_ambushes(plan);
+    draw_stalls(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)

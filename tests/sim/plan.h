@@ -43,8 +43,9 @@
     X(VOTE, "vote")             /* a controller begins to vote */              \
     X(UNVOTE, "unvote")         /* a controller ceases to vote */              \
     X(LEAVE, "leave")           /* a broker leaves for good */                 \
-    /* Only drawn apart, see draw_ambushes(). */                               \
-    X(SYNC_ERROR, "sync-error") /* of the disk's calls only syncs fail */
+    /* Only drawn apart, see draw_ambushes() and draw_stalls(). */             \
+    X(SYNC_ERROR, "sync-error") /* of the disk's calls only syncs fail */      \
+    X(STALL, "stall")           /* one thread of a process stands still */
 
 enum fault_kind {
 #define X(name, text) FAULT_##name,
@@ -100,7 +101,7 @@ struct fault {
 enum { FAULT_KINDS_FIXED = FAULT_VOTE };
 
 enum {
-    PLAN_FAULTS_MAX = 96,
+    PLAN_FAULTS_MAX = 100,
     PLAN_NODES_FIXED_MAX = 7,
     PLAN_NODES_MAX = 10, /* with changing members */
 };

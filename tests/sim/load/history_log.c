@@ -225,30 +225,36 @@ static void check_stream(struct history *h, struct history_log *log,
     *next = r->offset + 1;
 }
 
+/* Only for what broke: records are many. */
+static struct history_where place_of(const struct history *h,
+                                     const struct history_read *r)
+{
+    return history_where(h, r->topic, r->partition);
+}
+
 /* That it is what was sent, and where. */
 static struct sent *check_origin(struct history *h,
                                  const struct history_read *r)
 {
-    struct history_where where = history_where(h, r->topic, r->partition);
     struct sent *s = history_find(h, r->id);
 
     if (!r->sound) {
         history_violation(h, "corrupt",
                           "offset %lld of %s holds bytes that nobody sent",
-                          (long long)r->offset, where.text);
+                          (long long)r->offset, place_of(h, r).text);
         return NULL;
     }
     if (s == NULL) {
         history_violation(
             h, "foreign", "offset %lld of %s holds %s, which was never sent",
-            (long long)r->offset, where.text, history_who(r->id).text);
+            (long long)r->offset, place_of(h, r).text, history_who(r->id).text);
         return NULL;
     }
     if (s->what.id.topic != r->topic || r->id.topic != r->topic ||
         s->what.partition != r->partition) {
         history_violation(
             h, "foreign", "offset %lld of %s holds %s, which was sent to %s",
-            (long long)r->offset, where.text, history_who(r->id).text,
+            (long long)r->offset, place_of(h, r).text, history_who(r->id).text,
             history_where(h, s->what.id.topic, s->what.partition).text);
         return NULL;
     }
@@ -256,7 +262,7 @@ static struct sent *check_origin(struct history *h,
         history_violation(h, "corrupt",
                           "offset %lld of %s holds %s with timestamp %lld; it "
                           "was sent with %lld",
-                          (long long)r->offset, where.text,
+                          (long long)r->offset, place_of(h, r).text,
                           history_who(r->id).text, (long long)r->timestamp_ms,
                           (long long)s->what.timestamp_ms);
         return NULL;
@@ -267,20 +273,18 @@ static struct sent *check_origin(struct history *h,
 static void check_slot(struct history *h, const struct slot *slot,
                        const struct history_read *r)
 {
-    struct history_where where = history_where(h, r->topic, r->partition);
-
     if (slot->id.topic >= 0 && !same(slot->id, r->id))
         history_violation(
             h, slot->read ? "changed" : "lost",
             "offset %lld of %s holds %s, but %s had been %s there",
-            (long long)r->offset, where.text, history_who(r->id).text,
+            (long long)r->offset, place_of(h, r).text, history_who(r->id).text,
             history_who(slot->id).text, slot->read ? "read" : "acknowledged");
     else if (slot->read && slot->leader_epoch != r->leader_epoch)
         history_violation(h, "changed",
                           "offset %lld of %s has leader epoch %d, and had %d "
                           "when it was read before",
-                          (long long)r->offset, where.text, r->leader_epoch,
-                          slot->leader_epoch);
+                          (long long)r->offset, place_of(h, r).text,
+                          r->leader_epoch, slot->leader_epoch);
 }
 
 static void check_epochs(struct history *h, const struct history_log *log,
