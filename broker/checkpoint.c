@@ -117,9 +117,12 @@ static void run(struct env_work *work)
 static void done(struct env_work *work)
 {
     struct checkpoint_batch *b = (struct checkpoint_batch *)(void *)work;
+    struct shard *s = b->shard;
 
-    b->shard->checkpoint_batch = NULL;
+    s->checkpoint_batch = NULL;
     batch_free(b);
+    for (struct list *node; (node = list_pop_front(&s->leaving)) != NULL;)
+        partition_written(LIST_ENTRY(node, struct partition, checkpoint_link));
 }
 
 void checkpoint_begin(struct shard *s)
@@ -157,6 +160,28 @@ void checkpoint_write(struct partition *p)
         log_warn("server", "Cannot write the checkpoint of %s-%d in %s: %s",
                  p->topic->name, p->index, p->dir->path, strerror(-error));
     kv_batch_free(&batch);
+}
+
+bool checkpoint_holds_up(struct shard *s, struct partition *p)
+{
+    if (s->checkpoint_batch == NULL)
+        return false;
+    if (list_unlinked(&p->checkpoint_link))
+        list_push_back(&s->leaving, &p->checkpoint_link);
+    return true;
+}
+
+int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
+                    int32_t partition)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+    uint8_t key[KEY_BYTES];
+
+    make_key(key, topic_id, partition);
+    kv_batch_delete(&batch, slice_of(key, KEY_BYTES));
+    int error = kv_write(kv, &batch, true);
+    kv_batch_free(&batch);
+    return error;
 }
 
 void checkpoint_forget(struct partition *p)

@@ -40,5 +40,12 @@ void checkpoint_touch(struct partition *p);
 void checkpoint_write(struct partition *p);
 /* Its replica is gone; written down with the next batch. */
 void checkpoint_forget(struct partition *p);
+/* Whether a batch is being written that p, which was forgotten, may be in: then
+ * partition_written() is called after it. */
+bool checkpoint_holds_up(struct shard *s, struct partition *p);
+/* Now, blocking and durable, by a helper before anything else is done with the
+ * replica: 0 or -errno. */
+int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
+                    int32_t partition);
 
 #endif

@@ -371,6 +371,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     s->index = index;
     list_init(&s->watched);
     list_init(&s->checkpoint);
+    list_init(&s->leaving);
     list_init(&s->sessions);
     conns_init(s);
     s->codec = codec_new();

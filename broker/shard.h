@@ -72,6 +72,7 @@ struct shard {
     struct map fetchers;    /* leader id int32 -> fetcher */
     struct list watched;    /* partitions that need LEADER_TICK */
     struct list checkpoint; /* partitions whose checkpoint is out of date */
+    struct list leaving;    /* deleted, but for checkpoint_holds_up() */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
     uint64_t fetch_parts_made; /* numbers them */

@@ -143,14 +143,14 @@ static int read_small(struct log *log, const char *name, struct buf *text)
     return rc;
 }
 
-/* False when the file names another topic.  One that cannot be read says
- * nothing, and is written anew. */
-static bool check_metadata(struct log *log)
+enum owner { OWNER_UNKNOWN, OWNER_US, OWNER_OTHER };
+
+static enum owner read_owner(struct log *log)
 {
     static const char prefix[] = "version: 0\ntopic_id: ";
     struct buf text = BUF_INIT;
     struct uuid id;
-    bool same = true;
+    enum owner owner = OWNER_UNKNOWN;
 
     if (read_small(log, "partition.metadata", &text) >= 0) {
         size_t skip = strlen(prefix);
@@ -159,14 +159,32 @@ static bool check_metadata(struct log *log)
             s.len--;
         if (s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
             uuid_parse(slice_of(s.data + skip, s.len - skip), &id)) {
-            same = uuid_is_zero(log->topic_id) || uuid_eq(id, log->topic_id) ||
-                   PLANTED(LOG_TAKES_DELETED_TOPICS);
+            bool same = uuid_is_zero(log->topic_id) ||
+                        uuid_eq(id, log->topic_id) ||
+                        PLANTED(LOG_TAKES_DELETED_TOPICS);
+            owner = same ? OWNER_US : OWNER_OTHER;
             log->topic_id = id;
             log->has_metadata = true;
         }
     }
     buf_free(&text);
-    return same;
+    return owner;
+}
+
+/* Whether these records are the topic's.  A file that is not there or cannot be
+ * read says nothing; it is on disk before anything counts as being there, so a
+ * power loss took it away only where nothing counted.  Then the records may be
+ * those of a deleted topic of that name, from which the leader's history, the
+ * same epochs and offsets, would not tell them. */
+static bool is_ours(struct recovery *r, const struct found *found)
+{
+    struct log *log = r->log;
+    enum owner owner = found->metadata ? read_owner(log) : OWNER_UNKNOWN;
+
+    if (owner != OWNER_UNKNOWN)
+        return owner == OWNER_US;
+    return r->clean || r->recovery_point > 0 || log->segments_len == 0 ||
+           uuid_is_zero(log->topic_id);
 }
 
 /* ---- leader epochs ------------------------------------------------------- */
@@ -356,7 +374,7 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         rc = load_sizes(log);
     if (rc < 0)
         return rc;
-    if (found.metadata && !check_metadata(log))
+    if (!is_ours(r, &found))
         return -EEXIST;
     rc = aside_remove_below(log, start_offset);
     if (rc < 0)
@@ -435,7 +453,9 @@ enum err log_open(struct env *env, const char *path, struct uuid topic_id,
     }
     if (rc == -EEXIST)
         report->message =
-            xasprintf("%s belongs to another topic of that name", path);
+            xasprintf("%s belongs to another topic of that name, or does not "
+                      "say to which",
+                      path);
     else if (report->message == NULL)
         report->message =
             xasprintf("%s could not be opened: %s", path, strerror(-rc));

@@ -11,6 +11,7 @@
 #include "broker/replica/fetcher.h"
 #include "broker/replica/places.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* Between two background syncs of a log that is written to, and after one whose
@@ -611,12 +612,23 @@ static void set_aside(struct partition_open *o)
 {
     char *aside = log_doomed_path(o->env, o->path);
 
-    log_info("log",
-             "Setting %s aside as %s until the next start: it belongs to a "
-             "deleted topic of the same name",
-             o->path, aside);
+    log_info("log", "Setting it aside as %s until the next start: %s", aside,
+             o->report.message);
     env_rename(o->env, o->path, aside);
     free(aside);
+}
+
+/* What is remembered is of a replica that was here before, went elsewhere and
+ * took its files along.  Nothing of this one is on disk, and nothing may say so
+ * after a power loss. */
+static bool forget_earlier(struct partition_open *o)
+{
+    int error = checkpoint_drop(o->dir->checkpoints, &o->topic_id, o->index);
+
+    o->checkpoint = (struct checkpoint){0};
+    if (error < 0)
+        o->error = error == -ENOSPC ? ERR_FULL : ERR_IO;
+    return error == 0;
 }
 
 /* A directory of another topic of that name is left from one that was deleted,
@@ -627,9 +639,13 @@ static void open_run(struct env_work *work)
 {
     struct partition_open *o = (struct partition_open *)(void *)work;
 
-    if (!checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
-                         &o->checkpoint))
+    bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
+                                 &o->checkpoint);
+
+    if (!known)
         o->checkpoint = (struct checkpoint){0};
+    else if (env_path_kind(o->env, o->path) == 0 && !forget_earlier(o))
+        return;
     for (int attempt = 0; attempt < 2; attempt++) {
         o->error = log_open(o->env, o->path, o->topic_id, &o->config,
                             o->checkpoint.recovery_point,
@@ -640,8 +656,11 @@ static void open_run(struct env_work *work)
         if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
             attempt == 1)
             break;
-        free(o->report.message);
         set_aside(o);
+        free(o->report.message);
+        o->report.message = NULL;
+        if (known && !forget_earlier(o))
+            return;
     }
     if (o->error == ERR_NONE)
         o->error = producers_load(o->env, o->log, o->wall_ms, &o->producers);
@@ -837,19 +856,26 @@ static void partition_free(struct partition *p)
     free(p);
 }
 
+/* Not while checkpoints are being written, which may be ours, too: they would
+ * be found by the next replica here. */
 static void finish_delete(struct partition *p)
 {
-    if (p->open != NULL || p->flush != NULL)
+    if (p->open != NULL || p->flush != NULL ||
+        (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
     if (p->log != NULL)
         log_delete(p->log);
     partition_free(p);
 }
 
+void partition_written(struct partition *p) { finish_delete(p); }
+
 void partition_delete(struct partition *p)
 {
     retire(p);
     p->role = PARTITION_OFFLINE;
+    list_remove(&p->watched_link);
+    p->open_again_ms = 0;
     checkpoint_forget(p);
     p->deleted = true;
     finish_delete(p);

@@ -76,7 +76,7 @@ struct partition {
     struct list sync_waiters; /* ... synced only (acks=1 with fsync) */
     struct list watches;
     struct list watched_link;    /* in shard->watched */
-    struct list checkpoint_link; /* in shard->checkpoint */
+    struct list checkpoint_link; /* in shard->checkpoint, or ->leaving */
     struct log_flush *flush;     /* in flight, or NULL */
     int64_t next_sync_ms;
     struct dir_place *place;     /* our right to the directory */
@@ -112,6 +112,8 @@ void partition_isr_result(struct partition *p, enum err error,
 int32_t partition_leader_hint(const struct partition *p);
 /* Gone from this broker: closes and deletes its files, frees. */
 void partition_delete(struct partition *p);
+/* For checkpoint.c: what held up its end is over. */
+void partition_written(struct partition *p);
 /* Shutdown: flushes (if clean), closes, frees.  False if records are not known
  * to be on disk. */
 bool partition_close(struct partition *p, bool clean);

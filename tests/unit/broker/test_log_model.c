@@ -317,7 +317,9 @@ static void do_flush(struct model *m)
 
 static void open_again(struct model *m, bool clean, int64_t recovery_point)
 {
-    enum err err = fixture_try_open(&m->f, clean, recovery_point, m->start);
+    enum err err = clean
+                       ? fixture_try_open(&m->f, true, recovery_point, m->start)
+                       : fixture_reopen(&m->f, recovery_point, m->start);
 
     cr_assert_eq(err, ERR_NONE, "seed %llu: %s", (unsigned long long)m->seed,
                  m->f.report.message);

@@ -468,6 +468,32 @@ Test(log_recovery, another_topics_directory_is_refused)
     cr_assert_eq(log_topic_id(f.log).bytes[0], 1);
 }
 
+/* A deleted topic's records, whose partition.metadata did not get to the disk,
+ * have the same epochs and offsets as the new topic's. */
+Test(log_recovery, records_that_are_nobodys_are_refused)
+{
+    for (int how = 0; how < 2; how++) {
+        if (how == 1)
+            fixture_open(&f, true, 0);
+        append_n(&f, 1);
+        fixture_close(&f);
+        if (how == 0)
+            env_mem_file(f.env, LOG_PATH "/partition.metadata")->len = 0;
+        else
+            env_unlink(f.env, LOG_PATH "/partition.metadata");
+        cr_assert_eq(fixture_try_open(&f, false, 0, 0),
+                     ERR_INCONSISTENT_TOPIC_ID);
+        cr_assert(says("does not say to which"));
+        free(f.report.message);
+        /* A clean stop, or that something was synced, says that they are ours:
+         * the file was damaged later. */
+        cr_assert_eq(fixture_try_open(&f, false, 1, 0), ERR_NONE);
+        cr_assert_gt(env_mem_file(f.env, LOG_PATH "/partition.metadata")->len,
+                     0u, "it is written anew");
+        fixture_close(&f);
+    }
+}
+
 Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
 {
     f.config.segment_bytes = 500;

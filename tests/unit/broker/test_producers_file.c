@@ -556,7 +556,8 @@ static void lose_power(uint64_t seed)
         log_set_config(t.f.log, &t.f.config);
         work(&t, &prng);
         fixture_crash(&t.f, ENV_MEM_POWER);
-        fixture_open(&t.f, false, 0);
+        cr_assert_eq(fixture_reopen(&t.f, 0, 0), ERR_NONE);
+        free(t.f.report.message);
         producers_free(t.producers);
         t.producers = load(&t);
         struct producers *wanted = replay(&t);
