@@ -84,7 +84,7 @@ struct control_call {
     int64_t expires_ms; /* the deadline on the loop's clock */
     int64_t sent_ms;
     bool sent;     /* on the connection that is open now */
-    bool doubtful; /* an earlier answer was lost */
+    bool doubtful; /* an earlier answer was lost; still set in done() */
 };
 
 /* Packs `request` (cluster_id is filled in) and sends it when a controller is

@@ -58,6 +58,7 @@ struct isr_proposal {
     int32_t leader_epoch;
     int32_t partition_epoch;
     bool recovering;
+    bool repeated; /* it was sent before, and how that went is not known */
     int isr_len;
     struct {
         int32_t broker;

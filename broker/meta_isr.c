@@ -9,7 +9,12 @@
  * controller has given a verdict: a call whose answer was lost is sent again.
  * That is safe because the controller compares partition epochs first: a
  * proposal that was accepted and is sent again is answered with
- * INVALID_UPDATE_VERSION, which leaves the leader waiting for the metadata. */
+ * INVALID_UPDATE_VERSION, which leaves the leader waiting for the metadata.
+ *
+ * The copies may arrive in another order than they were sent, by connections
+ * that were given up: one is refused, because a broker is fenced, and the one
+ * before it arrives later and is accepted.  So a refusal of what was sent more
+ * than once is reported as that, and the leader makes another proposal. */
 #include "broker/meta_parts.h"
 
 #include "base/alloc.h"
@@ -56,8 +61,14 @@ static bool fill_state(const struct meta *m, const struct isr_proposal *q,
 
 /* What the leader hears.  INVALID_REQUEST comes after the comparison of epochs,
  * so it is a certain refusal as well. */
-static enum err verdict(int32_t error)
+static enum err verdict(const struct isr_proposal *q, int32_t error)
 {
+    bool refused = error == ERR_INVALID_REQUEST ||
+                   error == ERR_INELIGIBLE_REPLICA ||
+                   error == ERR_OPERATION_NOT_ATTEMPTED;
+
+    if (refused && q->repeated)
+        return ERR_REQUEST_TIMED_OUT;
     return error == ERR_INVALID_REQUEST ? ERR_OPERATION_NOT_ATTEMPTED
                                         : (enum err)error;
 }
@@ -73,7 +84,7 @@ static void report(struct meta *m, const struct isr_proposal *q,
     item->partition = q->partition;
     item->state.leader_epoch = q->leader_epoch;
     item->state.partition_epoch = q->partition_epoch;
-    item->error = verdict(result->error);
+    item->error = verdict(q, result->error);
     if (item->error == ERR_NONE && !fill_state(m, q, result, &item->state))
         item->error = ERR_UNKNOWN_TOPIC_OR_PARTITION;
     shard_updates_post(u);
@@ -120,6 +131,8 @@ static void isr_done(struct control_call *call, enum err error,
     struct meta *m = LIST_ENTRY(call, struct meta, isr.call);
     struct isr_queue *isr = &m->isr;
 
+    LIST_EACH (node, &isr->sent)
+        proposal_of(node)->repeated |= call->doubtful;
     if (error == ERR_NONE && response->error == ERR_NONE &&
         response->result_case ==
             LEAT__CONTROL_RESPONSE__RESULT_ALTER_PARTITION) {

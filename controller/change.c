@@ -302,6 +302,7 @@ void change_begin(struct step *s, struct image_topic *topic, int32_t partition,
     ch->min_insync = topic_min_insync_replicas(s, topic);
     ch->unclean_broker = -1;
     ch->unclean_loss = LOSS_NONE;
+    ch->even_so = false;
 }
 
 bool change_put(struct change *ch)
@@ -310,7 +311,7 @@ bool change_put(struct change *ch)
     keep_eligible(ch);
     refill_isr(ch);
     elect(ch);
-    if (!differs(ch))
+    if (!differs(ch) && !ch->even_so)
         return false;
     put(ch);
     return true;

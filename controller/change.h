@@ -71,6 +71,7 @@ struct change {
     int32_t min_insync;     /* likewise */
     int32_t unclean_broker; /* may have lost records; -1 none */
     enum replica_loss unclean_loss; /* how many */
+    bool even_so; /* a record, and a new partition epoch, if nothing differs */
 };
 
 void change_begin(struct step *s, struct image_topic *topic, int32_t partition,

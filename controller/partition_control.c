@@ -115,6 +115,8 @@ static enum err alter(struct step *s, int32_t sender,
     for (size_t i = 0; i < item->n_new_isr; i++)
         id_set_add(&ch.isr, item->new_isr[i]->broker_id);
     ch.recovering = item->recovering;
+    /* A leader that asks for what it has wants a new partition epoch. */
+    ch.even_so = true;
     if (is_handover(sender, item)) {
         int32_t to = item->new_isr[0]->broker_id;
 

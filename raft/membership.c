@@ -194,6 +194,10 @@ void compact_to(struct raft *r, struct raft_update *u, uint64_t index)
     ASSERT(index <= r->applied);
     if (index <= keep || index - keep <= r->log.base_index)
         return;
+    /* Who was given no voters learns of them later in the log.  A log must not
+     * begin where nobody is known: it could not be given to others. */
+    if (configs_at(r, index - keep)->config.len == 0)
+        return;
     raft_log_compact(&r->log, index - keep);
     configs_compact(r, r->log.base_index);
     u->persist_base = true;

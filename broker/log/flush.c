@@ -93,7 +93,7 @@ static int add_rest(struct log *log, struct log_flush *flush)
     log_write_epochs(log);
     if (log->epochs_unsynced)
         rc = add_named(log, flush, "leader-epoch-checkpoint");
-    if (rc == 0 && log->is_new)
+    if (rc == 0 && log->metadata_unsynced)
         rc = add_named(log, flush, "partition.metadata");
     if (log->dir_changed)
         flush->dir = xstrdup(log->path);
@@ -149,6 +149,7 @@ static void mark_covered(struct log *log, const struct log_flush *flush)
         if (all || log->segments[i].base_offset < flush->end_offset)
             log->segments[i].unsynced = false;
     log->epochs_unsynced = log->dir_changed = log->is_new = false;
+    log->metadata_unsynced = false;
     if (all)
         log->unsynced_since_ms = -1;
 }
@@ -287,6 +288,7 @@ static void uncover(struct log *log)
     if (list_empty(&log->flushes))
         return;
     log->epochs_unsynced = log->dir_changed = log->is_new = true;
+    log->metadata_unsynced = true;
     for (uint32_t i = log_segment_of(log, log->synced_offset);
          i < log->segments_len; i++)
         log->segments[i].unsynced = true;

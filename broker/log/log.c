@@ -65,7 +65,7 @@ int log_write_metadata(struct log *log)
         xasprintf("version: 0\ntopic_id: %s", uuid_format(log->topic_id, id));
     int rc = log_write_small(log, "partition.metadata", slice_str(text));
     free(text);
-    log->has_metadata = rc == 0;
+    log->has_metadata = log->metadata_unsynced = rc == 0;
     return rc;
 }
 

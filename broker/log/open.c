@@ -381,8 +381,10 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         return rc;
     /* The process before may have died between making these names and syncing
      * them. */
-    if (!clean && log->segments_len != 0)
+    if (!clean && log->segments_len != 0) {
         log->is_new = log->dir_changed = log->epochs_unsynced = true;
+        log->metadata_unsynced = log->has_metadata;
+    }
     if (log->segments_len == 0)
         log_push_segment(log, start_offset);
     if (log->segments[0].stored)

@@ -29,11 +29,13 @@ struct log {
     int64_t unsynced_since_ms; /* env_now_ms() of the oldest; -1 none */
 
     bool failed;
-    bool has_metadata;    /* partition.metadata is written */
-    bool dir_changed;     /* entries no directory sync has covered */
-    bool is_new;          /* the directory itself may be such an entry */
-    bool epochs_unsynced; /* the checkpoint was written, not synced */
-    bool closed;          /* the owner is gone; freed by the last flush */
+    bool has_metadata;      /* partition.metadata is written */
+    bool dir_changed;       /* entries no directory sync has covered */
+    bool is_new;            /* the directory itself may be such an entry */
+    bool epochs_unsynced;   /* the checkpoint was written, not synced */
+    bool metadata_unsynced; /* so was partition.metadata, which may be written
+                               after the first flush */
+    bool closed;            /* the owner is gone; freed by the last flush */
 
     struct list flushes; /* struct log_flush, under way */
     struct list doomed;  /* struct doomed, waiting for their delay */

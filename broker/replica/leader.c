@@ -20,16 +20,18 @@ static replica_set without(replica_set set, int i)
 }
 
 void leader_init(struct leader *l, int32_t epoch, int self, int replica_count,
-                 replica_set isr, int64_t end_offset, int64_t high_watermark,
-                 int min_isr, int64_t lag_max_ms, int64_t now_ms)
+                 replica_set isr, int64_t log_end, int64_t end_offset,
+                 int64_t high_watermark, int min_isr, int64_t lag_max_ms,
+                 int64_t now_ms)
 {
     ASSERT(replica_count <= LEADER_REPLICAS_MAX);
+    ASSERT(end_offset <= log_end);
     ASSERT(replica_in(isr, self));
     ASSERT(high_watermark <= end_offset);
 
     *l = (struct leader){
         .epoch = epoch,
-        .epoch_start_offset = end_offset,
+        .epoch_start_offset = log_end,
         .lag_max_ms = lag_max_ms,
         .retry_ms = now_ms,
         .high_watermark = high_watermark,
@@ -74,11 +76,17 @@ static bool is_waited_for(const struct leader *l, int i, int64_t now_ms)
     return l->followers[i].eligible && !lags_too_long(l, i, now_ms);
 }
 
+/* What the controller may elect from, as far as we know. */
+static replica_set may_be_in_sync(const struct leader *l)
+{
+    return (replica_set)(l->isr | l->isr_proposed | l->isr_doubted);
+}
+
 /* A record is committed once every replica that is, or may be about to become,
  * in sync has it, and the committed ISR is large enough (KIP-966). */
 static int64_t committed_end(const struct leader *l, int64_t now_ms)
 {
-    replica_set counted = (replica_set)(l->isr | l->isr_proposed);
+    replica_set counted = may_be_in_sync(l);
     int64_t end = own_end(l);
 
     if (PLANTED(LEADER_COUNTS_SHRUNKEN_ISR))
@@ -98,7 +106,7 @@ static int64_t committed_end(const struct leader *l, int64_t now_ms)
 bool leader_stands_still(const struct leader *l, int64_t now_ms,
                          int64_t patience_ms)
 {
-    replica_set counted = (replica_set)(l->isr | l->isr_proposed);
+    replica_set counted = may_be_in_sync(l);
 
     for (int i = 0; i < l->replica_count; i++)
         if (i != l->self && replica_in(counted, i) && lags(l, i) &&
@@ -233,7 +241,7 @@ static void on_anew(struct leader *l, const struct leader_event *event)
     f->end_offset = -1;
     f->fetch_end = INT64_MAX;
     f->session = 0;
-    if (!replica_in((replica_set)(l->isr | l->isr_proposed), event->replica))
+    if (!replica_in(may_be_in_sync(l), event->replica))
         f->caught_up_ms = long_ago;
 }
 
@@ -249,9 +257,12 @@ static void apply(struct leader *l, const struct leader_event *event)
     case LEADER_ISR_COMMITTED:
         ASSERT(replica_in(event->isr, l->self));
         l->isr = l->isr_proposed = event->isr;
+        l->isr_doubted = 0;
         l->in_flight = false;
         break;
     case LEADER_ISR_REFUSED:
+        if (event->flag)
+            l->isr_doubted |= l->isr_proposed;
         l->isr_proposed = l->isr;
         l->in_flight = false;
         l->retry_ms = event->now_ms + RETRY_BACKOFF_MS;
@@ -281,7 +292,10 @@ void leader_step(struct leader *l, const struct leader_event *event,
 
     if (!l->in_flight && event->now_ms >= l->retry_ms) {
         l->isr_proposed = wanted_isr(l, event->now_ms);
-        l->in_flight = l->isr_proposed != l->isr;
+        /* The same set again settles the doubt: its acceptance makes copies of
+         * earlier proposals out of date. */
+        l->in_flight =
+            l->isr_proposed != l->isr || (l->isr_doubted & ~l->isr) != 0;
         if (l->in_flight)
             update->flags |= LEADER_UPDATE_PROPOSE_ISR;
     }

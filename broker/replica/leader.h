@@ -46,7 +46,8 @@ struct leader_follower {
 
 struct leader {
     int32_t epoch;
-    int64_t epoch_start_offset; /* our log end when this epoch began */
+    int64_t epoch_start_offset; /* our log's end when this epoch began, whether
+                                   all of it was on disk or not */
     int64_t lag_max_ms;         /* replica.lag.time.max.ms */
     int64_t retry_ms;           /* no proposal before this */
     int64_t high_watermark;     /* Invariant: never decreases. */
@@ -56,6 +57,9 @@ struct leader {
     bool in_flight;           /* a proposal awaits its answer */
     replica_set isr;          /* committed by the controller */
     replica_set isr_proposed; /* equal to isr when nothing is in flight */
+    replica_set isr_doubted;  /* of proposals that were refused and may be
+                                 accepted even so: they count until the
+                                 controller has accepted another one */
     struct leader_follower followers[LEADER_REPLICAS_MAX];
 };
 
@@ -67,7 +71,9 @@ enum leader_event_type {
                                (.order, modulo 2^32): what an older one says is
                                out of date */
     LEADER_ISR_COMMITTED,   /* the controller's ISR is now .isr */
-    LEADER_ISR_REFUSED,     /* the proposal failed; the ISR is what it was */
+    LEADER_ISR_REFUSED,     /* the proposal failed; the ISR is what it was.
+                               .flag: but it was sent more than once, and a copy
+                               may yet arrive and be accepted */
     LEADER_ELIGIBILITY,     /* .replica may (.flag) or may not join the ISR */
     LEADER_FOLLOWER_SILENT, /* .replica has not fetched by .session for
                                lag_max_ms */
@@ -111,11 +117,13 @@ static inline int replica_set_size(replica_set set)
     return __builtin_popcount(set);
 }
 
-/* `isr` contains `self`.  ISR members get the grace of now_ms: they have
- * lag_max_ms to make their first fetch in this epoch. */
+/* `isr` contains `self`.  Of our own log, which ends at log_end, what is below
+ * end_offset counts.  ISR members get the grace of now_ms: they have lag_max_ms
+ * to make their first fetch in this epoch. */
 void leader_init(struct leader *l, int32_t epoch, int self, int replica_count,
-                 replica_set isr, int64_t end_offset, int64_t high_watermark,
-                 int min_isr, int64_t lag_max_ms, int64_t now_ms);
+                 replica_set isr, int64_t log_end, int64_t end_offset,
+                 int64_t high_watermark, int min_isr, int64_t lag_max_ms,
+                 int64_t now_ms);
 
 void leader_step(struct leader *l, const struct leader_event *event,
                  struct leader_update *update);

@@ -424,7 +424,8 @@ static void start_leading(struct partition *p)
     }
     p->leader = xmalloc(sizeof *p->leader);
     leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
-                p->state.isr, end, p->high_watermark, effective_min_isr(p),
+                p->state.isr, log_end_offset(p->log), end, p->high_watermark,
+                effective_min_isr(p),
                 p->shard->broker->config->replica_lag_time_max_ms, now_ms);
     p->role = PARTITION_LEADER;
     free(old);
@@ -472,6 +473,8 @@ static void renumber(struct partition *p, const struct partition_state *old)
         p->leader->in_flight = true;
         p->leader->isr_proposed = renumber_set(p, before.isr_proposed, old);
     }
+    if (p->state.partition_epoch == old->partition_epoch)
+        p->leader->isr_doubted = renumber_set(p, before.isr_doubted, old);
     set_eligibility(p);
     step(p, &(struct leader_event){.type = LEADER_TICK});
 }
@@ -562,7 +565,8 @@ void partition_set_settings(struct partition *p,
 /* Only a certain refusal goes back to the old ISR, and only of the proposal in
  * flight: the answer to an earlier one may have been overtaken by the metadata
  * log.  Every other error may mean that the proposal was accepted and the
- * answer lost; then both sets count until the metadata log says which it is. */
+ * answer lost; then both sets count until the metadata log says which it is.
+ * REQUEST_TIMED_OUT is a refusal of which an earlier copy is on its way. */
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state)
 {
@@ -578,10 +582,14 @@ void partition_isr_result(struct partition *p, enum err error,
                                        .isr = state->isr});
     } else if ((error == ERR_INELIGIBLE_REPLICA ||
                 error == ERR_OPERATION_NOT_ATTEMPTED ||
+                error == ERR_REQUEST_TIMED_OUT ||
                 PLANTED(LEADER_TAKES_SILENCE_FOR_NO)) &&
                state->leader_epoch == p->state.leader_epoch &&
                state->partition_epoch == p->state.partition_epoch) {
-        step(p, &(struct leader_event){.type = LEADER_ISR_REFUSED});
+        step(p,
+             &(struct leader_event){.type = LEADER_ISR_REFUSED,
+                                    .flag = error == ERR_REQUEST_TIMED_OUT &&
+                                            !PLANTED(LEADER_TRUSTS_REFUSALS)});
     }
 }
 

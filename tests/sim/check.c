@@ -53,10 +53,31 @@ static const struct image *image_of(const struct node *n)
                : &controller_role_service(n->server->controller)->image;
 }
 
-/* A controller that nobody has added has nothing to know. */
-static bool is_outside(const struct node *n)
+/* Of the leading controller; NULL: none. */
+static const struct raft_config *members(const struct check *c)
 {
-    return !n->is_broker && n->server != NULL && n->running &&
+    for (int i = 0; i < *c->options.nodes_len; i++) {
+        const struct node *n = c->options.nodes[i];
+
+        if (n->server == NULL || !n->running || !n->is_controller)
+            continue;
+        const struct controller_service *s =
+            controller_role_service(n->server->controller);
+        if (s->leader && s->raft != NULL)
+            return raft_node_members(s->raft);
+    }
+    return NULL;
+}
+
+/* A controller that nobody has added has nothing to know; nor has one whose
+ * addition went with its leader, though it had heard of it. */
+static bool is_outside(const struct check *c, const struct node *n)
+{
+    const struct raft_config *all = members(c);
+
+    if (n->is_broker || n->server == NULL || !n->running)
+        return false;
+    return (all != NULL && raft_config_find(all, n->id) == NULL) ||
            controller_role_service(n->server->controller)->voters.standing ==
                VOTER_NONE;
 }
@@ -78,7 +99,7 @@ const char *check_unhealed(struct check *c, bool still)
     for (int i = 0; i < *c->options.nodes_len; i++) {
         const struct node *n = c->options.nodes[i];
 
-        if (!n->wanted || is_outside(n))
+        if (!n->wanted || is_outside(c, n))
             continue;
         if (n->server == NULL || (n->is_broker && !node_ready(n))) {
             snprintf(c->sentence, sizeof c->sentence, "n%d is not ready",

@@ -42,7 +42,7 @@ static void check_proposal(const struct look *l, const struct insync *q)
         /* Session 0: it registered again since. */
         if (i != a->self && f->session != 0 && replica_in(a->isr_proposed, i) &&
             !replica_in(a->isr, i) &&
-            (f->end_offset < a->epoch_start_offset ||
+            (f->end_offset < l->partition->led_from_offset ||
              f->end_offset < a->high_watermark))
             violation(l, "joins-behind",
                       "proposes a replica for its in-sync set that ends at",
@@ -88,8 +88,9 @@ static void check_lives(const struct look *l, struct insync *q, bool same)
 
         if (i == a->self)
             continue;
-        bool anew = same && q->broker_epochs[i] > 0 &&
-                    epoch > q->broker_epochs[i] && f->end_offset >= 0;
+        bool anew = same && q->brokers[i] == p->state.replicas[i] &&
+                    q->broker_epochs[i] > 0 && epoch > q->broker_epochs[i] &&
+                    f->end_offset >= 0;
         if (f->session != 0 && (anew || f->session != q->sessions[i] ||
                                 f->end_offset != q->ends[i])) {
             int64_t by = epoch_of_session(p, f->session, p->state.replicas[i]);
@@ -100,6 +101,7 @@ static void check_lives(const struct look *l, struct insync *q, bool same)
                           "counts what an earlier life of a follower had,",
                           f->end_offset);
         }
+        q->brokers[i] = p->state.replicas[i];
         q->broker_epochs[i] = epoch;
         q->sessions[i] = f->session;
         q->ends[i] = f->end_offset;
@@ -130,7 +132,8 @@ static void check_given_up(const struct look *l, struct insync *q,
     struct image_ids isr = image_isr(now);
     for (int i = 0; i < p->state.replicas_len; i++)
         if (image_ids_have(isr, p->state.replicas[i]) &&
-            !replica_in((replica_set)(a->isr | a->isr_proposed), i))
+            !replica_in(
+                (replica_set)(a->isr | a->isr_proposed | a->isr_doubted), i))
             violation(l, "isr-forgotten",
                       "does not wait for a replica that it made in sync:",
                       p->state.replicas[i]);

@@ -50,6 +50,7 @@ struct insync {
     bool in_flight;
     bool gave_up; /* its last proposal, in this partition epoch */
     int64_t high_watermark;
+    int32_t brokers[LEADER_REPLICAS_MAX]; /* by number */
     int64_t broker_epochs[LEADER_REPLICAS_MAX];
     int64_t ends[LEADER_REPLICAS_MAX];
     uint64_t sessions[LEADER_REPLICAS_MAX];

@@ -409,6 +409,20 @@ static void draw_stalls(struct plan *plan)
     }
 }
 
+/* Enough to race with every fault; more would only cost time, and a few seeds
+ * with many records most of it. */
+static void limit_records(struct plan *plan)
+{
+    struct load_options *o = &plan->load;
+    int64_t most = 2500;
+
+    o->produce_interval_ms *= 8;
+    int64_t records = plan->faults_us / 1000 / o->produce_interval_ms *
+                      o->producers * (o->batch_records_max + 1) / 2;
+    if (records > most)
+        o->produce_interval_ms = o->produce_interval_ms * records / most;
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -423,8 +437,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     plan->load.unclean_possible = plan->unclean;
     load_options_draw(&p, &plan->load);
     plan->load.replication_factor = (int16_t)plan->replication;
-    /* Enough to race with every fault; the rest would only cost time. */
-    plan->load.produce_interval_ms *= 8;
+    limit_records(plan);
     plan->snapshot_bytes = PICK(&p, 2000, 20000, 20971520);
     plan->aims = one_in(&p, 3);
     draw_members(seed, plan);

@@ -16,7 +16,7 @@ static struct desk lead(replica_set isr, int min_isr)
 {
     struct desk d = {.now_ms = 50000};
 
-    leader_init(&d.l, 3, 0, 3, isr, 100, 100, min_isr, LAG_MS, d.now_ms);
+    leader_init(&d.l, 3, 0, 3, isr, 100, 100, 100, min_isr, LAG_MS, d.now_ms);
     return d;
 }
 
@@ -450,7 +450,7 @@ Test(leader, joining_needs_the_start_of_the_epoch)
 {
     struct desk d = {.now_ms = 50000};
 
-    leader_init(&d.l, 3, 0, 3, 3, 100, 60, 1, LAG_MS, d.now_ms);
+    leader_init(&d.l, 3, 0, 3, 3, 100, 100, 60, 1, LAG_MS, d.now_ms);
     d.l.followers[2].caught_up_ms = d.now_ms;
     fetch(&d, 2, 99);
     expect_quiet(&d);
@@ -561,4 +561,64 @@ Test(leader, a_lower_own_end_says_nothing)
     append(&d, 105);
     expect_high_watermark(&d, 110);
     cr_assert_eq(d.l.followers[0].end_offset, 110);
+}
+
+/* ---- proposals that may be taken after all ------------------------------- */
+
+static void doubt(struct desk *d)
+{
+    step(d, (struct leader_event){.type = LEADER_ISR_REFUSED, .flag = true});
+}
+
+/* It was sent twice; the second copy is refused, the first is on its way. */
+Test(leader, what_was_refused_in_doubt_counts_until_another_is_taken)
+{
+    struct desk d = lead(3, 1);
+
+    fetch(&d, 1, 100);
+    fetch(&d, 2, 100);
+    expect_proposed(&d, ALL);
+    doubt(&d);
+    append(&d, 110);
+    fetch(&d, 1, 110);
+    expect_high_watermark(&d, 100); /* 2 may be in sync by now */
+    eligible(&d, 2, false);
+    tick(&d, 2000);
+    expect_proposed(&d, 3);
+    refuse(&d);
+    expect_high_watermark(&d, 100); /* that does not settle it */
+    tick(&d, 2000);
+    expect_proposed(&d, 3);
+    commit(&d, 3);
+    expect_high_watermark(&d, 110);
+    cr_assert_not(d.l.in_flight);
+}
+
+Test(leader, a_doubt_ends_with_the_set_that_was_taken)
+{
+    struct desk d = lead(3, 1);
+
+    fetch(&d, 1, 100);
+    fetch(&d, 2, 100);
+    doubt(&d);
+    commit(&d, ALL);
+    append(&d, 110);
+    fetch(&d, 1, 110);
+    expect_high_watermark(&d, 100);
+    fetch(&d, 2, 110);
+    expect_high_watermark(&d, 110);
+}
+
+/* With leat.durability=fsync our own end may count less than the log has: what
+ * is there may have been committed. */
+Test(leader, who_joins_has_all_of_the_log_at_the_epochs_begin)
+{
+    struct desk d = {.now_ms = 1000000};
+
+    leader_init(&d.l, 3, 0, 3, 1, 100, 0, 0, 1, LAG_MS, d.now_ms);
+    fetch(&d, 1, 0);
+    fetch(&d, 1, 99);
+    cr_assert_not(d.l.in_flight);
+    fetch(&d, 1, 100);
+    expect_proposed(&d, 3);
 }

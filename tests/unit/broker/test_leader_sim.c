@@ -185,7 +185,7 @@ static void lead(struct world *w, int id, const struct view *v)
 {
     struct broker *b = &w->brokers[id];
 
-    leader_init(&b->l, v->leader_epoch, id, N, v->isr, b->end,
+    leader_init(&b->l, v->leader_epoch, id, N, v->isr, b->end, b->end,
                 b->high_watermark, 1, LAG_MS, w->now_ms);
     b->leads = true;
     b->partition_epoch = v->partition_epoch;

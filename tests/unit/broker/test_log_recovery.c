@@ -494,6 +494,17 @@ Test(log_recovery, records_that_are_nobodys_are_refused)
     }
 }
 
+/* The file is written with the first records, maybe after a first flush. */
+Test(log_recovery, whose_records_they_are_is_on_disk_with_them)
+{
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    append_n(&f, 1);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, false, 0);
+    cr_assert_eq(log_end_offset(f.log), 1);
+}
+
 Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
 {
     f.config.segment_bytes = 500;

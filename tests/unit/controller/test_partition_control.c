@@ -27,10 +27,14 @@ Test(partition_control, the_leader_shrinks_and_expands)
     SHOWS("leader 1 epochs 0/2 replicas 1,2,3 isr 1,3,2");
 }
 
-Test(partition_control, what_is_already_so_needs_no_record)
+/* What the leader asked for before is out of date then. */
+Test(partition_control, the_same_set_has_a_new_epoch)
 {
     cr_assert_eq(ALTER(.isr = "1,2,3"), ERR_NONE);
-    cr_assert_eq(d.records, 0);
+    cr_assert_eq(d.records, 1);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2,3");
+    cr_assert_eq(ALTER(.isr = "1", .partition_epoch_off = -1),
+                 ERR_INVALID_UPDATE_VERSION);
 }
 
 Test(partition_control, unknown_topics_and_partitions)

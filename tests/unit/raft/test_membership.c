@@ -252,6 +252,24 @@ Test(membership, a_learner_that_starts_empty_gets_an_image_with_the_members)
     cr_assert_not(raft_config_find(c, 4)->voter);
 }
 
+/* Its log begins before anybody is known in it. */
+Test(membership, who_was_given_no_voters_keeps_its_log_until_it_knows_them)
+{
+    for (int i = 0; i < 4; i++)
+        lab_propose(&lab, 1, "a");
+    lab_run(&lab, 300);
+    cr_assert_eq(lab_change(&lab, 1, RAFT_ADD_LEARNER, 4), ERR_NONE);
+    lab_add_outsider(&lab, 4, 0);
+    lab_run(&lab, 1500);
+    struct raft *r = lab_core(&lab, 4);
+    cr_assert_eq(r->applied, 6);
+    lab_event(&lab, 4, (struct raft_event){.type = RAFT_COMPACT, .index = 5});
+    cr_assert_eq(r->log.base_index, 0, "nobody is known at 5");
+    compact(4);
+    cr_assert_eq(r->log.base_index, 6);
+    cr_assert_eq(raft_base_config(r, &(uint64_t){0})->len, 4);
+}
+
 Test(membership, lost_chunks_are_sent_again)
 {
     lab_isolate(&lab, 3, true);
