@@ -277,7 +277,15 @@ enum err log_truncate(struct log *log, int64_t end_offset)
     if (found && place.base_offset < end_offset)
         end_offset = place.base_offset;
 
-    log_drop_segments(log, i + 1, log->segments_len - i - 1);
+    uint32_t later = log->segments_len - i - 1;
+    log_drop_segments(log, i + 1, later);
+    /* Or a power loss might bring them back behind a shorter one, and what is
+     * between them would seem to be lost. */
+    if (found && later != 0) {
+        rc = env_sync_dir(log->env, log->path);
+        if (rc < 0)
+            return fail(log, rc, "truncating");
+    }
     if (!PLANTED(LOG_KEEPS_CUT_PLACES))
         tail_clear(&log->tail);
     struct segment *s = log_active(log);

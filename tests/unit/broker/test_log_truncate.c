@@ -207,3 +207,23 @@ Test(log_truncate, assigning_an_epoch_is_free)
         cr_assert_eq(log_assign_epoch(f.log, epoch, 0), ERR_NONE);
     cr_assert_eq(memcmp(&before, env_mem_counts(f.env), sizeof before), 0);
 }
+
+/* The segment that is cut and the names of those behind it get to the disk each
+ * on its own. */
+Test(log_truncate, a_power_loss_leaves_no_gap)
+{
+    for (int turns = 0; turns < 40; turns++) {
+        end();
+        begin();
+        for (int i = 0; i < turns; i++)
+            env_random(f.env);
+        append_n(&f, 40);
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+        fixture_crash(&f, ENV_MEM_POWER);
+        cr_assert_eq(fixture_try_open(&f, false, 3, 0), ERR_NONE);
+        cr_assert_lt(f.report.damaged_at, 0, "%s", f.report.message);
+        free(f.report.message);
+        cr_assert_geq(log_end_offset(f.log), 3);
+    }
+}
