@@ -402,7 +402,9 @@ bool shard_stop(struct shard *s, bool clean)
     fetch_sessions_drop_all(s);
     checkpoint_flush(s, clean);
     each_partition(s, close_partition, clean);
-    return clean && !s->unflushed;
+    /* Files of a replica that is on its way out are not flushed, and the next
+     * start may not know yet that it is. */
+    return clean && !s->unflushed && s->deleting == 0;
 }
 
 void shard_free(struct shard *s)

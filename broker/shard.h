@@ -73,6 +73,7 @@ struct shard {
     struct list watched;    /* partitions that need LEADER_TICK */
     struct list checkpoint; /* partitions whose checkpoint is out of date */
     struct list leaving;    /* deleted, but for checkpoint_holds_up() */
+    int deleting;           /* replicas whose files are still to go */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
     uint64_t fetch_parts_made; /* numbers them */

@@ -873,6 +873,7 @@ static void finish_delete(struct partition *p)
         return;
     if (p->log != NULL)
         log_delete(p->log);
+    p->shard->deleting--;
     partition_free(p);
 }
 
@@ -886,6 +887,7 @@ void partition_delete(struct partition *p)
     p->open_again_ms = 0;
     checkpoint_forget(p);
     p->deleted = true;
+    p->shard->deleting++;
     finish_delete(p);
 }
 
