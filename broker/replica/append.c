@@ -261,18 +261,24 @@ static enum err check_replicated(struct partition *p, struct slice records,
 }
 
 /* DeleteRecords may have moved the leader's start into a batch.  A log that is
- * to begin there begins with the whole batch, or it would never get it. */
+ * to begin there begins with the whole batch, or it would never get it.  So
+ * does one that ends there: what it has is wanted by nobody, and the leader can
+ * not tell any more whether it ever was the same. */
 static enum err begin_with_whole_batch(struct partition *p,
-                                       struct slice records)
+                                       struct slice records,
+                                       int64_t leader_start_offset)
 {
     int64_t end = log_end_offset(p->log);
     struct batch b;
 
-    if (log_start_offset(p->log) != end ||
+    if ((log_start_offset(p->log) != end && leader_start_offset < end) ||
         batch_parse(records, &b) != ERR_NONE || b.base_offset < 0 ||
         b.base_offset >= end || batch_last_offset(&b) < end)
         return ERR_NONE;
     enum err error = log_truncate_fully(p->log, b.base_offset);
+    if (error == ERR_NONE)
+        error = producers_truncated(p->shard->env, p->log,
+                                    env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
     return error;
 }
@@ -308,7 +314,7 @@ enum err partition_replicate(struct partition *p, struct slice records,
     int64_t now_wall_ms = env_wall_ms(p->shard->env);
     size_t len = 0;
 
-    enum err error = begin_with_whole_batch(p, records);
+    enum err error = begin_with_whole_batch(p, records, leader_start_offset);
     if (error == ERR_NONE)
         error = check_replicated(p, records, &len);
     if (error != ERR_NONE)
