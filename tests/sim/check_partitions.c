@@ -558,18 +558,19 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
 
 /* What the leader thinks, added to the sentence. */
 static void describe_followers(struct check_partitions *c,
-                               const struct leader *l)
+                               const struct partition *p)
 {
+    const struct leader *l = p->leader;
     size_t at = strlen(c->sentence);
 
     for (int i = 0; i < l->replica_count && at < sizeof c->sentence; i++) {
         const struct leader_follower *f = &l->followers[i];
 
-        snprintf(c->sentence + at, sizeof c->sentence - at,
-                 "; replica %d: end %lld%s%s%s", i, (long long)f->end_offset,
-                 f->eligible ? "" : " not eligible", f->silent ? " silent" : "",
-                 l->in_flight && replica_in(l->isr_proposed, i) ? " proposed"
-                                                                : "");
+        snprintf(
+            c->sentence + at, sizeof c->sentence - at, "; n%d: end %lld%s%s%s",
+            p->state.replicas[i], (long long)f->end_offset,
+            f->eligible ? "" : " not eligible", f->silent ? " silent" : "",
+            l->in_flight && replica_in(l->isr_proposed, i) ? " proposed" : "");
         at = strlen(c->sentence);
     }
 }
@@ -607,7 +608,7 @@ static const char *replica_unhealed(struct check_partitions *c, bool still,
                  : -1,
              leader != NULL ? (long long)leader->high_watermark : -1);
     if (leader != NULL && leader->leader != NULL)
-        describe_followers(c, leader->leader);
+        describe_followers(c, leader);
     return c->sentence;
 }
 

@@ -19,13 +19,24 @@ static struct controller_service *service_of(const struct node *n)
 
 struct node *members_leader(const struct members *m)
 {
+    struct node *leader = NULL;
+    uint64_t newest = 0;
+
     for (int i = 0; i < *m->nodes_len; i++) {
         struct controller_service *s = service_of(m->nodes[i]);
 
-        if (s != NULL && s->leader)
-            return m->nodes[i];
+        if (s == NULL || s->raft == NULL)
+            continue;
+        const struct raft *r = raft_node_core(s->raft);
+        /* One of an earlier term knows less than is decided. */
+        if (r->term > newest)
+            leader = NULL;
+        if (r->term >= newest && s->leader)
+            leader = m->nodes[i];
+        if (r->term > newest)
+            newest = r->term;
     }
-    return NULL;
+    return leader;
 }
 
 /* Who leads and decides. */
