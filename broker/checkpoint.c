@@ -42,18 +42,27 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
     return ok;
 }
 
-static void put(struct kv_batch *batch, const struct partition *p)
+static void put_below(struct kv_batch *batch, const struct partition *p,
+                      int64_t limit)
 {
     uint8_t key[KEY_BYTES], value[VALUE_BYTES];
+    int64_t point = PLANTED(LOG_RECOVERS_FROM_ITS_END)
+                        ? log_end_offset(p->log)
+                        : log_recovery_point(p->log);
 
     make_key(key, &p->topic->id, p->index);
-    be64_put(value, (uint64_t)p->high_watermark);
-    be64_put(value + 8, (uint64_t)(PLANTED(LOG_RECOVERS_FROM_ITS_END)
-                                       ? log_end_offset(p->log)
-                                       : log_recovery_point(p->log)));
+    be64_put(value,
+             (uint64_t)(p->high_watermark < limit ? p->high_watermark : limit));
+    be64_put(value + 8, (uint64_t)(point < limit ? point : limit));
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
-    be64_put(value + 24, (uint64_t)partition_unchanged_ms(p));
+    be64_put(value + 24,
+             (uint64_t)(limit == INT64_MAX ? partition_unchanged_ms(p) : 0));
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
+}
+
+static void put(struct kv_batch *batch, const struct partition *p)
+{
+    put_below(batch, p, INT64_MAX);
 }
 
 static struct checkpoint_batch *gather(struct shard *s)
@@ -150,16 +159,17 @@ void checkpoint_touch(struct partition *p)
         list_push_back(&p->shard->checkpoint, &p->checkpoint_link);
 }
 
-void checkpoint_write(struct partition *p)
+int checkpoint_lower(struct partition *p, int64_t limit)
 {
     struct kv_batch batch = KV_BATCH_INIT;
 
-    put(&batch, p);
+    put_below(&batch, p, limit);
     int error = kv_write(p->dir->checkpoints, &batch, true);
     if (error < 0)
         log_warn("server", "Cannot write the checkpoint of %s-%d in %s: %s",
                  p->topic->name, p->index, p->dir->path, strerror(-error));
     kv_batch_free(&batch);
+    return error;
 }
 
 bool checkpoint_holds_up(struct shard *s, struct partition *p)

@@ -35,9 +35,10 @@ void checkpoint_begin(struct shard *s);
 void checkpoint_flush(struct shard *s, bool sync);
 /* Puts p on the list. */
 void checkpoint_touch(struct partition *p);
-/* Now, blocking and durable: after a truncation below the recovery point,
- * before anything is appended. */
-void checkpoint_write(struct partition *p);
+/* Now, blocking and durable: nothing from `limit` on counts as on disk or as
+ * committed any more, before a truncation below the recovery point.  0 or
+ * -errno. */
+int checkpoint_lower(struct partition *p, int64_t limit);
 /* Its replica is gone; written down with the next batch. */
 void checkpoint_forget(struct partition *p);
 /* Whether a batch is being written that p, which was forgotten, may be in: then

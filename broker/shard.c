@@ -394,6 +394,17 @@ static void close_partition(struct partition *p, int64_t clean)
         s->unflushed = true;
 }
 
+/* Before the image holds our registration there may be replicas on the disk of
+ * which we never heard, as an earlier process left them. */
+static bool knows_all_replicas(const struct shard *s)
+{
+    bool left_clean = true;
+
+    for (int i = 0; i < s->broker->log_dirs_len; i++)
+        left_clean = left_clean && s->broker->log_dirs[i].clean;
+    return s->settled || left_clean;
+}
+
 bool shard_stop(struct shard *s, bool clean)
 {
     env_timer_stop(s->env, &s->tick);
@@ -404,7 +415,7 @@ bool shard_stop(struct shard *s, bool clean)
     each_partition(s, close_partition, clean);
     /* Files of a replica that is on its way out are not flushed, and the next
      * start may not know yet that it is. */
-    return clean && !s->unflushed && s->deleting == 0;
+    return clean && !s->unflushed && s->deleting == 0 && knows_all_replicas(s);
 }
 
 void shard_free(struct shard *s)

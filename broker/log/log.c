@@ -178,6 +178,13 @@ int64_t log_active_base_offset(const struct log *log)
     return log->segments[log->segments_len - 1].base_offset;
 }
 
+int64_t log_segment_base_offset(const struct log *log, int64_t offset)
+{
+    int64_t base = log->segments[log_segment_of(log, offset)].base_offset;
+
+    return base < offset ? base : offset;
+}
+
 bool log_failed(const struct log *log) { return log->failed; }
 
 int32_t log_latest_epoch(const struct log *log)

@@ -110,6 +110,8 @@ int64_t log_size_bytes(const struct log *log);
 int log_segment_count(const struct log *log);
 /* Base offset of the segment that is appended to; rises when it rolls. */
 int64_t log_active_base_offset(const struct log *log);
+/* Of the segment that holds `offset`; `offset` itself if all begin behind. */
+int64_t log_segment_base_offset(const struct log *log, int64_t offset);
 bool log_failed(const struct log *log);
 
 /* ---- append ---------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "broker/checkpoint.h"
 #include "proto/record/produced.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* What one compressed batch may expand to where its records are looked at. */
@@ -356,11 +357,15 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
      * be written after the new one.  The follower asks again. */
     if (below && p->shard->checkpoint_batch != NULL)
         return ERR_REQUEST_TIMED_OUT;
+    /* The log may be cut further, to the beginning of a batch. */
+    int rc =
+        below ? checkpoint_lower(p, log_segment_base_offset(p->log, end_offset))
+              : 0;
+    if (rc < 0)
+        return rc == -ENOSPC ? ERR_FULL : ERR_IO;
     enum err error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;
-    if (below)
-        checkpoint_write(p);
     if (!PLANTED(PRODUCERS_OUTLIVE_CUTS))
         error = producers_truncated(p->shard->env, p->log,
                                     env_wall_ms(p->shard->env), &p->producers);

@@ -253,6 +253,7 @@ static void create(struct load_admin *a, size_t i)
 
     create_topics_request_init(&q);
     create_topics_request_creatable_topic_init(&topic);
+    history_topic_wanted(a->history, slice_str(a->topics[i].name));
     a->count = a->options.partitions_first;
     topic.name = slice_str(a->topics[i].name);
     topic.num_partitions = a->count;

@@ -18,6 +18,7 @@ void history_free(struct history *h)
 {
     history_free_logs(h);
     history_free_groups(h);
+    map_free(&h->doomed);
     for (size_t i = 0; i < h->muted_len; i++)
         free(h->muted[i]);
     free(h->muted);
@@ -152,7 +153,10 @@ int history_topic(struct history *h, struct slice name, struct uuid id)
             return i;
     h->topics =
         xrealloc(h->topics, (size_t)(h->topics_len + 1) * sizeof *h->topics);
-    h->topics[h->topics_len] = (struct topic){slice_dup(name), id};
+    h->topics[h->topics_len] =
+        (struct topic){.name = slice_dup(name),
+                       .id = id,
+                       .doomed = map_get(&h->doomed, name) != NULL};
     history_note(h, "topic %.*s[%d] is %s", SLICE_FMT(name), h->topics_len,
                  uuid_format(id, text));
     return h->topics_len++;
@@ -166,9 +170,15 @@ const char *history_topic_name(const struct history *h, int topic)
 void history_topic_doomed(struct history *h, struct slice name)
 {
     history_note(h, "doomed %.*s", SLICE_FMT(name));
+    map_put(&h->doomed, name, h);
     for (int i = 0; i < h->topics_len; i++)
         if (slice_eq_str(name, h->topics[i].name))
             h->topics[i].doomed = true;
+}
+
+void history_topic_wanted(struct history *h, struct slice name)
+{
+    map_remove(&h->doomed, name);
 }
 
 bool history_topic_is_doomed(const struct history *h, int topic)

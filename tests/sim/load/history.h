@@ -89,8 +89,11 @@ void history_judge(struct history *h);
 int history_topic(struct history *h, struct slice name, struct uuid id);
 const char *history_topic_name(const struct history *h, int topic);
 /* Somebody asked for its deletion: from now on it need not hold anything, and
- * requests that name it may reach another incarnation. */
+ * requests that name it may reach another incarnation.  So with one that is
+ * first heard of later, from a broker that is behind. */
 void history_topic_doomed(struct history *h, struct slice name);
+/* Somebody asked for a topic of that name: a new one may be it. */
+void history_topic_wanted(struct history *h, struct slice name);
 bool history_topic_is_doomed(const struct history *h, int topic);
 /* Records below `offset` were asked to be deleted. */
 void history_delete_asked(struct history *h, int topic, int32_t partition,

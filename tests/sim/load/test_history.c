@@ -611,6 +611,16 @@ Test(history, commit_of_a_deleted_topic)
     expect(NULL);
 }
 
+Test(history, a_deleted_topic_that_is_first_heard_of_later)
+{
+    history_topic_doomed(h, SLICE("late"));
+    cr_assert(history_topic_is_doomed(
+        h, history_topic(h, SLICE("late"), (struct uuid){{1}})));
+    history_topic_wanted(h, SLICE("late"));
+    cr_assert_not(history_topic_is_doomed(
+        h, history_topic(h, SLICE("late"), (struct uuid){{2}})));
+}
+
 /* ---- events -------------------------------------------------------------- */
 
 Test(history, the_hash_tells_histories_apart)
