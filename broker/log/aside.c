@@ -5,7 +5,11 @@
  * As long as there is such a file the log lacks records that it once had; which
  * ones, its whole batches tell.  When they have been fetched again the file is
  * renamed to .refetched; somebody who wants to go on without them takes the
- * file away. */
+ * file away.
+ *
+ * What was never known to be on disk, and may have been torn by a power loss,
+ * ends in .torn.damaged: whoever has the only copy may go on without it, and
+ * the file is renamed to .lost. */
 #include "broker/log/recovery.h"
 
 #include "base/log.h"
@@ -14,14 +18,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const char torn_infix[] = ".torn";
+
 /* "PATH.damaged", or with a number if that is taken.  Caller frees. */
 static char *free_name(struct log *log, const char *path)
 {
-    char *name = xasprintf("%s.damaged", path);
+    const char *torn = log->aside_is_torn ? torn_infix : "";
+    char *name = xasprintf("%s%s.damaged", path, torn);
 
     for (int i = 1; env_path_kind(log->env, name) != 0; i++) {
         free(name);
-        name = xasprintf("%s.%d.damaged", path, i);
+        name = xasprintf("%s.%d%s.damaged", path, i, torn);
     }
     return name;
 }
@@ -159,6 +166,13 @@ static bool is_damaged_name(const char *name)
     return n > m && strcmp(name + n - m, damaged_suffix) == 0;
 }
 
+static bool is_torn_name(const char *name)
+{
+    size_t n = strlen(name), m = strlen(damaged_suffix), k = strlen(torn_infix);
+
+    return n > m + k && memcmp(name + n - m - k, torn_infix, k) == 0;
+}
+
 /* Calls fn for the path of each .damaged file until it fails. */
 static int each_damaged(struct log *log,
                         int (*fn)(struct log *, const char *,
@@ -198,6 +212,8 @@ static int measure(struct log *log, const char *path,
     env_file_unref(file);
     if (report->lost_until <= log->end_offset)
         report->lost_until = log->end_offset + 1;
+    if (!is_torn_name(path))
+        report->lost_torn = false;
     return rc;
 }
 
@@ -205,19 +221,32 @@ int aside_measure(struct log *log, struct log_open_report *report)
 {
     report->lost_until = 0;
     report->lost_epoch = -1;
+    report->lost_torn = true;
     return each_damaged(log, measure, report);
+}
+
+static int rename_to(struct log *log, const char *path, const char *suffix)
+{
+    size_t len = strlen(path) - strlen(damaged_suffix);
+    char *to = xasprintf("%.*s%s", (int)len, path, suffix);
+    int rc = env_rename(log->env, path, to);
+
+    free(to);
+    return rc;
 }
 
 static int mend(struct log *log, const char *path,
                 struct log_open_report *report)
 {
-    size_t len = strlen(path) - strlen(damaged_suffix);
-    char *to = xasprintf("%.*s.refetched", (int)len, path);
-    int rc = env_rename(log->env, path, to);
-
     (void)report;
-    free(to);
-    return rc;
+    return rename_to(log, path, ".refetched");
+}
+
+static int give_up(struct log *log, const char *path,
+                   struct log_open_report *report)
+{
+    (void)report;
+    return rename_to(log, path, ".lost");
 }
 
 void log_damage_mended(struct log *log)
@@ -229,5 +258,17 @@ void log_damage_mended(struct log *log)
         log_warn("log",
                  "Cannot rename files ending in .damaged in %s: %s. What was "
                  "in them has been fetched again; remove them",
+                 log->path, strerror(-rc));
+}
+
+void log_damage_given_up(struct log *log)
+{
+    int rc = each_damaged(log, give_up, NULL);
+
+    log->dir_changed = true;
+    if (rc < 0)
+        log_warn("log",
+                 "Cannot rename files ending in .damaged in %s: %s. The log "
+                 "goes on without what is in them; take them away",
                  log->path, strerror(-rc));
 }

@@ -64,6 +64,9 @@ struct log_open_report {
      * epochs up to this.  0 and -1 when there are none. */
     int64_t lost_until;
     int32_t lost_epoch;
+    /* None of it was known to be on disk, and what was found is what a power
+     * loss may leave. */
+    bool lost_torn;
     char *message; /* a sentence to log, or NULL; caller frees */
 };
 
@@ -86,6 +89,8 @@ enum err log_open(struct env *env, const char *path, struct uuid topic_id,
 /* What was lost has been fetched again: files ending in .damaged get the ending
  * .refetched and count no more. */
 void log_damage_mended(struct log *log);
+/* The log goes on without it: the ending .lost. */
+void log_damage_given_up(struct log *log);
 /* When the last .log file changed last; for log_open()'s unchanged_ms, if
  * everything is synced.  0 if that cannot be said. */
 int64_t log_changed_ms(struct log *log);

@@ -126,17 +126,15 @@ static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
     return rc;
 }
 
-/* 1 when the bad batch is where a write was interrupted. */
-static int is_torn_tail(struct recovery *r, uint32_t i, const struct bad *bad)
+/* 1 when the bad batch, or what is missing, is where a write to this segment
+ * may have been interrupted. */
+static int may_be_torn(struct recovery *r, uint32_t i, const struct bad *bad)
 {
     struct log *log = r->log;
     struct env_file *file;
 
     if (r->whole || bad->offset < r->recovery_point)
         return 0;
-    for (uint32_t k = i + 1; k < log->segments_len; k++)
-        if (log->segments[k].size_bytes != 0)
-            return 0;
     int rc = segment_open_file(log, &log->segments[i], false, &file);
     if (rc < 0)
         return rc;
@@ -144,6 +142,15 @@ static int is_torn_tail(struct recovery *r, uint32_t i, const struct bad *bad)
                          bad->offset);
     env_file_unref(file);
     return rc < 0 ? rc : rc == 0;
+}
+
+/* And nothing was written behind it. */
+static bool ends_here(const struct log *log, uint32_t i)
+{
+    for (uint32_t k = i + 1; k < log->segments_len; k++)
+        if (log->segments[k].size_bytes != 0)
+            return false;
+    return true;
 }
 
 static int shorten(struct log *log, struct segment *s, int64_t position)
@@ -213,11 +220,14 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
 
 static int end_at_bad(struct recovery *r, uint32_t i, const struct bad *bad)
 {
-    int torn = is_torn_tail(r, i, bad);
+    int torn = may_be_torn(r, i, bad);
 
     if (torn < 0)
         return torn;
-    return torn ? cut_torn_tail(r, i, bad) : put_damage_aside(r, i, bad);
+    if (torn && ends_here(r->log, i))
+        return cut_torn_tail(r, i, bad);
+    r->log->aside_is_torn = torn;
+    return put_damage_aside(r, i, bad);
 }
 
 /* A segment that was rolled to but got no batch, when the end of the one
@@ -264,7 +274,7 @@ static int recover_segment(struct recovery *r, uint32_t i, int64_t *end)
         rc = drop_empty_behind_gap(r, i, *end);
         if (rc == 0 && lost_between(log, i, *end)) {
             bad.why = "batches are missing between it and the next segment";
-            rc = put_damage_aside(r, i, &bad);
+            rc = end_at_bad(r, i, &bad);
         }
     }
     if (rc == 0 && bad.unsynced >= 0)

@@ -33,6 +33,7 @@ struct log {
     bool dir_changed;       /* entries no directory sync has covered */
     bool is_new;            /* the directory itself may be such an entry */
     bool epochs_unsynced;   /* the checkpoint was written, not synced */
+    bool aside_is_torn;     /* what is put aside now, see aside.c */
     bool metadata_unsynced; /* so was partition.metadata, which may be written
                                after the first flush */
     bool closed;            /* the owner is gone; freed by the last flush */

@@ -10,7 +10,9 @@
  * proposed to the controller as the leader in our place.
  *
  * If there is none (a replication factor of 1), a person decides: to restore
- * the files, or to go on without the lost records. */
+ * the files, or to go on without the lost records.  Not if a power loss may
+ * have taken what was never synced: that is what leat.durability=replicated
+ * risks when a single replica is in sync, and it leads on. */
 #include "broker/replica/partition.h"
 
 #include "base/alloc.h"
@@ -30,6 +32,22 @@ void partition_serve_damaged(struct partition *p)
               log_path(p->log), (long long)log_end_offset(p->log),
               (long long)p->lost_until);
     partition_tell_role(p);
+}
+
+bool partition_gives_up_lost(struct partition *p)
+{
+    if (!p->lost_torn || replica_set_size(p->state.isr) != 1)
+        return false;
+    log_error("replica",
+              "%s has lost records from offset %lld on, up to %lld or more, in "
+              "a crash: they were not on disk yet, and no other replica was in "
+              "sync. It goes on without them; what is left of them is in files "
+              "ending in .lost",
+              log_path(p->log), (long long)log_end_offset(p->log),
+              (long long)p->lost_until);
+    log_damage_given_up(p->log);
+    p->lost_until = 0;
+    return true;
 }
 
 /* The only replica has no other's confirmation to wait for. */

@@ -504,7 +504,8 @@ static void take_role(struct partition *p, const struct partition_state *old)
 {
     bool new_epoch = old == NULL || old->leader_epoch != p->state.leader_epoch;
 
-    if (p->state.leader == self_id(p) && p->lost_until != 0) {
+    if (p->state.leader == self_id(p) && p->lost_until != 0 &&
+        !partition_gives_up_lost(p)) {
         if (p->role != PARTITION_DAMAGED) {
             stop_leading(p);
             fetcher_remove(p);
@@ -678,6 +679,7 @@ static void opened(struct partition *p, struct partition_open *o)
 {
     p->lost_until = o->report.lost_until;
     p->lost_epoch = o->report.lost_epoch;
+    p->lost_torn = o->report.lost_torn;
     if (log_synced_offset(p->log) == log_end_offset(p->log))
         p->unchanged_ms = log_changed_ms(p->log);
     p->high_watermark = o->checkpoint.high_watermark;

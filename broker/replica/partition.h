@@ -63,6 +63,7 @@ struct partition {
      * log_open_report; 0: nothing. */
     int64_t lost_until;
     int32_t lost_epoch;
+    bool lost_torn;        /* as in struct log_open_report */
     int64_t unchanged_ms;  /* see partition_unchanged_ms() */
     int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */
     int64_t high_watermark;
@@ -225,6 +226,9 @@ void partition_hand_over(struct partition *p, int32_t broker_id);
 void partition_rolled(struct partition *p);
 /* Takes the role PARTITION_DAMAGED; the caller has left every other. */
 void partition_serve_damaged(struct partition *p);
+/* Goes on without what was lost, if a power loss may have taken it and nobody
+ * else is in sync; false: it does not. */
+bool partition_gives_up_lost(struct partition *p);
 /* A follower took records, or heard that there are none: is what was lost there
  * again? */
 void partition_check_mended(struct partition *p, int64_t leader_high_watermark);

@@ -214,6 +214,7 @@ Test(log_recovery, damage_in_an_earlier_segment_ends_the_log_there)
     file(&f, second, ".log")->data[80] ^= 1;
     open_after_kill(0);
     cr_assert_eq(f.report.damaged_at, second);
+    cr_assert_not(f.report.lost_torn, "whole batches follow the bad one");
     cr_assert_eq(log_end_offset(f.log), second);
     cr_assert_eq(count_batches(&f), (int)second);
     cr_assert_eq(log_segment_count(f.log), 2);
@@ -243,6 +244,35 @@ Test(log_recovery, a_segment_lost_in_the_middle_is_damage)
     cr_assert(says("missing"));
     /* Its indexes belong to nobody. */
     cr_assert_null(file(&f, second, ".index"));
+}
+
+/* The end of a segment, whose next one is there: what a power loss may leave of
+ * writes that nobody synced, and nothing else does below the recovery point. */
+Test(log_recovery, a_gap_above_the_recovery_point_may_be_torn)
+{
+    for (int synced = 0; synced < 2; synced++) {
+        end();
+        begin();
+        f.config.segment_bytes = 500;
+        log_set_config(f.log, &f.config);
+        append_n(&f, 20);
+        struct buf *first = file(&f, 0, ".log");
+        int64_t next = 0;
+        while (file(&f, ++next, ".log") == NULL)
+            ;
+        fixture_crash(&f, ENV_MEM_KILL);
+        first->len = first->len / (size_t)next * (size_t)(next - 1);
+        cr_assert_eq(fixture_try_open(&f, false, synced ? next : 0, 0),
+                     ERR_NONE);
+        cr_assert_eq(f.report.damaged_at, next - 1);
+        cr_assert_eq(f.report.lost_until, 20);
+        cr_assert_eq(f.report.lost_torn, synced == 0);
+        free(f.report.message);
+        log_damage_given_up(f.log);
+        fixture_close(&f);
+        cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_NONE);
+        cr_assert_eq(f.report.lost_until, 0);
+    }
 }
 
 Test(log_recovery, compaction_may_leave_gaps)
