@@ -84,7 +84,8 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     item->error = p->role == PARTITION_OPENING
                       ? ERR_NOT_LEADER_OR_FOLLOWER
                       : partition_check_leader(p, l->q->current_leader_epoch);
-    if (p->role == PARTITION_DAMAGED && timestamp == TIMESTAMP_EARLIEST &&
+    if (item->error == ERR_KAFKA_STORAGE_ERROR &&
+        p->role == PARTITION_DAMAGED && timestamp == TIMESTAMP_EARLIEST &&
         l->version > 0) {
         item->error = ERR_NONE; /* the beginning can still be read */
         l->found.offset = log_start_offset(p->log);

@@ -176,7 +176,10 @@ static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
     struct partition *p = e->partition;
     int64_t end = partition_damaged_end(p);
     int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
+    enum err error = partition_check_leader(p, e->ask.current_leader_epoch);
 
+    if (error != ERR_KAFKA_STORAGE_ERROR)
+        return error; /* the asker is behind, or ahead */
     if (part->replica_id >= 0) {
         if (check_follower(e) == ERR_NONE)
             partition_damaged_fetched(p, part->replica_id, e->ask.offset,

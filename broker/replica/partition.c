@@ -36,7 +36,7 @@ int partition_replica_number(const struct partition *p, int32_t broker_id)
 enum err partition_check_leader(const struct partition *p,
                                 int32_t current_leader_epoch)
 {
-    if (p->role == PARTITION_OFFLINE || p->role == PARTITION_DAMAGED)
+    if (p->role == PARTITION_OFFLINE)
         return ERR_KAFKA_STORAGE_ERROR;
     if (PLANTED(LEADER_IGNORES_ASKED_EPOCH))
         current_leader_epoch = -1;
@@ -45,6 +45,8 @@ enum err partition_check_leader(const struct partition *p,
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->state.leader_epoch)
         return ERR_UNKNOWN_LEADER_EPOCH;
+    if (p->role == PARTITION_DAMAGED)
+        return ERR_KAFKA_STORAGE_ERROR;
     if (p->role != PARTITION_LEADER)
         return ERR_NOT_LEADER_OR_FOLLOWER;
     return ERR_NONE;
