@@ -3,9 +3,11 @@
 #include "base/kv.h"
 #include "base/log.h"
 #include "base/planted.h"
+#include "broker/meta.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { KEY_BYTES = 20, VALUE_BYTES = 32 };
@@ -14,6 +16,7 @@ struct checkpoint_batch {
     struct env_work work;
     struct shard *shard;
     struct kv_batch *batches; /* one per log directory */
+    struct log_dir *failed;   /* whose store cannot be written; NULL: none */
 };
 
 static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
@@ -101,6 +104,8 @@ static void write_batches(struct checkpoint_batch *b, bool sync)
             continue;
         int error =
             kv_write(broker->log_dirs[i].checkpoints, &b->batches[i], sync);
+        if (error < 0 && error != -ENOSPC)
+            b->failed = &broker->log_dirs[i];
         if (error < 0)
             log_warn("server",
                      "Cannot write the checkpoints of %s: %s. The next start "
@@ -129,6 +134,8 @@ static void done(struct env_work *work)
     struct shard *s = b->shard;
 
     s->checkpoint_batch = NULL;
+    if (b->failed != NULL)
+        meta_log_dir_failed(s->broker->meta, &b->failed->id);
     batch_free(b);
     for (struct list *node; (node = list_pop_front(&s->leaving)) != NULL;)
         partition_written(LIST_ENTRY(node, struct partition, checkpoint_link));
@@ -169,6 +176,8 @@ int checkpoint_lower(struct partition *p, int64_t limit)
         log_warn("server", "Cannot write the checkpoint of %s-%d in %s: %s",
                  p->topic->name, p->index, p->dir->path, strerror(-error));
     kv_batch_free(&batch);
+    if (error < 0 && error != -ENOSPC)
+        meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
     return error;
 }
 

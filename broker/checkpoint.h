@@ -5,7 +5,8 @@
  * One small LMDB store per log directory, written for the replicas that changed
  * every few seconds by a helper, and at shutdown.  Losing the last write costs
  * a longer recovery scan and nothing else: a stale high watermark is only ever
- * lower than the true one. */
+ * lower than the true one.  A store that cannot be written for another reason
+ * than a full disk is a failed log directory. */
 #ifndef BROKER_CHECKPOINT_H
 #define BROKER_CHECKPOINT_H
 
