@@ -50,8 +50,12 @@ struct log_config {
     int32_t max_message_bytes;    /* max.message.bytes */
     bool delete_policy;           /* cleanup.policy contains delete */
     bool compact_policy;          /* ... contains compact */
-    int64_t flush_messages;       /* flush.messages; a flush is started */
-    int64_t flush_ms;             /* flush.ms, see log_flush_due() */
+    int64_t min_compaction_lag_ms;
+    int64_t max_compaction_lag_ms;
+    int64_t delete_retention_ms; /* of tombstones */
+    double min_cleanable_ratio;  /* min.cleanable.dirty.ratio */
+    int64_t flush_messages;      /* flush.messages; a flush is started */
+    int64_t flush_ms;            /* flush.ms, see log_flush_due() */
     bool preallocate; /* accepted; files grow by appends all the same */
 };
 

@@ -656,6 +656,14 @@ int64_t env_file_changed_ms(struct env_file *file)
     return file->disk != NULL ? file->node->changed_ms : -EIO;
 }
 
+int env_file_set_changed_ms(struct env_file *file, int64_t changed_ms)
+{
+    if (file->disk == NULL || file->disk->frozen)
+        return -EIO;
+    file->node->changed_ms = changed_ms;
+    return 0;
+}
+
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {
