@@ -200,7 +200,7 @@ static int finish_swap(struct log *log, int64_t base, char **names,
                        size_t names_len)
 {
     char path[PATH_MAX];
-    int64_t end_offset;
+    int64_t end_offset = base;
     int rc = swap_end(log, base, &end_offset);
 
     if (rc == -EBADMSG &&
