@@ -55,8 +55,6 @@ static bool tombstones_expired(const struct clean_filter *f,
 static bool record_stays(const struct clean_filter *f, const struct batch *b,
                          const struct record *record)
 {
-    if (record->offset >= f->map_end)
-        return true;
     if (slice_is_null(record->key))
         return false;
     if (record->offset < clean_map_get(f->map, record->key))
@@ -145,12 +143,11 @@ static void put_rest(struct clean_filter *f, struct slice bytes,
     batch_builder_reset(&f->builder);
 }
 
-/* The horizon starts when nothing that a tombstone hides is left before it. */
-static bool wants_horizon(const struct clean_filter *f, const struct batch *b,
-                          const struct tally *t)
+/* What the tombstones hide goes in the same round. */
+static bool wants_horizon(const struct batch *b, const struct tally *t)
 {
     return t->tombstones > 0 && !has(b, BATCH_DELETE_HORIZON) &&
-           !has(b, BATCH_TRANSACTIONAL) && batch_last_offset(b) < f->map_end;
+           !has(b, BATCH_TRANSACTIONAL);
 }
 
 enum err clean_batch(struct clean_filter *f, struct slice bytes,
@@ -167,7 +164,7 @@ enum err clean_batch(struct clean_filter *f, struct slice bytes,
     enum err err = count(f, bytes, b, &t);
     if (err != ERR_NONE)
         return err;
-    bool set_horizon = wants_horizon(f, b, &t);
+    bool set_horizon = wants_horizon(b, &t);
     if (t.kept == 0) {
         *kept = !keep_header                          ? CLEAN_NOTHING
                 : b->size_bytes == BATCH_HEADER_BYTES ? CLEAN_ALL

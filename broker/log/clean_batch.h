@@ -22,7 +22,7 @@
 
 struct clean_filter {
     const struct clean_map *map;
-    int64_t map_end; /* exclusive; records from here on stay */
+    int64_t map_end; /* batches that begin here or later stay as they are */
     int64_t now_ms;  /* wall clock */
     int64_t delete_retention_ms;
     struct codec *codec;

@@ -616,13 +616,16 @@ Test(log_clean, is_due_by_ratio_or_by_age)
 
 /* ---- what happens meanwhile -----------------------------------------------*/
 
-enum meanwhile { TRUNCATED, STARTED_LATER, CLOSED, DELETED, TOLD };
+enum meanwhile { TRUNCATED, CUT, STARTED_LATER, CLOSED, DELETED, TOLD };
 
 static void happen(struct fixture *f, struct log_clean *c, enum meanwhile what)
 {
     switch (what) {
     case TRUNCATED:
         cr_assert_eq(log_truncate(f->log, 1), ERR_NONE);
+        break;
+    case CUT: /* no segment goes but the one that is appended to */
+        cr_assert_eq(log_truncate(f->log, 5), ERR_NONE);
         break;
     case STARTED_LATER:
         cr_assert_eq(log_raise_start(f->log, 3), ERR_NONE);
@@ -862,6 +865,65 @@ Test(log_clean, a_crash_while_a_swap_is_finished_harms_nothing, .timeout = 120)
             fixture_end(&f);
         }
     cr_assert_fail("it never ends");
+}
+
+/* Whoever writes down that it is clean can rely on it. */
+Test(log_clean, a_finished_round_survives_a_power_loss)
+{
+    struct fixture f;
+
+    open_compacted(&f);
+    put_three_segments(&f);
+    cr_assert_eq(clean(&f, (struct round){0}), 6);
+    const char *cleaned = log_text(&f);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, false, 6);
+    cr_assert_str_eq(log_text(&f), cleaned);
+    fixture_end(&f);
+}
+
+/* Each entry names a batch of the file. */
+static void check_index(struct fixture *f)
+{
+    struct buf *index = file(f, 0, ".index"), *log = file(f, 0, ".log");
+    struct batch b;
+
+    for (size_t i = 0; index != NULL && i + 8 <= index->len; i += 8) {
+        uint32_t position = be32_get(index->data + i + 4);
+        cr_assert_lt(position, log->len);
+        cr_assert_eq(
+            batch_parse(slice_of(log->data + position, log->len - position),
+                        &b),
+            ERR_NONE);
+        cr_assert_eq(batch_last_offset(&b), be32_get(index->data + i));
+    }
+}
+
+/* As another program may leave it: without the indexes. */
+Test(log_clean, indexes_of_what_was_replaced_are_not_taken)
+{
+    struct fixture f;
+
+    open_compacted(&f);
+    put_three_segments(&f);
+    f.config.segment_bytes = 1 << 20;
+    log_set_config(f.log, &f.config);
+    struct log_clean *c = begin(&f, (struct round){.io_bytes = 1});
+    while (log_clean_step(c) != LOG_CLEAN_SWAP)
+        ;
+    cr_assert_eq(env_rename(f.env, file_name(0, ".log.cleaned"),
+                            file_name(0, ".log.swap")),
+                 0);
+    env_mem_freeze(f.env);
+    log_clean_abort(c);
+    log_clean_step(c);
+    log_clean_end(c, &(struct log_clean_result){0});
+    fixture_crash(&f, ENV_MEM_KILL);
+    cr_assert_gt(file(&f, 0, ".index")->len, 0);
+    fixture_open(&f, true, 0);
+    check_index(&f);
+    check_after_crash(&f, 0);
+    fixture_end(&f);
 }
 
 /* ---- random histories -----------------------------------------------------*/
