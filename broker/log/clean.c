@@ -219,6 +219,9 @@ void log_clean_end(struct log_clean *c, struct log_clean_result *result)
     if (c->log != NULL)
         c->log->clean = NULL;
     *result = c->result;
+    /* It was cut behind the last step. */
+    if (is_aborted(c))
+        result->first_dirty = -1;
     clean_map_free(&c->map);
     codec_free(c->filter.codec);
     clean_filter_free(&c->filter);

@@ -95,7 +95,8 @@ size_t log_clean_step_bytes(const struct log_clean *c);
 enum err log_clean_error(const struct log_clean *c, const char **why);
 
 struct log_clean_result {
-    int64_t first_dirty; /* when LOG_CLEAN_DONE: everything below is clean */
+    int64_t first_dirty; /* when LOG_CLEAN_DONE: everything below is clean; -1
+                            if the log was cut since */
     int64_t read_bytes;  /* of what was copied */
     int64_t kept_bytes;
     uint64_t map_bytes;

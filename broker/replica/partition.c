@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/checkpoint.h"
+#include "broker/cleaner.h"
 #include "broker/coordinators.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
@@ -551,6 +552,8 @@ void partition_set_settings(struct partition *p,
     if (p->log == NULL)
         return;
     log_set_config(p->log, &settings->log);
+    p->uncleanable = false;
+    cleaner_note(p);
     if (settings->fsync && !was_fsync)
         start_flush(p);
     if (p->leader == NULL)
@@ -686,7 +689,9 @@ static void opened(struct partition *p, struct partition_open *o)
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
     log_set_config(p->log, &p->settings->log);
+    p->first_dirty = o->checkpoint.first_dirty;
     p->role = PARTITION_IDLE;
+    cleaner_note(p);
     /* A recovered tail counts, and a follower asks for more, once it is on
      * disk; perhaps nothing else comes that would start a flush. */
     if (p->settings->fsync &&
@@ -833,6 +838,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->watches);
     list_init(&p->watched_link);
     list_init(&p->checkpoint_link);
+    list_init(&p->clean_link);
     list_init(&p->fetcher_link);
     list_init(&p->changed_link);
     p->dir = choose_dir(p); /* again when the place is ours */
@@ -846,6 +852,7 @@ static void retire(struct partition *p)
 {
     stop_leading(p);
     fetcher_remove(p);
+    cleaner_leave(p);
     for (struct list *node; (node = list_pop_front(&p->watches)) != NULL;) {
         struct partition_watch *w =
             LIST_ENTRY(node, struct partition_watch, link);
@@ -868,7 +875,7 @@ static void partition_free(struct partition *p)
  * be found by the next replica here. */
 static void finish_delete(struct partition *p)
 {
-    if (p->open != NULL || p->flush != NULL ||
+    if (p->open != NULL || p->flush != NULL || p->cleaning != NULL ||
         (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
     if (p->log != NULL)
@@ -885,6 +892,7 @@ void partition_delete(struct partition *p)
     list_remove(&p->watched_link);
     p->open_again_ms = 0;
     checkpoint_forget(p);
+    cleaner_deleted(p);
     p->deleted = true;
     finish_delete(p);
 }
@@ -895,6 +903,7 @@ bool partition_close(struct partition *p, bool clean)
         clean && p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE;
 
     retire(p);
+    cleaner_closed(p);
     if (p->flush != NULL)
         p->flush->arg = NULL;
     if (p->open != NULL)
@@ -948,6 +957,7 @@ void partition_shortened(struct partition *p)
     p->unchanged_ms = 0;
     int64_t end = log_end_offset(p->log);
 
+    cleaner_shortened(p);
     if (p->high_watermark > end)
         p->high_watermark = end;
     if (p->high_watermark < log_start_offset(p->log))

@@ -926,7 +926,16 @@ size_t disk_durable_bytes(const struct disk *disk, const char *path)
 {
     const struct node *node = map_get(&disk->names, slice_str(path));
 
-    if (node == NULL || map_get(&disk->durable, slice_str(path)) != node)
+    return node != NULL && map_get(&disk->durable, slice_str(path)) == node
+               ? disk_synced_bytes(disk, path)
+               : 0;
+}
+
+size_t disk_synced_bytes(const struct disk *disk, const char *path)
+{
+    const struct node *node = map_get(&disk->names, slice_str(path));
+
+    if (node == NULL)
         return 0;
     size_t len =
         node->data.len < node->durable.len ? node->data.len : node->durable.len;

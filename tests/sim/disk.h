@@ -83,6 +83,9 @@ bool disk_rot(struct disk *disk, struct prng *prng, const char *suffix,
 /* How many of a file's bytes, from the first on, are on the disk as they are
  * seen: a power loss leaves at least those.  0 also when its name is not. */
 size_t disk_durable_bytes(const struct disk *disk, const char *path);
+/* The same of the file itself, though a power loss may leave it under another
+ * name. */
+size_t disk_synced_bytes(const struct disk *disk, const char *path);
 /* What is seen of a file, until it changes; empty: there is none. */
 struct slice disk_peek(const struct disk *disk, const char *path);
 
