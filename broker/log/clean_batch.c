@@ -1,5 +1,6 @@
 #include "broker/log/clean_batch.h"
 
+#include "base/planted.h"
 #include "proto/record/recompress.h"
 
 void clean_filter_init(struct clean_filter *f)
@@ -57,7 +58,9 @@ static bool record_stays(const struct clean_filter *f, const struct batch *b,
 {
     if (slice_is_null(record->key))
         return false;
-    if (record->offset < clean_map_get(f->map, record->key))
+    int64_t last = clean_map_get(f->map, record->key);
+    if (record->offset < last ||
+        (PLANTED(CLEANER_DROPS_THE_LAST) && record->offset == last))
         return false;
     return !slice_is_null(record->value) || !tombstones_expired(f, b);
 }

@@ -37,6 +37,9 @@ struct log_clean {
     size_t io_bytes;
     int64_t from; /* first dirty offset */
     int64_t to;   /* exclusive; no segment from there on is looked at */
+    uint64_t map_bytes;
+    uint64_t keys_max;
+    double map_load_factor;
     struct clean_source *sources; /* owned; all that may be cleaned */
     uint32_t sources_len;
     int64_t *producer_offsets; /* owned; rising */

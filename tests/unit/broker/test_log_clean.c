@@ -430,6 +430,49 @@ Test(log_clean, a_horizon_begins_when_a_tombstone_is_clean)
     fixture_end(&f);
 }
 
+static bool add_times(void *arg, const struct batch *b, struct slice bytes)
+{
+    struct seen *s = arg;
+    struct buf scratch = BUF_INIT;
+    struct record_reader r;
+    struct record record;
+
+    record_open(&r, s->f->codec, bytes, b, 1 << 20, &scratch);
+    while (record_next(&r, &record))
+        buf_printf(&s->text, "%lld@%lld ", (long long)record.offset,
+                   (long long)record.timestamp);
+    buf_free(&scratch);
+    return true;
+}
+
+/* The base timestamp, from which they are counted, becomes another one. */
+Test(log_clean, records_keep_their_times)
+{
+    struct fixture f;
+    struct seen s = {&f, BUF_INIT, true};
+
+    open_compacted(&f);
+    put_kv(&f, (struct put){.records = {{"a", "1"}, {"b", NULL}, {"c", "1"}},
+                            .timestamp = 700,
+                            .compression = COMPRESSION_ZSTD});
+    put_kv(&f,
+           (struct put){.records = {{"a", "2"}, {"d", NULL}}, .timestamp = -1});
+    put_kv(&f, (struct put){.records = {{"a", "3"}, {"e", NULL}, {"f", "1"}},
+                            .timestamp = 800,
+                            .attributes = BATCH_LOG_APPEND_TIME});
+    roll(&f);
+    clean(&f, (struct round){.now_ms = 5000});
+    log_visit(f.log, 0, 8, add_times, &s);
+    buf_put_u8(&s.text, 0);
+    /* LogAppendTime's is the batch's. */
+    cr_assert_str_eq((char *)s.text.data, "1@701 2@702 4@0 5@-1 6@-1 7@-1 ");
+    for (int64_t at = 0; at < 8; at += 3)
+        cr_assert(batch_at(&f, at).attributes & BATCH_DELETE_HORIZON);
+    cr_assert_eq(batch_at(&f, 0).max_timestamp, 702);
+    buf_free(&s.text);
+    fixture_end(&f);
+}
+
 /* ---- what never changes ---------------------------------------------------*/
 
 Test(log_clean, the_last_batch_of_a_producer_keeps_its_sequence)
@@ -710,6 +753,28 @@ Test(log_clean, readers_keep_what_they_have)
     env_mem_advance(f.env, 100000);
     cr_assert_eq(env_file_read(range.file, bytes, 64, range.position), 64);
     env_file_unref(range.file);
+    fixture_end(&f);
+}
+
+/* Or a start after a crash would take it for changed by somebody else. */
+Test(log_clean, a_cleaned_file_is_as_old_as_its_sources)
+{
+    struct env_file *cleaned;
+    struct fixture f;
+
+    open_compacted(&f);
+    put1(&f, "a", "1");
+    roll(&f);
+    env_mem_advance(f.env, 5000);
+    put1(&f, "a", "2");
+    roll(&f);
+    int64_t written_ms = env_wall_ms(f.env);
+    env_mem_advance(f.env, 5000);
+    clean(&f, (struct round){0});
+    cr_assert_eq(env_file_open(f.env, file_name(0, ".log"), ENV_READ, &cleaned),
+                 0);
+    cr_assert_eq(env_file_changed_ms(cleaned), written_ms);
+    env_file_unref(cleaned);
     fixture_end(&f);
 }
 
