@@ -10,6 +10,9 @@
 
 #include <stdlib.h>
 
+/* However low the rate. */
+enum { PAUSE_MAX_MS = 60000 };
+
 /* One round under way. */
 struct cleaning {
     struct env_work work;
@@ -132,10 +135,14 @@ static bool is_over(const struct cleaning *c)
 /* So that bytes and time since the step began go with the rate. */
 static int64_t pause_ms(const struct cleaning *c)
 {
+    if (c->bytes_per_ms <= 0)
+        return 0;
     double due_ms = (double)log_clean_step_bytes(c->clean) / c->bytes_per_ms;
     double took_ms =
         (double)(env_now_us(c->shard->env) - c->step_began_us) / 1000;
 
+    if (due_ms > PAUSE_MAX_MS)
+        due_ms = PAUSE_MAX_MS;
     return due_ms > took_ms ? (int64_t)(due_ms - took_ms) : 0;
 }
 

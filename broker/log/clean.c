@@ -24,7 +24,7 @@ static uint32_t first_kept(struct log *log, uint32_t i, int64_t high_watermark,
 
     for (; i + 1 < log->segments_len; i++) {
         struct segment *s = &log->segments[i];
-        if (log->segments[i + 1].base_offset > below || s->unsynced)
+        if (log->segments[i + 1].base_offset > below)
             break;
         if (log->config.min_compaction_lag_ms > 0 &&
             (segment_load(log, s, NULL) < 0 ||

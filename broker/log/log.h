@@ -152,6 +152,13 @@ struct log_range {
 enum err log_read(struct log *log, int64_t offset, int64_t end_offset,
                   uint32_t max_bytes, bool min_one, struct log_range *range);
 
+/* As log_read(), for readers whose format has no batches without records
+ * (message sets): those that compaction has emptied, and control batches, are
+ * passed over, or such a reader would never get behind them. */
+enum err log_read_records(struct log *log, int64_t offset, int64_t end_offset,
+                          uint32_t max_bytes, bool min_one,
+                          struct log_range *range);
+
 /* Kafka's ListOffsets by timestamp: the first record with timestamp >= t below
  * end_offset.  Reads and may decompress one batch: [helper] for cold data.
  * offset -1 when there is none. */

@@ -494,6 +494,7 @@ char *plan_properties(const struct plan *plan, int index)
         "log.cleaner.min.cleanable.ratio=0.1\n"
         "log.cleaner.delete.retention.ms=3000\n"
         "log.cleaner.io.buffer.size=2048\n"
+        "log.cleaner.io.max.bytes.per.second=50000\n"
         "replica.lag.time.max.ms=%d\n"
         "broker.session.timeout.ms=%d\n"
         "broker.heartbeat.interval.ms=%d\n"

@@ -738,6 +738,32 @@ Test(log_clean, gives_up_when_the_log_changes)
         }
 }
 
+Test(log_clean, old_readers_get_past_what_was_emptied)
+{
+    struct log_range range;
+    struct fixture f;
+
+    open_compacted(&f);
+    put_three_segments(&f); /* the first is emptied whole */
+    clean(&f, (struct round){0});
+    cr_assert_eq(log_read(f.log, 0, 7, 100, true, &range), ERR_NONE);
+    cr_assert_eq(range.base_offset, 0);
+    env_file_unref(range.file);
+    cr_assert_eq(log_read_records(f.log, 0, 7, 100, true, &range), ERR_NONE);
+    cr_assert_eq(range.base_offset, 4);
+    cr_assert_eq(range.position, 0);
+    env_file_unref(range.file);
+    /* Also where they do not end a range. */
+    cr_assert_eq(log_read_records(f.log, 2, 7, 1000, true, &range), ERR_NONE);
+    cr_assert_eq(range.base_offset, 4);
+    cr_assert_eq(range.len, file(&f, 4, ".log")->len);
+    env_file_unref(range.file);
+    cr_assert_eq(log_read_records(f.log, 0, 4, 1000, true, &range), ERR_NONE);
+    cr_assert_eq(range.len, 0);
+    cr_assert_null(range.file);
+    fixture_end(&f);
+}
+
 Test(log_clean, readers_keep_what_they_have)
 {
     struct log_range range;
