@@ -689,7 +689,10 @@ static void opened(struct partition *p, struct partition_open *o)
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
     log_set_config(p->log, &p->settings->log);
+    /* What damage cut off was clean; what is fetched again is not. */
     p->first_dirty = o->checkpoint.first_dirty;
+    if (p->first_dirty > log_end_offset(p->log))
+        p->first_dirty = log_end_offset(p->log);
     p->role = PARTITION_IDLE;
     cleaner_note(p);
     /* A recovered tail counts, and a follower asks for more, once it is on
