@@ -237,6 +237,9 @@ void env_file_unref(struct env_file *file);
 int64_t env_file_size(struct env_file *file);
 /* When its bytes changed last, by whomever; ms since 1970. */
 int64_t env_file_changed_ms(struct env_file *file);
+/* For a file that was written to stand for an older one; the next sync makes it
+ * last. */
+int env_file_set_changed_ms(struct env_file *file, int64_t changed_ms);
 /* Bytes read; fewer than len only at the end of the file. */
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position);

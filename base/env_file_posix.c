@@ -88,6 +88,16 @@ int64_t env_file_changed_ms(struct env_file *file)
                : st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
+int env_file_set_changed_ms(struct env_file *file, int64_t changed_ms)
+{
+    struct timespec times[] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = changed_ms / 1000, .tv_nsec = changed_ms % 1000 * 1000000},
+    };
+
+    return futimens(file->fd, times) != 0 ? -errno : 0;
+}
+
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {

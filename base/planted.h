@@ -103,6 +103,10 @@
       "a directory is taken while the replica before is still there")          \
     X(LOG_TAKES_DELETED_TOPICS,                                                \
       "the files of a deleted topic of the same name are taken")               \
+    /* compaction */                                                           \
+    X(CLEANER_DROPS_THE_LAST, "the last record of a key is compacted away")    \
+    X(CLEANER_SWAPS_UNSYNCED,                                                  \
+      "a compacted segment replaces others before it is on disk")              \
     /* idempotent producers */                                                 \
     X(PRODUCERS_FORGOTTEN_AT_OPEN,                                             \
       "producers are not learned again from the log at its opening")           \

@@ -653,6 +653,7 @@ static void begin(struct fetch_session *s, struct request *r)
         s->parts[i].sent = true; /* those of the request before */
         s->parts[i].replica_id = s->replica_id;
         s->parts[i].followers_too = s->replica_id < 0 && r->version >= 11;
+        s->parts[i].old_format = s->replica_id < 0 && r->version < 4;
         s->parts[i].replica_epoch =
             r->version >= 15 ? q->replica_state.replica_epoch : -1;
     }

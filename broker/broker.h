@@ -27,6 +27,7 @@ struct broker {
     struct shard **shards;
     int shards_len;
     struct meta *meta;
+    _Atomic int cleanings; /* that run; see cleaner.h */
 
     /* One entry for each of config's log.dirs, same order. */
     struct log_dir {
@@ -36,6 +37,7 @@ struct broker {
         int64_t stopped_ms; /* and when, by the wall clock */
         struct kv *checkpoints;
         struct env_file *lock;
+        struct cleaner_file *cleaned; /* cleaner_file.h */
     } * log_dirs;
     int log_dirs_len;
 };

@@ -10,7 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { KEY_BYTES = 20, VALUE_BYTES = 32 };
+/* Values that an earlier release wrote end before the first dirty offset. */
+enum { KEY_BYTES = 20, VALUE_MIN_BYTES = 32, VALUE_BYTES = 40 };
 
 struct checkpoint_batch {
     struct env_work work;
@@ -34,12 +35,14 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
 
     make_key(key, topic_id, partition);
     bool ok = kv_get(kv, slice_of(key, KEY_BYTES), &value) == 0 &&
-              value.len == VALUE_BYTES;
+              (value.len == VALUE_BYTES || value.len == VALUE_MIN_BYTES);
     if (ok) {
         c->high_watermark = (int64_t)be64_get(value.data);
         c->recovery_point = (int64_t)be64_get(value.data + 8);
         c->start_offset = (int64_t)be64_get(value.data + 16);
         c->unchanged_ms = (int64_t)be64_get(value.data + 24);
+        c->first_dirty =
+            value.len == VALUE_BYTES ? (int64_t)be64_get(value.data + 32) : 0;
     }
     buf_free(&value);
     return ok;
@@ -60,6 +63,11 @@ static void put_below(struct kv_batch *batch, const struct partition *p,
     be64_put(value + 16, (uint64_t)log_start_offset(p->log));
     be64_put(value + 24,
              (uint64_t)(limit == INT64_MAX ? partition_unchanged_ms(p) : 0));
+    /* It may have just been cut, or be about to. */
+    int64_t end =
+        log_end_offset(p->log) < limit ? log_end_offset(p->log) : limit;
+    be64_put(value + 32,
+             (uint64_t)(p->first_dirty < end ? p->first_dirty : end));
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
 }
 

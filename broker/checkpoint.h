@@ -1,6 +1,6 @@
 /* What a replica must remember besides its log: the high watermark, the
- * recovery point (everything below is on disk), the log start offset, and when
- * its files were changed last.
+ * recovery point (everything below is on disk), the log start offset, when its
+ * files were changed last, and how far it was compacted.
  *
  * One small LMDB store per log directory, written for the replicas that changed
  * every few seconds by a helper, and at shutdown.  Losing the last write costs
@@ -24,6 +24,7 @@ struct checkpoint {
     int64_t recovery_point;
     int64_t start_offset;
     int64_t unchanged_ms; /* as log_open() takes it */
+    int64_t first_dirty;  /* everything below was compacted; 0: not known */
 };
 
 /* False if nothing (usable) is stored.  Any thread. */

@@ -219,7 +219,7 @@ static enum err collect(struct server_config *c,
 
 /* ---- typed fields -------------------------------------------------------- */
 
-enum field_kind { FIELD_BOOL, FIELD_INT32, FIELD_INT64 };
+enum field_kind { FIELD_BOOL, FIELD_INT32, FIELD_INT64, FIELD_DOUBLE };
 
 struct field {
     const char *key;
@@ -230,6 +230,7 @@ struct field {
 #define KIND_bool FIELD_BOOL
 #define KIND_int32_t FIELD_INT32
 #define KIND_int64_t FIELD_INT64
+#define KIND_double FIELD_DOUBLE
 #define X(type, field, key)                                                    \
     {key, KIND_##type, offsetof(struct server_config, field)},
 static const struct field fields[] = {SERVER_CONFIG_FIELDS(X)};
@@ -247,6 +248,8 @@ static bool set_field(struct server_config *c, const struct field *f,
         return config_parse_int32(value, at);
     case FIELD_INT64:
         return config_parse_int64(value, at);
+    case FIELD_DOUBLE:
+        return config_parse_double(value, at);
     }
     return false;
 }

@@ -54,6 +54,15 @@
     X(int32_t, log_flush_checkpoint_interval_ms,                               \
       "log.flush.offset.checkpoint.interval.ms")                               \
     X(int32_t, recovery_threads_per_dir, "num.recovery.threads.per.data.dir")  \
+    X(bool, log_cleaner_enable, "log.cleaner.enable")                          \
+    X(int32_t, log_cleaner_threads, "log.cleaner.threads")                     \
+    X(int64_t, log_cleaner_backoff_ms, "log.cleaner.backoff.ms")               \
+    X(int64_t, log_cleaner_dedupe_buffer_bytes,                                \
+      "log.cleaner.dedupe.buffer.size")                                        \
+    X(double, log_cleaner_load_factor, "log.cleaner.io.buffer.load.factor")    \
+    X(int32_t, log_cleaner_io_buffer_bytes, "log.cleaner.io.buffer.size")      \
+    X(double, log_cleaner_io_max_bytes_per_second,                             \
+      "log.cleaner.io.max.bytes.per.second")                                   \
     /* replication and fetching */                                             \
     X(int64_t, replica_lag_time_max_ms, "replica.lag.time.max.ms")             \
     X(int32_t, replica_fetch_max_bytes, "replica.fetch.max.bytes")             \

@@ -248,8 +248,9 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
     int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
-    return log_read(p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
-                    part->bytes == 0, &out->range);
+    return (part->old_format ? log_read_records : log_read)(
+        p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
+        part->bytes == 0, &out->range);
 }
 
 static struct fetch_result *add_result(struct fetch_part *part)

@@ -51,6 +51,7 @@ struct fetch_part {
     int32_t replica_id; /* -1: a consumer */
     int64_t replica_epoch;
     bool followers_too; /* KIP-392: a replica that follows answers, too */
+    bool old_format;    /* message sets: what has no records is left out */
     void (*returned)(struct fetch_part *part); /* home thread */
     void (*woke)(struct fetch_part *part);     /* home thread */
 

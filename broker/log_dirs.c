@@ -4,6 +4,7 @@
 #include "base/kv.h"
 #include "base/log.h"
 #include "base/meta_properties.h"
+#include "broker/cleaner_file.h"
 #include "broker/log/log.h"
 
 #include <errno.h>
@@ -133,6 +134,7 @@ static enum err open_dir(struct broker *broker, struct env *env,
         error = open_checkpoints(env, dir, why);
     if (error == ERR_NONE && broker->config->is_broker)
         log_remove_leftovers(env, dir->path);
+    dir->cleaned = cleaner_file_new(dir->path);
     return error;
 }
 
@@ -158,6 +160,7 @@ void log_dirs_close(struct broker *broker)
     for (int i = 0; i < broker->log_dirs_len; i++) {
         if (broker->log_dirs[i].checkpoints != NULL)
             kv_close(broker->log_dirs[i].checkpoints);
+        cleaner_file_unref(broker->log_dirs[i].cleaned);
         if (broker->log_dirs[i].lock != NULL)
             env_file_unref(broker->log_dirs[i].lock);
     }

@@ -68,6 +68,13 @@ static struct topic_settings *resolve(const struct meta *m,
     s->log.max_message_bytes = c.max_message_bytes;
     s->log.delete_policy = c.cleanup_delete;
     s->log.compact_policy = c.cleanup_compact;
+    s->log.min_compaction_lag_ms = c.min_compaction_lag_ms;
+    s->log.max_compaction_lag_ms = c.max_compaction_lag_ms;
+    s->log.delete_retention_ms = c.delete_retention_ms;
+    s->log.min_cleanable_ratio = c.min_cleanable_dirty_ratio;
+    /* What is appended to is not compacted. */
+    if (c.cleanup_compact && c.max_compaction_lag_ms < c.segment_ms)
+        s->log.segment_ms = c.max_compaction_lag_ms;
     s->log.flush_messages = c.flush_messages;
     s->log.flush_ms = c.flush_ms;
     s->log.preallocate = c.preallocate;
@@ -98,6 +105,11 @@ static bool log_equal(const struct log_config *a, const struct log_config *b)
            a->max_message_bytes == b->max_message_bytes &&
            a->delete_policy == b->delete_policy &&
            a->compact_policy == b->compact_policy &&
+           a->min_compaction_lag_ms == b->min_compaction_lag_ms &&
+           a->max_compaction_lag_ms == b->max_compaction_lag_ms &&
+           a->delete_retention_ms == b->delete_retention_ms &&
+           a->min_cleanable_ratio >= b->min_cleanable_ratio &&
+           a->min_cleanable_ratio <= b->min_cleanable_ratio &&
            a->flush_messages == b->flush_messages &&
            a->flush_ms == b->flush_ms && a->preallocate == b->preallocate;
 }

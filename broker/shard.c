@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "broker/checkpoint.h"
+#include "broker/cleaner.h"
 #include "broker/coordinators.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/partition.h"
@@ -372,6 +373,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->watched);
     list_init(&s->checkpoint);
     list_init(&s->leaving);
+    cleaner_init(s);
     list_init(&s->sessions);
     conns_init(s);
     s->codec = codec_new();
@@ -409,6 +411,7 @@ bool shard_stop(struct shard *s, bool clean)
 {
     env_timer_stop(s->env, &s->tick);
     env_timer_stop(s->env, &s->retention);
+    env_timer_stop(s->env, &s->cleaner);
     fetchers_stop(s);
     fetch_sessions_drop_all(s);
     checkpoint_flush(s, clean);

@@ -72,6 +72,7 @@ struct shard {
     struct map fetchers;    /* leader id int32 -> fetcher */
     struct list watched;    /* partitions that need LEADER_TICK */
     struct list checkpoint; /* partitions whose checkpoint is out of date */
+    struct list cleanable;  /* partitions that compaction looks at */
     struct list leaving;    /* deleted, but for checkpoint_holds_up() */
     int deleting;           /* replicas whose files are still to go */
     struct list sessions;   /* fetch_session, least recently used first */
@@ -79,6 +80,7 @@ struct shard {
     uint64_t fetch_parts_made; /* numbers them */
     struct env_timer tick;     /* ISR checks, checkpoints */
     struct env_timer retention;
+    struct env_timer cleaner; /* runs while there are any of them */
     int64_t next_checkpoint_ms;
     /* What we know is newer than all that an earlier process of this node knew:
      * the image holds our registration. */

@@ -37,6 +37,15 @@ static int32_t int_of(struct source *s, const char *key)
     return (int32_t)long_of(s, key);
 }
 
+static double double_of(struct source *s, const char *key)
+{
+    double number = 0;
+    bool ok = config_parse_double(text_of(s, key), &number);
+
+    ASSERT(ok);
+    return number;
+}
+
 static bool bool_of(struct source *s, const char *key)
 {
     bool value = false;
@@ -97,6 +106,8 @@ void topic_config_resolve(const struct config_layers *layers,
         .max_message_bytes = int_of(&s, "max.message.bytes"),
         .min_insync_replicas = int_of(&s, "min.insync.replicas"),
         .segment_index_bytes = int_of(&s, "segment.index.bytes"),
+        .min_cleanable_dirty_ratio = double_of(&s, "min.cleanable.dirty.ratio"),
+        .delete_retention_ms = long_of(&s, "delete.retention.ms"),
         .file_delete_delay_ms = long_of(&s, "file.delete.delay.ms"),
         .flush_messages = long_of(&s, "flush.messages"),
         .flush_ms = long_of(&s, "flush.ms"),

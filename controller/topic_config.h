@@ -32,6 +32,8 @@ struct topic_config {
     int32_t max_message_bytes;
     int32_t min_insync_replicas;
     int32_t segment_index_bytes;
+    double min_cleanable_dirty_ratio;
+    int64_t delete_retention_ms;
     int64_t file_delete_delay_ms;
     int64_t flush_messages;
     int64_t flush_ms;

@@ -226,6 +226,7 @@ static void ends_at(struct log *log, int64_t end_offset)
     if (log->recovery_point > end_offset)
         log->recovery_point = end_offset;
     log_flush_cut(log, end_offset);
+    log_clean_cut(log, end_offset);
 }
 
 static enum err fail(struct log *log, int rc, const char *what)
@@ -338,6 +339,7 @@ void log_close(struct log *log)
             log_write_epochs(log);
     }
     log_bury_doomed(log);
+    log_clean_leave(log);
     log->closed = true;
     if (list_empty(&log->flushes))
         log_free(log);

@@ -50,8 +50,12 @@ struct log_config {
     int32_t max_message_bytes;    /* max.message.bytes */
     bool delete_policy;           /* cleanup.policy contains delete */
     bool compact_policy;          /* ... contains compact */
-    int64_t flush_messages;       /* flush.messages; a flush is started */
-    int64_t flush_ms;             /* flush.ms, see log_flush_due() */
+    int64_t min_compaction_lag_ms;
+    int64_t max_compaction_lag_ms;
+    int64_t delete_retention_ms; /* of tombstones */
+    double min_cleanable_ratio;  /* min.cleanable.dirty.ratio */
+    int64_t flush_messages;      /* flush.messages; a flush is started */
+    int64_t flush_ms;            /* flush.ms, see log_flush_due() */
     bool preallocate; /* accepted; files grow by appends all the same */
 };
 
@@ -154,6 +158,13 @@ struct log_range {
  * and batch headers, from the page cache if they are there. */
 enum err log_read(struct log *log, int64_t offset, int64_t end_offset,
                   uint32_t max_bytes, bool min_one, struct log_range *range);
+
+/* As log_read(), for readers whose format has no batches without records
+ * (message sets): those that compaction has emptied, and control batches, are
+ * passed over, or such a reader would never get behind them. */
+enum err log_read_records(struct log *log, int64_t offset, int64_t end_offset,
+                          uint32_t max_bytes, bool min_one,
+                          struct log_range *range);
 
 /* Kafka's ListOffsets by timestamp: the first record with timestamp >= t below
  * end_offset.  Reads and may decompress one batch: [helper] for cold data.

@@ -94,23 +94,47 @@ static void look_at_name(struct log *log, const char *name, struct found *found)
     }
 }
 
+static void free_names(char **names, size_t names_len)
+{
+    for (size_t i = 0; i < names_len; i++)
+        free(names[i]);
+    free(names);
+}
+
+static bool has_swaps(char **names, size_t names_len)
+{
+    for (size_t i = 0; i < names_len; i++)
+        if (ends_with(names[i], ".swap"))
+            return true;
+    return false;
+}
+
+/* Names as they are once cleanings that a crash interrupted are settled. */
+static int settled_names(struct log *log, char ***names, size_t *names_len)
+{
+    int rc = env_list_dir(log->env, log->path, names, names_len);
+
+    if (rc < 0 || !has_swaps(*names, *names_len))
+        return rc;
+    rc = clean_recover(log, *names, *names_len);
+    free_names(*names, *names_len);
+    return rc < 0 ? rc : env_list_dir(log->env, log->path, names, names_len);
+}
+
 static int list_dir(struct log *log, struct found *found)
 {
     char **names;
     size_t names_len;
     int rc = env_mkdir(log->env, log->path);
 
-    if (rc < 0 ||
-        (rc = env_list_dir(log->env, log->path, &names, &names_len)) < 0)
+    if (rc < 0 || (rc = settled_names(log, &names, &names_len)) < 0)
         return rc;
     log->is_new = log->dir_changed = names_len == 0;
     for (size_t i = 0; i < names_len; i++)
         look_at_name(log, names[i], found);
-    for (size_t i = 0; i < names_len; i++) {
+    for (size_t i = 0; i < names_len; i++)
         unlink_if_orphan(log, names[i]);
-        free(names[i]);
-    }
-    free(names);
+    free_names(names, names_len);
     return 0;
 }
 

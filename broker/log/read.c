@@ -102,3 +102,48 @@ enum err log_read(struct log *log, int64_t offset, int64_t end_offset,
         return ERR_NONE;
     return log_errno(fill(log, i, &place, end_offset, max_bytes, range));
 }
+
+static bool has_records(const struct batch *b)
+{
+    return b->records_count > 0 && (b->attributes & BATCH_CONTROL) == 0;
+}
+
+/* Takes batches without records off the front; *offset gets behind them. */
+static enum err skip_empty(struct log_range *range, int64_t *offset)
+{
+    int64_t end = range->position + range->len;
+    enum walk_result result;
+    struct walk w;
+
+    walk_init(&w, range->file, range->position, end);
+    while ((result = walk_next(&w)) == WALK_BATCH && !has_records(&w.batch))
+        *offset = batch_last_offset(&w.batch) + 1;
+    if (result == WALK_BATCH)
+        range->base_offset = w.batch.base_offset;
+    range->position = w.position;
+    range->len = (uint32_t)(end - w.position);
+    walk_free(&w);
+    return result == WALK_IO    ? ERR_IO
+           : result == WALK_BAD ? ERR_DAMAGED
+                                : ERR_NONE;
+}
+
+enum err log_read_records(struct log *log, int64_t offset, int64_t end_offset,
+                          uint32_t max_bytes, bool min_one,
+                          struct log_range *range)
+{
+    enum err err;
+
+    while ((err = log_read(log, offset, end_offset, max_bytes, min_one,
+                           range)) == ERR_NONE &&
+           range->len != 0) {
+        err = skip_empty(range, &offset);
+        if (err == ERR_NONE && range->len != 0)
+            return ERR_NONE;
+        env_file_unref(range->file);
+        *range = (struct log_range){.base_offset = offset};
+        if (err != ERR_NONE)
+            return err;
+    }
+    return err;
+}

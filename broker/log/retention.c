@@ -71,14 +71,15 @@ void log_bury_doomed(struct log *log)
  * a segment and not orphans. */
 static const char *const suffixes[] = {".txnindex", ".snapshot", ".timeindex",
                                        ".index", ".log"};
-enum { SUFFIXES = sizeof suffixes / sizeof suffixes[0] };
+enum { SUFFIXES = sizeof suffixes / sizeof suffixes[0], INDEXES_AT = 2 };
 
-static void doom_files(struct log *log, const struct segment *s,
+/* From the i-th suffix on. */
+static void doom_files(struct log *log, const struct segment *s, int i,
                        struct doomed *d)
 {
     char from[PATH_MAX];
 
-    for (int i = 0; i < SUFFIXES; i++) {
+    for (; i < SUFFIXES; i++) {
         log_file_path(log, s->base_offset, suffixes[i], from);
         char *to = xasprintf("%s.deleted", from);
         int rc = env_rename(log->env, from, to);
@@ -93,26 +94,17 @@ static void doom_files(struct log *log, const struct segment *s,
     }
 }
 
-/* Keeps the memory of no segment, the files of none; the caller puts a new
- * segment in if none is left. */
-void log_drop_segments(struct log *log, uint32_t from, uint32_t n)
+static struct doomed *doomed_new(struct log *log, uint32_t n)
 {
-    if (n == 0)
-        return;
-    ASSERT(from + n <= log->segments_len);
     struct doomed *d = xcalloc(1, sizeof *d);
+
     d->env = log->env;
     d->paths = xcalloc((size_t)n * SUFFIXES, sizeof *d->paths);
-    for (uint32_t i = from; i < from + n; i++) {
-        struct segment *s = &log->segments[i];
-        if (s->stored)
-            doom_files(log, s, d);
-        log->size_bytes -= s->size_bytes;
-        segment_free(s);
-    }
-    log->segments_len -= n;
-    memmove(log->segments + from, log->segments + from + n,
-            (log->segments_len - from) * sizeof *log->segments);
+    return d;
+}
+
+static void bury_later(struct log *log, struct doomed *d)
+{
     if (d->paths_len == 0) {
         doomed_free(d);
         return;
@@ -122,6 +114,38 @@ void log_drop_segments(struct log *log, uint32_t from, uint32_t n)
     d->timer.arg = d;
     list_push_back(&log->doomed, &d->link);
     env_timer_start(log->env, &d->timer, log->config.file_delete_delay_ms);
+}
+
+/* Keeps the memory of no segment, the files of none; the caller puts a new
+ * segment in if none is left. */
+void log_drop_segments(struct log *log, uint32_t from, uint32_t n)
+{
+    if (n == 0)
+        return;
+    ASSERT(from + n <= log->segments_len);
+    struct doomed *d = doomed_new(log, n);
+    log_clean_cut(log, log->segments[from].base_offset);
+    for (uint32_t i = from; i < from + n; i++) {
+        struct segment *s = &log->segments[i];
+        if (s->stored)
+            doom_files(log, s, 0, d);
+        log->size_bytes -= s->size_bytes;
+        segment_free(s);
+    }
+    log->segments_len -= n;
+    memmove(log->segments + from, log->segments + from + n,
+            (log->segments_len - from) * sizeof *log->segments);
+    bury_later(log, d);
+}
+
+void log_doom_replaced(struct log *log, const struct segment *old, uint32_t n)
+{
+    struct doomed *d = doomed_new(log, n);
+
+    for (uint32_t i = 0; i < n; i++)
+        if (old[i].stored)
+            doom_files(log, &old[i], INDEXES_AT, d);
+    bury_later(log, d);
 }
 
 /* ---- retention -----------------------------------------------------------*/

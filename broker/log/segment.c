@@ -87,7 +87,7 @@ static char *index_path(struct log *log, struct segment *s, struct index *x,
     return log_file_path(log, s->base_offset, index_suffix(x), text);
 }
 
-static void add_time_entry(struct segment *s)
+void segment_end_times(struct segment *s)
 {
     if (s->max_timestamp <= s->time_index_last)
         return;
@@ -114,7 +114,7 @@ void segment_note_batch(struct log *log, struct segment *s,
             .position = (int32_t)position,
         };
         index_add(&s->offsets, &e);
-        add_time_entry(s);
+        segment_end_times(s);
         s->unindexed_bytes = 0;
     }
     s->unindexed_bytes += b->size_bytes;
@@ -138,7 +138,7 @@ int segment_seal(struct log *log, struct segment *s)
 {
     if (!s->stored || !s->loaded)
         return 0;
-    add_time_entry(s);
+    segment_end_times(s);
     return segment_write_indexes(log, s);
 }
 

@@ -60,6 +60,8 @@ int segment_load(struct log *log, struct segment *s, int64_t *end_offset);
 /* Takes a batch at `position` into timestamps and indexes. */
 void segment_note_batch(struct log *log, struct segment *s,
                         const struct batch *b, uint32_t position);
+/* The last time entry of a segment that gets no more batches. */
+void segment_end_times(struct segment *s);
 /* Writes pending index entries. */
 int segment_write_indexes(struct log *log, struct segment *s);
 /* Before the segment is left for good or the log is closed: adds the last time

@@ -38,8 +38,9 @@ struct log {
                                after the first flush */
     bool closed;            /* the owner is gone; freed by the last flush */
 
-    struct list flushes; /* struct log_flush, under way */
-    struct list doomed;  /* struct doomed, waiting for their delay */
+    struct list flushes;     /* struct log_flush, under way */
+    struct list doomed;      /* struct doomed, waiting for their delay */
+    struct log_clean *clean; /* under way, or NULL; its owner's (clean.h) */
 };
 
 static inline struct segment *log_active(struct log *log)
@@ -72,6 +73,23 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms);
 /* Takes segments [from, from + n) out of the log; their files are renamed to
  * .deleted at once and unlinked after the delay.  (retention.c) */
 void log_drop_segments(struct log *log, uint32_t from, uint32_t n);
+/* Puts `fresh`, whose files end in .swap, in the place of segments
+ * [from, from + n); takes over its memory.  The old files go as above.  A
+ * negative errno in the middle of it: the log must be opened again.
+ * (clean_swap.c) */
+int log_replace_segments(struct log *log, uint32_t from, uint32_t n,
+                         struct segment *fresh);
+/* The .log file and the indexes of a segment that is replaced; other files of
+ * its name stay. */
+void log_doom_replaced(struct log *log, const struct segment *old, uint32_t n);
+/* Segments that begin below end_offset stay as they are, or a cleaning under
+ * way has to give up. */
+void log_clean_cut(struct log *log, int64_t end_offset);
+/* The log is closed: a cleaning gives up and knows it no more. */
+void log_clean_leave(struct log *log);
+/* Finishes or undoes what a crash left of cleanings: files ending in .swap.
+ * Blocking. */
+int clean_recover(struct log *log, char **names, size_t names_len);
 /* Unlinks what still waits. */
 void log_bury_doomed(struct log *log);
 

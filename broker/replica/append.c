@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/checkpoint.h"
+#include "broker/cleaner.h"
 #include "proto/record/produced.h"
 
 #include <errno.h>
@@ -138,6 +139,7 @@ void partition_rolled(struct partition *p)
 {
     producers_store(p->shard->env, p->producers, log_path(p->log),
                     log_active_base_offset(p->log));
+    cleaner_note(p);
 }
 
 /* A follower that cannot append leaves the ISR after replica.lag.time.max.ms;

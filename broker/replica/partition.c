@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/checkpoint.h"
+#include "broker/cleaner.h"
 #include "broker/coordinators.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
@@ -554,6 +555,8 @@ void partition_set_settings(struct partition *p,
     if (p->log == NULL)
         return;
     log_set_config(p->log, &settings->log);
+    p->uncleanable = false;
+    cleaner_note(p);
     if (settings->fsync && !was_fsync)
         start_flush(p);
     if (p->leader == NULL)
@@ -690,7 +693,12 @@ static void opened(struct partition *p, struct partition_open *o)
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
     log_set_config(p->log, &p->settings->log);
+    /* What damage cut off was clean; what is fetched again is not. */
+    p->first_dirty = o->checkpoint.first_dirty;
+    if (p->first_dirty > log_end_offset(p->log))
+        p->first_dirty = log_end_offset(p->log);
     p->role = PARTITION_IDLE;
+    cleaner_note(p);
     /* A recovered tail counts, and a follower asks for more, once it is on
      * disk; perhaps nothing else comes that would start a flush. */
     if (p->settings->fsync &&
@@ -837,6 +845,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->watches);
     list_init(&p->watched_link);
     list_init(&p->checkpoint_link);
+    list_init(&p->clean_link);
     list_init(&p->fetcher_link);
     list_init(&p->changed_link);
     p->dir = choose_dir(p); /* again when the place is ours */
@@ -850,6 +859,7 @@ static void retire(struct partition *p)
 {
     stop_leading(p);
     fetcher_remove(p);
+    cleaner_leave(p);
     for (struct list *node; (node = list_pop_front(&p->watches)) != NULL;) {
         struct partition_watch *w =
             LIST_ENTRY(node, struct partition_watch, link);
@@ -872,7 +882,7 @@ static void partition_free(struct partition *p)
  * be found by the next replica here. */
 static void finish_delete(struct partition *p)
 {
-    if (p->open != NULL || p->flush != NULL ||
+    if (p->open != NULL || p->flush != NULL || p->cleaning != NULL ||
         (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
     if (p->log != NULL)
@@ -890,6 +900,7 @@ void partition_delete(struct partition *p)
     list_remove(&p->watched_link);
     p->open_again_ms = 0;
     checkpoint_forget(p);
+    cleaner_deleted(p);
     p->deleted = true;
     p->shard->deleting++;
     finish_delete(p);
@@ -901,6 +912,7 @@ bool partition_close(struct partition *p, bool clean)
         clean && p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE;
 
     retire(p);
+    cleaner_closed(p);
     if (p->flush != NULL)
         p->flush->arg = NULL;
     if (p->open != NULL)
@@ -954,6 +966,7 @@ void partition_shortened(struct partition *p)
     p->unchanged_ms = 0;
     int64_t end = log_end_offset(p->log);
 
+    cleaner_shortened(p);
     if (p->high_watermark > end)
         p->high_watermark = end;
     if (p->high_watermark < log_start_offset(p->log))

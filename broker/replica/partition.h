@@ -65,6 +65,7 @@ struct partition {
     int32_t lost_epoch;
     bool lost_torn;        /* as in struct log_open_report */
     int64_t unchanged_ms;  /* see partition_unchanged_ms() */
+    int64_t first_dirty;   /* everything below was compacted */
     int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */
     int64_t high_watermark;
     struct leader *leader;       /* when role is PARTITION_LEADER */
@@ -78,6 +79,9 @@ struct partition {
     struct list watches;
     struct list watched_link;    /* in shard->watched */
     struct list checkpoint_link; /* in shard->checkpoint, or ->leaving */
+    struct list clean_link;      /* in shard->cleanable */
+    struct cleaning *cleaning;   /* in flight, or NULL */
+    bool uncleanable;            /* it failed; not tried again */
     struct log_flush *flush;     /* in flight, or NULL */
     int64_t next_sync_ms;
     struct dir_place *place;     /* our right to the directory */
@@ -113,7 +117,7 @@ void partition_isr_result(struct partition *p, enum err error,
 int32_t partition_leader_hint(const struct partition *p);
 /* Gone from this broker: closes and deletes its files, frees. */
 void partition_delete(struct partition *p);
-/* For checkpoint.c: what held up its end is over. */
+/* For checkpoint.c and cleaner.c: what held up its end is over. */
 void partition_written(struct partition *p);
 /* Shutdown: flushes (if clean), closes, frees.  False if records are not known
  * to be on disk. */

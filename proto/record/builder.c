@@ -18,6 +18,15 @@ void batch_builder_reset(struct batch_builder *b)
     b->last_offset_delta = -1;
     b->base_timestamp = -1;
     b->max_timestamp = -1;
+    b->base_is_set = false;
+}
+
+void batch_builder_set_base_timestamp(struct batch_builder *b,
+                                      int64_t base_timestamp)
+{
+    ASSERT(b->count == 0);
+    b->base_timestamp = base_timestamp;
+    b->base_is_set = true;
 }
 
 void batch_builder_free(struct batch_builder *b)
@@ -57,7 +66,7 @@ static void put_fields(struct batch_builder *b, int32_t offset_delta,
                        int64_t timestamp, struct slice key, struct slice value,
                        int32_t headers_count, size_t headers_len)
 {
-    if (b->count == 0)
+    if (b->count == 0 && !b->base_is_set)
         b->base_timestamp = timestamp;
     int64_t delta =
         (int64_t)((uint64_t)timestamp - (uint64_t)b->base_timestamp);

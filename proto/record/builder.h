@@ -20,8 +20,9 @@ struct batch_builder {
     struct buf records; /* owned; encoded, uncompressed */
     int32_t count;
     int32_t last_offset_delta; /* -1 while empty */
-    int64_t base_timestamp;    /* the first record's; -1 while empty */
+    int64_t base_timestamp;    /* the first record's, unless set; else -1 */
     int64_t max_timestamp;     /* -1 while empty */
+    bool base_is_set;          /* by batch_builder_set_base_timestamp() */
 };
 
 struct batch_options {
@@ -48,6 +49,11 @@ struct batch_options {
 void batch_builder_init(struct batch_builder *b);
 void batch_builder_reset(struct batch_builder *b); /* empty, memory kept */
 void batch_builder_free(struct batch_builder *b);
+
+/* Before the first record: what timestamps are counted from, if it is not to be
+ * the first record's (KIP-534's delete horizon).  Until the next reset. */
+void batch_builder_set_base_timestamp(struct batch_builder *b,
+                                      int64_t base_timestamp);
 
 /* Appends a record one offset behind the last one.  Key, value and headers'
  * values may be null; timestamp -1 is "none".  Everything is copied. */

@@ -41,6 +41,15 @@ static size_t position_of(const struct look *l, struct promises *q,
     return q->position;
 }
 
+/* A segment that compaction has put in the place of others may have its name
+ * before the directory is synced; then a power loss leaves those others. */
+static size_t durable_bytes(const struct look *l, const char *path, bool whole)
+{
+    if (whole && l->partition->settings->log.compact_policy)
+        return disk_synced_bytes(disk_of(l), path);
+    return disk_durable_bytes(disk_of(l), path);
+}
+
 /* Whether everything from `from` to `to`, exclusive, survives a power loss. */
 static bool is_on_disk(const struct look *l, struct promises *q, int64_t from,
                        int64_t to)
@@ -59,7 +68,7 @@ static bool is_on_disk(const struct look *l, struct promises *q, int64_t from,
             continue;
         log_file_path(log, s->base_offset, ".log", path);
         size_t needed = whole ? s->size_bytes : position_of(l, q, s, path, to);
-        if (disk_durable_bytes(disk_of(l), path) < needed)
+        if (durable_bytes(l, path, whole) < needed)
             return false;
     }
     return true;

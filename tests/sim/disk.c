@@ -401,10 +401,18 @@ static bool has_children(struct disk *disk, const char *dir)
     return false;
 }
 
+/* Asked by each call that the disk would not take when frozen. */
+static bool is_frozen(struct disk *disk)
+{
+    if (disk->faults.freeze_at > 0 && --disk->faults.freeze_at == 0)
+        disk->frozen = true;
+    return disk->frozen;
+}
+
 static int other(struct disk *disk)
 {
     disk->counts.others++;
-    return disk->frozen ? -EIO : 0;
+    return is_frozen(disk) ? -EIO : 0;
 }
 
 int env_rename(struct env *env, const char *from, const char *to)
@@ -509,7 +517,7 @@ int env_sync_dir(struct env *env, const char *path)
     struct disk *disk = env_disk(env);
 
     disk->counts.dir_syncs++;
-    if (disk->frozen)
+    if (is_frozen(disk))
         return -EIO;
     for (size_t i = 0; i < disk->changes_len; i++)
         apply(disk, &disk->durable, &disk->changes[i]);
@@ -573,7 +581,7 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
     struct node *node = lookup(disk, path);
 
     disk->counts.opens++;
-    if (disk->frozen)
+    if (is_frozen(disk))
         return -EIO;
     if (node != NULL && node->is_dir)
         return -EISDIR;
@@ -656,6 +664,14 @@ int64_t env_file_changed_ms(struct env_file *file)
     return file->disk != NULL ? file->node->changed_ms : -EIO;
 }
 
+int env_file_set_changed_ms(struct env_file *file, int64_t changed_ms)
+{
+    if (file->disk == NULL || file->disk->frozen)
+        return -EIO;
+    file->node->changed_ms = changed_ms;
+    return 0;
+}
+
 int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {
@@ -725,7 +741,7 @@ int env_file_write(struct env_file *file, const struct slice *parts,
     if (file->disk == NULL)
         return -EIO;
     file->disk->counts.writes++;
-    if (file->disk->frozen)
+    if (is_frozen(file->disk))
         return -EIO;
     for (size_t i = 0; i < parts_len; i++)
         len += parts[i].len;
@@ -781,7 +797,7 @@ int env_read_all(struct env *env, const char *path, size_t max_bytes,
     struct node *node = lookup(disk, path);
 
     disk->counts.reads++;
-    if (disk->frozen)
+    if (is_frozen(disk))
         return -EIO;
     if (node == NULL || node->is_dir)
         return node == NULL ? -ENOENT : -EISDIR;
@@ -910,7 +926,16 @@ size_t disk_durable_bytes(const struct disk *disk, const char *path)
 {
     const struct node *node = map_get(&disk->names, slice_str(path));
 
-    if (node == NULL || map_get(&disk->durable, slice_str(path)) != node)
+    return node != NULL && map_get(&disk->durable, slice_str(path)) == node
+               ? disk_synced_bytes(disk, path)
+               : 0;
+}
+
+size_t disk_synced_bytes(const struct disk *disk, const char *path)
+{
+    const struct node *node = map_get(&disk->names, slice_str(path));
+
+    if (node == NULL)
         return 0;
     size_t len =
         node->data.len < node->durable.len ? node->data.len : node->durable.len;
@@ -1003,7 +1028,7 @@ int disk_try_write(struct env_file *file, int64_t more)
     if (disk == NULL)
         return -EIO;
     disk->counts.writes++;
-    if (disk->frozen)
+    if (is_frozen(disk))
         return -EIO;
     if (strikes(disk, &disk->faults.write_at, disk->faults.write_ppm))
         return error_of(disk);
@@ -1017,7 +1042,7 @@ int disk_try_sync(struct env_file *file)
     if (disk == NULL)
         return -EIO;
     disk->counts.syncs++;
-    if (disk->frozen)
+    if (is_frozen(disk))
         return -EIO;
     return strikes(disk, &disk->faults.sync_at, disk->faults.sync_ppm)
                ? error_of(disk)

@@ -59,6 +59,7 @@ struct disk_faults {
     int sync_at;     /* the n-th sync of a file */
     int truncate_at; /* the n-th truncation */
     int open_at;     /* the n-th open that may create a file */
+    int freeze_at;   /* disk_freeze() happens before the n-th call from now */
     int error;       /* with this negative errno; 0: -EIO */
     int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
     /* The same by chance, in millionths. */
@@ -82,6 +83,9 @@ bool disk_rot(struct disk *disk, struct prng *prng, const char *suffix,
 /* How many of a file's bytes, from the first on, are on the disk as they are
  * seen: a power loss leaves at least those.  0 also when its name is not. */
 size_t disk_durable_bytes(const struct disk *disk, const char *path);
+/* The same of the file itself, though a power loss may leave it under another
+ * name. */
+size_t disk_synced_bytes(const struct disk *disk, const char *path);
 /* What is seen of a file, until it changes; empty: there is none. */
 struct slice disk_peek(const struct disk *disk, const char *path);
 

@@ -246,9 +246,16 @@ static void send(struct load_admin *a, enum kind kind, size_t topic,
                      request, REQUEST_MS, answered, a);
 }
 
+/* Every other one of those that come and go. */
+static bool is_compacted(const struct topic *t)
+{
+    return t->churn && t->name[strlen(t->name) - 1] % 2 == 1;
+}
+
 static void create(struct load_admin *a, size_t i)
 {
     struct create_topics_request_creatable_topic topic;
+    struct create_topics_request_creatable_topic_config compacted;
     struct create_topics_request q;
 
     create_topics_request_init(&q);
@@ -258,6 +265,14 @@ static void create(struct load_admin *a, size_t i)
     topic.name = slice_str(a->topics[i].name);
     topic.num_partitions = a->count;
     topic.replication_factor = a->options.replication_factor;
+    if (is_compacted(&a->topics[i])) {
+        create_topics_request_creatable_topic_config_init(&compacted);
+        compacted.name = SLICE("cleanup.policy");
+        compacted.value = SLICE("compact");
+        topic.configs = &compacted;
+        topic.configs_len = 1;
+        history_topic_compacted(a->history, topic.name);
+    }
     q.topics = &topic;
     q.topics_len = 1;
     q.timeout_ms = REQUEST_MS;

@@ -22,6 +22,7 @@ void history_free(struct history *h)
     for (size_t i = 0; i < h->muted_len; i++)
         free(h->muted[i]);
     free(h->muted);
+    map_free(&h->compacted);
     free(h->checker);
     free(h->sentence);
     free(h);
@@ -179,6 +180,18 @@ void history_topic_doomed(struct history *h, struct slice name)
 void history_topic_wanted(struct history *h, struct slice name)
 {
     map_remove(&h->doomed, name);
+}
+
+void history_topic_compacted(struct history *h, struct slice name)
+{
+    static char compacted;
+
+    map_put(&h->compacted, name, &compacted);
+}
+
+bool history_is_compacted(const struct history *h, int topic)
+{
+    return map_get(&h->compacted, slice_str(h->topics[topic].name)) != NULL;
 }
 
 bool history_topic_is_doomed(const struct history *h, int topic)

@@ -94,6 +94,9 @@ const char *history_topic_name(const struct history *h, int topic);
 void history_topic_doomed(struct history *h, struct slice name);
 /* Somebody asked for a topic of that name: a new one may be it. */
 void history_topic_wanted(struct history *h, struct slice name);
+/* Topics of that name are compacted, and their records have keys of their own:
+ * only a copy of a record may be missing. */
+void history_topic_compacted(struct history *h, struct slice name);
 bool history_topic_is_doomed(const struct history *h, int topic);
 /* Records below `offset` were asked to be deleted. */
 void history_delete_asked(struct history *h, int topic, int32_t partition,

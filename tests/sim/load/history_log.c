@@ -215,7 +215,8 @@ static void check_stream(struct history *h, struct history_log *log,
 {
     int64_t *next = next_of(log, r->reader);
 
-    if (*next >= 0 && r->offset != *next)
+    if (*next >= 0 && r->offset != *next &&
+        (r->offset < *next || !history_is_compacted(h, r->topic)))
         history_violation(h, "gap",
                           "reader %d of %s expected offset %lld and was given "
                           "offset %lld",

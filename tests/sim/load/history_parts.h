@@ -114,7 +114,8 @@ struct history {
     size_t muted_len;
     char *checker; /* of the first violation */
     char *sentence;
-    bool finishing; /* reads are final reads */
+    bool finishing;       /* reads are final reads */
+    struct map compacted; /* names of such topics */
     struct topic *topics;
     int topics_len;
     struct writer *writers;
@@ -147,6 +148,7 @@ void history_tell(struct history *h, const char *format, ...)
 struct history_log *history_log(struct history *h, int topic,
                                 int32_t partition);
 /* NULL if it was never sent. */
+bool history_is_compacted(const struct history *h, int topic);
 struct sent *history_find(struct history *h, struct history_id id);
 /* The slot of an offset; those up to it are made. */
 struct slot *history_slot(struct history_log *log, int64_t offset);

@@ -330,6 +330,23 @@ static void answered(void *arg, enum err error, const void *response)
     pump(p);
 }
 
+/* Of topics that come and go some are compacted: there each record has a key of
+ * its own, so that all of them stay. */
+static struct slice key_of(const struct load_producer *p,
+                           const struct history_id *id, char *key, size_t size)
+{
+    int n;
+
+    if (p->options.by_id)
+        n = snprintf(key, size, "key-%d-%lld", id->producer,
+                     (long long)id->number);
+    else if (id->number % 5 == 0)
+        return SLICE_NULL;
+    else
+        n = snprintf(key, size, "key-%d", (int)(id->number % 7));
+    return slice_of(key, (size_t)n);
+}
+
 /* The records, as of the first time it is sent. */
 static void build(struct load_producer *p, struct batch_out *b)
 {
@@ -346,7 +363,7 @@ static void build(struct load_producer *p, struct batch_out *b)
             record_id(p, b, i), lane->partition, p->options.acks, -1, -1,
             now_ms + i % 3};
         struct buf value = BUF_INIT;
-        char key[16];
+        char key[48];
         if (p->options.idempotent) {
             s.session = lane->session;
             s.sequence = lane->next_sequence + i;
@@ -354,10 +371,8 @@ static void build(struct load_producer *p, struct batch_out *b)
         payload_put(&value, s.id,
                     (size_t)prng_below(
                         p->prng, (uint64_t)p->options.filler_bytes_max + 1));
-        int n = snprintf(key, sizeof key, "key-%d", (int)(s.id.number % 7));
         batch_builder_append(&p->builder, s.timestamp_ms,
-                             s.id.number % 5 == 0 ? SLICE_NULL
-                                                  : slice_of(key, (size_t)n),
+                             key_of(p, &s.id, key, sizeof key),
                              buf_slice(&value), NULL, 0);
         buf_free(&value);
         history_sent(p->history, &s);

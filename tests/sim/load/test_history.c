@@ -278,6 +278,41 @@ Test(history, skipped)
     expect("skipped");
 }
 
+/* Record 0 was sent twice; then it is there once. */
+Test(history, copies_go_when_compacted)
+{
+    history_topic_compacted(h, SLICE("orders"));
+    send_all(0);
+    send_all(1);
+    ack(1, 1);
+    seek(0);
+    read_at(0, 0);
+    read_at(1, 1);
+    read_at(2, 0);
+    history_final_start(h);
+    seek(0);
+    read_at(1, 1);
+    read_at(2, 0);
+    history_final(h, TOPIC, PART, 0, 3);
+    history_judge(h);
+    expect(NULL);
+}
+
+Test(history, nothing_else_goes_when_compacted)
+{
+    history_topic_compacted(h, SLICE("orders"));
+    send_all(0);
+    send_all(1);
+    ack(0, 0);
+    ack(1, 1);
+    history_final_start(h);
+    seek(0);
+    read_at(1, 1);
+    history_final(h, TOPIC, PART, 0, 2);
+    history_judge(h);
+    expect("gap");
+}
+
 Test(history, gap_in_a_stream)
 {
     send_all(0);

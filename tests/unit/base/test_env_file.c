@@ -256,3 +256,16 @@ Test(env_file, disk_space_is_plausible)
     cr_assert_gt(total, 0);
     cr_assert_leq(available, total);
 }
+
+Test(env_file, a_file_can_be_as_old_as_another)
+{
+    struct env_file *file;
+    char *path = xasprintf("%s/old", dir);
+
+    cr_assert_eq(env_file_open(env, path, ENV_CREATE, &file), 0);
+    cr_assert_eq(env_file_write(file, &SLICE("x"), 1, 0), 0);
+    cr_assert_eq(env_file_set_changed_ms(file, 1234567890123), 0);
+    cr_assert_eq(env_file_changed_ms(file), 1234567890123);
+    env_file_unref(file);
+    free(path);
+}

@@ -1,0 +1,184 @@
+#include "broker/log/clean_batch.h"
+
+#include "base/planted.h"
+#include "proto/record/recompress.h"
+
+void clean_filter_init(struct clean_filter *f)
+{
+    *f = (struct clean_filter){.expanded = BUF_INIT};
+    batch_builder_init(&f->builder);
+}
+
+void clean_filter_free(struct clean_filter *f)
+{
+    buf_free(&f->expanded);
+    batch_builder_free(&f->builder);
+}
+
+static bool has(const struct batch *b, enum batch_attributes bit)
+{
+    return (b->attributes & (int)bit) != 0;
+}
+
+/* ---- the map --------------------------------------------------------------*/
+
+enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
+                           struct slice bytes, const struct batch *b,
+                           int64_t from, bool *full)
+{
+    struct record_reader r;
+    struct record record;
+
+    *full = false;
+    if (has(b, BATCH_CONTROL) || has(b, BATCH_TRANSACTIONAL))
+        return ERR_NONE;
+    enum err err =
+        record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
+    if (err != ERR_NONE)
+        return err;
+    while (!*full && record_next(&r, &record))
+        if (!slice_is_null(record.key) && record.offset >= from)
+            *full = !clean_map_put(map, record.key, record.offset);
+    return r.err;
+}
+
+/* ---- what stays -----------------------------------------------------------*/
+
+/* The base timestamp says until when; Kafka's DefaultRecordBatch
+ * deleteHorizonMs(). */
+static bool tombstones_expired(const struct clean_filter *f,
+                               const struct batch *b)
+{
+    return has(b, BATCH_DELETE_HORIZON) && !has(b, BATCH_TRANSACTIONAL) &&
+           f->now_ms >= b->base_timestamp;
+}
+
+static bool record_stays(const struct clean_filter *f, const struct batch *b,
+                         const struct record *record)
+{
+    if (slice_is_null(record->key))
+        return false;
+    int64_t last = clean_map_get(f->map, record->key);
+    if (record->offset < last ||
+        (PLANTED(CLEANER_DROPS_THE_LAST) && record->offset == last))
+        return false;
+    return !slice_is_null(record->value) || !tombstones_expired(f, b);
+}
+
+struct tally {
+    int32_t kept;
+    int32_t tombstones; /* among them */
+};
+
+/* Counts what stays, so that nothing is written for a batch that all of, or
+ * nothing of, stays. */
+static enum err count(struct clean_filter *f, struct slice bytes,
+                      const struct batch *b, struct tally *t)
+{
+    struct record_reader r;
+    struct record record;
+    enum err err =
+        record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
+
+    *t = (struct tally){0};
+    if (err != ERR_NONE)
+        return err;
+    while (record_next(&r, &record)) {
+        if (!record_stays(f, b, &record))
+            continue;
+        t->kept++;
+        t->tombstones += slice_is_null(record.value);
+    }
+    return r.err;
+}
+
+static void put_empty(const struct batch *b, struct buf *out)
+{
+    struct batch header = *b;
+    size_t start = batch_begin(out);
+
+    /* As Kafka's writeEmptyHeader(): uncompressed, without a horizon. */
+    header.attributes = (int16_t)(b->attributes & ~(BATCH_COMPRESSION_MASK |
+                                                    BATCH_DELETE_HORIZON));
+    header.base_timestamp = -1;
+    header.records_count = 0;
+    batch_end(out, start, &header);
+}
+
+/* The records that stay, from the bytes count() has expanded. */
+static void gather(struct clean_filter *f, struct record_reader r,
+                   const struct batch *b)
+{
+    struct record record;
+
+    while (record_next(&r, &record)) {
+        /* Under LogAppendTime a record's own time is not what it shows. */
+        int64_t timestamp = (int64_t)((uint64_t)b->base_timestamp +
+                                      (uint64_t)record.timestamp_delta);
+        if (record_stays(f, b, &record))
+            batch_builder_append_encoded(&f->builder, record.offset_delta,
+                                         timestamp, record.key, record.value,
+                                         record.headers_count, record.headers);
+    }
+}
+
+static void put_rest(struct clean_filter *f, struct slice bytes,
+                     const struct batch *b, bool set_horizon, struct buf *out)
+{
+    struct batch header = *b;
+    struct record_reader r;
+
+    if (set_horizon) {
+        header.attributes |= BATCH_DELETE_HORIZON;
+        header.base_timestamp = f->now_ms > INT64_MAX - f->delete_retention_ms
+                                    ? INT64_MAX
+                                    : f->now_ms + f->delete_retention_ms;
+    }
+    record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
+    batch_builder_reset(&f->builder);
+    batch_builder_set_base_timestamp(&f->builder, header.base_timestamp);
+    gather(f, r, b);
+    if (!has(b, BATCH_LOG_APPEND_TIME))
+        header.max_timestamp = f->builder.max_timestamp;
+    header.records_count = f->builder.count;
+    batch_pack(f->codec, &header, buf_slice(&f->builder.records),
+               batch_compression(b), CODEC_LEVEL_DEFAULT, out);
+    batch_builder_reset(&f->builder);
+}
+
+/* What the tombstones hide goes in the same round. */
+static bool wants_horizon(const struct batch *b, const struct tally *t)
+{
+    return t->tombstones > 0 && !has(b, BATCH_DELETE_HORIZON) &&
+           !has(b, BATCH_TRANSACTIONAL);
+}
+
+enum err clean_batch(struct clean_filter *f, struct slice bytes,
+                     const struct batch *b, bool keep_header, struct buf *out,
+                     enum clean_kept *kept)
+{
+    struct tally t = {0};
+
+    *kept = CLEAN_ALL;
+    if (has(b, BATCH_CONTROL) || b->base_offset >= f->map_end) {
+        buf_put(out, bytes.data, b->size_bytes);
+        return ERR_NONE;
+    }
+    enum err err = count(f, bytes, b, &t);
+    if (err != ERR_NONE)
+        return err;
+    bool set_horizon = wants_horizon(b, &t);
+    if (t.kept == 0) {
+        *kept = !keep_header                          ? CLEAN_NOTHING
+                : b->size_bytes == BATCH_HEADER_BYTES ? CLEAN_ALL
+                                                      : CLEAN_HEADER;
+        if (keep_header)
+            put_empty(b, out);
+    } else if (t.kept == b->records_count && !set_horizon) {
+        buf_put(out, bytes.data, b->size_bytes);
+    } else {
+        *kept = CLEAN_SOME;
+        put_rest(f, bytes, b, set_horizon, out);
+    }
+    return ERR_NONE;
+}
