@@ -155,8 +155,9 @@ static void check_producers(struct env *env, struct log *log)
 {
     struct producers *p = NULL;
 
-    if (producers_load(env, log, env_wall_ms(env), &p) == ERR_NONE &&
-        producers_truncated(env, log, env_wall_ms(env), &p) == ERR_NONE)
+    if (producers_load(env, log, INT64_MAX, env_wall_ms(env), &p) == ERR_NONE &&
+        producers_truncated(env, log, INT64_MAX, env_wall_ms(env), &p) ==
+            ERR_NONE)
         producers_store(env, p, DIR, log_end_offset(log));
     producers_free(p);
 }
