@@ -273,17 +273,11 @@ int64_t log_aborted_known(const struct log *log) { return log->aborted_known; }
 
 void log_aborted_all_known(struct log *log) { log->aborted_known = INT64_MAX; }
 
-/* A segment that is left already has its index on disk, or should have. */
+/* What fails is tried again with the next flush. */
 static void write_soon(struct log *log, struct segment *s)
 {
-    bool active = s == log_active(log);
-
-    if (!active) {
-        s->unsynced = true;
-        log_flush_rolled(log, s);
-    }
-    if (!active || s->aborted.unwritten.len >= WRITE_BYTES)
-        aborted_write(log, s); /* what fails is tried again with the flush */
+    if (s != log_active(log) || s->aborted.unwritten.len >= WRITE_BYTES)
+        aborted_write(log, s);
 }
 
 void log_note_aborted(struct log *log, const struct log_aborted *a)
@@ -295,6 +289,7 @@ void log_note_aborted(struct log *log, const struct log_aborted *a)
         return; /* read once more */
     encode(a, &s->aborted.unwritten);
     s->aborted.last_offset = a->last_offset;
+    log_flush_noted(log, s, a->last_offset);
     write_soon(log, s);
 }
 

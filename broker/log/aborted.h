@@ -5,10 +5,12 @@
  * Kafka's layout, 34 bytes each: version i16 = 0, producer id i64, first offset
  * i64, offset of the marker i64, last stable offset i64.
  *
- * As with the other indexes, entries of the active segment lie in memory until
- * a block is full or the segment is sealed; a crash loses them, and they are
- * noted again as the batches are read (log_aborted_known()).  A segment without
- * an aborted transaction has no file. */
+ * Entries lie in memory until there are many, the log is synced, or the segment
+ * is sealed.  All below the recovery point are on disk: nothing tells that one
+ * is missing.  Those of the segment where the recovery point lies, and behind
+ * it, are noted again after a crash as its batches are read
+ * (log_aborted_known()). A segment without an aborted transaction has no file.
+ */
 #ifndef BROKER_LOG_ABORTED_H
 #define BROKER_LOG_ABORTED_H
 

@@ -57,7 +57,7 @@ static int add_segment(struct log *log, struct log_flush *flush,
     if (rc < 0)
         return rc;
     add_file(flush, file);
-    rc = active ? 0 : aborted_write(log, s);
+    rc = aborted_write(log, s);
     if (rc == 0 && s->aborted.unsynced)
         rc = add_path(log, flush,
                       log_file_path(log, s->base_offset, ".txnindex", path));
@@ -271,19 +271,31 @@ void log_flush_cut(struct log *log, int64_t end_offset)
     }
 }
 
+static void lower_recovery_point(struct log *log, int64_t offset)
+{
+    if (log->recovery_point > offset)
+        log->recovery_point = offset;
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+        if (flush->recovery_point > offset)
+            flush->recovery_point = offset;
+    }
+}
+
 /* A recovery point inside of the segment has its indexes made anew. */
 void log_flush_rolled(struct log *log, const struct segment *old)
 {
-    int64_t inside = (old + 1)->base_offset - 1;
+    int64_t inside = log->end_offset - 1;
 
-    ASSERT(old != log_active(log));
-    if (log->recovery_point > inside)
-        log->recovery_point = inside;
-    LIST_EACH (node, &log->flushes) {
-        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
-        if (flush->recovery_point > inside)
-            flush->recovery_point = inside;
-    }
+    lower_recovery_point(log,
+                         inside < old->base_offset ? old->base_offset : inside);
+}
+
+/* A flush may have begun between the batch's append and this. */
+void log_flush_noted(struct log *log, struct segment *s, int64_t offset)
+{
+    s->unsynced = true;
+    lower_recovery_point(log, offset);
 }
 
 /* What flushes under way cover is not on disk yet: count it again. */

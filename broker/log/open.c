@@ -318,8 +318,7 @@ static int open_aborted(struct log *log, uint32_t n)
 {
     int rc = 0;
 
-    log->aborted_known =
-        n < log->segments_len ? log->segments[n].base_offset : INT64_MAX;
+    log->aborted_known = INT64_MAX;
     for (uint32_t i = 0; rc == 0 && i < log->segments_len; i++) {
         struct segment *s = &log->segments[i];
         int64_t end =

@@ -77,9 +77,11 @@ void log_bury_doomed(struct log *log);
 
 /* The log was cut at end_offset: flushes under way cover less.  (flush.c) */
 void log_flush_cut(struct log *log, int64_t end_offset);
-/* Segment `old`, which is not appended to any more, has index entries that have
- * yet to be synced. */
+/* Segment `old` was left: its indexes have yet to be synced. */
 void log_flush_rolled(struct log *log, const struct segment *old);
+/* The batch at `offset` got an entry in an index that has to be synced with it.
+ */
+void log_flush_noted(struct log *log, struct segment *s, int64_t offset);
 /* Starts a flush that belongs to the log itself. */
 void log_flush_own(struct log *log);
 
