@@ -34,7 +34,7 @@ static bool decode(const uint8_t *bytes, struct log_aborted *a)
     a->last_offset = read_i64(&r);
     a->last_stable_offset = read_i64(&r);
     return version >= VERSION && a->producer_id >= 0 && a->first_offset >= 0 &&
-           a->last_offset >= a->first_offset;
+           a->last_offset > a->first_offset;
 }
 
 /* ---- the file ------------------------------------------------------------ */
@@ -70,8 +70,9 @@ static int check_ends(struct env_file *file, struct segment *s, uint32_t n,
 
     if (rc == 0)
         rc = read_entry(file, n - 1, &last);
-    if (rc == 0 &&
-        (first.last_offset < s->base_offset || last.last_offset >= end_offset))
+    if (rc == 0 && (first.last_offset < s->base_offset ||
+                    last.last_offset < first.last_offset ||
+                    last.last_offset >= end_offset))
         rc = -EBADMSG;
     if (rc == 0) {
         s->aborted.stored = n;
@@ -129,7 +130,7 @@ int aborted_write(struct log *log, struct segment *s)
     if (rc < 0)
         return rc;
     log->dir_changed = log->dir_changed || !x->exists;
-    x->exists = x->unsynced = s->unsynced = true;
+    x->exists = x->unsynced = true;
     x->stored += (uint32_t)(bytes.len / ABORTED_BYTES);
     buf_free(&x->unwritten);
     return 0;
@@ -284,7 +285,7 @@ void log_note_aborted(struct log *log, const struct log_aborted *a)
 {
     struct segment *s = &log->segments[log_segment_of(log, a->last_offset)];
 
-    ASSERT(a->last_offset >= a->first_offset);
+    ASSERT(a->last_offset > a->first_offset);
     if (a->last_offset <= s->aborted.last_offset)
         return; /* read once more */
     encode(a, &s->aborted.unwritten);

@@ -5,11 +5,11 @@
  * Kafka's layout, 34 bytes each: version i16 = 0, producer id i64, first offset
  * i64, offset of the marker i64, last stable offset i64.
  *
- * Entries lie in memory until there are many, the log is synced, or the segment
- * is sealed.  All below the recovery point are on disk: nothing tells that one
- * is missing.  Those of the segment where the recovery point lies, and behind
- * it, are noted again after a crash as its batches are read
- * (log_aborted_known()). A segment without an aborted transaction has no file.
+ * Entries lie in memory until there are many or the log is synced.  All below
+ * the recovery point are on disk: nothing tells that one is missing.  Those of
+ * the segment where the recovery point lies, and behind it, are noted again
+ * after a crash, as its batches are read (log_aborted_known()).  A segment
+ * without an aborted transaction has no file.
  */
 #ifndef BROKER_LOG_ABORTED_H
 #define BROKER_LOG_ABORTED_H

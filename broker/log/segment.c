@@ -138,10 +138,8 @@ int segment_write_indexes(struct log *log, struct segment *s)
 
 int segment_seal(struct log *log, struct segment *s)
 {
-    int rc = aborted_write(log, s);
-
-    if (rc < 0 || !s->stored || !s->loaded)
-        return rc;
+    if (!s->stored || !s->loaded)
+        return 0;
     add_time_entry(s);
     return segment_write_indexes(log, s);
 }
