@@ -104,8 +104,22 @@ static enum err too_early(const struct partition *p, const struct batch *b,
     return error;
 }
 
+/* From version 12 on each transaction has a producer epoch of its own, which
+ * begins with sequence 0 (KIP-890): who goes on is not new, but was lost here.
+ */
+static bool lost_producer(const struct partition *p, const struct batch *b,
+                          int16_t api_version)
+{
+    struct producer known;
+
+    return api_version >= 12 && (b->attributes & BATCH_TRANSACTIONAL) != 0 &&
+           b->base_sequence != 0 &&
+           !producers_get(p->producers, b->producer_id, &known);
+}
+
 /* True when the producer's state decided: a duplicate or a refusal. */
 static bool producer_decides(struct partition *p, const struct batch *b,
+                             int16_t api_version,
                              struct partition_append *result, enum err *error)
 {
     int64_t offset, timestamp;
@@ -117,6 +131,10 @@ static bool producer_decides(struct partition *p, const struct batch *b,
         p->producers = producers_new();
     switch (producers_check(p->producers, b, &offset, &timestamp, error)) {
     case PRODUCERS_APPEND:
+        if (lost_producer(p, b, api_version))
+            *error = ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        *error = too_early(p, b, *error);
+        return *error != ERR_NONE;
     case PRODUCERS_REFUSE:
         *error = too_early(p, b, *error);
         return *error != ERR_NONE;
@@ -231,7 +249,7 @@ enum err partition_append(struct partition *p,
         result->base_offset = result->end_offset = log_end_offset(p->log);
         return ERR_NONE;
     }
-    if (!producer_decides(p, &produced.batch, result, &error))
+    if (!producer_decides(p, &produced.batch, in->api_version, result, &error))
         error = partition_write_batch(p, &produced, result);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         refusals_note(&p->refusals, &produced.batch, error,

@@ -10,6 +10,7 @@ from sweep import LAYOUT, covers, wait_for
 
 IDS = itertools.count(1 << 40)  # nobody else has these
 NONE, UNKNOWN, NOT_LEADER = 0, 3, 6
+OUT_OF_ORDER = 45
 INVALID_EPOCH, INVALID_STATE, NOT_AUTHORIZED = 47, 48, 53
 COORDINATOR_FENCED = 52
 
@@ -140,6 +141,36 @@ def markers_of_many_partitions(s, v):
     s.check("none", s.ask("none", 1, markers=[])["markers"], [])
 
 
+@covers("WriteTxnMarkers")
+def markers_for_offsets(s, v):
+    """Where groups keep their offsets: the coordinator goes on."""
+    group = s.name("group")
+    a = wait_for("a coordinator", lambda: found(s.call(
+        1, "FindCoordinator", 1, key=group, keyType=0)))
+    offsets = s.describe("__consumer_offsets")["partitions"]
+    at = [p["partitionIndex"] for p in offsets if p["leaderId"] == a["nodeId"]]
+    got = wait_for("groups are loaded", lambda: loaded(marked(
+        s, "offsets", marker((next(IDS), 0), {"__consumer_offsets": at}),
+        node=a["nodeId"])))
+    s.check("offsets", set(got.values()), {NONE})
+    a = s.call(a["nodeId"], "OffsetCommit", 2, groupId=group,
+               generationIdOrMemberEpoch=-1, memberId="", topics=[{
+                   "name": s.topic("committed", 1), "partitions": [{
+                       "partitionIndex": 0, "committedOffset": 5,
+                       "committedMetadata": ""}]}])
+    s.check("and groups commit", a["topics"][0]["partitions"][0]["errorCode"],
+            NONE)
+
+
+def found(answer):
+    return answer if not answer["errorCode"] else None
+
+
+def loaded(errors):
+    """Not as long as a leader is new."""
+    return errors if not {6, 14} & set(errors.values()) else None
+
+
 # ---- what producers hear --------------------------------------------------
 
 
@@ -172,6 +203,8 @@ def produce_transactional(s, v):
     s.check("outside of any", send("outside of any", NONE, 0, 1, 0), 11)
     s.check("the next", send("the next", NONE, 5, 1), 16)
     s.check("where it began", stable(s, topic), 16)
+    pid = next(IDS)
+    send("a new producer's second batch", OUT_OF_ORDER if v >= 12 else NONE, 5)
 
 
 # ---- what consumers are shown ---------------------------------------------
