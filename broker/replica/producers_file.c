@@ -349,7 +349,9 @@ static void take_marker(struct producers *p, struct log *log,
     struct producers_ended ended;
 
     producers_apply_marker(p, b, m, now_wall_ms, &ended);
-    if (ended.first_offset >= 0 && !m->commit)
+    /* A log that was damaged and is believed may have them the other way. */
+    if (!m->commit && ended.first_offset >= 0 &&
+        ended.first_offset < batch_last_offset(b))
         log_note_aborted(log,
                          &(struct log_aborted){
                              .producer_id = m->producer_id,
