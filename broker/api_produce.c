@@ -3,9 +3,7 @@
  * are committed (acks=all), and one message comes back. When all shards are
  * back, the answer goes out.
  *
- * The first batch of a transaction waits before that, see txn_verify.h; later
- * ones for the same partition do not come to it in between, as their sequence
- * numbers would leave a gap.
+ * The first batch of a transaction waits before that, see txn_verify.h.
  *
  * Record bytes stay in the request's frame all the way to pwritev, but for what
  * must be rewritten (message sets of old clients, see produced_prepare()). Then

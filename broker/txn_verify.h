@@ -6,9 +6,13 @@
  * VerifyOnly; from Produce 12 on, where clients add no partitions themselves,
  * the same without it.
  *
- * This is the one place where Produce waits for that answer.  There is no
- * coordinator yet, so nobody is asked and every transaction goes ahead, as
- * under transaction.partition.verification.enable=false. */
+ * This is the one place where Produce waits for that answer.  Answers for one
+ * producer and partition must come in the order of the questions: an unknown
+ * producer may begin with any sequence number, so its second batch would be
+ * taken if it came first.
+ *
+ * There is no coordinator yet, so nobody is asked and every transaction goes
+ * ahead, as under transaction.partition.verification.enable=false. */
 #ifndef BROKER_TXN_VERIFY_H
 #define BROKER_TXN_VERIFY_H
 

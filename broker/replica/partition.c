@@ -700,11 +700,12 @@ static void open_run(struct env_work *work)
         if (known && !forget_earlier(o))
             return;
     }
-    /* What nobody wrote down is taken for committed: the log is new here, or
-     * Kafka's. */
+    /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
+     * read through for what may be undecided. */
     if (o->error == ERR_NONE)
         o->error = producers_load(
-            o->env, o->log, known ? o->checkpoint.high_watermark : INT64_MAX,
+            o->env, o->log,
+            known || !o->dir->clean ? o->checkpoint.high_watermark : INT64_MAX,
             o->wall_ms, &o->producers);
 }
 

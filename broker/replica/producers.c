@@ -65,8 +65,9 @@ struct producers {
     struct txn *txns; /* owned; by first_offset, which only rises */
     size_t txns_len;
     size_t txns_cap;
-    int64_t floor; /* nothing below it can be taken back: the offset of the
-                      snapshot this began as, the end of the last marker */
+    size_t txns_ended; /* of them, whose marker is not committed */
+    int64_t floor;     /* nothing below it can be taken back: the offset of the
+                          snapshot this began as, the end of the last marker */
 };
 
 struct producers *producers_new(void)
@@ -222,7 +223,8 @@ static void txn_begin(struct producers *p, int64_t producer_id,
         p->txns = xrealloc(p->txns, p->txns_cap * sizeof *p->txns);
     }
     memmove(&p->txns[at + 1], &p->txns[at],
-            (p->txns_len++ - at) * sizeof *p->txns);
+            (p->txns_len - at) * sizeof *p->txns);
+    p->txns_len++;
     p->txns[at] = (struct txn){producer_id, first_offset, -1};
 }
 
@@ -249,12 +251,13 @@ void producers_committed(struct producers *p, int64_t high_watermark)
 {
     size_t kept = 0;
 
-    if (p == NULL)
+    if (p == NULL || p->txns_ended == 0)
         return;
     for (size_t i = 0; i < p->txns_len; i++)
         if (p->txns[i].marker_offset < 0 ||
             p->txns[i].marker_offset >= high_watermark)
             p->txns[kept++] = p->txns[i];
+    p->txns_ended -= p->txns_len - kept;
     p->txns_len = kept;
 }
 
@@ -504,8 +507,10 @@ static void end_txn(struct producers *p, struct entry *e, int64_t marker_offset,
 {
     struct txn *t = e->txn_first_offset < 0 ? NULL : txn_find(p, e);
 
-    if (t != NULL)
+    if (t != NULL) {
         t->marker_offset = marker_offset;
+        p->txns_ended++;
+    }
     *ended = (struct producers_ended){
         .first_offset = e->txn_first_offset,
         .last_stable_offset = first_open(p, marker_offset + 1),
@@ -616,7 +621,7 @@ bool producers_truncate(struct producers *p, int64_t end_offset)
         if (p->entries[i].producer_id >= 0 &&
             !truncate_entry(p, &p->entries[i], end_offset))
             return false;
-    p->txns_len = txn_at(p, end_offset);
+    p->txns_len = txn_at(p, end_offset); /* all open, see floor */
     shrink(p);
     return true;
 }
