@@ -204,7 +204,7 @@ static int cursor_get(struct cursor *c, uint32_t i, struct log_aborted *a)
 static int find(struct cursor *c, int64_t offset, uint32_t *found)
 {
     uint32_t low = 0, high = entries(c->segment);
-    struct log_aborted a;
+    struct log_aborted a = {0};
     int rc = 0;
 
     while (low < high && rc == 0) {
