@@ -273,6 +273,24 @@ static enum err down_convert(struct request *r, const struct fetch_result *f,
     return error;
 }
 
+static void fill_aborted(struct request *r, const struct fetch_result *f,
+                         struct fetch_response_partition_data *out)
+{
+    const struct log_aborted *a = (const void *)f->aborted.data;
+    size_t n = f->aborted.len / sizeof *a;
+
+    if (n == 0)
+        return;
+    out->aborted_transactions =
+        arena_array(&r->arena, n, sizeof *out->aborted_transactions);
+    out->aborted_transactions_len = (int32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        fetch_response_aborted_transaction_init(&out->aborted_transactions[i]);
+        out->aborted_transactions[i].producer_id = a[i].producer_id;
+        out->aborted_transactions[i].first_offset = a[i].first_offset;
+    }
+}
+
 static void fill_partition(struct request *r, struct fetch_response *a,
                            struct fetch_result *f,
                            struct fetch_response_partition_data *out)
@@ -286,12 +304,14 @@ static void fill_partition(struct request *r, struct fetch_response *a,
         shard_topic_by_id(r->shard, &f->topic_id) == NULL)
         out->error_code = err_wire(ERR_UNKNOWN_TOPIC_ID);
     out->high_watermark = f->high_watermark;
-    out->last_stable_offset = f->high_watermark;
+    out->last_stable_offset = f->last_stable_offset;
     out->log_start_offset = f->start_offset;
     out->diverging_epoch.epoch = f->diverging_epoch;
     out->diverging_epoch.end_offset = f->diverging_end;
     out->aborted_transactions_len =
-        q->isolation_level == 1 || f->error != ERR_NONE ? 0 : -1;
+        q->isolation_level == READ_COMMITTED || f->error != ERR_NONE ? 0 : -1;
+    if (f->range.len != 0)
+        fill_aborted(r, f, out);
     out->records.bytes = SLICE("");
     if (f->error == ERR_NOT_LEADER_OR_FOLLOWER && f->leader >= 0 &&
         r->version >= 12) {
@@ -407,7 +427,7 @@ static void respond(struct fetch_session *s)
         ranges[i] = sorted[i].result->range;
     request_respond_ranges(r, &a, ranges, n);
     for (int i = 0; i < s->parts_len; i++)
-        s->parts[i].results_len = 0;
+        fetch_part_sent(&s->parts[i]);
 }
 
 static void respond_error(struct request *r, enum err error)
@@ -652,6 +672,7 @@ static void begin(struct fetch_session *s, struct request *r)
         s->parts[i].full = full;
         s->parts[i].sent = true; /* those of the request before */
         s->parts[i].replica_id = s->replica_id;
+        s->parts[i].read_committed = q->isolation_level == READ_COMMITTED;
         s->parts[i].followers_too = s->replica_id < 0 && r->version >= 11;
         s->parts[i].old_format = s->replica_id < 0 && r->version < 4;
         s->parts[i].replica_epoch =

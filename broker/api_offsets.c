@@ -50,6 +50,7 @@ struct list_offset {
     int old_offsets_len;
     int16_t version;
     int32_t replica_id;
+    bool read_committed;
     int64_t end_offset;
     struct log *log;
 
@@ -97,7 +98,8 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     l->codec = p->shard->codec;
     l->end_offset = l->replica_id >= 0 || PLANTED(READERS_HEAR_OF_UNCOMMITTED)
                         ? log_end_offset(p->log)
-                        : p->high_watermark;
+                    : l->read_committed ? partition_last_stable(p)
+                                        : p->high_watermark;
     /* R-16: until the high watermark has reached the epoch's start, it may be
      * lower than what an earlier leader already showed. */
     if (l->replica_id < 0 && timestamp != TIMESTAMP_EARLIEST &&
@@ -174,6 +176,7 @@ list_offset_new(struct request *r,
     l->a = a;
     l->version = r->version;
     l->replica_id = whole->replica_id;
+    l->read_committed = whole->isolation_level == READ_COMMITTED;
 
     if (r->version == 0) {
         int n = q->max_num_offsets;

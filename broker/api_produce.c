@@ -3,6 +3,8 @@
  * are committed (acks=all), and one message comes back. When all shards are
  * back, the answer goes out.
  *
+ * The first batch of a transaction waits before that, see txn_verify.h.
+ *
  * Record bytes stay in the request's frame all the way to pwritev, but for what
  * must be rewritten (message sets of old clients, see produced_prepare()). Then
  * the frame is dropped: requests that wait for followers must not keep the room
@@ -12,6 +14,7 @@
 #include "broker/dispatch.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
+#include "broker/txn_verify.h"
 
 #include <stdlib.h>
 
@@ -20,6 +23,7 @@ struct produce_part;
 /* One partition of the request. */
 struct produce_item {
     struct partition_waiter waiter;
+    struct txn_verify verify;
     struct produce_part *part;
     struct uuid topic_id;
     int32_t index;
@@ -38,6 +42,7 @@ struct produce_part {
     struct shard *shard;
     struct produce_item **items;
     int items_len;
+    int unappended;     /* items not appended yet; +1 while starting */
     int waiting;        /* items not committed yet; +1 while appending */
     struct arena arena; /* lists of faulty records */
     struct env_timer timer;
@@ -115,16 +120,17 @@ static enum err append(struct partition *p, struct produce_item *item,
     return partition_append(p, &in, acks, &item->result);
 }
 
-static void run_item(struct produce_part *part, struct produce_item *item)
+static struct partition *find_partition(struct produce_item *item)
 {
-    const struct produce_request *q = part->produce->q;
-    struct partition *p = shard_partition(part->shard, &item->topic_id,
-                                          item->index, &item->error);
+    return shard_partition(item->part->shard, &item->topic_id, item->index,
+                           &item->error);
+}
 
-    item->leader = item->leader_epoch = -1;
-    item->log_start_offset = -1;
-    if (p == NULL)
-        return;
+static void append_item(struct produce_item *item, struct partition *p)
+{
+    struct produce_part *part = item->part;
+    const struct produce_request *q = part->produce->q;
+
     item->error = append(p, item, part->produce->request, q->acks);
     if (item->error == ERR_NOT_LEADER_OR_FOLLOWER) {
         item->leader = partition_leader_hint(p);
@@ -149,16 +155,79 @@ static void appended(struct produce *produce)
         request_drop_frame(produce->request);
 }
 
+/* Then the part waits for replication alone. */
+static void item_appended(struct produce_part *part)
+{
+    if (--part->unappended == 0)
+        appended(part->produce);
+}
+
+static void verified(struct txn_verify *v, enum err error)
+{
+    struct produce_item *item =
+        (struct produce_item *)((char *)v -
+                                offsetof(struct produce_item, verify));
+    struct partition *p = find_partition(item);
+
+    if (p != NULL && error == ERR_NONE)
+        append_item(item, p);
+    else if (p != NULL)
+        item->error = error;
+    item_appended(item->part);
+    release(item->part);
+}
+
+/* It would open a transaction. */
+static bool begins_txn(const struct partition *p,
+                       const struct produce_item *item, struct batch *b)
+{
+    struct producer known;
+
+    if (batch_parse(item->records, b) != ERR_NONE ||
+        (b->attributes & BATCH_TRANSACTIONAL) == 0)
+        return false;
+    return !producers_get(p->producers, b->producer_id, &known) ||
+           known.epoch != b->producer_epoch || known.txn_first_offset < 0;
+}
+
+static void run_item(struct produce_part *part, struct produce_item *item)
+{
+    struct partition *p = find_partition(item);
+    struct batch b;
+
+    item->leader = item->leader_epoch = -1;
+    item->log_start_offset = -1;
+    if (p == NULL)
+        return;
+    if (!begins_txn(p, item, &b)) {
+        append_item(item, p);
+        return;
+    }
+    part->unappended++;
+    part->waiting++;
+    item->verify = (struct txn_verify){
+        .shard = part->shard,
+        .api_version = part->produce->request->version,
+        .transactional_id = part->produce->q->transactional_id,
+        .producer_id = b.producer_id,
+        .producer_epoch = b.producer_epoch,
+        .topic_id = item->topic_id,
+        .partition = item->index,
+        .done = verified,
+    };
+    txn_verify(&item->verify);
+}
+
 static void run_part(struct env_task *task)
 {
     struct produce_part *part =
         (struct produce_part *)((char *)task -
                                 offsetof(struct produce_part, task));
 
-    part->waiting = 1;
+    part->waiting = part->unappended = 1;
     for (int i = 0; i < part->items_len; i++)
         run_item(part, part->items[i]);
-    appended(part->produce);
+    item_appended(part);
     if (part->waiting > 1) {
         part->timer.fn = timed_out;
         part->timer.arg = part;
@@ -394,6 +463,23 @@ static void refuse_all(struct produce *produce, enum err error)
     finish(produce);
 }
 
+/* Only who may write with a transactional id may write transactions, and such a
+ * request without one is nobody's. */
+static bool lacks_txn_id(const struct produce_request *q)
+{
+    struct batch b;
+
+    if (!slice_is_null(q->transactional_id))
+        return false;
+    for (int i = 0; i < q->topic_data_len; i++)
+        for (int j = 0; j < q->topic_data[i].partition_data_len; j++)
+            if (batch_parse(q->topic_data[i].partition_data[j].records.bytes,
+                            &b) == ERR_NONE &&
+                (b.attributes & BATCH_TRANSACTIONAL) != 0)
+                return true;
+    return false;
+}
+
 void api_produce(struct request *r)
 {
     struct produce_request *q = r->msg;
@@ -405,6 +491,8 @@ void api_produce(struct request *r)
         q->topic_data[i].name = arena_copy(&r->arena, q->topic_data[i].name);
     }
     r->client_id = arena_copy(&r->arena, r->client_id);
+    if (!slice_is_null(q->transactional_id))
+        q->transactional_id = arena_copy(&r->arena, q->transactional_id);
     produce->request = r;
     produce->q = q;
     produce->items_len = count;
@@ -417,7 +505,7 @@ void api_produce(struct request *r)
         refuse_all(produce, ERR_INVALID_REQUIRED_ACKS);
         return;
     }
-    if (!slice_is_null(q->transactional_id)) {
+    if (lacks_txn_id(q)) {
         refuse_all(produce, ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
         return;
     }

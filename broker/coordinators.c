@@ -290,6 +290,30 @@ void coordinators_lost(struct partition *p)
 /* Not at once: this may come from inside the coordinator's own append. */
 void coordinators_committed(struct partition *p) { poke(p->coordinator); }
 
+enum err coordinators_before_marker(struct partition *p)
+{
+    struct coordinator *c = p->coordinator;
+
+    if (c == NULL)
+        return ERR_NONE;
+    if (c->loader != NULL)
+        return ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    group_shard_flush(c->groups, time_now(c));
+    return partition_check_leader(p, -1);
+}
+
+void coordinators_marker(struct partition *p, const struct txn_marker *m,
+                         int64_t offset)
+{
+    struct coordinator *c = p->coordinator;
+
+    if (c == NULL || c->loader != NULL)
+        return;
+    group_shard_marker(c->groups, m->producer_id, m->commit, offset,
+                       time_now(c));
+    rearm(c);
+}
+
 void coordinators_topic_deleted(struct shard *s, const char *topic)
 {
     struct shard_topic *t = shard_topic_by_name(s, SLICE(GROUP_TOPIC));

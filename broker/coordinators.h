@@ -20,6 +20,13 @@ void coordinators_elected(struct partition *p);
 void coordinators_lost(struct partition *p);
 /* Its high watermark moved. */
 void coordinators_committed(struct partition *p);
+/* A transaction is to be ended there: COORDINATOR_LOAD_IN_PROGRESS, or what was
+ * collected goes into the log before the marker. */
+enum err coordinators_before_marker(struct partition *p);
+/* It was, by a marker at `offset`: the offsets committed in it count, or not.
+ */
+void coordinators_marker(struct partition *p, const struct txn_marker *m,
+                         int64_t offset);
 /* A topic is gone: its committed offsets go, too. */
 void coordinators_topic_deleted(struct shard *s, const char *topic);
 

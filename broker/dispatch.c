@@ -33,6 +33,7 @@ static const struct handler handlers[] = {
     {API_DELETE_RECORDS, api_delete_records, false},
     {API_INIT_PRODUCER_ID, api_init_producer_id, true},
     {API_OFFSET_FOR_LEADER_EPOCH, api_offset_for_leader_epoch, false},
+    {API_WRITE_TXN_MARKERS, api_write_txn_markers, false},
     {API_DESCRIBE_CONFIGS, api_describe_configs, true},
     {API_ALTER_CONFIGS, api_forward, true},
     {API_DESCRIBE_LOG_DIRS, api_describe_log_dirs, false},
@@ -47,6 +48,7 @@ static const struct handler handlers[] = {
     {API_ADD_RAFT_VOTER, api_forward, true},
     {API_REMOVE_RAFT_VOTER, api_forward, true},
     {API_DESCRIBE_CLUSTER, api_describe_cluster, true},
+    {API_DESCRIBE_PRODUCERS, api_describe_producers, false},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
     {API_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},
 };

@@ -7,6 +7,9 @@
 
 #include "broker/request.h"
 
+/* isolation_level of Fetch and ListOffsets. */
+enum isolation { READ_UNCOMMITTED, READ_COMMITTED };
+
 void dispatch(struct request *r);
 /* Whether there is a handler; an API without one is not advertised. */
 bool dispatch_serves(int16_t api_key);
@@ -25,6 +28,10 @@ void api_list_offsets(struct request *r);
 void api_offset_for_leader_epoch(struct request *r);
 void api_delete_records(struct request *r);
 void api_describe_log_dirs(struct request *r);
+/* api_markers.c */
+void api_write_txn_markers(struct request *r);
+/* api_producers.c */
+void api_describe_producers(struct request *r);
 /* api_groups.c */
 void api_group_request(struct request *r);
 /* api_metadata.c, on the metadata thread */

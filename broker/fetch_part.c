@@ -79,6 +79,7 @@ static struct fetch_entry *entry_add(struct fetch_part *part,
 
     e->part = part;
     e->watch.sees_uncommitted = part->replica_id >= 0;
+    e->watch.sees_stable = part->replica_id < 0 && part->read_committed;
     e->watch.changed = on_changed;
     e->watch.gone = on_gone;
     e->name = slice_dup(ask->name);
@@ -168,6 +169,46 @@ static enum err check_history(const struct fetch_entry *e,
     return ERR_NONE;
 }
 
+/* Exclusive. */
+static int64_t readable_end(const struct fetch_part *part,
+                            const struct partition *p)
+{
+    if (part->replica_id >= 0 || PLANTED(READERS_SEE_UNCOMMITTED))
+        return log_end_offset(p->log);
+    return part->read_committed ? partition_last_stable(p) : p->high_watermark;
+}
+
+/* Which of the records are of aborted transactions.  If that cannot be said
+ * they are not shown. */
+static enum err add_aborted(struct partition *p, int64_t offset,
+                            struct fetch_result *out)
+{
+    enum err error = log_aborted_in(p->log, offset, &out->range, &out->aborted);
+
+    if (error == ERR_NONE)
+        return ERR_NONE;
+    env_file_unref(out->range.file);
+    out->range = (struct log_range){0};
+    return ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* At most what is left of the request's bytes; the first batch of all may be
+ * larger. */
+static enum err read_range(const struct fetch_entry *e, int64_t end,
+                           int64_t left_bytes, struct fetch_result *out)
+{
+    const struct fetch_part *part = e->part;
+    struct partition *p = e->partition;
+    int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
+
+    enum err error = (part->old_format ? log_read_records : log_read)(
+        p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
+        part->bytes == 0, &out->range);
+    if (error == ERR_NONE && part->replica_id < 0 && part->read_committed)
+        error = add_aborted(p, e->ask.offset, out);
+    return error;
+}
+
 /* The leader's log has lost records: consumers get those before them. */
 static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
                              struct fetch_result *out)
@@ -175,7 +216,6 @@ static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
     struct fetch_part *part = e->part;
     struct partition *p = e->partition;
     int64_t end = partition_damaged_end(p);
-    int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
     enum err error = partition_check_leader(p, e->ask.current_leader_epoch);
 
     if (error != ERR_KAFKA_STORAGE_ERROR)
@@ -186,15 +226,16 @@ static enum err read_damaged(struct fetch_entry *e, int64_t left_bytes,
                                       e->ask.last_fetched_epoch);
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    out->high_watermark = end;
+    out->last_stable_offset = partition_stable_below(p, end);
+    if (part->read_committed)
+        end = out->last_stable_offset;
     if (e->ask.offset >= end)
         return ERR_KAFKA_STORAGE_ERROR;
     if (e->ask.offset < log_start_offset(p->log))
         return ERR_OFFSET_OUT_OF_RANGE;
     out->start_offset = log_start_offset(p->log);
-    out->high_watermark = end;
-    return max <= 0 ? ERR_NONE
-                    : log_read(p->log, e->ask.offset, end, (uint32_t)max,
-                               part->bytes == 0, &out->range);
+    return left_bytes <= 0 ? ERR_NONE : read_range(e, end, left_bytes, out);
 }
 
 /* What a client's view of the partition is worth here. */
@@ -240,17 +281,13 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
         partition_fetched(p, part->replica_id, e->ask.offset, part->number,
                           part->order);
     out->high_watermark = p->high_watermark;
-    int64_t end = part->replica_id >= 0 || PLANTED(READERS_SEE_UNCOMMITTED)
-                      ? log_end_offset(p->log)
-                      : p->high_watermark;
+    out->last_stable_offset = partition_last_stable(p);
+    int64_t end = readable_end(part, p);
     if (e->ask.offset >= end && part->replica_id < 0 && partition_is_cut_off(p))
         return ERR_NOT_LEADER_OR_FOLLOWER;
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
-    int64_t max = e->ask.max_bytes < left_bytes ? e->ask.max_bytes : left_bytes;
-    return (part->old_format ? log_read_records : log_read)(
-        p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
-        part->bytes == 0, &out->range);
+    return read_range(e, end, left_bytes, out);
 }
 
 static struct fetch_result *add_result(struct fetch_part *part)
@@ -278,6 +315,7 @@ static bool run_entry(struct fetch_entry *e)
         .asked_offset = e->ask.offset,
         .max_bytes = e->ask.max_bytes,
         .high_watermark = -1,
+        .last_stable_offset = -1,
         .start_offset = -1,
         .diverging_epoch = -1,
         .diverging_end = -1,
@@ -350,6 +388,18 @@ static void settle_shown(struct fetch_part *part)
     }
 }
 
+/* A client that changes its mind in the middle of a session. */
+static void apply_isolation(struct fetch_part *part)
+{
+    LIST_EACH (node, &part->entries) {
+        struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
+
+        e->watch.sees_stable = part->replica_id < 0 && part->read_committed;
+        mark_dirty(e);
+    }
+    part->was_read_committed = part->read_committed;
+}
+
 static void command_run(struct fetch_part *part)
 {
     settle_shown(part);
@@ -362,6 +412,8 @@ static void command_run(struct fetch_part *part)
     for (int i = 0; i < part->asks_len; i++)
         apply_ask(part, &part->asks[i]);
     part->asks_len = part->forget_len = 0;
+    if (part->read_committed != part->was_read_committed)
+        apply_isolation(part);
     if (part->full)
         run_all(part);
     else
@@ -452,8 +504,15 @@ void fetch_part_discard(struct fetch_part *part)
     for (int i = 0; i < part->results_len; i++)
         if (part->results[i].range.file != NULL)
             env_file_unref(part->results[i].range.file);
-    part->results_len = 0;
+    fetch_part_sent(part);
     part->bytes = 0;
+}
+
+void fetch_part_sent(struct fetch_part *part)
+{
+    for (int i = 0; i < part->results_len; i++)
+        buf_free(&part->results[i].aborted);
+    part->results_len = 0;
 }
 
 void fetch_part_free(struct fetch_part *part)

@@ -34,11 +34,13 @@ struct fetch_result {
     int64_t asked_offset;
     int32_t max_bytes; /* asked for */
     int64_t high_watermark;
+    int64_t last_stable_offset;
     int64_t start_offset;
     int32_t diverging_epoch; /* -1: the histories agree */
     int64_t diverging_end;
     int32_t leader, leader_epoch; /* with NOT_LEADER_OR_FOLLOWER */
     struct log_range range;       /* file referenced if len > 0 */
+    struct buf aborted; /* owned; of struct log_aborted, for read_committed */
 };
 
 enum fetch_command { FETCH_RUN, FETCH_DROP, FETCH_SILENT };
@@ -59,8 +61,9 @@ struct fetch_part {
     struct env_task task;
     bool out; /* with the owner */
     enum fetch_command command;
-    bool full; /* answer for every entry, not only for news */
-    bool sent; /* the results of the last run went to the client */
+    bool full;           /* answer for every entry, not only for news */
+    bool sent;           /* the results of the last run went to the client */
+    bool read_committed; /* isolation.level */
     int32_t max_bytes;
     struct fetch_ask *asks;
     int asks_len;
@@ -82,6 +85,7 @@ struct fetch_part {
     struct list entries;
     struct list dirty;
     struct list shown; /* entries with a result of the last run */
+    bool was_read_committed;
     bool armed;
     struct env_task wake;
     _Atomic bool wake_out;
@@ -112,6 +116,8 @@ void fetch_part_init(struct fetch_part *part, struct shard *shard,
 void fetch_part_send(struct fetch_part *part, enum fetch_command command);
 /* Home: releases the files of results that were not sent. */
 void fetch_part_discard(struct fetch_part *part);
+/* Home: the results went to the client, who has their files now. */
+void fetch_part_sent(struct fetch_part *part);
 /* Home, after FETCH_DROP returned. */
 void fetch_part_free(struct fetch_part *part);
 

@@ -247,6 +247,18 @@ void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
     leave(shard);
 }
 
+void group_shard_marker(struct group_shard *shard, int64_t producer_id,
+                        bool committed, int64_t offset, struct coord_time time)
+{
+    struct coord_origin origin = {offset, producer_id};
+
+    if (shard->state != SHARD_ACTIVE)
+        return;
+    enter(shard, time);
+    coord_replay_marker(shard->coord, origin, committed);
+    leave(shard);
+}
+
 /* ---- time and the log ----------------------------------------------------*/
 
 void group_shard_flush(struct group_shard *shard, struct coord_time time)

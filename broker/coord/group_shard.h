@@ -67,6 +67,9 @@ void group_shard_request(struct group_shard *shard,
 void group_shard_flush(struct group_shard *shard, struct coord_time time);
 void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
                            struct coord_time time);
+/* Another one wrote a transaction's end into the partition, at `offset`. */
+void group_shard_marker(struct group_shard *shard, int64_t producer_id,
+                        bool committed, int64_t offset, struct coord_time time);
 void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
                                struct coord_time time);
 /* Monotonic; INT64_MIN: now; INT64_MAX: never. */

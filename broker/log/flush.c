@@ -57,8 +57,12 @@ static int add_segment(struct log *log, struct log_flush *flush,
     if (rc < 0)
         return rc;
     add_file(flush, file);
-    if (active)
-        return 0;
+    rc = aborted_write(log, s);
+    if (rc == 0 && s->aborted.unsynced)
+        rc = add_path(log, flush,
+                      log_file_path(log, s->base_offset, ".txnindex", path));
+    if (rc < 0 || active)
+        return rc;
     rc = add_path(log, flush,
                   log_file_path(log, s->base_offset, ".timeindex", path));
     if (rc == 0)
@@ -106,8 +110,8 @@ static int add_rest(struct log *log, struct log_flush *flush)
  * opened leave flush->result negative and everything as it was. */
 static bool collect(struct log *log, struct log_flush *flush)
 {
-    /* Three files per segment, one for the epochs, one for the topic id. */
-    enum { SEGMENTS_MAX = (LOG_FLUSH_FILES - 2) / 3 };
+    /* Four files per segment, one for the epochs, one for the topic id. */
+    enum { SEGMENTS_MAX = (LOG_FLUSH_FILES - 2) / 4 };
     int taken = 0;
 
     flush->result = 0;
@@ -147,7 +151,8 @@ static void mark_covered(struct log *log, const struct log_flush *flush)
 
     for (uint32_t i = 0; i < log->segments_len; i++)
         if (all || log->segments[i].base_offset < flush->end_offset)
-            log->segments[i].unsynced = false;
+            log->segments[i].unsynced = log->segments[i].aborted.unsynced =
+                false;
     log->epochs_unsynced = log->dir_changed = log->is_new = false;
     log->metadata_unsynced = false;
     if (all)
@@ -266,20 +271,31 @@ void log_flush_cut(struct log *log, int64_t end_offset)
     }
 }
 
+static void lower_recovery_point(struct log *log, int64_t offset)
+{
+    if (log->recovery_point > offset)
+        log->recovery_point = offset;
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+        if (flush->recovery_point > offset)
+            flush->recovery_point = offset;
+    }
+}
+
 /* A recovery point inside of the segment has its indexes made anew. */
 void log_flush_rolled(struct log *log, const struct segment *old)
 {
     int64_t inside = log->end_offset - 1;
 
-    if (inside < old->base_offset)
-        inside = old->base_offset;
-    if (log->recovery_point > inside)
-        log->recovery_point = inside;
-    LIST_EACH (node, &log->flushes) {
-        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
-        if (flush->recovery_point > inside)
-            flush->recovery_point = inside;
-    }
+    lower_recovery_point(log,
+                         inside < old->base_offset ? old->base_offset : inside);
+}
+
+/* A flush may have begun between the batch's append and this. */
+void log_flush_noted(struct log *log, struct segment *s, int64_t offset)
+{
+    s->unsynced = true;
+    lower_recovery_point(log, offset);
 }
 
 /* What flushes under way cover is not on disk yet: count it again. */
@@ -291,7 +307,7 @@ static void uncover(struct log *log)
     log->metadata_unsynced = true;
     for (uint32_t i = log_segment_of(log, log->synced_offset);
          i < log->segments_len; i++)
-        log->segments[i].unsynced = true;
+        log->segments[i].unsynced = log->segments[i].aborted.unsynced = true;
 }
 
 enum err log_flush_now(struct log *log)

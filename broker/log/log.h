@@ -3,7 +3,8 @@
  * TOPIC-PARTITION/00000000000000000000.log with batches as on the wire, .index
  * (relative offset i32, position i32), .timeindex (timestamp i64, relative
  * offset i32), leader-epoch-checkpoint, partition.metadata (topic id),
- * NNN.snapshot (producer state).  Apache Kafka's dump tool reads all of it.
+ * NNN.txnindex (aborted transactions), NNN.snapshot (producer state).  Apache
+ * Kafka's dump tool reads all of it.
  *
  * Happy path: log_append() writes validated batches at the end of the active
  * segment and returns the new log end offset; log_read() finds where an offset
@@ -221,9 +222,32 @@ enum err log_raise_start(struct log *log, int64_t start_offset);
 int log_apply_retention(struct log *log, int64_t now_wall_ms,
                         int64_t high_watermark);
 
+/* ---- aborted transactions (KIP-98) -----------------------------------------
+ * Found by whoever knows the producers, kept per segment in .txnindex files. */
+
+struct log_aborted {
+    int64_t producer_id;
+    int64_t first_offset;
+    int64_t last_offset; /* of the marker */
+    /* Every other transaction that was open then began here or above. */
+    int64_t last_stable_offset;
+};
+/* By rising last_offset, which is in the log; one that is known is skipped. */
+void log_note_aborted(struct log *log, const struct log_aborted *aborted);
+/* What a crash may have taken, so that whoever opened the log must note it
+ * again: transactions aborted by a marker at this offset or above; INT64_MAX:
+ * none. The other call says that it was done. */
+int64_t log_aborted_known(const struct log *log);
+void log_aborted_all_known(struct log *log);
+/* Appends to `out` the struct log_aborted that overlap what was asked for from
+ * `offset` and answered with `range` (log_read()), by first offset.  Memory,
+ * and if there are many the page cache.  ERR_IO: it can't be said. */
+enum err log_aborted_in(struct log *log, int64_t offset,
+                        const struct log_range *range, struct buf *out);
+
 /* ---- durability -----------------------------------------------------------
  * One fdatasync serves every batch that waits for it: */
-enum { LOG_FLUSH_FILES = 8 };
+enum { LOG_FLUSH_FILES = 10 };
 
 struct log_flush {
     struct env_work work; /* run/done are filled in by log_flush_begin */

@@ -91,6 +91,9 @@ static void look_at_name(struct log *log, const char *name, struct found *found)
                strcmp(suffix, ".log") == 0) {
         /* Names come sorted, and sort as their numbers do. */
         log_push_segment(log, base)->stored = true;
+    } else if (base >= 0 && strcmp(suffix, ".txnindex") == 0 &&
+               has_segment(log, base)) {
+        log_active(log)->aborted.exists = true;
     }
 }
 
@@ -331,6 +334,35 @@ static int check_epochs(struct log *log, uint32_t n)
     return rebuild_epochs(log, n);
 }
 
+/* ---- aborted transactions ------------------------------------------------ */
+
+/* Those of segments [0, n) are on disk; what the others have was perhaps not
+ * written, and goes. */
+static int open_aborted(struct log *log, uint32_t n)
+{
+    int rc = 0;
+
+    log->aborted_known = INT64_MAX;
+    for (uint32_t i = 0; rc == 0 && i < log->segments_len; i++) {
+        struct segment *s = &log->segments[i];
+        int64_t end =
+            i + 1 < log->segments_len ? (s + 1)->base_offset : log->end_offset;
+
+        rc = i < n ? aborted_open(log, s, end) : -EBADMSG;
+        if (rc != -EBADMSG)
+            continue;
+        if (i < n)
+            log_warn("log",
+                     "%s/%020lld.txnindex is damaged; making it anew from the "
+                     "batches",
+                     log->path, (long long)s->base_offset);
+        if (s->base_offset < log->aborted_known)
+            log->aborted_known = s->base_offset;
+        rc = aborted_reset(log, s);
+    }
+    return rc;
+}
+
 /* ---- opening -------------------------------------------------------------*/
 
 /* The clean way; -EBADMSG when the last segment belies the marker. */
@@ -359,6 +391,8 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     if (clean) {
         rc = open_clean(log);
         if (rc == 0)
+            rc = open_aborted(log, log->segments_len);
+        if (rc == 0)
             return check_epochs(log, log->segments_len);
         if (rc != -EBADMSG)
             return rc;
@@ -370,6 +404,8 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
         r->check_from = log->segments[last].base_offset;
     }
     rc = check_epochs(log, first);
+    if (rc == 0)
+        rc = open_aborted(log, first);
     return rc < 0 ? rc : recovery_walk(r, first);
 }
 
@@ -447,6 +483,7 @@ static struct log *log_new(struct env *env, const char *path,
         .env = env,
         .path = xstrdup(path),
         .topic_id = topic_id,
+        .aborted_known = INT64_MAX,
         .config = *config,
         .unsynced_since_ms = -1,
     };

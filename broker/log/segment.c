@@ -18,6 +18,7 @@ void segment_init(struct segment *s, int64_t base_offset)
         .base_offset = base_offset,
         .created_ms = -1,
         .jitter_ms = -1,
+        .aborted = {.unwritten = BUF_INIT, .last_offset = -1},
         .first_timestamp = -1,
         .last_epoch = -1,
         .max_timestamp = -1,
@@ -33,6 +34,7 @@ void segment_free(struct segment *s)
     if (s->file != NULL)
         env_file_unref(s->file);
     s->file = NULL;
+    buf_free(&s->aborted.unwritten);
     index_file_free(&s->offsets);
     index_file_free(&s->times);
 }
@@ -491,7 +493,7 @@ int segment_cut(struct log *log, struct segment *s, uint32_t position,
         return rc;
     rc = env_file_truncate(file, position);
     env_file_unref(file);
-    if (rc < 0)
+    if (rc < 0 || (rc = aborted_cut(log, s, end_offset)) < 0)
         return rc;
     s->size_bytes = position;
     s->unsynced = true;

@@ -12,6 +12,7 @@
 #ifndef BROKER_LOG_SEGMENT_H
 #define BROKER_LOG_SEGMENT_H
 
+#include "broker/log/aborted.h"
 #include "broker/log/index.h"
 #include "broker/log/walk.h"
 
@@ -26,6 +27,7 @@ struct segment {
     struct env_file *file; /* owned reference, or NULL while closed */
     int64_t created_ms;    /* wall clock when first seen; -1 not yet */
     int64_t jitter_ms;     /* drawn once, -1 not yet */
+    struct aborted_index aborted;
     /* -- what segment_load() finds out -- */
     int64_t first_timestamp; /* max timestamp of the first batch; -1 none */
     int64_t max_timestamp;   /* -1: no batch has one */

@@ -25,6 +25,7 @@ struct log {
     int64_t end_offset;
     int64_t synced_offset;     /* <= end_offset */
     int64_t recovery_point;    /* <= synced_offset */
+    int64_t aborted_known;     /* see log_aborted_known() */
     int64_t size_bytes;        /* of all .log files */
     int64_t unsynced_since_ms; /* env_now_ms() of the oldest; -1 none */
 
@@ -97,6 +98,9 @@ void log_bury_doomed(struct log *log);
 void log_flush_cut(struct log *log, int64_t end_offset);
 /* Segment `old` was left: its indexes have yet to be synced. */
 void log_flush_rolled(struct log *log, const struct segment *old);
+/* The batch at `offset` got an entry in an index that has to be synced with it.
+ */
+void log_flush_noted(struct log *log, struct segment *s, int64_t offset);
 /* Starts a flush that belongs to the log itself. */
 void log_flush_own(struct log *log);
 

@@ -49,7 +49,7 @@ static enum err prepare(struct partition *p, const struct partition_source *in,
                             out);
 }
 
-/* Control and coordinator batches are our own: only the header is needed. */
+/* Coordinators' batches are our own: only the header is needed. */
 static enum err take_internal(const struct partition_source *in,
                               struct produced *out)
 {
@@ -106,8 +106,22 @@ static enum err too_early(const struct partition *p, const struct batch *b,
     return error;
 }
 
+/* From version 12 on each transaction has a producer epoch of its own, which
+ * begins with sequence 0 (KIP-890): who goes on is not new, but was lost here.
+ */
+static bool lost_producer(const struct partition *p, const struct batch *b,
+                          int16_t api_version)
+{
+    struct producer known;
+
+    return api_version >= 12 && (b->attributes & BATCH_TRANSACTIONAL) != 0 &&
+           b->base_sequence != 0 &&
+           !producers_get(p->producers, b->producer_id, &known);
+}
+
 /* True when the producer's state decided: a duplicate or a refusal. */
 static bool producer_decides(struct partition *p, const struct batch *b,
+                             int16_t api_version,
                              struct partition_append *result, enum err *error)
 {
     int64_t offset, timestamp;
@@ -119,6 +133,10 @@ static bool producer_decides(struct partition *p, const struct batch *b,
         p->producers = producers_new();
     switch (producers_check(p->producers, b, &offset, &timestamp, error)) {
     case PRODUCERS_APPEND:
+        if (lost_producer(p, b, api_version))
+            *error = ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        *error = too_early(p, b, *error);
+        return *error != ERR_NONE;
     case PRODUCERS_REFUSE:
         *error = too_early(p, b, *error);
         return *error != ERR_NONE;
@@ -162,8 +180,8 @@ static void disk_is_full(struct partition *p)
     partition_hand_over(p, p->state.replicas[to]);
 }
 
-static enum err write_batch(struct partition *p, struct produced *in,
-                            struct partition_append *result)
+enum err partition_write_batch(struct partition *p, struct produced *in,
+                               struct partition_append *result)
 {
     struct log_append_info info;
     int64_t end = log_end_offset(p->log);
@@ -192,12 +210,22 @@ static enum err write_batch(struct partition *p, struct produced *in,
     result->end_offset = info.end_offset;
     if (log_active_base_offset(p->log) != active)
         partition_rolled(p);
-    if (in->batch.producer_id >= 0) {
-        producers_apply(p->producers, &in->batch, now_wall_ms);
+    producers_take(&p->producers, p->log, &in->batch,
+                   slice_of(in->bytes, in->batch.size_bytes), now_wall_ms);
+    if (in->batch.producer_id >= 0 && in->batch.base_sequence >= 0)
         refusals_accepted(&p->refusals, &in->batch);
-    }
     partition_appended(p);
     return ERR_NONE;
+}
+
+enum err partition_check_replicas(const struct partition *p)
+{
+    enum err error = partition_check_leader(p, -1);
+
+    if (error == ERR_NONE &&
+        replica_set_size(p->leader->isr) < p->leader->min_isr)
+        error = ERR_NOT_ENOUGH_REPLICAS;
+    return error;
 }
 
 enum err partition_append(struct partition *p,
@@ -208,10 +236,8 @@ enum err partition_append(struct partition *p,
 
     *result =
         (struct partition_append){.base_offset = -1, .append_time_ms = -1};
-    enum err error = partition_check_leader(p, -1);
-    if (error == ERR_NONE && acks == -1 &&
-        replica_set_size(p->leader->isr) < p->leader->min_isr)
-        error = ERR_NOT_ENOUGH_REPLICAS;
+    enum err error = acks == -1 ? partition_check_replicas(p)
+                                : partition_check_leader(p, -1);
     if (error == ERR_NONE && acks == -1 && in->api_version >= 0 &&
         partition_is_cut_off(p))
         error = ERR_NOT_LEADER_OR_FOLLOWER;
@@ -226,8 +252,8 @@ enum err partition_append(struct partition *p,
         result->base_offset = result->end_offset = log_end_offset(p->log);
         return ERR_NONE;
     }
-    if (!producer_decides(p, &produced.batch, result, &error))
-        error = write_batch(p, &produced, result);
+    if (!producer_decides(p, &produced.batch, in->api_version, result, &error))
+        error = partition_write_batch(p, &produced, result);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         refusals_note(&p->refusals, &produced.batch, error,
                       env_now_ms(p->shard->env));
@@ -279,11 +305,11 @@ static enum err begin_with_whole_batch(struct partition *p,
         b.base_offset >= end || batch_last_offset(&b) < end)
         return ERR_NONE;
     enum err error = log_truncate_fully(p->log, b.base_offset);
-    if (error == ERR_NONE)
-        error = producers_truncated(p->shard->env, p->log,
-                                    env_wall_ms(p->shard->env), &p->producers);
+    if (error != ERR_NONE)
+        return error;
     partition_shortened(p);
-    return error;
+    return producers_truncated(p->shard->env, p->log, p->high_watermark,
+                               env_wall_ms(p->shard->env), &p->producers);
 }
 
 /* `active` is where the active segment began before these records came. */
@@ -299,11 +325,8 @@ static void apply_producers(struct partition *p, struct slice records,
             partition_rolled(p);
             active = log_active_base_offset(p->log);
         }
-        if (b.producer_id >= 0 && !PLANTED(PRODUCERS_NOT_FOLLOWED)) {
-            if (p->producers == NULL)
-                p->producers = producers_new();
-            producers_apply(p->producers, &b, now_wall_ms);
-        }
+        if (!PLANTED(PRODUCERS_NOT_FOLLOWED))
+            producers_take(&p->producers, p->log, &b, records, now_wall_ms);
         records.data += b.size_bytes;
         records.len -= b.size_bytes;
     }
@@ -368,10 +391,10 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
     enum err error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;
-    if (!PLANTED(PRODUCERS_OUTLIVE_CUTS))
-        error = producers_truncated(p->shard->env, p->log,
-                                    env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
+    if (!PLANTED(PRODUCERS_OUTLIVE_CUTS))
+        error = producers_truncated(p->shard->env, p->log, p->high_watermark,
+                                    env_wall_ms(p->shard->env), &p->producers);
     return error;
 }
 

@@ -294,10 +294,9 @@ static enum err out_of_range(struct partition *p, int64_t leader_start)
     enum err error = log_truncate_fully(p->log, leader_start);
     if (error != ERR_NONE)
         return error;
-    error = producers_truncated(p->shard->env, p->log,
-                                env_wall_ms(p->shard->env), &p->producers);
     partition_shortened(p);
-    return error;
+    return producers_truncated(p->shard->env, p->log, p->high_watermark,
+                               env_wall_ms(p->shard->env), &p->producers);
 }
 
 static enum err take(struct partition *p,

@@ -137,7 +137,7 @@ void partition_write_failed(struct partition *p)
 
 enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_ROLE };
 
-static void tell(struct partition *p, enum news news)
+static void tell_watches(struct partition *p, enum news news, bool stable_moved)
 {
     LIST_EACH_SAFE (node, next, &p->watches) {
         struct partition_watch *w =
@@ -146,8 +146,44 @@ static void tell(struct partition *p, enum news news)
         if (news == NEWS_END && !w->sees_uncommitted)
             continue;
         w->changed(w, news == NEWS_ROLE ||
-                          w->sees_uncommitted == (news == NEWS_END));
+                          (w->sees_uncommitted == (news == NEWS_END) &&
+                           (!w->sees_stable || stable_moved)));
     }
+}
+
+static void tell(struct partition *p, enum news news)
+{
+    tell_watches(p, news, false);
+}
+
+int64_t partition_stable_below(const struct partition *p, int64_t end)
+{
+    int64_t undecided = producers_first_undecided(p->producers);
+
+    if (undecided < 0 || undecided >= end)
+        return end;
+    /* Its first records may have been deleted. */
+    return undecided > log_start_offset(p->log) ? undecided
+                                                : log_start_offset(p->log);
+}
+
+int64_t partition_last_stable(const struct partition *p)
+{
+    return partition_stable_below(p, p->high_watermark);
+}
+
+/* The last stable offset moves with the high watermark only. */
+static void raise_high_watermark(struct partition *p, int64_t high_watermark)
+{
+    int64_t stable = partition_last_stable(p);
+
+    p->high_watermark = high_watermark;
+    producers_committed(p->producers, high_watermark);
+    checkpoint_touch(p);
+    release(&p->waiters, high_watermark);
+    if (p->coordinator != NULL)
+        coordinators_committed(p);
+    tell_watches(p, NEWS_HIGH_WATERMARK, partition_last_stable(p) != stable);
 }
 
 /* ---- the leader core's updates ------------------------------------------- */
@@ -207,14 +243,8 @@ static void step(struct partition *p, struct leader_event *event)
         list_push_back(&p->shard->watched, &p->watched_link);
     if ((update.flags & LEADER_UPDATE_PROPOSE_ISR) != 0)
         propose_isr(p, update.isr_proposed);
-    if ((update.flags & LEADER_UPDATE_HIGH_WATERMARK) != 0) {
-        p->high_watermark = update.high_watermark;
-        checkpoint_touch(p);
-        release(&p->waiters, p->high_watermark);
-        if (p->coordinator != NULL)
-            coordinators_committed(p);
-        tell(p, NEWS_HIGH_WATERMARK);
-    }
+    if ((update.flags & LEADER_UPDATE_HIGH_WATERMARK) != 0)
+        raise_high_watermark(p, update.high_watermark);
 }
 
 static void open_again(struct partition *p);
@@ -676,8 +706,13 @@ static void open_run(struct env_work *work)
         if (known && !forget_earlier(o))
             return;
     }
+    /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
+     * read through for what may be undecided. */
     if (o->error == ERR_NONE)
-        o->error = producers_load(o->env, o->log, o->wall_ms, &o->producers);
+        o->error = producers_load(
+            o->env, o->log,
+            known || !o->dir->clean ? o->checkpoint.high_watermark : INT64_MAX,
+            o->wall_ms, &o->producers);
 }
 
 static void opened(struct partition *p, struct partition_open *o)
@@ -946,11 +981,8 @@ void partition_follower_moved(struct partition *p, int64_t high_watermark)
     if (high_watermark > log_end_offset(p->log) &&
         !PLANTED(FOLLOWER_BELIEVES_ANY_WATERMARK))
         high_watermark = log_end_offset(p->log);
-    if (high_watermark <= p->high_watermark)
-        return;
-    p->high_watermark = high_watermark;
-    checkpoint_touch(p);
-    tell(p, NEWS_HIGH_WATERMARK);
+    if (high_watermark > p->high_watermark)
+        raise_high_watermark(p, high_watermark);
 }
 
 int64_t partition_unchanged_ms(const struct partition *p)

@@ -14,6 +14,7 @@
 #include "broker/replica/producers.h"
 #include "broker/replica/refusals.h"
 #include "broker/shard.h"
+#include "proto/record/produced.h"
 #include "proto/record/record.h"
 
 enum partition_role {
@@ -40,7 +41,8 @@ struct partition_waiter {
 /* Somebody who wants to hear of new data.  Embedded in a fetch entry. */
 struct partition_watch {
     struct list link;
-    bool sees_uncommitted; /* followers: log end; consumers: high watermark */
+    bool sees_uncommitted; /* followers: log end; consumers: high watermark, */
+    bool sees_stable;      /* ... or the last stable offset */
     /* data: there are new records to read; otherwise only news (high
      * watermark for a follower, role or start offset changed). */
     void (*changed)(struct partition_watch *w, bool data);
@@ -71,7 +73,7 @@ struct partition {
     struct leader *leader;       /* when role is PARTITION_LEADER */
     int64_t led_since_ms;        /* leader: when this epoch began here, ... */
     int64_t led_from_offset;     /* ... and the log's end then */
-    struct producers *producers; /* idempotence, NULL until one is seen */
+    struct producers *producers; /* NULL until one is seen */
     struct refusals *refusals;   /* what comes behind them is refused alike */
 
     struct list waiters;      /* partition_waiter by end_offset: committed */
@@ -194,6 +196,20 @@ void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
 void partition_follower_silent(struct partition *p, int32_t broker_id,
                                uint64_t session);
 
+/* Consumers of committed records may read below it: the high watermark, or
+ * where the first transaction began that is not decided for sure. */
+int64_t partition_last_stable(const struct partition *p);
+/* The same, were everything below `end` committed. */
+int64_t partition_stable_below(const struct partition *p, int64_t end);
+
+/* Leader: ends a transaction (WriteTxnMarkers) by a control batch.  Written, it
+ * is to be waited for as acks=all.  The codes of producers_check_marker();
+ * NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR;
+ * COORDINATOR_LOAD_IN_PROGRESS where groups are loading.  (markers.c) */
+enum err partition_write_marker(struct partition *p, const struct txn_marker *m,
+                                int8_t transaction_version,
+                                struct partition_append *result);
+
 void partition_watch(struct partition *p, struct partition_watch *w);
 static inline void partition_unwatch(struct partition_watch *w)
 {
@@ -217,6 +233,11 @@ int64_t partition_unchanged_ms(const struct partition *p);
 
 /* ---- between the files of this folder -------------------------------------*/
 
+/* Leads, and has as many in sync as acks=all asks for? */
+enum err partition_check_replicas(const struct partition *p);
+/* Leader: appends a batch that was checked. */
+enum err partition_write_batch(struct partition *p, struct produced *in,
+                               struct partition_append *result);
 /* The log grew. */
 void partition_appended(struct partition *p);
 /* A follower learned of the leader's high watermark. */

@@ -45,6 +45,13 @@ struct entry {
 };
 static_assert(sizeof(struct entry) <= 152, "ids are counted in millions");
 
+/* One that is not decided for sure. */
+struct txn {
+    int64_t producer_id;
+    int64_t first_offset;
+    int64_t marker_offset; /* -1: open */
+};
+
 struct producers {
     struct entry *entries; /* owned */
     uint32_t cap;
@@ -55,8 +62,12 @@ struct producers {
     uint32_t buckets_len; /* power of two, >= cap */
     uint32_t oldest;
     uint32_t youngest;
-    int64_t floor; /* nothing below it can be taken back: the offset of the
-                      snapshot this began as, the end of the last marker */
+    struct txn *txns; /* owned; by first_offset, which only rises */
+    size_t txns_len;
+    size_t txns_cap;
+    size_t txns_ended; /* of them, whose marker is not committed */
+    int64_t floor;     /* nothing below it can be taken back: the offset of the
+                          snapshot this began as, the end of the last marker */
 };
 
 struct producers *producers_new(void)
@@ -73,6 +84,7 @@ void producers_free(struct producers *p)
         return;
     free(p->entries);
     free(p->buckets);
+    free(p->txns);
     free(p);
 }
 
@@ -182,8 +194,93 @@ static void shrink(struct producers *p)
         resize(p, p->count * 2 + 1);
 }
 
+/* ---- undecided transactions ---------------------------------------------- */
+
+/* The first that began at `offset` or above. */
+static size_t txn_at(const struct producers *p, int64_t offset)
+{
+    size_t low = 0, high = p->txns_len;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (p->txns[middle].first_offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Begins at the end of the log, unless a snapshot says so. */
+static void txn_begin(struct producers *p, int64_t producer_id,
+                      int64_t first_offset)
+{
+    size_t at = txn_at(p, first_offset);
+
+    if (p->txns_len == p->txns_cap) {
+        p->txns_cap = p->txns_cap == 0 ? 1 : p->txns_cap * 2;
+        p->txns = xrealloc(p->txns, p->txns_cap * sizeof *p->txns);
+    }
+    memmove(&p->txns[at + 1], &p->txns[at],
+            (p->txns_len - at) * sizeof *p->txns);
+    p->txns_len++;
+    p->txns[at] = (struct txn){producer_id, first_offset, -1};
+}
+
+static struct txn *txn_find(struct producers *p, const struct entry *e)
+{
+    size_t at = txn_at(p, e->txn_first_offset);
+
+    return at < p->txns_len && p->txns[at].producer_id == e->producer_id
+               ? &p->txns[at]
+               : NULL;
+}
+
+static void txn_forget(struct producers *p, const struct entry *e)
+{
+    struct txn *t = e->txn_first_offset < 0 ? NULL : txn_find(p, e);
+
+    if (t == NULL)
+        return;
+    p->txns_len--;
+    memmove(t, t + 1, (size_t)(&p->txns[p->txns_len] - t) * sizeof *t);
+}
+
+void producers_committed(struct producers *p, int64_t high_watermark)
+{
+    size_t kept = 0;
+
+    if (p == NULL || p->txns_ended == 0)
+        return;
+    for (size_t i = 0; i < p->txns_len; i++)
+        if (p->txns[i].marker_offset < 0 ||
+            p->txns[i].marker_offset >= high_watermark)
+            p->txns[kept++] = p->txns[i];
+    p->txns_ended -= p->txns_len - kept;
+    p->txns_len = kept;
+}
+
+int64_t producers_first_undecided(const struct producers *p)
+{
+    return p == NULL || p->txns_len == 0 ? -1 : p->txns[0].first_offset;
+}
+
+/* Where the first transaction that is still open began; `none_offset` if all
+ * have ended. */
+static int64_t first_open(const struct producers *p, int64_t none_offset)
+{
+    for (size_t i = 0; i < p->txns_len; i++)
+        if (p->txns[i].marker_offset < 0)
+            return p->txns[i].first_offset;
+    return none_offset;
+}
+
+/* ---- coming and going ---------------------------------------------------- */
+
 static void forget(struct producers *p, struct entry *e)
 {
+    txn_forget(p, e);
     unchain(p, e);
     unlink_entry(p, e);
     e->producer_id = -1;
@@ -302,13 +399,10 @@ static enum err check_sequence(const struct entry *e, const struct batch *b)
 
 static enum err check(const struct entry *e, const struct batch *b)
 {
-    bool control = (b->attributes & BATCH_CONTROL) != 0;
     enum err error = ERR_NONE;
 
     if (b->producer_epoch < e->epoch)
         return ERR_INVALID_PRODUCER_EPOCH;
-    if (control)
-        return ERR_NONE;
     if (b->base_sequence >= 0)
         error = check_sequence(e, b);
     if (error == ERR_NONE && e->txn_first_offset >= 0 &&
@@ -336,6 +430,25 @@ enum producers_verdict producers_check(const struct producers *p,
     }
     *error = check(e, b);
     return *error == ERR_NONE ? PRODUCERS_APPEND : PRODUCERS_REFUSE;
+}
+
+/* A marker that comes again, because its answer was lost, finds the epoch that
+ * it brought and nothing open. */
+enum err producers_check_marker(const struct producers *p,
+                                const struct txn_marker *m,
+                                int8_t transaction_version)
+{
+    const struct entry *e = p == NULL ? NULL : find(p, m->producer_id);
+
+    if (e == NULL)
+        return ERR_NONE;
+    if (m->producer_epoch < e->epoch ||
+        (transaction_version >= 2 && m->producer_epoch == e->epoch &&
+         e->txn_first_offset >= 0))
+        return ERR_INVALID_PRODUCER_EPOCH;
+    return m->coordinator_epoch < e->coordinator_epoch
+               ? ERR_TRANSACTION_COORDINATOR_FENCED
+               : ERR_NONE;
 }
 
 /* ---- applying -------------------------------------------------------------
@@ -374,15 +487,8 @@ static void remember(struct entry *e, struct remembered batch)
     e->age_ms[0] = 0;
 }
 
-static void apply_marker(struct producers *p, struct entry *e,
-                         const struct batch *b)
-{
-    e->flags &= (uint8_t)~WHOLE;
-    e->txn_first_offset = -1;
-    p->floor = batch_last_offset(b) + 1;
-}
-
-static void apply_data(struct entry *e, const struct batch *b)
+static void apply_data(struct producers *p, struct entry *e,
+                       const struct batch *b)
 {
     remember(e, (struct remembered){.last_offset = batch_last_offset(b),
                                     .last_sequence = last_sequence(b),
@@ -390,31 +496,67 @@ static void apply_data(struct entry *e, const struct batch *b)
     e->flags &= (uint8_t)~APPEND_TIME;
     if ((b->attributes & BATCH_LOG_APPEND_TIME) != 0)
         e->flags |= APPEND_TIME;
-    if ((b->attributes & BATCH_TRANSACTIONAL) != 0 && e->txn_first_offset < 0)
+    if ((b->attributes & BATCH_TRANSACTIONAL) != 0 && e->txn_first_offset < 0) {
         e->txn_first_offset = b->base_offset;
+        txn_begin(p, e->producer_id, b->base_offset);
+    }
+}
+
+static void end_txn(struct producers *p, struct entry *e, int64_t marker_offset,
+                    struct producers_ended *ended)
+{
+    struct txn *t = e->txn_first_offset < 0 ? NULL : txn_find(p, e);
+
+    if (t != NULL) {
+        t->marker_offset = marker_offset;
+        p->txns_ended++;
+    }
+    *ended = (struct producers_ended){
+        .first_offset = e->txn_first_offset,
+        .last_stable_offset = first_open(p, marker_offset + 1),
+    };
+    e->txn_first_offset = -1;
+}
+
+static struct entry *find_or_add(struct producers *p, int64_t producer_id)
+{
+    struct entry *e = find(p, producer_id);
+
+    ASSERT(producer_id >= 0);
+    if (e == NULL) {
+        e = add(p, producer_id);
+        e->flags = WHOLE;
+    }
+    return e;
 }
 
 void producers_apply(struct producers *p, const struct batch *b,
                      int64_t now_wall_ms)
 {
-    bool control = (b->attributes & BATCH_CONTROL) != 0;
-    struct entry *e = find(p, b->producer_id);
+    struct entry *e = find_or_add(p, b->producer_id);
 
-    ASSERT(b->producer_id >= 0);
-    if (control && b->records_count == 0)
-        return; /* compaction took the marker away */
-    if (e == NULL) {
-        e = add(p, b->producer_id);
-        e->flags = WHOLE;
-    }
+    ASSERT((b->attributes & BATCH_CONTROL) == 0);
     set_epoch(e, b->producer_epoch);
     set_timestamp(e, b->max_timestamp);
-    if (control)
-        apply_marker(p, e, b);
-    else
-        apply_data(e, b);
+    apply_data(p, e, b);
     e->written_s = seconds(now_wall_ms);
     touch(p, e);
+}
+
+void producers_apply_marker(struct producers *p, const struct batch *b,
+                            const struct txn_marker *m, int64_t now_wall_ms,
+                            struct producers_ended *ended)
+{
+    struct entry *e = find_or_add(p, m->producer_id);
+
+    set_epoch(e, m->producer_epoch);
+    set_timestamp(e, b->max_timestamp);
+    e->flags &= (uint8_t)~WHOLE;
+    e->coordinator_epoch = m->coordinator_epoch;
+    end_txn(p, e, batch_last_offset(b), ended);
+    e->written_s = seconds(now_wall_ms);
+    touch(p, e);
+    p->floor = batch_last_offset(b) + 1;
 }
 
 /* ---- forgetting -----------------------------------------------------------
@@ -479,6 +621,7 @@ bool producers_truncate(struct producers *p, int64_t end_offset)
         if (p->entries[i].producer_id >= 0 &&
             !truncate_entry(p, &p->entries[i], end_offset))
             return false;
+    p->txns_len = txn_at(p, end_offset); /* all open, see floor */
     shrink(p);
     return true;
 }
@@ -552,6 +695,8 @@ void producers_restore(struct producers *p, const struct producer *from,
         seconds(from->timestamp < now_wall_ms ? from->timestamp : now_wall_ms);
     e->coordinator_epoch = from->coordinator_epoch;
     e->txn_first_offset = from->txn_first_offset;
+    if (e->txn_first_offset >= 0)
+        txn_begin(p, e->producer_id, e->txn_first_offset);
     if (from->last_offset >= 0)
         remember(e, (struct remembered){.last_offset = from->last_offset,
                                         .last_sequence = from->last_sequence,

@@ -17,11 +17,18 @@
  *   - an unknown id may start anywhere (KIP-360): what was known of it may have
  *     expired or left with old segments.
  *
- * Transactions (the open transaction's first offset, the coordinator's epoch)
- * are kept and stored; nothing is decided by them here but that a producer with
- * an open transaction neither expires nor writes outside of it.
+ * Transactions: a transactional batch opens one unless its producer has one
+ * open, a marker ends it.  With an open transaction a producer neither expires
+ * nor writes outside of it (INVALID_TXN_STATE).  What is not decided for sure
+ * ends the stable part of the log: open transactions, and ended ones whose
+ * marker is not committed yet.  A marker is checked by
+ *   - its producer's epoch, as a batch is; the marker of transaction version 2
+ *     comes with an epoch of its own, so the known one is too old as well,
+ *     unless nothing is open: then it is a retry, and written again
+ *   - its coordinator's epoch: lower, TRANSACTION_COORDINATOR_FENCED
  *
  * Memory: below 160 bytes per id, one block per partition; nothing without ids.
+ * 24 bytes more per undecided transaction.
  * The most ids are PRODUCERS_MAX; then the longest idle one is forgotten.
  *
  * Pure, but for load, store and truncated.  One thread. */
@@ -30,7 +37,7 @@
 
 #include "base/env.h"
 #include "base/error.h"
-#include "proto/record/batch.h"
+#include "proto/record/control.h"
 
 struct producers;
 struct log;
@@ -51,15 +58,37 @@ enum producers_verdict {
 };
 
 /* Leader, before the append.  b->producer_id >= 0.  Of a batch without sequence
- * (a coordinator's, a marker) only the epoch is checked.  *offset is the
+ * (a coordinator's) only epoch and transaction are checked.  *offset is the
  * duplicate's base offset, *timestamp its max timestamp. */
 enum producers_verdict producers_check(const struct producers *p,
                                        const struct batch *b, int64_t *offset,
                                        int64_t *timestamp, enum err *error);
+/* Likewise for a marker: ERR_NONE, INVALID_PRODUCER_EPOCH or
+ * TRANSACTION_COORDINATOR_FENCED. */
+enum err producers_check_marker(const struct producers *p,
+                                const struct txn_marker *m,
+                                int8_t transaction_version);
 /* After the append, on leader and follower, and while recovering; in the order
- * of offsets.  What the log holds is believed, not checked. */
+ * of offsets.  What the log holds is believed, not checked.  Not for control
+ * batches. */
 void producers_apply(struct producers *p, const struct batch *b,
                      int64_t now_wall_ms);
+
+/* What a marker ended. */
+struct producers_ended {
+    int64_t first_offset; /* -1: nothing was open */
+    /* The transactions that are still open began here or above. */
+    int64_t last_stable_offset;
+};
+/* Likewise for a control batch and the marker in it. */
+void producers_apply_marker(struct producers *p, const struct batch *b,
+                            const struct txn_marker *m, int64_t now_wall_ms,
+                            struct producers_ended *ended);
+
+/* Everything below the high watermark is committed.  NULL is allowed. */
+void producers_committed(struct producers *p, int64_t high_watermark);
+/* Where the first undecided transaction began, -1 if there is none. */
+int64_t producers_first_undecided(const struct producers *p);
 /* Forgets producers that wrote nothing for expiration_ms and have no open
  * transaction.  Looks at no more than a thousand; true: there may be more. */
 bool producers_expire(struct producers *p, int64_t now_wall_ms,
@@ -117,18 +146,29 @@ struct producers *producers_decode(struct slice bytes, int64_t end_offset,
  * Page cache only: may be called on a loop. */
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset);
+/* Takes a batch of the log into the state: producers_apply(), or what its
+ * marker says.  An aborted transaction goes into the log's index.  *p may be
+ * NULL. */
+void producers_take(struct producers **p, struct log *log,
+                    const struct batch *b, struct slice bytes,
+                    int64_t now_wall_ms);
 /* The state as of the log's end, from the newest usable snapshot between its
- * start and its end, and the log behind that.  Other snapshots, and damaged
- * ones, are deleted.  If much had to be read a snapshot is left for the next
- * time.  *out is NULL when no producer is known.  [helper]: blocks, but reads
- * nothing if the log is empty or a snapshot stands at its end. */
-enum err producers_load(struct env *env, struct log *log, int64_t now_wall_ms,
+ * start and its end, and the log behind that.  Damaged snapshots, and those
+ * outside of the log, are deleted.  An older one is taken where batches behind
+ * it are needed: for log_aborted_known(), and for transactions that ended by a
+ * marker at or above the high watermark, of which a snapshot says nothing.  If
+ * much had to be read a snapshot is left for the next time.  *out is NULL when
+ * no producer is known.  [helper]: blocks, but reads nothing if the log is
+ * empty or such a snapshot stands at its end. */
+enum err producers_load(struct env *env, struct log *log,
+                        int64_t high_watermark, int64_t now_wall_ms,
                         struct producers **out);
 /* After log_truncate() or log_truncate_fully(): brings *p (may be NULL, may
  * become NULL) in line with the shorter log.  From memory nearly always; reads
  * the log as producers_load() when a producer is left without any batch whose
  * earlier ones it had. */
 enum err producers_truncated(struct env *env, struct log *log,
-                             int64_t now_wall_ms, struct producers **p);
+                             int64_t high_watermark, int64_t now_wall_ms,
+                             struct producers **p);
 
 #endif

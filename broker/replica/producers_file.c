@@ -311,10 +311,11 @@ static struct producers *read_snapshot(struct env *env, const char *dir,
     return p;
 }
 
-/* The newest usable one between the log's start and end (both inclusive);
- * *from is where the log goes on behind it. */
-static int find_snapshot(struct env *env, struct log *log, int64_t now_wall_ms,
-                         struct producers **found, int64_t *from)
+/* The newest usable one between the log's start and end (both inclusive) that
+ * is not above `limit`; *from is where the log goes on behind it. */
+static int find_snapshot(struct env *env, struct log *log, int64_t limit,
+                         int64_t now_wall_ms, struct producers **found,
+                         int64_t *from)
 {
     int64_t start = log_start_offset(log);
     int64_t end = log_end_offset(log);
@@ -326,6 +327,8 @@ static int find_snapshot(struct env *env, struct log *log, int64_t now_wall_ms,
     for (size_t i = s.len; rc == 0 && *found == NULL && i-- > 0;) {
         int64_t at = s.offsets[i];
 
+        if (at > limit && at <= end)
+            continue;
         if (at >= start && at <= end)
             *found = read_snapshot(env, log_path(log), at, now_wall_ms);
         if (*found != NULL)
@@ -339,7 +342,44 @@ static int find_snapshot(struct env *env, struct log *log, int64_t now_wall_ms,
     return rc;
 }
 
+static void take_marker(struct producers *p, struct log *log,
+                        const struct batch *b, const struct txn_marker *m,
+                        int64_t now_wall_ms)
+{
+    struct producers_ended ended;
+
+    producers_apply_marker(p, b, m, now_wall_ms, &ended);
+    /* A log that was damaged and is believed may have them the other way. */
+    if (!m->commit && ended.first_offset >= 0 &&
+        ended.first_offset < batch_last_offset(b))
+        log_note_aborted(log,
+                         &(struct log_aborted){
+                             .producer_id = m->producer_id,
+                             .first_offset = ended.first_offset,
+                             .last_offset = batch_last_offset(b),
+                             .last_stable_offset = ended.last_stable_offset,
+                         });
+}
+
+void producers_take(struct producers **p, struct log *log,
+                    const struct batch *b, struct slice bytes,
+                    int64_t now_wall_ms)
+{
+    bool control = (b->attributes & BATCH_CONTROL) != 0;
+    struct txn_marker m;
+
+    if (b->producer_id < 0 || (control && !txn_marker_decode(bytes, b, &m)))
+        return;
+    if (*p == NULL)
+        *p = producers_new();
+    if (control)
+        take_marker(*p, log, b, &m, now_wall_ms);
+    else
+        producers_apply(*p, b, now_wall_ms);
+}
+
 struct loading {
+    struct log *log;
     struct producers *producers;
     int64_t now_wall_ms;
     int64_t read_bytes;
@@ -350,34 +390,83 @@ static bool load_batch(void *arg, const struct batch *b, struct slice bytes)
     struct loading *l = arg;
 
     l->read_bytes += (int64_t)bytes.len;
-    if (b->producer_id >= 0 && !PLANTED(PRODUCERS_FORGOTTEN_AT_OPEN))
-        producers_apply(l->producers, b, l->now_wall_ms);
+    if (!PLANTED(PRODUCERS_FORGOTTEN_AT_OPEN))
+        producers_take(&l->producers, l->log, b, bytes, l->now_wall_ms);
     return true;
 }
 
-static enum err read_log(struct log *log, int64_t from, struct loading *l)
+static bool find_marker(void *arg, const struct batch *b, struct slice bytes)
 {
-    int64_t end = log_end_offset(log);
+    int64_t *offset = arg;
 
-    if (l->producers == NULL)
-        l->producers = producers_new();
-    return from < end ? log_visit(log, from, end, load_batch, l) : ERR_NONE;
+    (void)bytes;
+    if ((b->attributes & BATCH_CONTROL) != 0)
+        *offset = b->base_offset;
+    return *offset == INT64_MAX;
 }
 
-enum err producers_load(struct env *env, struct log *log, int64_t now_wall_ms,
+/* A transaction that a marker between the high watermark and the snapshot ended
+ * is not decided yet, and a snapshot does not say where it began.  Sets *limit
+ * to such a marker's offset. */
+static enum err find_undecided(struct log *log, int64_t high_watermark,
+                               int64_t snapshot, int64_t *limit)
+{
+    int64_t from = high_watermark > log_start_offset(log)
+                       ? high_watermark
+                       : log_start_offset(log);
+
+    *limit = INT64_MAX;
+    return from < snapshot ? log_visit(log, from, snapshot, find_marker, limit)
+                           : ERR_NONE;
+}
+
+/* Begins with the newest snapshot that will do. */
+static enum err begin_load(struct env *env, struct loading *l,
+                           int64_t high_watermark, int64_t *from)
+{
+    int64_t limit = log_aborted_known(l->log);
+    int64_t marker;
+    int rc =
+        find_snapshot(env, l->log, limit, l->now_wall_ms, &l->producers, from);
+
+    if (rc < 0)
+        return ERR_IO;
+    if (l->producers == NULL)
+        return ERR_NONE;
+    enum err error = find_undecided(l->log, high_watermark, *from, &marker);
+    if (error != ERR_NONE || marker == INT64_MAX)
+        return error;
+    producers_free(l->producers);
+    rc =
+        find_snapshot(env, l->log, marker, l->now_wall_ms, &l->producers, from);
+    return rc < 0 ? ERR_IO : ERR_NONE;
+}
+
+static enum err read_log(struct loading *l, int64_t from)
+{
+    int64_t end = log_end_offset(l->log);
+
+    return from < end ? log_visit(l->log, from, end, load_batch, l) : ERR_NONE;
+}
+
+enum err producers_load(struct env *env, struct log *log,
+                        int64_t high_watermark, int64_t now_wall_ms,
                         struct producers **out)
 {
-    struct loading l = {.now_wall_ms = now_wall_ms};
+    struct loading l = {.log = log, .now_wall_ms = now_wall_ms};
     int64_t end = log_end_offset(log);
     int64_t from;
 
     *out = NULL;
-    int rc = find_snapshot(env, log, now_wall_ms, &l.producers, &from);
-    enum err error = rc < 0 ? ERR_IO : read_log(log, from, &l);
+    enum err error = begin_load(env, &l, high_watermark, &from);
+    if (error == ERR_NONE)
+        error = read_log(&l, from);
     if (error != ERR_NONE) {
         producers_free(l.producers);
         return error;
     }
+    log_aborted_all_known(log);
+    producers_committed(l.producers, high_watermark);
     if (l.read_bytes > REREAD_MAX_BYTES)
         producers_store(env, l.producers, log_path(log), end);
     if (producers_count(l.producers) == 0) {
@@ -404,7 +493,8 @@ static int delete_above(struct env *env, struct log *log, int64_t end_offset)
 }
 
 enum err producers_truncated(struct env *env, struct log *log,
-                             int64_t now_wall_ms, struct producers **p)
+                             int64_t high_watermark, int64_t now_wall_ms,
+                             struct producers **p)
 {
     int64_t end = log_end_offset(log);
     bool empty = log_start_offset(log) == end;
@@ -415,5 +505,6 @@ enum err producers_truncated(struct env *env, struct log *log,
         return ERR_NONE;
     producers_free(*p);
     *p = NULL;
-    return empty ? ERR_NONE : producers_load(env, log, now_wall_ms, p);
+    return empty ? ERR_NONE
+                 : producers_load(env, log, high_watermark, now_wall_ms, p);
 }

@@ -112,6 +112,40 @@ def read(data, magic):
     return out
 
 
+TRANSACTIONAL, CONTROL = 0x10, 0x20
+
+
+def batches(data):
+    """[(attributes, producer id, records)] of whole batches of magic 2."""
+    out, at = [], 0
+    while at + 12 <= len(data):
+        base, size = struct.unpack_from(">qi", data, at)
+        if at + 12 + size > len(data):
+            break
+        entry = data[at:at + 12 + size]
+        at += 12 + size
+        attributes, = struct.unpack_from(">h", entry, 21)
+        producer, = struct.unpack_from(">q", entry, 43)
+        out.append((attributes, producer, read_batch(entry, base)))
+    return out
+
+
+def committed(data, aborted):
+    """What a consumer of committed records makes of an answer: the records
+    that are neither markers nor of an aborted transaction."""
+    waiting = sorted(aborted or [], key=lambda a: a["firstOffset"])
+    out, off = [], set()
+    for attributes, producer, records in batches(data):
+        while waiting and waiting[0]["firstOffset"] <= records[-1][0]:
+            off.add(waiting.pop(0)["producerId"])
+        if attributes & CONTROL:
+            if struct.unpack_from(">h", records[0][2], 2)[0] == 0:
+                off.discard(producer)
+        elif not (attributes & TRANSACTIONAL and producer in off):
+            out += records
+    return out
+
+
 def read_batch(entry, base):
     crc, = struct.unpack_from(">I", entry, 17)
     assert crc == crc32c(entry[21:]), "a wrong CRC-32C"

@@ -1,5 +1,5 @@
-/* A log directory whose files are the input: segments, indexes, the checkpoint
- * of leader epochs, producer snapshots.
+/* A log directory whose files are the input: segments, indexes, aborted
+ * transactions, the checkpoint of leader epochs, producer snapshots.
  *
  * A byte of how, then files: a byte says which kind and whether its checksums
  * are to be put right, a byte the base offset, then a part.
@@ -67,7 +67,8 @@ static void put_one(struct env *env, struct reader *r)
         snprintf(name, sizeof name, "partition.metadata");
         break;
     default:
-        snprintf(name, sizeof name, "%020d%s", base, suffixes[kind & 7]);
+        snprintf(name, sizeof name, "%020d%s", base,
+                 (kind & 39) == 34 ? ".txnindex" : suffixes[kind & 7]);
         if ((kind & 8) == 0 && (kind & 7) <= 1)
             fix_batches(bytes.data, bytes.len, (kind & 16) == 0);
         if ((kind & 8) == 0 && (kind & 7) == 4)
@@ -92,6 +93,21 @@ static void put_batch(int64_t offset, int32_t epoch, struct buf *out)
     batch_builder_free(&b);
 }
 
+static void ask_aborted(struct log *log, int64_t at,
+                        const struct log_range *range)
+{
+    struct buf list = BUF_INIT;
+
+    if (log_aborted_in(log, at, range, &list) == ERR_NONE) {
+        const struct log_aborted *a = (const void *)list.data;
+
+        for (size_t i = 0; i < list.len / sizeof *a; i++)
+            ASSERT(a[i].producer_id >= 0 &&
+                   a[i].last_offset > a[i].first_offset);
+    }
+    buf_free(&list);
+}
+
 /* From one end to the other, by what log_read() says.  `checked`: recovery has
  * looked at everything; what it was told to trust may hold anything. */
 static void read_all(struct log *log, bool checked)
@@ -111,6 +127,7 @@ static void read_all(struct log *log, bool checked)
             return;
         ASSERT(range.len != 0 && range.file != NULL);
         ASSERT(range.position + range.len <= env_file_size(range.file));
+        ask_aborted(log, at, &range);
         ASSERT(env_file_read(range.file, buf_extend(&bytes, range.len),
                              range.len, range.position) == range.len);
         env_file_unref(range.file);
@@ -155,8 +172,9 @@ static void check_producers(struct env *env, struct log *log)
 {
     struct producers *p = NULL;
 
-    if (producers_load(env, log, env_wall_ms(env), &p) == ERR_NONE &&
-        producers_truncated(env, log, env_wall_ms(env), &p) == ERR_NONE)
+    if (producers_load(env, log, INT64_MAX, env_wall_ms(env), &p) == ERR_NONE &&
+        producers_truncated(env, log, INT64_MAX, env_wall_ms(env), &p) ==
+            ERR_NONE)
         producers_store(env, p, DIR, log_end_offset(log));
     producers_free(p);
 }

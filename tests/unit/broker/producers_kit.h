@@ -37,6 +37,20 @@ static inline struct batch batch_of(struct sent s)
                           .records_count = records};
 }
 
+/* Takes s into the state; a control batch is the abort of coordinator 0. */
+static inline void take_batch(struct producers *p, const struct batch *b,
+                              int64_t when_ms)
+{
+    struct producers_ended ended;
+    struct txn_marker m = {.producer_id = b->producer_id,
+                           .producer_epoch = b->producer_epoch};
+
+    if ((b->attributes & BATCH_CONTROL) != 0)
+        producers_apply_marker(p, b, &m, when_ms, &ended);
+    else
+        producers_apply(p, b, when_ms);
+}
+
 static inline int by_id(const void *a, const void *b)
 {
     const struct producer *x = a, *y = b;

@@ -133,6 +133,76 @@ Test(coord_shard, what_is_said_while_loading_and_after_the_end)
     keep(NULL, NULL);
 }
 
+/* ---- a marker that another one writes ------------------------------------ */
+
+/* A transaction's commit of offset 77 for t-0, as the log has it. */
+static struct buf offset_in_txn(int64_t producer_id)
+{
+    static const uint8_t key[] = {0, 1, 0, 1, 'g', 0, 1, 't', 0, 0, 0, 0};
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct buf value = BUF_INIT, bytes = BUF_INIT;
+    struct batch_builder b;
+
+    buf_put_u16(&value, 3);
+    buf_put_u64(&value, 77);
+    buf_put_u32(&value, UINT32_MAX);
+    buf_put_u16(&value, 0);
+    buf_put_u64(&value, 1);
+    batch_builder_init(&b);
+    batch_builder_append(&b, 1000, slice_of(key, sizeof key), buf_slice(&value),
+                         NULL, 0);
+    options.producer_id = producer_id;
+    options.producer_epoch = 0;
+    options.attributes = BATCH_TRANSACTIONAL;
+    batch_builder_finish(&b, &options, NULL, &bytes);
+    batch_builder_free(&b);
+    buf_free(&value);
+    return bytes;
+}
+
+static int64_t committed_offset(struct group_shard *shard)
+{
+    struct offset_fetch_request_topics topic = {.name = SLICE("t"),
+                                                .partition_indexes =
+                                                    (int32_t[]){0},
+                                                .partition_indexes_len = 1};
+    struct offset_fetch_request_group group = {
+        .group_id = SLICE("g"), .topics = &topic, .topics_len = 1};
+    struct offset_fetch_request request = {.groups = &group, .groups_len = 1};
+    struct coord_context context = {.version = 9};
+
+    group_shard_request(shard, &context, API_OFFSET_FETCH, &request);
+    return last->response.offset_fetch.groups[0]
+        .topics[0]
+        .partitions[0]
+        .committed_offset;
+}
+
+Test(coord_shard, offsets_of_a_transaction_count_once_its_marker_is_there)
+{
+    static const struct group_shard_ops ops = {refuse_append, keep, NULL};
+    static const int64_t wanted[] = {-1, 77};
+
+    for (int commit = 0; commit < 2; commit++) {
+        struct group_shard *shard = group_shard_create(&w.options, &ops, NULL);
+        struct group_loader *loader = group_loader_create(&w.options.coord, 1);
+        struct buf bytes = offset_in_txn(5000);
+
+        cr_assert_eq(group_loader_add(loader, buf_slice(&bytes)), ERR_NONE);
+        group_shard_activate(shard, loader, 1, 1, w.time);
+        cr_assert_eq(committed_offset(shard), -1, "before the marker");
+        group_shard_marker(shard, 4999, true, 1, w.time);
+        cr_assert_eq(committed_offset(shard), -1, "another producer's");
+        group_shard_marker(shard, 5000, commit != 0, 2, w.time);
+        group_shard_committed(shard, 3, w.time);
+        cr_assert_eq(committed_offset(shard), wanted[commit]);
+        group_shard_resign(shard, w.time);
+        group_shard_free(shard);
+        buf_free(&bytes);
+    }
+    keep(NULL, NULL);
+}
+
 /* ---- loading -------------------------------------------------------------*/
 
 static void expect_same_after_reload(void)

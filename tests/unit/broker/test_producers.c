@@ -45,7 +45,7 @@ static void copy(struct bench *t, struct sent s)
 {
     s.offset = t->end_offset;
     struct batch b = batch_of(s);
-    producers_apply(t->producers, &b, t->now_ms);
+    take_batch(t->producers, &b, t->now_ms);
     t->end_offset = batch_last_offset(&b) + 1;
 }
 

@@ -82,7 +82,9 @@ static struct producers *load(struct bench *t)
 {
     struct producers *p;
 
-    cr_assert_eq(producers_load(t->f.env, t->f.log, now_ms, &p), ERR_NONE);
+    cr_assert_eq(producers_load(t->f.env, t->f.log, log_end_offset(t->f.log),
+                                now_ms, &p),
+                 ERR_NONE);
     return p;
 }
 
@@ -402,8 +404,9 @@ Test(producers_file, truncation_needs_no_log_as_long_as_batches_are_left)
     store(&t);
     cr_assert_eq(log_truncate(t.f.log, 5), ERR_NONE);
     spoil_log(&t, 0);
-    cr_assert_eq(producers_truncated(t.f.env, t.f.log, now_ms, &t.producers),
-                 ERR_NONE);
+    cr_assert_eq(
+        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
+        ERR_NONE);
     cr_assert_eq(producers_count(t.producers), 3);
     expect_snapshots(&t, "");
     end(&t);
@@ -416,8 +419,9 @@ Test(producers_file, truncation_reads_the_log_for_what_was_forgotten)
     begin(&t);
     produce_n(&t, 30);
     cr_assert_eq(log_truncate(t.f.log, 5), ERR_NONE);
-    cr_assert_eq(producers_truncated(t.f.env, t.f.log, now_ms, &t.producers),
-                 ERR_NONE);
+    cr_assert_eq(
+        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
+        ERR_NONE);
     expect_loaded(&t, "truncated");
     cr_assert_eq(producers_count(t.producers), 3);
     end(&t);
@@ -431,8 +435,9 @@ Test(producers_file, a_log_that_starts_anew_knows_nobody)
     produce_n(&t, 6);
     store(&t);
     cr_assert_eq(log_truncate_fully(t.f.log, 6), ERR_NONE);
-    cr_assert_eq(producers_truncated(t.f.env, t.f.log, now_ms, &t.producers),
-                 ERR_NONE);
+    cr_assert_eq(
+        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
+        ERR_NONE);
     cr_assert_null(t.producers);
     expect_snapshots(&t, "");
     end(&t);
@@ -520,7 +525,8 @@ static void truncate_some(struct bench *t, struct prng *prng)
     int64_t end = log_end_offset(t->f.log) - (int64_t)prng_below(prng, 8);
 
     cr_assert_eq(log_truncate(t->f.log, end < 0 ? 0 : end), ERR_NONE);
-    cr_assert_eq(producers_truncated(t->f.env, t->f.log, now_ms, &t->producers),
+    cr_assert_eq(producers_truncated(t->f.env, t->f.log, INT64_MAX, now_ms,
+                                     &t->producers),
                  ERR_NONE);
     if (t->producers == NULL)
         t->producers = producers_new();
@@ -588,8 +594,9 @@ static void delete_and_lose_power(int turns)
     store(&t);
     flush(&t);
     cr_assert_eq(log_truncate(t.f.log, 3), ERR_NONE);
-    cr_assert_eq(producers_truncated(t.f.env, t.f.log, now_ms, &t.producers),
-                 ERR_NONE);
+    cr_assert_eq(
+        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
+        ERR_NONE);
     for (int i = 0; i < 5; i++)
         produce(&t, (struct sent){.id = 9, .sequence = i});
     flush(&t);

@@ -1,0 +1,48 @@
+/* The end of a transaction in one partition: a control batch, which only the
+ * leader writes, as the transaction's coordinator asks for it.  What it does to
+ * the producers' state is in producers.c; followers and a restart learn it from
+ * the batch. */
+#include "broker/coordinators.h"
+#include "broker/replica/partition.h"
+
+static enum err check(const struct partition *p, const struct txn_marker *m,
+                      int8_t transaction_version)
+{
+    enum err error = partition_check_replicas(p);
+
+    if (error == ERR_NONE && partition_is_cut_off(p))
+        error = ERR_NOT_LEADER_OR_FOLLOWER;
+    if (error == ERR_NONE)
+        error = producers_check_marker(p->producers, m, transaction_version);
+    return error;
+}
+
+static enum err append(struct partition *p, const struct txn_marker *m,
+                       struct partition_append *result)
+{
+    struct buf bytes = BUF_INIT;
+    struct produced in = {.report = {.why = ""}};
+
+    txn_marker_encode(m, env_wall_ms(p->shard->env), &bytes);
+    in.bytes = bytes.data;
+    ASSERT(batch_parse(buf_slice(&bytes), &in.batch) == ERR_NONE);
+    enum err error = partition_write_batch(p, &in, result);
+    buf_free(&bytes);
+    return error;
+}
+
+enum err partition_write_marker(struct partition *p, const struct txn_marker *m,
+                                int8_t transaction_version,
+                                struct partition_append *result)
+{
+    *result =
+        (struct partition_append){.base_offset = -1, .append_time_ms = -1};
+    enum err error = check(p, m, transaction_version);
+    if (error == ERR_NONE)
+        error = coordinators_before_marker(p);
+    if (error == ERR_NONE)
+        error = append(p, m, result);
+    if (error == ERR_NONE)
+        coordinators_marker(p, m, result->base_offset);
+    return error;
+}
