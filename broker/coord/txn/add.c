@@ -2,6 +2,10 @@
  * to, written down before it does, so that whoever ends it knows where markers
  * go.
  *
+ * What the transaction has already is written down again.  Kafka answers from
+ * memory then, but a coordinator that was replaced and does not know it yet
+ * would do so, too; the record makes sure that it cannot.
+ *
  * Up to version 3 a producer asks, for one transaction.  From 4 on brokers ask,
  * for many: to verify a partition before the first write of a classic producer
  * (KIP-890, part 1), or to add it in the producer's name (part 2). */
@@ -22,15 +26,6 @@ struct adding {
     const asked_topic *topics;
     int32_t topics_len;
 };
-
-static bool has_all(const struct txn *txn, const struct adding *a)
-{
-    for (int32_t t = 0; t < a->topics_len; t++)
-        for (int32_t i = 0; i < a->topics[t].partitions_len; i++)
-            if (!txn_has(txn, a->topics[t].name, a->topics[t].partitions[i]))
-                return false;
-    return true;
-}
 
 static enum err judge_producer(const struct txn *txn, const struct adding *a)
 {
@@ -66,9 +61,8 @@ static enum err write_added(struct txn_step *step, struct txn *txn,
     return ERR_UNKNOWN_SERVER_ERROR; /* as Kafka says of too large records */
 }
 
-/* *done: it has them all. */
 static enum err add(struct txn_step *step, const struct adding *a,
-                    struct txn_answer *answer, int32_t slot, bool *done)
+                    struct txn_answer *answer, int32_t slot)
 {
     struct txn *txn = txn_find(step->coord, a->id);
 
@@ -83,9 +77,6 @@ static enum err add(struct txn_step *step, const struct adding *a,
     enum err err = judge_producer(txn, a);
     if (err != ERR_NONE)
         return err;
-    *done = txn->state == TXN_ONGOING && has_all(txn, a);
-    if (*done)
-        return ERR_NONE;
     if (txn_coord_is_full(step->coord))
         return ERR_COORDINATOR_NOT_AVAILABLE;
     return write_added(step, txn, a, answer, slot);
@@ -158,15 +149,13 @@ static void handle(struct txn_step *step, const struct txn_context *context,
                    const struct adding *a, struct txn_answer *answer,
                    int32_t slot, told_topic *told)
 {
-    bool done = false;
-
     if (refuse_bad(context, a, told))
         return;
     if (a->verify) {
         verify(step->coord, a, answer, slot, told);
         return;
     }
-    enum err err = add(step, a, answer, slot, &done);
+    enum err err = add(step, a, answer, slot);
     if (err != ERR_NONE)
         txn_answer_fail(answer, slot, err);
 }
@@ -231,7 +220,6 @@ void txn_add_offsets_request(struct txn_step *step,
                              const struct add_offsets_to_txn_request *request)
 {
     struct txn_answer *answer = txn_answer_new(context, API_ADD_OFFSETS_TO_TXN);
-    bool done = false;
     enum err err = ERR_COORDINATOR_NOT_AVAILABLE;
 
     if (context->offsets_partitions > 0) {
@@ -244,9 +232,9 @@ void txn_add_offsets_request(struct txn_step *step,
                            .topics = &topic,
                            .topics_len = 1};
 
-        err = add(step, &a, answer, 0, &done);
+        err = add(step, &a, answer, 0);
     }
-    if (err == ERR_NONE && !done)
+    if (err == ERR_NONE)
         return; /* the write answers */
     txn_answer_fail(answer, 0, err);
     txn_answer_send(step, answer);

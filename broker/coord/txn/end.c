@@ -147,6 +147,19 @@ static enum err end(struct txn_step *step, struct txn *txn,
     return ERR_NONE;
 }
 
+/* The same record once more.  From memory alone a coordinator that was replaced
+ * and does not know it would say yes to a transaction that came after those it
+ * knows, as classic ends look alike. */
+static void confirm(struct txn_step *step, struct txn *txn,
+                    struct txn_answer *answer)
+{
+    struct transaction_log_value value = txn_value(txn);
+
+    value.transaction_partitions_len = 0;
+    txn_write(step, TXN_WRITE_END, txn, &value, answer)->last_epoch =
+        txn->last_epoch;
+}
+
 void txn_end_request(struct txn_step *step, const struct txn_context *context,
                      const struct end_txn_request *request)
 {
@@ -160,13 +173,9 @@ void txn_end_request(struct txn_step *step, const struct txn_context *context,
                    : txn == NULL ? ERR_INVALID_PRODUCER_ID_MAPPING
                                  : judge(txn, &e, &done);
 
-    if (err == ERR_NONE && done) {
-        answer->response.end_txn.producer_id = txn->producer_id;
-        answer->response.end_txn.producer_epoch = txn->epoch;
-        txn_answer_send(step, answer);
-        return;
-    }
-    if (err == ERR_NONE)
+    if (err == ERR_NONE && done)
+        confirm(step, txn, answer);
+    else if (err == ERR_NONE)
         err = end(step, txn, &e, answer);
     if (err == ERR_NONE)
         return; /* the write answers */

@@ -216,10 +216,10 @@ static void failed(struct txn_step *step, struct txn_write *write, enum err err)
     if (txn == NULL)
         return;
     txn->under_way = NULL;
-    if (step->coord->life == TXN_COORD_RESIGNED)
-        return;
     if (!txn->exists)
         txn_remove(step->coord, txn);
+    else if (step->coord->life == TXN_COORD_RESIGNED)
+        return;
     else if (write->kind == TXN_WRITE_COMPLETE)
         txn_markers_arm(step->coord, txn);
     else if (!heap_has(&txn->timer))
