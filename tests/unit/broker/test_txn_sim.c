@@ -157,6 +157,7 @@ static struct {
     struct codec *codec;
     struct buf scratch;
     bool calm;
+    int fail_over_one_in; /* steps */
     int commits, aborts, timeouts, fences, failovers, markers, orphans;
 } s;
 
@@ -216,14 +217,19 @@ static void learn_batch(const struct stored_batch *b)
         learn_record(&record);
 }
 
+/* Whole batches below `offset`. */
 static void commit_to(struct life *l, int64_t offset)
 {
+    int64_t end = s.committed;
+
     for (int i = 0; i < l->batches_len; i++)
-        if (l->batches[i].base >= s.committed && l->batches[i].end <= offset)
+        if (l->batches[i].base >= s.committed && l->batches[i].end <= offset) {
             learn_batch(&l->batches[i]);
-    s.committed = offset;
-    l->high_watermark = offset;
-    txn_shard_committed(l->shard, offset, s.time);
+            end = l->batches[i].end;
+        }
+    s.committed = end;
+    l->high_watermark = end;
+    txn_shard_committed(l->shard, end, s.time);
 }
 
 /* ---- what the coordinators do --------------------------------------------*/
@@ -608,7 +614,7 @@ static void start_over(struct client *c)
     c->tag = -1;
     c->producer_id = -1;
     c->epoch = -1;
-    c->retry_ms = s.time.now_ms + (int64_t)chance(4000);
+    c->retry_ms = s.time.now_ms + (int64_t)chance(12000);
 }
 
 static void start_session(struct client *c)
@@ -860,7 +866,7 @@ static void step(void)
     tick_lives();
     for (int i = 0; i < CLIENTS; i++)
         client_step(&s.clients[i]);
-    if (!s.calm && chance(150) == 0)
+    if (!s.calm && chance((uint64_t)s.fail_over_one_in) == 0)
         fail_over();
     end_zombies(s.calm ? 1 : 200);
 }
@@ -912,6 +918,7 @@ static void set_up_run(uint64_t seed)
     s.time = (struct coord_time){1000, INT64_C(1700000000000)};
     s.next_id = 100;
     s.codec = codec_new();
+    s.fail_over_one_in = seed % 2 == 0 ? 200 : 1500;
     for (int i = 0; i < CLIENTS; i++) {
         s.clients[i].id = i % IDS;
         s.clients[i].bumps = chance(3) != 0;
