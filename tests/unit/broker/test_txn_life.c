@@ -2,6 +2,7 @@
  * markers that fail, time. */
 #include "tests/unit/broker/txn_fixture.h"
 
+#include "broker/coord/txn/marker_request.h"
 #include "broker/coord/txn/pattern.h"
 #include "proto/kafka/coordinator_record.h"
 
@@ -494,4 +495,94 @@ Test(txn_pattern, rows)
                      rows[i].id, got);
         txn_pattern_free(p);
     }
+}
+
+/* ---- markers on the wire -------------------------------------------------*/
+
+TestSuite(txn_wire, .init = set_up, .fini = tear_down);
+
+static int results[4]; /* how often each */
+
+static void count_result(void *arg, struct txn_marker *marker,
+                         enum txn_marker_result result)
+{
+    (void)arg;
+    results[result]++;
+    txn_marker_free(marker);
+}
+
+/* The markers that are held, as a list. */
+static void take_markers(struct list *to)
+{
+    list_init(to);
+    for (int i = 0; i < l.markers_len; i++)
+        list_push_back(to, &l.markers[i]->link);
+    l.markers_len = 0;
+}
+
+static void prepare(const char *id, bool commit)
+{
+    struct who who = init_ok(&l, id);
+
+    ADD(&l, who, .both = true);
+    ADD(&l, who, .topic = "b");
+    END(&l, who, .commit = commit);
+}
+
+Test(txn_wire, markers_of_one_leader_make_one_request)
+{
+    struct list markers;
+
+    l.hold_markers = true;
+    prepare("one", true);
+    prepare("two", false);
+    take_markers(&markers);
+    struct txn_marker_request *r = txn_marker_request_new(&markers, 100);
+    cr_assert(list_empty(&markers));
+    cr_assert_eq(r->request.markers_len, 2);
+    cr_assert(r->request.markers[0].transaction_result);
+    cr_assert_not(r->request.markers[1].transaction_result);
+    cr_assert_eq(r->request.markers[0].coordinator_epoch, 1);
+    cr_assert_eq(r->request.markers[0].topics_len, 2);
+    cr_assert_eq(r->request.markers[0].topics[0].partition_indexes_len, 2);
+    cr_assert_eq(r->request.markers[0].topics[0].partition_indexes[1], 1);
+    struct buf bytes = BUF_INIT;
+    cr_assert_eq(kafka_encode(&write_txn_markers_request_desc, 2, &r->request,
+                              &bytes, NULL),
+                 ERR_NONE);
+    buf_free(&bytes);
+
+    struct write_txn_markers_response_writable_txn_marker_partition_result
+        partitions[] = {{1, ERR_NONE}, {0, ERR_NOT_LEADER_OR_FOLLOWER}},
+        fenced[] = {{0, ERR_TRANSACTION_COORDINATOR_FENCED}};
+    struct write_txn_markers_response_writable_txn_marker_topic_result
+        topics[] = {{SLICE("b"), fenced, 1}, {SLICE("a"), partitions, 2}};
+    struct write_txn_markers_response_writable_txn_marker_result producers[] = {
+        {r->request.markers[1].producer_id, topics, 2}};
+    struct write_txn_markers_response response = {producers, 1};
+
+    memset(results, 0, sizeof results);
+    txn_marker_request_done(r, ERR_NONE, &response, count_result, NULL);
+    cr_assert_eq(results[TXN_MARKER_WRITTEN], 1);
+    cr_assert_eq(results[TXN_MARKER_FENCED], 1);
+    cr_assert_eq(results[TXN_MARKER_RETRY], 4, "one, and all of the other");
+}
+
+Test(txn_wire, two_decisions_about_one_producer_make_two_requests)
+{
+    struct list markers;
+
+    l.hold_markers = true;
+    prepare("one", true);
+    take_markers(&markers);
+    LIST_ENTRY(markers.next, struct txn_marker, link)->producer_epoch++;
+    struct txn_marker_request *a = txn_marker_request_new(&markers, 100);
+    struct txn_marker_request *b = txn_marker_request_new(&markers, 1);
+    struct txn_marker_request *c = txn_marker_request_new(&markers, 100);
+    cr_assert_null(txn_marker_request_new(&markers, 100));
+    memset(results, 0, sizeof results);
+    txn_marker_request_done(a, ERR_CLOSED, NULL, count_result, NULL);
+    txn_marker_request_done(b, ERR_CLOSED, NULL, count_result, NULL);
+    txn_marker_request_done(c, ERR_CLOSED, NULL, count_result, NULL);
+    cr_assert_eq(results[TXN_MARKER_RETRY], 3);
 }
