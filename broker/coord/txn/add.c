@@ -31,7 +31,9 @@ static enum err judge_producer(const struct txn *txn, const struct adding *a)
 {
     if (a->producer_id != txn->producer_id)
         return ERR_INVALID_PRODUCER_ID_MAPPING;
-    return a->epoch != txn->epoch ? ERR_PRODUCER_FENCED : ERR_NONE;
+    /* The last epoch is for fencing: nobody was given it. */
+    return a->epoch != txn->epoch || a->epoch == INT16_MAX ? ERR_PRODUCER_FENCED
+                                                           : ERR_NONE;
 }
 
 /* ---- adding --------------------------------------------------------------*/

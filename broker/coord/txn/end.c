@@ -75,7 +75,8 @@ static enum err judge_state(const struct txn *txn, const struct ending *e,
 static bool epoch_fits(const struct txn *txn, const struct ending *e,
                        bool repeated)
 {
-    bool current = e->epoch == txn->epoch;
+    /* The last epoch is for fencing: nobody was given it. */
+    bool current = e->epoch == txn->epoch && e->epoch < INT16_MAX;
 
     if (!e->bumps || txn->state == TXN_ONGOING || txn->state == TXN_EMPTY)
         return current;

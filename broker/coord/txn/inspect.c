@@ -29,8 +29,7 @@ static void check_txn(const struct txn_coord *coord, const struct txn *txn,
     ASSERT(txn->under_way == NULL || txn->under_way->txn == txn);
     ASSERT(txn->exists || txn->under_way != NULL);
     ASSERT(!txn->exists || (txn->producer_id >= 0 && txn->epoch >= 0));
-    ASSERT(txn->epoch < INT16_MAX || txn->next_producer_id >= 0 ||
-           txn->state != TXN_ONGOING);
+    ASSERT(txn->epoch < INT16_MAX || txn->state != TXN_ONGOING);
     if (!active || !txn->exists)
         return;
     /* Everybody has somebody or something to wait for. */

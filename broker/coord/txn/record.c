@@ -10,7 +10,7 @@ struct transaction_log_value txn_value(const struct txn *txn)
     return (struct transaction_log_value){
         .producer_id = txn->producer_id,
         .previous_producer_id = txn->previous_producer_id,
-        .next_producer_id = txn->next_producer_id,
+        .next_producer_id = txn_is_prepared(txn) ? txn->next_producer_id : -1,
         .producer_epoch = txn->epoch,
         .next_producer_epoch = -1, /* of two-phase commit (KIP-939) */
         .transaction_timeout_ms = txn->timeout_ms,
@@ -209,7 +209,11 @@ static bool makes_sense(const struct transaction_log_value *value)
     bool state_ok = value->transaction_status >= TXN_EMPTY &&
                     value->transaction_status <= TXN_COMPLETE_ABORT;
 
-    return state_ok && value->producer_id >= 0 && value->producer_epoch >= 0;
+    return state_ok && value->producer_id >= 0 && value->producer_epoch >= 0 &&
+           value->next_producer_id >= -1 &&
+           /* nobody who begins a transaction has the last epoch */
+           (value->producer_epoch < INT16_MAX ||
+            value->transaction_status != TXN_ONGOING);
 }
 
 static bool keeps_partitions(enum txn_state state)
@@ -234,6 +238,11 @@ static void take_partitions(struct txn_coord *coord, struct txn *txn,
     }
 }
 
+static int64_t time_or_none(int64_t wall_ms)
+{
+    return wall_ms < 0 ? -1 : wall_ms;
+}
+
 static void take_value(struct txn_coord *coord, struct txn *txn,
                        const struct transaction_log_value *value)
 {
@@ -246,8 +255,9 @@ static void take_value(struct txn_coord *coord, struct txn *txn,
     txn->last_epoch = -1;
     txn->client_version = value->client_transaction_version;
     txn->timeout_ms = value->transaction_timeout_ms;
-    txn->start_wall_ms = value->transaction_start_timestamp_ms;
-    txn->update_wall_ms = value->transaction_last_update_timestamp_ms;
+    txn->start_wall_ms = time_or_none(value->transaction_start_timestamp_ms);
+    txn->update_wall_ms =
+        time_or_none(value->transaction_last_update_timestamp_ms);
     take_partitions(coord, txn, value);
 }
 

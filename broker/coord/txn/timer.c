@@ -13,7 +13,9 @@ enum { TIMERS_PER_TICK = 256 };
 
 static int64_t sum(int64_t a, int64_t b)
 {
-    return a > INT64_MAX - b ? INT64_MAX : a + b;
+    int64_t total;
+
+    return __builtin_add_overflow(a, b, &total) ? INT64_MAX : total;
 }
 
 /* Wall time at which it is over, exclusive. */
