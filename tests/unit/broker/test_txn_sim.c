@@ -23,6 +23,7 @@
 #include "base/prng.h"
 #include "proto/kafka/coordinator_record.h"
 #include "proto/record/batch.h"
+#include "proto/record/builder.h"
 #include "proto/record/record.h"
 
 #include <criterion/criterion.h>
@@ -158,7 +159,7 @@ static struct {
     struct buf scratch;
     bool calm;
     int fail_over_one_in; /* steps */
-    int commits, aborts, timeouts, fences, failovers, markers, orphans;
+    int commits, aborts, timeouts, fences, failovers, markers, orphans, renames;
 } s;
 
 static uint64_t chance(uint64_t bound) { return prng_below(&s.prng, bound); }
@@ -234,14 +235,11 @@ static void commit_to(struct life *l, int64_t offset)
 
 /* ---- what the coordinators do --------------------------------------------*/
 
-static enum err on_append(void *arg, uint8_t *batch, size_t len,
-                          int64_t *base_offset)
+static void store(struct life *l, uint8_t *batch, size_t len,
+                  int64_t *base_offset)
 {
-    struct life *l = arg;
     struct batch header;
 
-    if (!s.calm && chance(30) == 0)
-        return ERR_NOT_ENOUGH_REPLICAS;
     cr_assert_lt(l->batches_len, BATCHES_MAX);
     cr_assert_eq(batch_parse(slice_of(batch, len), &header), ERR_NONE);
     batch_patch(batch, l->end_offset, l->number);
@@ -250,6 +248,14 @@ static enum err on_append(void *arg, uint8_t *batch, size_t len,
                                l->end_offset + header.last_offset_delta + 1};
     *base_offset = b->base;
     l->end_offset = b->end;
+}
+
+static enum err on_append(void *arg, uint8_t *batch, size_t len,
+                          int64_t *base_offset)
+{
+    if (!s.calm && chance(30) == 0)
+        return ERR_NOT_ENOUGH_REPLICAS;
+    store(arg, batch, len, base_offset);
     return ERR_NONE;
 }
 
@@ -412,6 +418,40 @@ static struct txn_loader *load(const struct life *l)
     return loader;
 }
 
+/* In some worlds the ids are old, and their epochs nearly used up. */
+static void add_old_id(struct life *l, int i)
+{
+    struct transaction_log_key key = {slice_str(id_names[i])};
+    struct transaction_log_value value = {
+        .producer_id = i,
+        .previous_producer_id = -1,
+        .next_producer_id = -1,
+        .producer_epoch = (int16_t)(INT16_MAX - 1 - (int)chance(12)),
+        .next_producer_epoch = -1,
+        .transaction_timeout_ms = 2000,
+        .transaction_status = TXN_EMPTY,
+        .transaction_partitions_len = -1,
+        .transaction_last_update_timestamp_ms = s.time.wall_ms,
+        .transaction_start_timestamp_ms = -1,
+    };
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct batch_builder builder;
+    struct buf k = BUF_INIT, v = BUF_INIT, batch = BUF_INIT;
+    int64_t offset;
+
+    coordinator_key_encode(&transaction_log_key_desc, &key, &k);
+    coordinator_value_encode(&transaction_log_value_desc, 0, &value, &v);
+    batch_builder_init(&builder);
+    batch_builder_append(&builder, s.time.wall_ms, buf_slice(&k), buf_slice(&v),
+                         NULL, 0);
+    batch_builder_finish(&builder, &options, NULL, &batch);
+    store(l, batch.data, batch.len, &offset);
+    batch_builder_free(&builder);
+    buf_free(&k);
+    buf_free(&v);
+    buf_free(&batch);
+}
+
 /* What was not committed may be lost, or not. */
 static void elect(void)
 {
@@ -425,6 +465,9 @@ static void elect(void)
         int64_t tail = before->end_offset - s.committed;
         copy_log(l, before, s.committed + (int64_t)chance((uint64_t)tail + 1));
         s.failovers++;
+    } else if (s.seed % 3 == 0) {
+        for (int i = 0; i < IDS; i++)
+            add_old_id(l, i);
     }
     s.leader = s.lives_len++;
     l->high_watermark = s.committed;
@@ -680,6 +723,7 @@ static void ended(struct client *c, const struct message *m)
             s.aborts++;
     }
     if (c->bumps) {
+        s.renames += c->producer_id != m->new_id;
         c->producer_id = m->new_id;
         c->epoch = m->new_epoch;
     }
@@ -967,7 +1011,7 @@ Test(txn_sim, seeds, .timeout = 600)
                    : count != NULL ? strtoull(count, NULL, 0)
                                    : SEEDS;
     int commits = 0, aborts = 0, timeouts = 0, fences = 0, failovers = 0;
-    int orphans = 0;
+    int orphans = 0, renames = 0;
 
     for (uint64_t seed = first; seed < first + len; seed++) {
         run(seed, STEPS);
@@ -977,12 +1021,13 @@ Test(txn_sim, seeds, .timeout = 600)
         fences += s.fences;
         failovers += s.failovers;
         orphans += s.orphans;
+        renames += s.renames;
     }
     if (count != NULL || one != NULL)
         printf("commits %d aborts %d timeouts %d fences %d failovers %d "
-               "orphans %d\n",
-               commits, aborts, timeouts, fences, failovers, orphans);
+               "orphans %d renames %d\n",
+               commits, aborts, timeouts, fences, failovers, orphans, renames);
     /* A world in which nothing happens proves nothing. */
     cr_assert(commits > 0 && aborts > 0 && timeouts > 0 && fences > 0 &&
-              failovers > 0 && orphans > 0);
+              failovers > 0 && orphans > 0 && (renames > 0 || len < SEEDS));
 }
