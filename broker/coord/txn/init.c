@@ -77,7 +77,6 @@ static void give(struct txn_step *step, struct txn *txn, struct given given,
         value.previous_producer_id = txn->producer_id;
     value.producer_id = given.id;
     value.producer_epoch = given.epoch;
-    value.next_producer_id = -1;
     value.transaction_timeout_ms = timeout_ms;
     value.transaction_status = TXN_EMPTY;
     value.transaction_start_timestamp_ms = -1;

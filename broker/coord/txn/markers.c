@@ -48,7 +48,6 @@ static void complete(struct txn_step *step, struct txn *txn)
         value.previous_producer_id = txn->producer_id;
         value.producer_id = txn->next_producer_id;
         value.producer_epoch = 0;
-        value.next_producer_id = -1;
     }
     txn_write(step, TXN_WRITE_COMPLETE, txn, &value, NULL)->last_epoch =
         txn->last_epoch;

@@ -10,7 +10,7 @@ struct transaction_log_value txn_value(const struct txn *txn)
     return (struct transaction_log_value){
         .producer_id = txn->producer_id,
         .previous_producer_id = txn->previous_producer_id,
-        .next_producer_id = txn_is_prepared(txn) ? txn->next_producer_id : -1,
+        .next_producer_id = -1, /* of this transition, if it has one */
         .producer_epoch = txn->epoch,
         .next_producer_epoch = -1, /* of two-phase commit (KIP-939) */
         .transaction_timeout_ms = txn->timeout_ms,
