@@ -128,12 +128,13 @@ static void other_seed(const struct vector *v)
     buf_free(&b);
 }
 
-/* What the controller and the group coordinator answer gets a step of theirs
- * as well. */
+/* What the controller and the coordinators answer gets a step of theirs as
+ * well. */
 static void step_seed(const struct vector *v)
 {
     static const int controller_keys[] = {19, 20, 33, 37, 43, 44, 45, 46, 64};
     static const int group_keys[] = {11, 14, 12, 13, 8, 9, 47, 15, 16, 42};
+    static const int txn_keys[] = {22, 24, 25, 26, 65, 66};
     struct buf b = BUF_INIT;
 
     if (v->bytes.len > 512)
@@ -154,6 +155,15 @@ static void step_seed(const struct vector *v)
             buf_put_u8(&b, (uint8_t)v->version);
             put_part(&b, buf_slice(&v->bytes));
             put("group", &b);
+        }
+    for (size_t i = 0; i < sizeof txn_keys / sizeof(int); i++)
+        if (v->number == txn_keys[i]) {
+            buf_put_u8(&b, 7);
+            buf_put_u8(&b, 0);
+            buf_put_u8(&b, (uint8_t)i);
+            buf_put_u8(&b, (uint8_t)v->version);
+            put_part(&b, buf_slice(&v->bytes));
+            put("txn", &b);
         }
     buf_free(&b);
 }
@@ -184,7 +194,11 @@ static void coordinator_seed(const struct vector *v, bool is_key)
         buf_put_u16(&b, (uint16_t)v->version);
         buf_put_slice(&b, buf_slice(&v->bytes));
         buf_put_u8(&b, 7);
+        struct buf copy = BUF_INIT;
+        buf_put_slice(&copy, buf_slice(&b));
         put("group", &b);
+        put("txn", &copy);
+        buf_free(&copy);
     }
     buf_free(&b);
 }

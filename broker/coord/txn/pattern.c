@@ -1,0 +1,470 @@
+/* A pattern becomes a program for a machine that is in many states at once
+ * (Thompson, 1968): each step of it reads one byte or branches, and all threads
+ * move over the id together, so nothing is tried twice.
+ *
+ * Parsing writes the program as it goes.  What a postfix operator needs twice
+ * (x{2,4}) is parsed again from its text. */
+#include "broker/coord/txn/pattern.h"
+
+#include <stdlib.h>
+
+enum {
+    PROGRAM_MAX = 4096, /* steps; bounds what x{n} may multiply to */
+    NESTING_MAX = 50,
+    REPEAT_MAX = 1000,
+};
+
+enum step_kind { STEP_SET, STEP_BRANCH, STEP_BEGIN, STEP_END, STEP_MATCH };
+
+struct step {
+    enum step_kind kind;
+    uint16_t next;   /* after this step */
+    uint16_t other;  /* BRANCH: or here */
+    uint8_t set[32]; /* SET: which bytes; a bit each */
+};
+
+/* The states that the machine is in, each once. */
+struct states {
+    uint16_t at[PROGRAM_MAX];
+    uint32_t len;
+    bool has[PROGRAM_MAX];
+};
+
+struct txn_pattern {
+    struct step *steps; /* owned */
+    uint32_t len;
+    uint16_t start;
+    struct states scratch[2]; /* now, and after the next byte */
+};
+
+struct parser {
+    struct reader in;
+    struct step *steps;
+    uint32_t len;
+    int depth;
+    bool bad;
+};
+
+/* A piece of program: from `start` it goes on at whatever `end` will be. */
+struct piece {
+    uint16_t start;
+    uint16_t end; /* a BRANCH whose targets are patched by who joins */
+};
+
+static void set_add(uint8_t set[static 32], unsigned from, unsigned to)
+{
+    for (unsigned c = from; c <= to; c++)
+        set[c / 8] |= (uint8_t)(1u << c % 8);
+}
+
+static uint16_t add_step(struct parser *p, enum step_kind kind)
+{
+    if (p->len == PROGRAM_MAX) {
+        p->bad = true;
+        return 0;
+    }
+    p->steps[p->len] = (struct step){.kind = kind};
+    return (uint16_t)p->len++;
+}
+
+/* A step that only leads on: both ways of the branch are the same. */
+static uint16_t add_joint(struct parser *p) { return add_step(p, STEP_BRANCH); }
+
+static void lead(struct parser *p, uint16_t joint, uint16_t to)
+{
+    p->steps[joint].next = p->steps[joint].other = to;
+}
+
+static struct piece empty(struct parser *p)
+{
+    uint16_t joint = add_joint(p);
+
+    return (struct piece){joint, joint};
+}
+
+static struct piece then(struct parser *p, struct piece a, struct piece b)
+{
+    lead(p, a.end, b.start);
+    return (struct piece){a.start, b.end};
+}
+
+static struct piece single(struct parser *p, enum step_kind kind)
+{
+    uint16_t step = add_step(p, kind);
+    uint16_t end = add_joint(p);
+
+    p->steps[step].next = end;
+    return (struct piece){step, end};
+}
+
+/* x? if skips, x* if also loops, x+ if only loops. */
+static struct piece repeat(struct parser *p, struct piece x, bool skips,
+                           bool loops)
+{
+    uint16_t end = add_joint(p);
+    uint16_t front = add_joint(p);
+
+    p->steps[front].next = x.start;
+    p->steps[front].other = skips ? end : x.start;
+    p->steps[x.end].next = end;
+    p->steps[x.end].other = loops ? x.start : end;
+    return (struct piece){front, end};
+}
+
+/* ---- parsing -------------------------------------------------------------*/
+
+static int peek(const struct parser *p)
+{
+    return reader_left(&p->in) != 0 ? *p->in.at : -1;
+}
+
+static bool take(struct parser *p, int c)
+{
+    if (peek(p) != c)
+        return false;
+    p->in.at++;
+    return true;
+}
+
+static void class_add(uint8_t set[static 32], int name)
+{
+    if (name == 'd' || name == 'w')
+        set_add(set, '0', '9');
+    if (name == 'w') {
+        set_add(set, 'a', 'z');
+        set_add(set, 'A', 'Z');
+        set_add(set, '_', '_');
+    }
+    if (name == 's') {
+        set_add(set, '\t', '\n');
+        set_add(set, '\f', '\r');
+        set_add(set, ' ', ' ');
+    }
+}
+
+static void set_invert(uint8_t set[static 32])
+{
+    for (int i = 0; i < 32; i++)
+        set[i] = (uint8_t)~set[i];
+}
+
+/* Behind a backslash.  Returns the one byte it stands for, or -1: a class. */
+static int escape(struct parser *p, uint8_t set[static 32])
+{
+    uint8_t other[32] = {0};
+    int c = read_u8(&p->in);
+
+    switch (c) {
+    case 'd':
+    case 'w':
+    case 's':
+        class_add(set, c);
+        return -1;
+    case 'D':
+    case 'W':
+    case 'S':
+        class_add(other, c - 'A' + 'a');
+        set_invert(other);
+        for (int i = 0; i < 32; i++)
+            set[i] |= other[i];
+        return -1;
+    case 't':
+        return '\t';
+    case 'n':
+        return '\n';
+    default:
+        /* Letters and digits mean things that are not known here. */
+        if (p->in.bad || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+            (c >= 'A' && c <= 'Z'))
+            p->bad = true;
+        return c;
+    }
+}
+
+static int set_item(struct parser *p, uint8_t set[static 32])
+{
+    return take(p, '\\') ? escape(p, set) : read_u8(&p->in);
+}
+
+static void parse_range(struct parser *p, uint8_t set[static 32])
+{
+    int from = set_item(p, set), to = from;
+
+    if (from < 0)
+        return;
+    if (reader_left(&p->in) >= 2 && p->in.at[0] == '-' && p->in.at[1] != ']') {
+        p->in.at++;
+        to = set_item(p, set);
+        p->bad = p->bad || to < from;
+    }
+    if (!p->bad)
+        set_add(set, (unsigned)from, (unsigned)to);
+}
+
+static struct piece parse_set(struct parser *p)
+{
+    uint8_t set[32] = {0};
+    bool inverted = take(p, '^');
+    bool first = true;
+
+    while (!p->bad && (first || !take(p, ']'))) {
+        p->bad = p->bad || reader_left(&p->in) == 0;
+        if (!p->bad)
+            parse_range(p, set);
+        first = false;
+    }
+    if (inverted)
+        set_invert(set);
+    struct piece piece = single(p, STEP_SET);
+    memcpy(p->steps[piece.start].set, set, sizeof set);
+    return piece;
+}
+
+static struct piece parse_choice(struct parser *p);
+
+static struct piece parse_group(struct parser *p)
+{
+    if (take(p, '?') && !take(p, ':'))
+        p->bad = true;
+    if (++p->depth > NESTING_MAX)
+        p->bad = true;
+    struct piece piece = p->bad ? empty(p) : parse_choice(p);
+    p->depth--;
+    if (!take(p, ')'))
+        p->bad = true;
+    return piece;
+}
+
+static struct piece parse_atom(struct parser *p)
+{
+    uint8_t set[32] = {0};
+    int c = read_u8(&p->in);
+
+    if (c == '(')
+        return parse_group(p);
+    if (c == '[')
+        return parse_set(p);
+    if (c == '^' || c == '$')
+        return single(p, c == '^' ? STEP_BEGIN : STEP_END);
+    if (c == '*' || c == '+' || c == '?')
+        p->bad = true; /* nothing to repeat */
+    if (c == '.') {
+        set_add(set, 0, 255);
+        set['\n' / 8] &= (uint8_t) ~(1u << '\n' % 8);
+    } else {
+        int one = c == '\\' ? escape(p, set) : c;
+        if (one >= 0)
+            set_add(set, (unsigned)one, (unsigned)one);
+    }
+    struct piece piece = single(p, STEP_SET);
+    memcpy(p->steps[piece.start].set, set, sizeof set);
+    return piece;
+}
+
+/* Digits; -1: none. */
+static int parse_number(struct parser *p)
+{
+    int n = -1;
+
+    while (peek(p) >= '0' && peek(p) <= '9' && n <= REPEAT_MAX)
+        n = (n < 0 ? 0 : n) * 10 + (read_u8(&p->in) - '0');
+    return n;
+}
+
+struct bounds {
+    int min;
+    int max; /* -1: none */
+};
+
+/* {2} {2,} {2,4}; anything else in braces is text, as in RE2. */
+static bool parse_bounds(struct parser *p, struct bounds *b)
+{
+    struct reader before = p->in;
+
+    if (!take(p, '{'))
+        return false;
+    b->min = b->max = parse_number(p);
+    if (take(p, ','))
+        b->max = parse_number(p);
+    if (b->min >= 0 && take(p, '}')) {
+        if (b->min > REPEAT_MAX || b->max > REPEAT_MAX ||
+            (b->max >= 0 && b->max < b->min))
+            p->bad = true;
+        return true;
+    }
+    p->in = before;
+    return false;
+}
+
+/* The atom whose text begins at `text`, as often as the bounds say. */
+static struct piece multiply(struct parser *p, struct reader text,
+                             struct bounds b)
+{
+    struct reader after = p->in;
+    struct piece all = empty(p);
+    int copies = b.max < 0 ? b.min + 1 : b.max;
+
+    for (int i = 0; i < copies && !p->bad; i++) {
+        p->in = text;
+        struct piece x = parse_atom(p);
+
+        if (i >= b.min)
+            x = repeat(p, x, true, b.max < 0);
+        all = then(p, all, x);
+    }
+    p->in = after;
+    return all;
+}
+
+static struct piece parse_repeated(struct parser *p)
+{
+    struct reader text = p->in;
+    struct piece x = parse_atom(p);
+    struct bounds b;
+
+    if (p->bad)
+        return x;
+    if (take(p, '*'))
+        x = repeat(p, x, true, true);
+    else if (take(p, '+'))
+        x = repeat(p, x, false, true);
+    else if (take(p, '?'))
+        x = repeat(p, x, true, false);
+    else if (parse_bounds(p, &b))
+        x = multiply(p, text, b);
+    else
+        return x;
+    take(p, '?'); /* reluctant: the same ids match */
+    if (peek(p) == '*' || peek(p) == '+' || peek(p) == '?')
+        p->bad = true;
+    return x;
+}
+
+static struct piece parse_sequence(struct parser *p)
+{
+    struct piece all = empty(p);
+
+    while (!p->bad && peek(p) >= 0 && peek(p) != '|' && peek(p) != ')')
+        all = then(p, all, parse_repeated(p));
+    return all;
+}
+
+static struct piece parse_choice(struct parser *p)
+{
+    struct piece all = parse_sequence(p);
+
+    while (!p->bad && take(p, '|')) {
+        struct piece right = parse_sequence(p);
+        uint16_t front = add_joint(p), end = add_joint(p);
+
+        p->steps[front].next = all.start;
+        p->steps[front].other = right.start;
+        lead(p, all.end, end);
+        lead(p, right.end, end);
+        all = (struct piece){front, end};
+    }
+    return all;
+}
+
+struct txn_pattern *txn_pattern_compile(struct slice text)
+{
+    struct txn_pattern *pattern = xcalloc(1, sizeof *pattern);
+    struct parser p = {.in = reader_of(text)};
+
+    p.steps = xcalloc(PROGRAM_MAX, sizeof *p.steps);
+    struct piece all = parse_choice(&p);
+    uint16_t match = add_step(&p, STEP_MATCH);
+    lead(&p, all.end, match);
+    pattern->steps = p.steps;
+    pattern->len = p.len;
+    pattern->start = all.start;
+    if (!p.bad && !p.in.bad && reader_left(&p.in) == 0)
+        return pattern;
+    txn_pattern_free(pattern);
+    return NULL;
+}
+
+void txn_pattern_free(struct txn_pattern *pattern)
+{
+    if (pattern == NULL)
+        return;
+    free(pattern->steps);
+    free(pattern);
+}
+
+/* ---- matching ------------------------------------------------------------*/
+
+struct place {
+    bool begin;
+    bool end;
+};
+
+static void enter(struct states *s, uint16_t state)
+{
+    if (s->has[state])
+        return;
+    s->has[state] = true;
+    s->at[s->len++] = state;
+}
+
+static void leave_all(const struct txn_pattern *pattern, struct states *s)
+{
+    s->len = 0;
+    memset(s->has, 0, pattern->len * sizeof *s->has);
+}
+
+/* Adds all states that follow without reading.  The list is its own queue, so
+ * there is no recursion. */
+static void follow(const struct txn_pattern *pattern, struct states *s,
+                   struct place place)
+{
+    for (uint32_t i = 0; i < s->len; i++) {
+        const struct step *step = &pattern->steps[s->at[i]];
+
+        if (step->kind == STEP_BRANCH) {
+            enter(s, step->next);
+            enter(s, step->other);
+        } else if ((step->kind == STEP_BEGIN && place.begin) ||
+                   (step->kind == STEP_END && place.end)) {
+            enter(s, step->next);
+        }
+    }
+}
+
+static void read_byte(const struct txn_pattern *pattern,
+                      const struct states *from, struct states *to, uint8_t c)
+{
+    leave_all(pattern, to);
+    for (uint32_t i = 0; i < from->len; i++) {
+        const struct step *step = &pattern->steps[from->at[i]];
+
+        if (step->kind == STEP_SET && (step->set[c / 8] & 1u << c % 8) != 0)
+            enter(to, step->next);
+    }
+}
+
+static bool is_match(const struct txn_pattern *pattern, const struct states *s)
+{
+    for (uint32_t i = 0; i < s->len; i++)
+        if (pattern->steps[s->at[i]].kind == STEP_MATCH)
+            return true;
+    return false;
+}
+
+bool txn_pattern_matches(struct txn_pattern *pattern, struct slice id)
+{
+    struct states *now = &pattern->scratch[0], *next = &pattern->scratch[1];
+
+    leave_all(pattern, now);
+    enter(now, pattern->start);
+    follow(pattern, now, (struct place){true, id.len == 0});
+    for (size_t i = 0; i < id.len && now->len != 0; i++) {
+        struct states *swap = now;
+
+        read_byte(pattern, now, next, id.data[i]);
+        follow(pattern, next, (struct place){false, i + 1 == id.len});
+        now = next;
+        next = swap;
+    }
+    return is_match(pattern, now);
+}
