@@ -44,6 +44,10 @@ int log_replace_segments(struct log *log, uint32_t from, uint32_t n,
     log_doom_replaced(log, old, n);
     for (int i = 0; rc == 0 && i < KINDS; i++)
         rc = rename_suffix(log, fresh->base_offset, kinds[i], ".swap", "");
+    /* Its aborted transactions are those of the first; the others have none. */
+    struct aborted_index none = fresh->aborted;
+    fresh->aborted = old[0].aborted;
+    old[0].aborted = none;
     for (uint32_t i = 0; i < n; i++) {
         log->size_bytes -= old[i].size_bytes;
         segment_free(&old[i]);

@@ -272,6 +272,27 @@ Test(log_clean, rewrites_batches_in_place)
     fixture_end(&f);
 }
 
+/* Its index stays under the name of the segment, which is another one now. */
+Test(log_clean, aborted_transactions_are_known_as_before)
+{
+    struct fixture f;
+    struct log_range range;
+    struct buf list = BUF_INIT;
+
+    open_compacted(&f);
+    put1(&f, "a", "1");
+    put1(&f, "a", "2");
+    log_note_aborted(f.log, &(struct log_aborted){7, 0, 1, 2});
+    roll(&f);
+    cr_assert_gt(clean(&f, (struct round){0}), 0);
+    cr_assert_eq(log_read(f.log, 0, 2, 1 << 20, true, &range), ERR_NONE);
+    cr_assert_eq(log_aborted_in(f.log, 0, &range, &list), ERR_NONE);
+    cr_assert_eq(list.len, sizeof(struct log_aborted));
+    env_file_unref(range.file);
+    buf_free(&list);
+    fixture_end(&f);
+}
+
 Test(log_clean, keeps_each_codec)
 {
     static const enum compression codecs[] = {
