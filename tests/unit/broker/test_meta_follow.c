@@ -105,6 +105,8 @@ Test(meta_follow, a_restart_continues_from_the_disk)
     meta_free(kit.meta);
 
     kit.env = env_create();
+    for (int i = 0; i < KIT_SHARDS; i++)
+        kit.shards[i].env = kit.env;
     for (int i = 0; i < KIT_CONTROLLERS; i++) {
         kit.controllers[i] = (struct kit_controller){.active = i == 0};
         kit_listen(&kit, i);
