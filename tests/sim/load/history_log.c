@@ -344,6 +344,10 @@ void history_read(struct history *h, const struct history_read *r)
         s->read_offset = r->offset;
     *slot = (struct slot){r->id, r->timestamp_ms, r->leader_epoch, true,
                           slot->final || h->finishing};
+    /* The high watermark may still have been behind when a final reader asked
+     * where the log ends. */
+    if (h->finishing && log->final && r->offset >= log->final_end)
+        log->final_end = r->offset + 1;
 }
 
 void history_final_start(struct history *h)

@@ -329,6 +329,36 @@ Test(history, gap_in_the_final_log)
     expect("gap");
 }
 
+/* A high watermark that was behind lets the log grow while it is read. */
+Test(history, the_final_log_may_grow)
+{
+    send_all(0);
+    send_all(1);
+    history_final_start(h);
+    seek(0);
+    read_at(0, 0);
+    history_final(h, TOPIC, PART, 0, 1);
+    read_at(1, 1);
+    history_judge(h);
+    expect(NULL);
+}
+
+/* ... but what was read before has to be there again. */
+Test(history, the_final_log_may_not_shrink)
+{
+    send_all(0);
+    send_all(1);
+    seek(0);
+    read_at(0, 0);
+    read_at(1, 1);
+    history_final_start(h);
+    seek(0);
+    read_at(0, 0);
+    history_final(h, TOPIC, PART, 0, 1);
+    history_judge(h);
+    expect("lost");
+}
+
 Test(history, a_seek_is_no_gap)
 {
     send_all(0);
