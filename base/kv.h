@@ -24,6 +24,8 @@
 
 #include "base/slice.h"
 
+#include <errno.h>
+
 struct env;
 struct kv;
 
@@ -79,6 +81,12 @@ bool kv_batch_next(struct reader *ops, struct kv_op *op);
 
 /* Applies and leaves the batch as it is.  sync: durable on return. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
+/* Whether such an error ends when somebody makes room.  After others nobody
+ * knows what the disk has kept of what it was given. */
+static inline bool kv_error_may_pass(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
 
 /* 0 and the value appended to `value`, or -ENOENT. */
 int kv_get(struct kv *kv, struct slice key, struct buf *value);

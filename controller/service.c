@@ -220,12 +220,20 @@ static void write_run(struct env_work *work)
                                                write));
     int error = kv_write(s->image_kv, &s->writing, true);
 
-    if (error < 0)
+    s->write_error = error;
+    if (error == 0)
+        return;
+    if (kv_error_may_pass(error))
         log_error("controller",
                   "Cannot store the metadata image in %s: %s. The node goes "
-                  "on; its Raft log keeps growing until this works again",
+                  "on; its Raft log keeps growing until there is room, free "
+                  "some",
                   s->options.dir, strerror(-error));
-    s->write_failed = error < 0;
+    else
+        log_error("controller",
+                  "Cannot store the metadata image in %s: %s. This node takes "
+                  "no part in the quorum any more, check the disk",
+                  s->options.dir, strerror(-error));
 }
 
 static void compact(struct controller_service *s, int64_t index)
@@ -250,7 +258,11 @@ static void write_done(struct env_work *work)
         close_stores(s);
         return;
     }
-    if (s->write_failed) {
+    if (s->write_error < 0 && !kv_error_may_pass(s->write_error)) {
+        fail(s);
+        return;
+    }
+    if (s->write_error < 0) {
         /* Later batches without this one would be a hole: start over. */
         kv_batch_free(&s->gathering);
         s->gathering = KV_BATCH_INIT;
@@ -267,13 +279,13 @@ static void write_done(struct env_work *work)
     }
     kv_batch_free(&s->writing);
     s->writing = KV_BATCH_INIT;
-    if (!s->write_failed)
+    if (s->write_error == 0)
         start_write(s);
 }
 
 static void start_write(struct controller_service *s)
 {
-    if (s->write_busy || s->gathering.count == 0 ||
+    if (s->failed || s->write_busy || s->gathering.count == 0 ||
         env_timer_running(&s->rewrite_timer))
         return;
     s->write_busy = true;

@@ -57,7 +57,7 @@ struct controller_service {
     struct kv_batch writing;
     struct env_work write;
     bool write_busy;
-    bool write_failed;
+    int write_error; /* of the last write; 0: none */
     int64_t gathered_index;
     int64_t writing_index;
     bool load_gathering; /* the batch being gathered is a peer's image, which */

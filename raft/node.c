@@ -12,11 +12,11 @@
 #include "raft/node_internal.h"
 
 #include "base/error.h"
+#include "base/kv.h"
 #include "base/log.h"
 #include "raft/codec.h"
 #include "raft/store.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 enum {
@@ -335,11 +335,9 @@ static void store_persisted(void *arg, uint64_t seq)
     node_step(n, &e);
 }
 
-static bool may_pass(int error) { return error == -ENOSPC || error == -EDQUOT; }
-
 static void tell_failed(struct raft_node *n, int error)
 {
-    bool passes = may_pass(error);
+    bool passes = kv_error_may_pass(error);
     char *why = xasprintf(
         "the Raft store %s cannot be written: %s; this node takes no part in "
         "the quorum %s",
@@ -356,9 +354,9 @@ static void store_failed(void *arg, int error)
     struct raft_node *n = arg;
     struct raft_event e = {.type = RAFT_STORE_FAILED};
 
-    if (may_pass(error))
+    if (kv_error_may_pass(error))
         env_timer_start(n->options.env, &n->retry, STORE_RETRY_MS);
-    if (n->store_failing && may_pass(error))
+    if (n->store_failing && kv_error_may_pass(error))
         return;
     n->store_failing = true;
     node_step(n, &e);
