@@ -206,6 +206,7 @@ static void give_up(struct controller_service *s, const char *what,
               "directory away, and start it again: it copies the metadata from "
               "the other controllers",
               (unsigned long long)index, what, s->options.dir);
+    s->spoilt = true;
     fail(s);
 }
 
@@ -307,7 +308,7 @@ static void on_commit(void *arg, uint64_t index, uint64_t term,
     struct controller_service *s = arg;
     enum err error;
 
-    if (s->failed)
+    if (s->spoilt)
         return;
     error = image_apply(&s->image, (int64_t)index, data, NULL);
     if (error == ERR_NONE)

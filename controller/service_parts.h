@@ -84,6 +84,7 @@ struct controller_service {
     struct env_task stop_task;
     struct env_timer stop_timer;
     bool failed; /* options.failed was called */
+    bool spoilt; /* an entry could not be applied */
     bool stopping;
     bool closing;
     bool raft_closed;
