@@ -8,8 +8,9 @@
  * file away.
  *
  * What was never known to be on disk, and may have been torn by a power loss,
- * ends in .torn.damaged: whoever has the only copy may go on without it, and
- * the file is renamed to .lost. */
+ * ends in .torn.damaged; in .unsynced.damaged if whole batches follow, because
+ * pages reach a disk in any order.  Whoever has the only copy may go on without
+ * it, and the file is renamed to .lost. */
 #include "broker/log/recovery.h"
 
 #include "base/log.h"
@@ -18,17 +19,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char torn_infix[] = ".torn";
+static const char *const infixes[] = {
+    [ASIDE_DAMAGED] = "",
+    [ASIDE_TORN] = ".torn",
+    [ASIDE_UNSYNCED] = ".unsynced",
+};
 
 /* "PATH.damaged", or with a number if that is taken.  Caller frees. */
 static char *free_name(struct log *log, const char *path)
 {
-    const char *torn = log->aside_is_torn ? torn_infix : "";
-    char *name = xasprintf("%s%s.damaged", path, torn);
+    const char *infix = infixes[log->aside_kind];
+    char *name = xasprintf("%s%s.damaged", path, infix);
 
     for (int i = 1; env_path_kind(log->env, name) != 0; i++) {
         free(name);
-        name = xasprintf("%s.%d%s.damaged", path, i, torn);
+        name = xasprintf("%s.%d%s.damaged", path, i, infix);
     }
     return name;
 }
@@ -166,11 +171,12 @@ static bool is_damaged_name(const char *name)
     return n > m && strcmp(name + n - m, damaged_suffix) == 0;
 }
 
-static bool is_torn_name(const char *name)
+static bool is_of_kind(const char *name, enum aside_kind kind)
 {
-    size_t n = strlen(name), m = strlen(damaged_suffix), k = strlen(torn_infix);
+    size_t n = strlen(name), m = strlen(damaged_suffix);
+    size_t k = strlen(infixes[kind]);
 
-    return n > m + k && memcmp(name + n - m - k, torn_infix, k) == 0;
+    return n > m + k && memcmp(name + n - m - k, infixes[kind], k) == 0;
 }
 
 /* Calls fn for the path of each .damaged file until it fails. */
@@ -212,8 +218,11 @@ static int measure(struct log *log, const char *path,
     env_file_unref(file);
     if (report->lost_until <= log->end_offset)
         report->lost_until = log->end_offset + 1;
-    if (!is_torn_name(path))
+    if (!is_of_kind(path, ASIDE_TORN)) {
         report->lost_torn = false;
+        if (!is_of_kind(path, ASIDE_UNSYNCED))
+            report->lost_unsynced = false;
+    }
     return rc;
 }
 
@@ -221,7 +230,7 @@ int aside_measure(struct log *log, struct log_open_report *report)
 {
     report->lost_until = 0;
     report->lost_epoch = -1;
-    report->lost_torn = true;
+    report->lost_torn = report->lost_unsynced = true;
     return each_damaged(log, measure, report);
 }
 

@@ -72,6 +72,11 @@ struct log_open_report {
     /* None of it was known to be on disk, and what was found is what a power
      * loss may leave. */
     bool lost_torn;
+    /* None of it was known to be on disk, but whole batches follow: a power
+     * loss may leave that, too, as pages reach a disk in any order; so may
+     * damage to batches that others were told of.  Holds when lost_torn
+     * does. */
+    bool lost_unsynced;
     char *message; /* a sentence to log, or NULL; caller frees */
 };
 

@@ -126,6 +126,11 @@ static int walk_segment(struct recovery *r, struct segment *s, int64_t ceiling,
     return rc;
 }
 
+static bool is_unsynced(const struct recovery *r, const struct bad *bad)
+{
+    return !r->whole && bad->offset >= r->recovery_point;
+}
+
 /* 1 when the bad batch, or what is missing, is where a write to this segment
  * may have been interrupted. */
 static int may_be_torn(struct recovery *r, uint32_t i, const struct bad *bad)
@@ -133,7 +138,7 @@ static int may_be_torn(struct recovery *r, uint32_t i, const struct bad *bad)
     struct log *log = r->log;
     struct env_file *file;
 
-    if (r->whole || bad->offset < r->recovery_point)
+    if (!is_unsynced(r, bad))
         return 0;
     int rc = segment_open_file(log, &log->segments[i], false, &file);
     if (rc < 0)
@@ -226,7 +231,9 @@ static int end_at_bad(struct recovery *r, uint32_t i, const struct bad *bad)
         return torn;
     if (torn && ends_here(r->log, i))
         return cut_torn_tail(r, i, bad);
-    r->log->aside_is_torn = torn;
+    r->log->aside_kind = torn                  ? ASIDE_TORN
+                         : is_unsynced(r, bad) ? ASIDE_UNSYNCED
+                                               : ASIDE_DAMAGED;
     return put_damage_aside(r, i, bad);
 }
 

@@ -9,6 +9,9 @@
 
 #include <limits.h>
 
+/* Why something is put aside, see aside.c. */
+enum aside_kind { ASIDE_DAMAGED, ASIDE_TORN, ASIDE_UNSYNCED };
+
 struct log {
     struct env *env;
     char *path; /* owned; of the directory */
@@ -30,11 +33,11 @@ struct log {
     int64_t unsynced_since_ms; /* env_now_ms() of the oldest; -1 none */
 
     bool failed;
-    bool has_metadata;      /* partition.metadata is written */
-    bool dir_changed;       /* entries no directory sync has covered */
-    bool is_new;            /* the directory itself may be such an entry */
-    bool epochs_unsynced;   /* the checkpoint was written, not synced */
-    bool aside_is_torn;     /* what is put aside now, see aside.c */
+    bool has_metadata;          /* partition.metadata is written */
+    bool dir_changed;           /* entries no directory sync has covered */
+    bool is_new;                /* the directory itself may be such an entry */
+    bool epochs_unsynced;       /* the checkpoint was written, not synced */
+    enum aside_kind aside_kind; /* of what is put aside now */
     bool metadata_unsynced; /* so was partition.metadata, which may be written
                                after the first flush */
     bool closed;            /* the owner is gone; freed by the last flush */

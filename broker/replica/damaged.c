@@ -36,7 +36,11 @@ void partition_serve_damaged(struct partition *p)
 
 bool partition_gives_up_lost(struct partition *p)
 {
-    if (!p->lost_torn || replica_set_size(p->state.isr) != 1)
+    /* With fsync a batch that is bad now may have been acknowledged because it
+     * was on disk, though the recovery point was not moved yet. */
+    bool crashed = p->lost_torn || (p->lost_unsynced && !p->settings->fsync);
+
+    if (!crashed || replica_set_size(p->state.isr) != 1)
         return false;
     log_error("replica",
               "%s has lost records from offset %lld on, up to %lld or more, in "

@@ -720,6 +720,7 @@ static void opened(struct partition *p, struct partition_open *o)
     p->lost_until = o->report.lost_until;
     p->lost_epoch = o->report.lost_epoch;
     p->lost_torn = o->report.lost_torn;
+    p->lost_unsynced = o->report.lost_unsynced;
     if (log_synced_offset(p->log) == log_end_offset(p->log))
         p->unchanged_ms = log_changed_ms(p->log);
     p->high_watermark = o->checkpoint.high_watermark;

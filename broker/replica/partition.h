@@ -65,7 +65,8 @@ struct partition {
      * log_open_report; 0: nothing. */
     int64_t lost_until;
     int32_t lost_epoch;
-    bool lost_torn;        /* as in struct log_open_report */
+    bool lost_torn;        /* as in struct log_open_report, */
+    bool lost_unsynced;    /* likewise */
     int64_t unchanged_ms;  /* see partition_unchanged_ms() */
     int64_t first_dirty;   /* everything below was compacted */
     int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */

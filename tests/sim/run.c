@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "tests/sim/check.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/operators.h"
 #include "tests/sim/trace.h"
 
 #include <signal.h>
@@ -208,7 +209,9 @@ static void heal(struct run *r)
     trace_line(NULL, "all faults end");
     faults_end(r->faults);
     load_stop_changes(r->load);
-    if (!run_until(r, HEAL_US, healed)) {
+    if (!run_until(r, HEAL_US, healed) &&
+        !(operators_help(r->nodes, r->nodes_len) &&
+          run_until(r, HEAL_US, healed))) {
         history_violation(r->history, "not-healed", "%d s after all faults: %s",
                           HEAL_US / 1000000, check_unhealed(r->check, false));
         return;

@@ -177,9 +177,10 @@ Test(log_recovery, a_byte_flipped_in_the_middle_is_damage)
         int number = (int)at - BATCH_MAGIC_AT;
         char *aside =
             number == 0
-                ? xasprintf(LOG_PATH "/%020d.log.from-%zu.damaged", 0, 2 * one)
-                : xasprintf(LOG_PATH "/%020d.log.from-%zu.%d.damaged", 0,
-                            2 * one, number);
+                ? xasprintf(LOG_PATH "/%020d.log.from-%zu.unsynced.damaged", 0,
+                            2 * one)
+                : xasprintf(LOG_PATH "/%020d.log.from-%zu.%d.unsynced.damaged",
+                            0, 2 * one, number);
         const struct buf *kept = env_mem_file(f.env, aside);
         cr_assert_not_null(kept, "%s", aside);
         cr_assert_eq(kept->len, 3 * one);
@@ -201,6 +202,7 @@ Test(log_recovery, damage_below_the_recovery_point_is_never_a_torn_tail)
     cr_assert_eq(f.report.damaged_at, 4);
     cr_assert_eq(f.report.cut_bytes, 0);
     cr_assert(file_ending(".damaged"));
+    cr_assert_not(f.report.lost_unsynced);
 }
 
 Test(log_recovery, damage_in_an_earlier_segment_ends_the_log_there)
@@ -215,12 +217,16 @@ Test(log_recovery, damage_in_an_earlier_segment_ends_the_log_there)
     open_after_kill(0);
     cr_assert_eq(f.report.damaged_at, second);
     cr_assert_not(f.report.lost_torn, "whole batches follow the bad one");
+    cr_assert(f.report.lost_unsynced);
+    open_after_kill(0);
+    cr_assert_not(f.report.lost_torn, "the files' names say so");
+    cr_assert(f.report.lost_unsynced);
     cr_assert_eq(log_end_offset(f.log), second);
     cr_assert_eq(count_batches(&f), (int)second);
     cr_assert_eq(log_segment_count(f.log), 2);
     /* Later segments are there under another name, and out of the way. */
     cr_assert_not_null(
-        env_mem_file(f.env, file_name(second * 2, ".log.damaged")));
+        env_mem_file(f.env, file_name(second * 2, ".log.unsynced.damaged")));
     append_n(&f, 30);
     cr_assert_eq(count_batches(&f), (int)second + 30);
     open_after_kill(0);
