@@ -170,6 +170,30 @@ static int read_small(struct log *log, const char *name, struct buf *text)
     return rc;
 }
 
+/* Writes partition.metadata over itself, for the reason of write_again() in
+ * recovery.c.  Not as a new file, which a power loss could leave empty in the
+ * place of one that was on disk. */
+static int write_metadata_again(struct log *log)
+{
+    char *path = xasprintf("%s/partition.metadata", log->path);
+    struct buf text = BUF_INIT;
+    struct env_file *file;
+    int rc = env_read_all(log->env, path, SMALL_FILE_MAX, &text);
+
+    if (rc >= 0)
+        rc = env_file_open(log->env, path, 0, &file);
+    if (rc >= 0) {
+        struct slice bytes = buf_slice(&text);
+
+        rc = env_file_write(file, &bytes, 1, 0);
+        env_file_unref(file);
+    }
+    log->metadata_unsynced = rc >= 0;
+    buf_free(&text);
+    free(path);
+    return rc < 0 ? rc : 0;
+}
+
 enum owner { OWNER_UNKNOWN, OWNER_US, OWNER_OTHER };
 
 static enum owner read_owner(struct log *log)
@@ -440,10 +464,13 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     if (rc < 0)
         return rc;
     /* The process before may have died between making these names and syncing
-     * them. */
+     * them, or because that failed. */
     if (!clean && log->segments_len != 0) {
         log->is_new = log->dir_changed = log->epochs_unsynced = true;
-        log->metadata_unsynced = log->has_metadata;
+        if (log->has_metadata)
+            rc = write_metadata_again(log);
+        if (rc < 0)
+            return rc;
     }
     if (log->segments_len == 0)
         log_push_segment(log, start_offset);

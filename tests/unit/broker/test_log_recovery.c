@@ -326,7 +326,7 @@ Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
     size_t size = log->len;
     log->data[size / 5 * 2 + 80] ^= 1;
     fixture_crash(&f, ENV_MEM_KILL);
-    env_mem_faults(f.env)->write_at = 1;
+    env_mem_faults(f.env)->write_at = 2; /* the first is partition.metadata */
     env_mem_faults(f.env)->error = -ENOSPC;
     cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_DAMAGED);
     cr_assert(says("could not be put aside"));
@@ -539,6 +539,26 @@ Test(log_recovery, whose_records_they_are_is_on_disk_with_them)
     fixture_crash(&f, ENV_MEM_WORST);
     fixture_open(&f, false, 0);
     cr_assert_eq(log_end_offset(f.log), 1);
+}
+
+/* ... also where the sync of the process before failed: what it was to write
+ * counts as written, and is not on the disk. */
+Test(log_recovery, whose_records_they_are_is_written_again)
+{
+    for (int i = 0; i < 20; i++) {
+        end();
+        begin();
+        append_n(&f, 1);
+        *env_mem_faults(f.env) = (struct disk_faults){.sync_at = i / 4 + 1};
+        log_flush_now(f.log);
+        fixture_crash(&f, ENV_MEM_KILL);
+        fixture_open(&f, false, 0);
+        cr_assert_eq(log_end_offset(f.log), 1);
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        fixture_crash(&f, ENV_MEM_WORST);
+        cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_NONE, "sync %d", i);
+        cr_assert_eq(log_end_offset(f.log), 1);
+    }
 }
 
 Test(log_recovery, a_lost_epoch_checkpoint_is_rebuilt)
