@@ -166,6 +166,17 @@ static void set_settings(struct shard *s, const struct shard_update *u)
             partition_set_settings(t->local[i], u->settings);
 }
 
+/* The updates of one message are one step from a state of the metadata to a
+ * later one; halfway there nothing may be committed that neither would. */
+static void expect_settings(struct shard *s, const struct shard_update *u)
+{
+    struct shard_topic *t = shard_topic_by_id(s, &u->topic_id);
+
+    for (int32_t i = 0; t != NULL && i < t->partitions; i++)
+        if (t->local[i] != NULL)
+            partition_expect_settings(t->local[i], u->settings);
+}
+
 static void broker_changed(struct partition *p, int64_t id)
 {
     partition_broker_changed(p, (int32_t)id, false);
@@ -288,6 +299,9 @@ static void updates_arrived(struct env_task *task)
         (struct shard_updates *)((char *)task -
                                  offsetof(struct shard_updates, task));
 
+    for (size_t i = 0; i < u->len; i++)
+        if (u->items[i].kind == SHARD_SETTINGS)
+            expect_settings(u->shard, &u->items[i]);
     for (size_t i = 0; i < u->len; i++)
         apply(u->shard, &u->items[i]);
     updates_free(u);

@@ -426,8 +426,18 @@ static void go_offline(struct partition *p)
 
 static int effective_min_isr(const struct partition *p)
 {
-    return p->settings->min_isr < p->state.replicas_len ? p->settings->min_isr
-                                                        : p->state.replicas_len;
+    int16_t min = p->settings->min_isr > p->min_isr_floor ? p->settings->min_isr
+                                                          : p->min_isr_floor;
+
+    return min < p->state.replicas_len ? min : p->state.replicas_len;
+}
+
+void partition_expect_settings(struct partition *p,
+                               const struct topic_settings *settings)
+{
+    p->min_isr_floor = settings->min_isr;
+    if (p->leader != NULL)
+        p->leader->min_isr = (int16_t)effective_min_isr(p);
 }
 
 static void set_eligibility(struct partition *p)
@@ -582,6 +592,7 @@ void partition_set_settings(struct partition *p,
 
     topic_settings_unref(p->settings);
     p->settings = topic_settings_ref(settings);
+    p->min_isr_floor = 0;
     if (p->log == NULL)
         return;
     log_set_config(p->log, &settings->log);
@@ -598,7 +609,12 @@ void partition_set_settings(struct partition *p,
                                    .offset = effective_min_isr(p)});
 }
 
-/* Only a certain refusal goes back to the old ISR, and only of the proposal in
+/* An accepted set counts from when the metadata log brings it, with whatever
+ * the controller knew when it accepted: under a larger min.insync.replicas, of
+ * which this leader may not have heard, who leaves the set stays eligible, and
+ * nothing may be committed without it (KIP-966).
+ *
+ * Only a certain refusal goes back to the old ISR, and only of the proposal in
  * flight: the answer to an earlier one may have been overtaken by the metadata
  * log.  Every other error may mean that the proposal was accepted and the
  * answer lost; then both sets count until the metadata log says which it is.
@@ -606,22 +622,14 @@ void partition_set_settings(struct partition *p,
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state)
 {
-    if (p->leader == NULL || !p->leader->in_flight)
+    if (p->leader == NULL || !p->leader->in_flight || error == ERR_NONE)
         return;
-    if (error == ERR_NONE) {
-        if (state->leader_epoch != p->state.leader_epoch ||
-            state->partition_epoch <= p->state.partition_epoch)
-            return;
-        p->state.partition_epoch = state->partition_epoch;
-        p->state.isr = state->isr;
-        step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
-                                       .isr = state->isr});
-    } else if ((error == ERR_INELIGIBLE_REPLICA ||
-                error == ERR_OPERATION_NOT_ATTEMPTED ||
-                error == ERR_REQUEST_TIMED_OUT ||
-                PLANTED(LEADER_TAKES_SILENCE_FOR_NO)) &&
-               state->leader_epoch == p->state.leader_epoch &&
-               state->partition_epoch == p->state.partition_epoch) {
+    if ((error == ERR_INELIGIBLE_REPLICA ||
+         error == ERR_OPERATION_NOT_ATTEMPTED ||
+         error == ERR_REQUEST_TIMED_OUT ||
+         PLANTED(LEADER_TAKES_SILENCE_FOR_NO)) &&
+        state->leader_epoch == p->state.leader_epoch &&
+        state->partition_epoch == p->state.partition_epoch) {
         step(p,
              &(struct leader_event){.type = LEADER_ISR_REFUSED,
                                     .flag = error == ERR_REQUEST_TIMED_OUT &&

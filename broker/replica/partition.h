@@ -59,6 +59,7 @@ struct partition {
     enum partition_role role;
     struct partition_state state; /* as the controller last said */
     struct topic_settings *settings;
+    int16_t min_isr_floor; /* see partition_expect_settings() */
     struct log_dir *dir;
     struct log *log; /* NULL while opening or offline */
     /* What the log has lost to damage and not got back yet, as in
@@ -113,6 +114,10 @@ void partition_set_state(struct partition *p,
                          const struct partition_state *state);
 void partition_set_settings(struct partition *p,
                             struct topic_settings *settings);
+/* These settings come with the next updates.  What is decided on the way there
+ * (a smaller in-sync set) already heeds a larger min.insync.replicas. */
+void partition_expect_settings(struct partition *p,
+                               const struct topic_settings *settings);
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state);
 /* The leader whose epoch a client may be told with NOT_LEADER_OR_FOLLOWER; -1
