@@ -110,7 +110,7 @@ struct cgroup {
     /* ---- does not survive ------------------------------------------------*/
     bool stale;           /* topics changed since `hash` was computed */
     bool looking_up;      /* regexes are being matched */
-    int64_t looked_up_ms; /* monotonic, when that began last */
+    int64_t looked_up_ms; /* monotonic, when that began or ended last */
 };
 
 struct consumer_coord {
