@@ -94,6 +94,8 @@ static enum err on_append(void *arg, uint8_t *batch, size_t len,
 
     if (r->append_err != ERR_NONE)
         return r->append_err;
+    if (r->append_fails_in > 0 && --r->append_fails_in == 0)
+        return ERR_NOT_ENOUGH_REPLICAS;
     cr_assert_eq(batch_parse(slice_of(batch, len), &header), ERR_NONE);
     batch_patch(batch, r->end_offset, 1);
     if (r->batches_len == r->batches_cap) {

@@ -40,6 +40,7 @@ struct realm {
     int64_t high_watermark;
     bool hold; /* nothing is committed by itself */
     enum err append_err;
+    int append_fails_in; /* the n-th append from now on fails; 0: none */
     uint32_t batch_max_bytes;
     int64_t records; /* appended so far */
     /* the cluster */
