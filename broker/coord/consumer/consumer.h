@@ -123,11 +123,10 @@ struct consumer_coord {
     size_t bytes;           /* of members */
     int64_t topics_version;
     enum { CONSUMER_LOADING, CONSUMER_ACTIVE, CONSUMER_RESIGNED } life;
-    /* Appends are counted.  Those up to `settled` are committed; a write that
-     * covers `barrier` is under way, whatever happens to clients' patience. */
+    /* Appends are counted, and loading is one.  Those up to `settled` are
+     * known to be committed. */
     uint64_t appends;
     uint64_t settled;
-    uint64_t barrier;
 };
 
 /* One call: what it works on and where its decisions go. */

@@ -55,20 +55,8 @@ void consumer_coord_free(struct consumer_coord *coord)
     free(coord);
 }
 
-/* Waits for the commit of everything that is in the log by now. */
-static void send_barrier(struct consumer_coord *coord,
-                         struct consumer_update *update)
-{
-    struct consumer_write *write = cwrite_new(NULL);
-
-    write->covers = coord->barrier = coord->appends;
-    write->is_barrier = true;
-    list_push_back(&update->writes, &write->pending.link);
-}
-
 void consumer_coord_activate(struct consumer_coord *coord,
-                             int64_t topics_version, struct coord_time time,
-                             struct consumer_update *update)
+                             int64_t topics_version, struct coord_time time)
 {
     ASSERT(coord->life == CONSUMER_LOADING);
     coord->life = CONSUMER_ACTIVE;
@@ -86,8 +74,7 @@ void consumer_coord_activate(struct consumer_coord *coord,
             cmember_arm(coord, member);
         }
     }
-    coord->appends++;
-    send_barrier(coord, update);
+    coord->appends++; /* by others, and who knows whether committed */
 }
 
 void consumer_coord_resign(struct consumer_coord *coord)
@@ -167,17 +154,8 @@ static void answer(struct consumer_coord *coord, struct consumer_write *write,
     write->answer = NULL;
 }
 
-/* Nothing that is under way waits for what this write waited for. */
-static bool needs_barrier(const struct consumer_coord *coord,
-                          const struct consumer_write *write)
-{
-    return coord->life == CONSUMER_ACTIVE && write->covers > coord->settled &&
-           (write->is_barrier ? coord->barrier == write->covers
-                              : coord->barrier < write->covers);
-}
-
-/* A write that failed tells its client so.  What of it is in the log, or was
- * before it, is not committed yet, and answers to come wait for it. */
+/* A write that failed tells its client so.  What of it is in the log is not
+ * committed, so answers to come wait until something after it is. */
 void consumer_coord_done(struct consumer_coord *coord,
                          struct consumer_write *write, enum err err,
                          struct consumer_update *update)
@@ -185,8 +163,6 @@ void consumer_coord_done(struct consumer_coord *coord,
     answer(coord, write, err, update);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;
-    else if (err != ERR_NONE && needs_barrier(coord, write))
-        send_barrier(coord, update);
     cwrite_free(write);
 }
 

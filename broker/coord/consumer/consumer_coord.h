@@ -166,8 +166,7 @@ void consumer_coord_free(struct consumer_coord *coord);
 /* Everything is replayed: sessions of loaded members start now.
  * topics_version: see consumer_coord_topic_changed(). */
 void consumer_coord_activate(struct consumer_coord *coord,
-                             int64_t topics_version, struct coord_time time,
-                             struct consumer_update *update);
+                             int64_t topics_version, struct coord_time time);
 /* Leadership is lost.  After it only consumer_coord_appended() and
  * consumer_coord_done() for what is under way and consumer_coord_free() may be
  * called. */

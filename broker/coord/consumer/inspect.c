@@ -37,8 +37,7 @@ static uint32_t check_member(const struct consumer_coord *coord,
            current->assigned.len + current->revoking.len == 0);
     ASSERT(current->revoking.len == 0 || current->state == CSTATE_UNREVOKED ||
            current->state == CSTATE_UNKNOWN);
-    ASSERT(current->epoch <= group->target_epoch ||
-           current->epoch <= group->epoch);
+    ASSERT(!member->has_profile || current->epoch <= group->epoch);
     check_set(member->target);
     if (coord->life == CONSUMER_ACTIVE) {
         ASSERT(heap_has(&member->session.node) == member->has_profile);
@@ -128,8 +127,7 @@ void consumer_coord_check(const struct consumer_coord *coord)
     ASSERT(bytes == coord->bytes);
     MAP_EACH (entry, &coord->topics)
         ASSERT(!list_empty(&((const struct ctopic *)entry->value)->groups));
-    ASSERT(coord->settled <= coord->appends &&
-           coord->barrier <= coord->appends);
+    ASSERT(coord->settled <= coord->appends);
 }
 
 /* ---- what survives -------------------------------------------------------*/

@@ -276,15 +276,13 @@ static struct consumer_coord *load(struct realm *r)
 
 void realm_start(struct realm *r)
 {
-    struct consumer_update update;
-
     r->coord = load(r);
-    consumer_update_init(&update);
     coord_runtime_init(&r->runtime, &ops, r, r->batch_max_bytes, 5000,
                        r->end_offset, r->high_watermark);
     r->active = true;
-    consumer_coord_activate(r->coord, r->topics_version, r->time, &update);
-    carry_out(r, &update);
+    consumer_coord_activate(r->coord, r->topics_version, r->time);
+    if (!r->hold)
+        realm_commit(r);
     consumer_coord_check(r->coord);
 }
 

@@ -69,6 +69,7 @@ static struct {
     struct prng prng;
     uint64_t seed;
     bool calm;
+    bool slow; /* commits are, and coordinators do not last */
     struct actor actors[ACTORS];
     struct ghost ghosts[GHOSTS_MAX];
     int ghosts_len;
@@ -385,7 +386,7 @@ static void end_request(struct actor *a)
     int token = a->token;
     bool lost = one_in(10);
 
-    if (!beat_answered(&s.r, token) && !one_in(20))
+    if (!beat_answered(&s.r, token) && !one_in(s.slow ? 5 : 20))
         return;
     a->token = 0;
     if (a->phase == LEAVING) {
@@ -455,12 +456,12 @@ static void step(void)
     realm_pass(&s.r, (int64_t)below(one_in(500) ? 20000 : 100));
     if (one_in(100))
         change_topics();
-    if (one_in(150))
+    if (one_in(s.slow ? 50 : 150))
         fail_over();
     if (s.r.lookups_len > 0 && below(4) == 0)
         realm_look_up(&s.r, (int)below((uint64_t)s.r.lookups_len));
     act(&s.actors[below(ACTORS)]);
-    if (one_in(4))
+    if (one_in(s.slow ? 20 : 4))
         commit_some();
 }
 
@@ -527,6 +528,7 @@ static void open_world(uint64_t seed)
     memset(&s, 0, sizeof s);
     s.seed = seed;
     s.prng.state = seed;
+    s.slow = seed % 4 == 1;
     s.codec = codec_new();
     realm_init(&s.r);
     s.r.hold = true;
