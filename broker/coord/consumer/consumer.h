@@ -108,9 +108,9 @@ struct cgroup {
     struct map owners;        /* topic id, 16 bytes -> struct cowners, owned */
     struct ctimer assign;
     /* ---- does not survive ------------------------------------------------*/
-    bool stale;           /* topics changed since `hash` was computed */
-    bool looking_up;      /* regexes are being matched */
-    int64_t looked_up_ms; /* monotonic, when that began or ended last */
+    bool stale;        /* topics changed since `hash` was computed */
+    bool looking_up;   /* regexes are being matched */
+    int64_t looked_ms; /* monotonic: at which regexes are old, last time */
 };
 
 struct consumer_coord {
@@ -177,8 +177,8 @@ bool cprofile_same_names(const struct cprofile *a, const struct cprofile *b);
 bool cprofile_same(const struct cprofile *a, const struct cprofile *b);
 /* In place: rising, each once.  Returns how many are left. */
 uint32_t cnames_sort(struct slice *names, uint32_t len);
-/* Sends regexes out to be matched if some never were, or might match other
- * topics by now.  `pattern` counts, too, if it is not null. */
+/* Sends regexes out to be matched if `pattern`, a member's own unless it is
+ * null, never was, or some might match other topics by now. */
 void cregex_refresh(struct cstep *step, struct cgroup *group,
                     struct slice group_id, struct slice pattern);
 void cregex_looked_up(struct cstep *step, struct cgroup *group,

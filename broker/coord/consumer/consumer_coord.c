@@ -117,7 +117,7 @@ void consumer_coord_looked_up(struct consumer_coord *coord,
     coord->time = time;
     if (group != NULL) {
         group->looking_up = false;
-        group->looked_up_ms = time.now_ms;
+        group->looked_ms = time.now_ms;
         cregex_looked_up(&step, group, lookup, topics_version);
     }
     consumer_lookup_free(lookup);

@@ -137,6 +137,19 @@ static bool is_too_much(const struct beat *b)
            b->step->coord->config.members_max_bytes;
 }
 
+/* Only what is new is compiled. */
+static bool is_bad_regex(const struct beat *b)
+{
+    const struct consumer_world *world = &b->step->coord->world;
+    struct slice regex = b->profile.regex;
+
+    if (!cprofile_has_regex(&b->profile) ||
+        (b->group != NULL && map_get(&b->group->regexes, regex) != NULL))
+        return false;
+    return world->regex_is_valid == NULL ||
+           !world->regex_is_valid(world->arg, regex);
+}
+
 /* A regex that nobody has matched yet bumps the epoch when that is done. */
 static bool subscribes_otherwise(const struct beat *b)
 {
@@ -347,6 +360,8 @@ static enum err decide(struct beat *b)
     take_profile(b);
     if (is_too_much(b))
         return ERR_GROUP_MAX_SIZE_REACHED;
+    if (is_bad_regex(b))
+        return ERR_INVALID_REGULAR_EXPRESSION;
     take_current(b);
     struct cplan plan = plan_of(b);
     int32_t epoch = bump(b, &plan);

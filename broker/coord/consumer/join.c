@@ -68,9 +68,6 @@ heartbeat_validate(const struct consumer_coord *coord, int16_t version,
                    const struct consumer_group_heartbeat_request *request,
                    const char **why)
 {
-    const struct consumer_world *world = &coord->world;
-    struct slice regex = request->subscribed_topic_regex;
-
     *why = NULL;
     enum err err = validate_shape(version, request, why);
     if (err == ERR_NONE && request->member_epoch == CONSUMER_JOINS)
@@ -80,9 +77,6 @@ heartbeat_validate(const struct consumer_coord *coord, int16_t version,
     if (!slice_is_null(request->server_assignor) &&
         !has_assignor(&coord->config, request->server_assignor))
         return ERR_UNSUPPORTED_ASSIGNOR;
-    if (regex.len != 0 && (world->regex_is_valid == NULL ||
-                           !world->regex_is_valid(world->arg, regex)))
-        return ERR_INVALID_REGULAR_EXPRESSION;
     return ERR_NONE;
 }
 

@@ -29,7 +29,7 @@ static bool names_same(const struct slice *a, uint32_t a_len,
 {
     if (a_len != b_len)
         return false;
-    for (uint32_t i = 0; i < a_len; i++)
+    for (uint32_t i = 0; a != b && i < a_len; i++)
         if (!slice_eq(a[i], b[i]))
             return false;
     return true;
@@ -215,23 +215,30 @@ static bool is_old(const struct consumer_coord *coord,
            age >= coord->config.group_consumer_regex_refresh_interval_ms;
 }
 
-/* What is new is matched at once; what may be old, in decent intervals. */
-static bool is_due(const struct consumer_coord *coord,
-                   const struct cgroup *group, struct slice pattern)
+/* What is new is matched at once; what may be old is looked for in decent
+ * intervals, as a group may have many. */
+static bool is_due(const struct consumer_coord *coord, struct cgroup *group,
+                   struct slice pattern)
 {
-    bool old = false, new = !slice_is_null(pattern);
+    const struct cregex *own;
 
     if (group == NULL)
-        return new;
+        return !slice_is_null(pattern);
+    if (group->looking_up)
+        return false;
+    own = map_get(&group->regexes, pattern);
+    if (!slice_is_null(pattern) && (own == NULL || !own->resolved))
+        return true;
+    if (coord->time.now_ms - group->looked_ms < CONSUMER_REGEX_PAUSE_MS)
+        return false;
+    group->looked_ms = coord->time.now_ms;
     MAP_EACH (entry, &group->regexes) {
         const struct cregex *regex = entry->value;
 
-        new = new || !regex->resolved;
-        old = old || (regex->resolved && is_old(coord, regex));
+        if (!regex->resolved || is_old(coord, regex))
+            return true;
     }
-    return !group->looking_up &&
-           (new || (old && coord->time.now_ms - group->looked_up_ms >=
-                               CONSUMER_REGEX_PAUSE_MS));
+    return false;
 }
 
 static void add_pattern(struct consumer_lookup *lookup, struct slice pattern)
@@ -243,11 +250,8 @@ static void add_pattern(struct consumer_lookup *lookup, struct slice pattern)
 void cregex_refresh(struct cstep *step, struct cgroup *group,
                     struct slice group_id, struct slice pattern)
 {
-    if (group != NULL && !slice_is_null(pattern)) {
-        const struct cregex *known = map_get(&group->regexes, pattern);
-        if (known != NULL)
-            pattern = SLICE_NULL;
-    }
+    bool known = group != NULL && map_get(&group->regexes, pattern) != NULL;
+
     if (!is_due(step->coord, group, pattern))
         return;
     struct consumer_lookup *lookup = xcalloc(1, sizeof *lookup);
@@ -257,13 +261,13 @@ void cregex_refresh(struct cstep *step, struct cgroup *group,
     arena_init(&lookup->arena, 0);
     lookup->group = arena_copy(&lookup->arena, group_id);
     lookup->items = arena_array(&lookup->arena, room, sizeof *lookup->items);
-    if (!slice_is_null(pattern))
+    if (!slice_is_null(pattern) && !known)
         add_pattern(lookup, pattern);
     if (group != NULL) {
         MAP_EACH (entry, &group->regexes)
             add_pattern(lookup, entry->key);
         group->looking_up = true;
-        group->looked_up_ms = step->time.now_ms;
+        group->looked_ms = step->time.now_ms;
     }
     list_push_back(&step->update->lookups, &lookup->link);
 }

@@ -1,6 +1,7 @@
 /* The new consumer group protocol, rule by rule. */
 #include "tests/unit/broker/consumer_fixture.h"
 
+#include "base/prng.h"
 #include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
@@ -191,6 +192,51 @@ Test(consumer_rules, memory_is_bounded)
         ERR_NONE);
     cr_assert_err(beat_err(&r, BEAT(&r, &first, .names = "a b")),
                   ERR_GROUP_MAX_SIZE_REACHED);
+}
+
+/* Anything that can be decoded, in any order. */
+Test(consumer_rules, any_request_gets_an_answer)
+{
+    static const char *const ids[] = {"", "m", "n", "o"};
+    static const char *const texts[] = {NULL, NULL, "", "i", "j"};
+    struct prng prng = {848};
+    struct slice names[4] = {SLICE("a"), SLICE("b"), SLICE("a"), SLICE("")};
+
+    for (int i = 0; i < 15000; i++) {
+        int32_t p[2] = {(int32_t)prng_below(&prng, 5) - 1,
+                        (int32_t)prng_next(&prng)};
+        struct consumer_group_heartbeat_request_topic_partitions topic = {
+            r.topics[prng_below(&prng, 2)].id, p,
+            (int32_t)prng_below(&prng, 3)};
+        struct consumer_group_heartbeat_request q = {
+            .group_id = slice_str(ids[prng_below(&prng, 3)]),
+            .member_id = slice_str(ids[prng_below(&prng, 4)]),
+            .member_epoch = (int32_t)prng_below(&prng, 20) - 4,
+            .instance_id = slice_str(texts[prng_below(&prng, 5)]),
+            .rack_id = slice_str(texts[prng_below(&prng, 4)]),
+            .rebalance_timeout_ms = (int32_t)prng_below(&prng, 5000) - 2,
+            .subscribed_topic_names = names,
+            .subscribed_topic_names_len = (int32_t)prng_below(&prng, 6) - 1,
+            .subscribed_topic_regex =
+                slice_str(prng_below(&prng, 5) == 0 ? "a*" : NULL),
+            .topic_partitions = &topic,
+            .topic_partitions_len = (int32_t)prng_below(&prng, 3) - 1,
+        };
+        if (q.subscribed_topic_names_len > 4)
+            q.subscribed_topic_names_len = -1;
+        if (prng_below(&prng, 3) == 0) { /* more of them are right */
+            q.member_epoch = 0;
+            q.topic_partitions_len = 0;
+        }
+        realm_request(&r, API_CONSUMER_GROUP_HEARTBEAT,
+                      (int16_t)prng_below(&prng, 2), &q);
+        if (prng_below(&prng, 50) == 0)
+            realm_pass(&r, (int64_t)prng_below(&prng, 20000));
+        if (prng_below(&prng, 500) == 0)
+            realm_fail_over(&r);
+    }
+    cr_assert_gt(r.records, 1000);
+    realm_check_reload(&r);
 }
 
 /* ---- epochs --------------------------------------------------------------*/
