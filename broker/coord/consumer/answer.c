@@ -35,6 +35,28 @@ void canswer_send(struct cstep *step, struct consumer_answer *answer)
     list_push_back(&step->update->answers, &answer->link);
 }
 
+struct consumer_group_heartbeat_response_assignment *
+canswer_assignment(struct arena *arena, struct parts set)
+{
+    struct consumer_group_heartbeat_response_assignment *a =
+        arena_alloc(arena, sizeof *a);
+
+    a->topic_partitions =
+        arena_array(arena, parts_topics(set), sizeof *a->topic_partitions);
+    for (uint32_t at = 0, run; at < set.len; at += run) {
+        struct consumer_group_heartbeat_response_topic_partitions *topic =
+            &a->topic_partitions[a->topic_partitions_len++];
+
+        run = parts_run(set, at);
+        topic->topic_id = set.items[at].topic;
+        topic->partitions = arena_array(arena, run, sizeof(int32_t));
+        topic->partitions_len = (int32_t)run;
+        for (uint32_t i = 0; i < run; i++)
+            topic->partitions[i] = set.items[at + i].partition;
+    }
+    return a;
+}
+
 static void fail_groups(struct consumer_group_describe_response *r,
                         enum err err)
 {

@@ -173,6 +173,9 @@ void cregex_set(struct consumer_coord *coord, struct cgroup *group,
                 struct slice pattern,
                 const struct consumer_group_regular_expression_value *value);
 bool cprofile_has_regex(const struct cprofile *profile);
+/* By name, or by what its regex is known to match. */
+bool cprofile_wants(const struct cgroup *group, const struct cprofile *profile,
+                    struct slice topic);
 bool cprofile_same_names(const struct cprofile *a, const struct cprofile *b);
 bool cprofile_same(const struct cprofile *a, const struct cprofile *b);
 /* In place: rising, each once.  Returns how many are left. */
@@ -215,7 +218,8 @@ int64_t cplan_topics(struct cplan *plan, const struct consumer_coord *coord);
 struct parts cplan_assign(struct cplan *plan, struct cstep *step,
                           struct consumer_write *write, struct slice group_id,
                           int32_t epoch);
-/* Whether the interval between targets is over; else when. */
+/* Whether the interval between targets is over, or there was nobody; else when
+ * it is. */
 bool cgroup_may_assign(const struct cstep *step, const struct cgroup *group,
                        int64_t *left_ms);
 /* A new target without a heartbeat. */
@@ -297,6 +301,8 @@ void cwrite_group_gone(struct coord_records *records,
 struct consumer_answer *canswer_new(const struct coord_context *context,
                                     enum api_key api);
 void canswer_send(struct cstep *step, struct consumer_answer *answer);
+struct consumer_group_heartbeat_response_assignment *
+canswer_assignment(struct arena *arena, struct parts set);
 /* Rewrites an answer into one that says `err`; `why` may be NULL. */
 void canswer_fail(struct consumer_answer *answer, enum err err,
                   const char *why);

@@ -126,9 +126,9 @@ struct consumer_write {
 };
 
 /* Regexes of one group of which the matching topics are to be found, leaving
- * out those that none of its members may describe.  The caller fills `topics`
- * in (memory from the arena, any order) and gives it back by
- * consumer_coord_looked_up(), soon; after consumer_coord_resign() by
+ * out those that the client whose heartbeat asked for it may not describe.  The
+ * caller fills `topics` in (memory from the arena, any order) and gives it back
+ * by consumer_coord_looked_up(), soon; after consumer_coord_resign() by
  * consumer_lookup_free(). */
 struct consumer_lookup {
     struct list link;

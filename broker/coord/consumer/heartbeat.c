@@ -246,6 +246,27 @@ static int32_t bump(struct beat *b, struct cplan *plan)
     return epoch + 1;
 }
 
+/* A target that lags behind its subscription (see the interval above) gives a
+ * member nothing of topics that it does not want any more (KIP-1263). */
+static void drop_unwanted(struct beat *b)
+{
+    const struct consumer_world *world = &b->step->coord->world;
+    struct part *items = arena_array(&b->arena, b->target.len, sizeof *items);
+    uint32_t len = 0;
+
+    for (uint32_t at = 0, run; at < b->target.len; at += run) {
+        struct slice name =
+            world->topic_name(world->arg, b->target.items[at].topic);
+
+        run = parts_run(b->target, at);
+        if (slice_is_null(name) || !cprofile_wants(b->group, &b->profile, name))
+            continue;
+        memcpy(items + len, b->target.items + at, run * sizeof *items);
+        len += run;
+    }
+    b->target = (struct parts){items, len};
+}
+
 /* Others wait with it, for as long as the interval says. */
 static void assign_later(struct beat *b, int64_t left_ms)
 {
@@ -262,6 +283,7 @@ static void take_target(struct beat *b, struct cplan *plan, int32_t epoch)
         return;
     if (!cgroup_may_assign(b->step, b->group, &left_ms)) {
         assign_later(b, left_ms);
+        drop_unwanted(b);
         return;
     }
     if (plan->members == NULL)
@@ -300,28 +322,6 @@ static enum err take_step(struct beat *b, struct ccurrent *next)
 
 /* ---- 5. the answer -------------------------------------------------------*/
 
-static struct consumer_group_heartbeat_response_assignment *
-assignment_of(struct arena *arena, struct parts set)
-{
-    struct consumer_group_heartbeat_response_assignment *a =
-        arena_alloc(arena, sizeof *a);
-
-    a->topic_partitions =
-        arena_array(arena, parts_topics(set), sizeof *a->topic_partitions);
-    for (uint32_t at = 0, run; at < set.len; at += run) {
-        struct consumer_group_heartbeat_response_topic_partitions *topic =
-            &a->topic_partitions[a->topic_partitions_len++];
-
-        run = parts_run(set, at);
-        topic->topic_id = set.items[at].topic;
-        topic->partitions = arena_array(arena, run, sizeof(int32_t));
-        topic->partitions_len = (int32_t)run;
-        for (uint32_t i = 0; i < run; i++)
-            topic->partitions[i] = set.items[at + i].partition;
-    }
-    return a;
-}
-
 /* Who says everything hears everything. */
 static bool
 says_everything(const struct consumer_group_heartbeat_request *request)
@@ -345,7 +345,7 @@ static void fill_answer(struct beat *b, const struct ccurrent *next)
         ctimeouts(b->step->coord, b->request->group_id).heartbeat_interval_ms;
     if (says_everything(b->request) ||
         !parts_eq(b->current.assigned, next->assigned))
-        r->assignment = assignment_of(arena, next->assigned);
+        r->assignment = canswer_assignment(arena, next->assigned);
 }
 
 /* ---- all of it -----------------------------------------------------------*/

@@ -28,6 +28,9 @@ void cmember_fence(struct cstep *step, struct cmember *member,
     cwrite_epoch(&write->pending.records, group, group->id, group->epoch + 1,
                  cplan_topics(&plan, step->coord));
     cwrite_member_gone(&write->pending.records, group->id, member->id);
+    if (group->size == 1) /* nobody is left who would compute a target */
+        cwrite_target_epoch(&write->pending.records, group->id,
+                            group->epoch + 1, step->time.wall_ms);
     drop_regex(member, &write->pending.records);
     arena_free(&arena);
     cwrite_send(step, write);

@@ -59,6 +59,15 @@ static void advance(const struct reconcile_input *in, struct arena *arena,
     next->revoking = PARTS_EMPTY;
 }
 
+/* Of one that gave up what it was told to.  It was at the target's epoch if it
+ * had to because of a subscription that the target does not know yet. */
+static int32_t next_epoch(const struct reconcile_input *in)
+{
+    int32_t epoch = in->current->epoch;
+
+    return epoch < in->target_epoch ? epoch + 1 : epoch;
+}
+
 enum err reconcile(const struct reconcile_input *in, struct arena *arena,
                    struct ccurrent *next)
 {
@@ -67,14 +76,15 @@ enum err reconcile(const struct reconcile_input *in, struct arena *arena,
     *next = *current;
     switch (current->state) {
     case CSTATE_STABLE:
-        if (current->epoch != in->target_epoch)
+        if (current->epoch != in->target_epoch ||
+            !parts_contain(in->target, current->assigned))
             advance(in, arena, current->epoch, current->assigned, next);
         return ERR_NONE;
     case CSTATE_UNREVOKED:
         /* What it has given up is free for others only when this is in the
          * log, so it is not its own again before the step after this one. */
         if (!still_owns(in, current->revoking))
-            advance(in, arena, current->epoch + 1, current->assigned, next);
+            advance(in, arena, next_epoch(in), current->assigned, next);
         return ERR_NONE;
     case CSTATE_UNRELEASED:
         advance(in, arena, current->epoch, current->assigned, next);

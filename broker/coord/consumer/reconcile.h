@@ -35,7 +35,7 @@ struct ccurrent {
 struct reconcile_input {
     const struct ccurrent *current;
     int32_t target_epoch;
-    struct parts target;
+    struct parts target; /* of the epoch, or what the member wants of it */
     /* What the member says it owns; owned_known false: it did not say. */
     struct parts owned;
     bool owned_known;

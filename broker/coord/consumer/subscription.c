@@ -62,6 +62,25 @@ bool cprofile_same(const struct cprofile *a, const struct cprofile *b)
            a->rebalance_timeout_ms == b->rebalance_timeout_ms;
 }
 
+static bool names_have(const struct slice *names, uint32_t len,
+                       struct slice name)
+{
+    return len != 0 &&
+           bsearch(&name, names, len, sizeof *names, compare_names) != NULL;
+}
+
+bool cprofile_wants(const struct cgroup *group, const struct cprofile *profile,
+                    struct slice topic)
+{
+    const struct cregex *regex = cprofile_has_regex(profile)
+                                     ? map_get(&group->regexes, profile->regex)
+                                     : NULL;
+
+    return names_have(profile->names, profile->names_len, topic) ||
+           (regex != NULL &&
+            names_have(regex->topics, regex->topics_len, topic));
+}
+
 /* ---- topics and their groups ---------------------------------------------*/
 
 static struct ctopic *topic_get(struct consumer_coord *coord, struct slice name)

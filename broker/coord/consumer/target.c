@@ -304,7 +304,7 @@ bool cgroup_may_assign(const struct cstep *step, const struct cgroup *group,
 {
     int64_t interval =
         step->coord->config.group_consumer_assignment_interval_ms;
-    int64_t age = group == NULL || group->target_epoch == 0
+    int64_t age = group == NULL || group->size == 0 || group->target_epoch == 0
                       ? INT64_MAX
                       : step->time.wall_ms - group->target_wall_ms;
 

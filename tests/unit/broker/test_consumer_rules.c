@@ -386,6 +386,8 @@ Test(consumer_rules, who_is_silent_is_out)
     cr_assert_err(beat_err(&r, BEAT(&r, &a)), ERR_UNKNOWN_MEMBER_ID);
     realm_pass(&r, 45000);
     cr_assert_str_eq(realm_state(&r, "g"), "Empty");
+    cr_assert_eq(realm_describe(&r, "g")->group_epoch, 4);
+    cr_assert_eq(realm_describe(&r, "g")->assignment_epoch, 4);
     realm_check_reload(&r);
 }
 
@@ -596,6 +598,29 @@ Test(consumer_rules, targets_are_computed_at_intervals)
     clients_settle(&r, all, 3);
     cr_assert_eq(a.parts_len + b.parts_len + c.parts_len, 3);
     cr_assert_eq(c.parts_len, 1);
+    realm_check_reload(&r);
+}
+
+Test(consumer_rules, nobody_has_what_it_does_not_want_until_a_new_target)
+{
+    tear_down();
+    realm_init(&r);
+    r.config.group_consumer_assignment_interval_ms = 1000;
+    realm_start(&r);
+    struct client a = client_join(&r, "a", "a b");
+
+    client_take(&r, &a, BEAT(&r, &a, .names = "b"));
+    cr_assert_eq(a.epoch, 1);
+    cr_assert_eq(a.parts_len, 3);
+    cr_assert(client_owns(&a, &r.topics[1], 0));
+    client_beat(&r, &a); /* gave them up */
+    cr_assert_eq(a.epoch, 1);
+    client_beat(&r, &a);
+    realm_pass(&r, 1000);
+    client_beat(&r, &a);
+    cr_assert_eq(a.epoch, 2);
+    cr_assert_eq(a.parts_len, 3);
+    cr_assert_str_eq(realm_state(&r, "g"), "Stable");
     realm_check_reload(&r);
 }
 
