@@ -266,8 +266,8 @@ const char *cgroup_state_name(const struct cgroup *group);
 void cmember_heard(struct consumer_coord *coord, struct cmember *member);
 /* Its current assignment changed. */
 void cmember_arm(struct consumer_coord *coord, struct cmember *member);
-struct consumer_timeouts ctimeouts(const struct consumer_coord *coord,
-                                   struct slice group);
+struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
+                                         struct slice group);
 
 /* ---- write.c: decisions into records -------------------------------------*/
 

@@ -342,7 +342,8 @@ static void fill_answer(struct beat *b, const struct ccurrent *next)
     r->member_id = arena_copy(arena, b->id);
     r->member_epoch = next->epoch;
     r->heartbeat_interval_ms =
-        ctimeouts(b->step->coord, b->request->group_id).heartbeat_interval_ms;
+        cgroup_timeouts(b->step->coord, b->request->group_id)
+            .heartbeat_interval_ms;
     if (says_everything(b->request) ||
         !parts_eq(b->current.assigned, next->assigned))
         r->assignment = canswer_assignment(arena, next->assigned);

@@ -5,8 +5,8 @@
  * until they are in the log. */
 #include "broker/coord/consumer/consumer.h"
 
-struct consumer_timeouts ctimeouts(const struct consumer_coord *coord,
-                                   struct slice group)
+struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
+                                         struct slice group)
 {
     struct consumer_timeouts t = {
         coord->config.group_consumer_session_timeout_ms,
@@ -21,7 +21,7 @@ void cmember_heard(struct consumer_coord *coord, struct cmember *member)
 {
     heap_set(&coord->timers, &member->session.node,
              coord->time.now_ms +
-                 ctimeouts(coord, member->group->id).session_timeout_ms);
+                 cgroup_timeouts(coord, member->group->id).session_timeout_ms);
 }
 
 void cmember_arm(struct consumer_coord *coord, struct cmember *member)

@@ -461,6 +461,22 @@ static int32_t split(const char *text, struct slice *names)
     return len;
 }
 
+struct client named(const char *id)
+{
+    struct client c = {0};
+
+    snprintf(c.id, sizeof c.id, "%s", id);
+    return c;
+}
+
+struct client static_named(const char *id, const char *instance)
+{
+    struct client c = named(id);
+
+    c.instance = instance;
+    return c;
+}
+
 int beat_with(struct realm *r, const struct client *c, struct beat_args args)
 {
     struct consumer_group_heartbeat_request_topic_partitions
@@ -589,4 +605,12 @@ const char *realm_state(struct realm *r, const char *group)
     snprintf(state, sizeof state, "%.*s",
              SLICE_FMT(realm_describe(r, group)->group_state));
     return state;
+}
+
+void check_rows(const struct row *rows, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        cr_expect_eq((int)rows[i].got, (int)rows[i].want, "%s: %s, not %s",
+                     rows[i].what, err_name((int)rows[i].got),
+                     err_name((int)rows[i].want));
 }

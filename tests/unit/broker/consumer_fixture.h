@@ -102,6 +102,10 @@ struct beat_args {
 };
 enum { BEAT_VERSION_0 = -1 };
 
+/* Who did not join yet. */
+struct client named(const char *id);
+struct client static_named(const char *id, const char *instance);
+
 int beat_with(struct realm *r, const struct client *c, struct beat_args args);
 #define BEAT(r, c, ...) beat_with((r), (c), (struct beat_args){__VA_ARGS__})
 /* The request as it is. */
@@ -129,6 +133,17 @@ bool client_owns(const struct client *c, const struct realm_topic *topic,
 const struct consumer_group_describe_response_described_group *
 realm_describe(struct realm *r, const char *group);
 const char *realm_state(struct realm *r, const char *group);
+
+/* ---- tables --------------------------------------------------------------*/
+
+struct row {
+    const char *what;
+    enum err got;
+    enum err want;
+};
+
+void check_rows(const struct row *rows, size_t len);
+#define CHECK_ROWS(rows) check_rows((rows), sizeof(rows) / sizeof *(rows))
 
 #define cr_assert_err(got, want)                                               \
     cr_assert_eq((int)(got), (int)(want), "got %s, not %s",                    \
