@@ -230,33 +230,30 @@ struct slice cplan_assignor(const struct consumer_coord *coord,
 
 /* ---- heartbeat.c, join.c, leave.c, describe.c ----------------------------*/
 
-void heartbeat_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_heartbeat_request *request);
+void cheartbeat_request(struct cstep *step, const struct coord_context *context,
+                        const struct consumer_group_heartbeat_request *request);
 /* What a request must look like by itself; *why for clients' logs. */
 enum err
-heartbeat_validate(const struct consumer_coord *coord, int16_t version,
-                   const struct consumer_group_heartbeat_request *request,
-                   const char **why);
+cheartbeat_validate(const struct consumer_coord *coord, int16_t version,
+                    const struct consumer_group_heartbeat_request *request,
+                    const char **why);
 /* The request's partitions as a set. */
 struct parts
-heartbeat_owned(struct arena *arena,
-                const struct consumer_group_heartbeat_request *request);
+cheartbeat_owned(struct arena *arena,
+                 const struct consumer_group_heartbeat_request *request);
 /* Whose heartbeat it is: *member (NULL: a new one), or, where a static member
  * comes back, *returned. */
-enum err heartbeat_find(const struct cgroup *group,
-                        const struct consumer_group_heartbeat_request *request,
-                        struct parts owned, const struct cmember **member,
-                        const struct cmember **returned);
-void leave_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_heartbeat_request *request);
+enum err cheartbeat_find(const struct cgroup *group,
+                         const struct consumer_group_heartbeat_request *request,
+                         struct parts owned, const struct cmember **member,
+                         const struct cmember **returned);
+void cleave_request(struct cstep *step, const struct coord_context *context,
+                    const struct consumer_group_heartbeat_request *request);
 /* It left, or a deadline passed.  The answer may be NULL. */
 void cmember_fence(struct cstep *step, struct cmember *member,
                    struct consumer_answer *answer);
-void describe_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_describe_request *request);
+void cdescribe_request(struct cstep *step, const struct coord_context *context,
+                       const struct consumer_group_describe_request *request);
 /* "Stable" */
 const char *cgroup_state_name(const struct cgroup *group);
 

@@ -95,10 +95,10 @@ void consumer_coord_request(struct consumer_coord *coord,
     coord->time = step.time;
     switch (api) {
     case API_CONSUMER_GROUP_HEARTBEAT:
-        heartbeat_request_consumer(&step, context, request);
+        cheartbeat_request(&step, context, request);
         break;
     case API_CONSUMER_GROUP_DESCRIBE:
-        describe_request_consumer(&step, context, request);
+        cdescribe_request(&step, context, request);
         break;
     default:
         ASSERT(false); /* the caller sent us somebody else's request */

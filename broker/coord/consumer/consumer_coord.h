@@ -73,6 +73,7 @@ struct consumer_topic {
 struct consumer_timeouts {
     int32_t session_timeout_ms;
     int32_t heartbeat_interval_ms;
+    int32_t assignment_interval_ms; /* KIP-1263; 0: none */
 };
 
 /* Functions of the caller's view of the cluster.  They answer at once, on the

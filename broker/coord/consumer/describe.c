@@ -117,9 +117,8 @@ static void describe_group(const struct consumer_coord *coord,
 }
 
 /* It shows what is in the log, so it waits until that is committed. */
-void describe_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_describe_request *request)
+void cdescribe_request(struct cstep *step, const struct coord_context *context,
+                       const struct consumer_group_describe_request *request)
 {
     struct consumer_answer *answer = consumer_refuse(
         context, API_CONSUMER_GROUP_DESCRIBE, request, ERR_NONE);

@@ -63,10 +63,10 @@ static enum err find(struct beat *b)
     b->group = cgroup_find(b->step->coord, b->request->group_id);
     if (b->group == NULL && b->request->member_epoch != CONSUMER_JOINS)
         return ERR_GROUP_ID_NOT_FOUND;
-    b->owned = heartbeat_owned(&b->arena, b->request);
+    b->owned = cheartbeat_owned(&b->arena, b->request);
     if (b->group != NULL)
-        err = heartbeat_find(b->group, b->request, b->owned, &b->member,
-                             &b->returned);
+        err = cheartbeat_find(b->group, b->request, b->owned, &b->member,
+                              &b->returned);
     if (err == ERR_NONE && is_full(b))
         err = ERR_GROUP_MAX_SIZE_REACHED;
     b->id = id_of(b);
@@ -380,17 +380,16 @@ static enum err decide(struct beat *b)
     return ERR_NONE;
 }
 
-void heartbeat_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_heartbeat_request *request)
+void cheartbeat_request(struct cstep *step, const struct coord_context *context,
+                        const struct consumer_group_heartbeat_request *request)
 {
     struct beat b = {.step = step, .context = context, .request = request};
     const char *why;
     enum err err =
-        heartbeat_validate(step->coord, context->version, request, &why);
+        cheartbeat_validate(step->coord, context->version, request, &why);
 
     if (err == ERR_NONE && request->member_epoch < 0) {
-        leave_request_consumer(step, context, request);
+        cleave_request(step, context, request);
         return;
     }
     b.answer = canswer_new(context, API_CONSUMER_GROUP_HEARTBEAT);

@@ -64,9 +64,9 @@ static bool has_assignor(const struct consumer_config *config,
 }
 
 enum err
-heartbeat_validate(const struct consumer_coord *coord, int16_t version,
-                   const struct consumer_group_heartbeat_request *request,
-                   const char **why)
+cheartbeat_validate(const struct consumer_coord *coord, int16_t version,
+                    const struct consumer_group_heartbeat_request *request,
+                    const char **why)
 {
     *why = NULL;
     enum err err = validate_shape(version, request, why);
@@ -81,8 +81,8 @@ heartbeat_validate(const struct consumer_coord *coord, int16_t version,
 }
 
 struct parts
-heartbeat_owned(struct arena *arena,
-                const struct consumer_group_heartbeat_request *request)
+cheartbeat_owned(struct arena *arena,
+                 const struct consumer_group_heartbeat_request *request)
 {
     uint32_t room = 0, len = 0;
 
@@ -153,10 +153,10 @@ static enum err find_static(const struct cgroup *group,
                                               : ERR_FENCED_INSTANCE_ID;
 }
 
-enum err heartbeat_find(const struct cgroup *group,
-                        const struct consumer_group_heartbeat_request *request,
-                        struct parts owned, const struct cmember **member,
-                        const struct cmember **returned)
+enum err cheartbeat_find(const struct cgroup *group,
+                         const struct consumer_group_heartbeat_request *request,
+                         struct parts owned, const struct cmember **member,
+                         const struct cmember **returned)
 {
     bool joins = request->member_epoch == CONSUMER_JOINS;
     enum err err = ERR_NONE;

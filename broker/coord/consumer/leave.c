@@ -52,9 +52,8 @@ static void leave_for_now(struct cstep *step, const struct cmember *member,
     cwrite_send(step, write);
 }
 
-void leave_request_consumer(
-    struct cstep *step, const struct coord_context *context,
-    const struct consumer_group_heartbeat_request *request)
+void cleave_request(struct cstep *step, const struct coord_context *context,
+                    const struct consumer_group_heartbeat_request *request)
 {
     struct consumer_answer *answer =
         canswer_new(context, API_CONSUMER_GROUP_HEARTBEAT);
@@ -62,8 +61,8 @@ void leave_request_consumer(
     const struct cgroup *group = cgroup_find(step->coord, request->group_id);
     const struct cmember *member = NULL, *returned;
     enum err err = group == NULL ? ERR_GROUP_ID_NOT_FOUND
-                                 : heartbeat_find(group, request, PARTS_EMPTY,
-                                                  &member, &returned);
+                                 : cheartbeat_find(group, request, PARTS_EMPTY,
+                                                   &member, &returned);
 
     r->member_id = arena_copy(&answer->arena, request->member_id);
     r->member_epoch = request->member_epoch;

@@ -302,13 +302,12 @@ struct parts cplan_assign(struct cplan *plan, struct cstep *step,
 bool cgroup_may_assign(const struct cstep *step, const struct cgroup *group,
                        int64_t *left_ms)
 {
-    int64_t interval =
-        step->coord->config.group_consumer_assignment_interval_ms;
-    int64_t age = group == NULL || group->size == 0 || group->target_epoch == 0
-                      ? INT64_MAX
-                      : step->time.wall_ms - group->target_wall_ms;
-
     *left_ms = 0;
+    if (group == NULL || group->size == 0 || group->target_epoch == 0)
+        return true;
+    int64_t interval =
+        cgroup_timeouts(step->coord, group->id).assignment_interval_ms;
+    int64_t age = step->time.wall_ms - group->target_wall_ms;
     if (age < 0 || age >= interval) /* a clock that was set back */
         return true;
     *left_ms = interval - age;

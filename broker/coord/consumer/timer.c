@@ -10,7 +10,8 @@ struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
 {
     struct consumer_timeouts t = {
         coord->config.group_consumer_session_timeout_ms,
-        coord->config.group_consumer_heartbeat_interval_ms};
+        coord->config.group_consumer_heartbeat_interval_ms,
+        coord->config.group_consumer_assignment_interval_ms};
 
     if (coord->world.timeouts != NULL)
         coord->world.timeouts(coord->world.arg, group, &t);
