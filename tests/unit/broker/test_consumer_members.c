@@ -215,7 +215,10 @@ Test(consumer_members, a_state_from_the_future_starts_over)
         &consumer_group_current_member_assignment_value_desc, 0, &value, &v);
     cr_assert_err(consumer_coord_replay(r.coord, buf_slice(&k), buf_slice(&v)),
                   ERR_NONE);
-    cr_assert_err(beat_err(&r, BEAT(&r, &a)), ERR_FENCED_MEMBER_EPOCH);
+    int64_t before = r.records;
+    cr_assert_err(beat_err(&r, BEAT(&r, &a, .rack = "r")),
+                  ERR_FENCED_MEMBER_EPOCH);
+    cr_assert_eq(r.records, before);
     a.parts_len = 0;
     client_beat(&r, &a);
     client_beat(&r, &a);
@@ -309,6 +312,9 @@ Test(consumer_members,
     client_beat(&r, &a); /* told */
     a.epoch = -2;
     cr_assert_err(beat_err(&r, BEAT(&r, &a)), ERR_NONE);
+    client_beat(&r, &b);
+    cr_assert_eq(b.parts_len, 1);
+    realm_pass(&r, 20000); /* it has nothing to give up any more */
     client_beat(&r, &b);
     cr_assert_eq(b.parts_len, 1);
     a = static_named("a2", "i");

@@ -150,6 +150,31 @@ Test(consumer_topics, nobody_has_what_it_does_not_want_until_a_new_target)
     realm_check_reload(&r);
 }
 
+Test(consumer_topics, nobody_is_ahead_of_a_target_that_lags)
+{
+    tear_down();
+    realm_init(&r);
+    r.config.group_consumer_assignment_interval_ms = 1000;
+    realm_start(&r);
+    realm_topic(&r, "c", 3);
+    struct client a = client_join(&r, "a", "a b c");
+
+    cr_assert_eq(a.parts_len, 9);
+    client_take(&r, &a, BEAT(&r, &a, .names = "b c"));
+    cr_assert_eq(a.parts_len, 6);
+    /* It gave up one topic, and does not want the next. */
+    client_take(&r, &a, BEAT(&r, &a, .names = "c"));
+    cr_assert_eq(a.parts_len, 3);
+    cr_assert_eq(a.epoch, 1);
+    client_beat(&r, &a);
+    cr_assert_eq(a.epoch, 1);
+    realm_pass(&r, 1000);
+    client_beat(&r, &a);
+    cr_assert_eq(a.epoch, 3);
+    cr_assert_eq(a.parts_len, 3);
+    realm_check_reload(&r);
+}
+
 /* ---- regexes -------------------------------------------------------------*/
 
 Test(consumer_topics, a_regex_counts_when_it_has_been_matched)
