@@ -182,7 +182,8 @@ static enum err replay_target(const struct event *e)
 typedef struct consumer_group_current_member_assignment_value_topic_partitions
     current_topic;
 
-/* Without epochs, as Kafka wrote it before KIP-1251: that of the member. */
+/* Without epochs, as Kafka wrote it before KIP-1251: that of the member, or 0
+ * if it is away. */
 static enum err read_parts(const struct event *e, const current_topic *topics,
                            int32_t topics_len, int32_t epoch, struct parts *out)
 {
@@ -200,9 +201,11 @@ static enum err read_parts(const struct event *e, const current_topic *topics,
         for (int32_t i = 0; i < topics[t].partitions_len; i++) {
             if (!is_partition(topics[t].partitions[i]))
                 return ERR_MALFORMED;
-            items[len++] = (struct part){
-                topics[t].topic_id, topics[t].partitions[i],
-                has_epochs ? topics[t].assignment_epochs[i] : epoch};
+            items[len++] =
+                (struct part){topics[t].topic_id, topics[t].partitions[i],
+                              has_epochs  ? topics[t].assignment_epochs[i]
+                              : epoch > 0 ? epoch
+                                          : 0};
         }
     }
     *out = parts_of(items, len);
