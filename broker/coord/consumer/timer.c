@@ -1,0 +1,84 @@
+/* Sessions, deadlines for giving partitions up, and targets at intervals.  Each
+ * timer belongs to one member or group; nothing looks at all of them.
+ *
+ * A member whose time is up is removed by records, so its timer is set again
+ * until they are in the log. */
+#include "broker/coord/consumer/consumer.h"
+
+struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
+                                         struct slice group)
+{
+    struct consumer_timeouts t = {
+        coord->config.group_consumer_session_timeout_ms,
+        coord->config.group_consumer_heartbeat_interval_ms,
+        coord->config.group_consumer_assignment_interval_ms};
+
+    if (coord->world.timeouts != NULL)
+        coord->world.timeouts(coord->world.arg, group, &t);
+    return t;
+}
+
+void cmember_heard(struct consumer_coord *coord, struct cmember *member)
+{
+    heap_set(&coord->timers, &member->session.node,
+             coord->time.now_ms +
+                 cgroup_timeouts(coord, member->group->id).session_timeout_ms);
+}
+
+void cmember_arm(struct consumer_coord *coord, struct cmember *member)
+{
+    if (member->current.state == CSTATE_UNREVOKED &&
+        member->current.epoch != CONSUMER_LEAVES_FOR_NOW)
+        heap_set(&coord->timers, &member->rebalance.node,
+                 coord->time.now_ms + member->profile.rebalance_timeout_ms);
+    else
+        heap_remove(&coord->timers, &member->rebalance.node);
+}
+
+int64_t consumer_coord_next_deadline(const struct consumer_coord *coord)
+{
+    const struct heap_node *first = heap_first(&coord->timers);
+
+    return first != NULL ? first->key : INT64_MAX;
+}
+
+static void fence(struct cstep *step, struct ctimer *timer,
+                  struct cmember *member)
+{
+    heap_set(&step->coord->timers, &timer->node,
+             step->time.now_ms + CONSUMER_RETRY_MS);
+    cmember_fence(step, member, NULL);
+}
+
+static void assign(struct cstep *step, struct cgroup *group)
+{
+    heap_set(&step->coord->timers, &group->assign.node,
+             step->time.now_ms + CONSUMER_RETRY_MS);
+    cgroup_assign(step, group);
+    if (group->epoch <= group->target_epoch || group->size == 0)
+        heap_remove(&step->coord->timers, &group->assign.node);
+}
+
+void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
+                         struct consumer_update *update)
+{
+    struct cstep step = {coord, time, update};
+    struct heap_node *first = heap_first(&coord->timers);
+
+    coord->time = time;
+    if (coord->life != CONSUMER_ACTIVE || first == NULL ||
+        first->key > time.now_ms)
+        return;
+    struct ctimer *timer = HEAP_ENTRY(first, struct ctimer, node);
+    switch (timer->kind) {
+    case CTIMER_SESSION:
+        fence(&step, timer, HEAP_ENTRY(timer, struct cmember, session));
+        break;
+    case CTIMER_REBALANCE:
+        fence(&step, timer, HEAP_ENTRY(timer, struct cmember, rebalance));
+        break;
+    case CTIMER_ASSIGN:
+        assign(&step, HEAP_ENTRY(timer, struct cgroup, assign));
+        break;
+    }
+}
