@@ -13,7 +13,7 @@ struct marker_write {
     struct env_timer timer;
     struct env *env;
     struct scatter_item *item;
-    struct txn_marker marker;
+    struct control_marker marker;
     int8_t transaction_version;
     int32_t timeout_ms;
     struct write_txn_markers_response_writable_txn_marker_partition_result *a;
@@ -46,7 +46,7 @@ static void timed_out(void *arg)
 }
 
 /* Nobody has such an id or epoch. */
-static enum err check(const struct txn_marker *m)
+static enum err check(const struct control_marker *m)
 {
     if (m->producer_id < 0)
         return ERR_INVALID_PRODUCER_ID_MAPPING;
@@ -117,7 +117,7 @@ add_marker(struct request *r, struct scatter *s, int at,
         for (int j = 0; j < t->partition_indexes_len; j++, at++) {
             struct marker_write *w = arena_alloc(&r->arena, sizeof *w);
 
-            w->marker = (struct txn_marker){
+            w->marker = (struct control_marker){
                 .producer_id = q->producer_id,
                 .producer_epoch = q->producer_epoch,
                 .coordinator_epoch = q->coordinator_epoch,

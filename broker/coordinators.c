@@ -302,7 +302,7 @@ enum err coordinators_before_marker(struct partition *p)
     return partition_check_leader(p, -1);
 }
 
-void coordinators_marker(struct partition *p, const struct txn_marker *m,
+void coordinators_marker(struct partition *p, const struct control_marker *m,
                          int64_t offset)
 {
     struct coordinator *c = p->coordinator;

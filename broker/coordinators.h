@@ -25,7 +25,7 @@ void coordinators_committed(struct partition *p);
 enum err coordinators_before_marker(struct partition *p);
 /* It was, by a marker at `offset`: the offsets committed in it count, or not.
  */
-void coordinators_marker(struct partition *p, const struct txn_marker *m,
+void coordinators_marker(struct partition *p, const struct control_marker *m,
                          int64_t offset);
 /* A topic is gone: its committed offsets go, too. */
 void coordinators_topic_deleted(struct shard *s, const char *topic);

@@ -5,7 +5,7 @@
 #include "broker/coordinators.h"
 #include "broker/replica/partition.h"
 
-static enum err check(const struct partition *p, const struct txn_marker *m,
+static enum err check(const struct partition *p, const struct control_marker *m,
                       int8_t transaction_version)
 {
     enum err error = partition_check_replicas(p);
@@ -17,13 +17,13 @@ static enum err check(const struct partition *p, const struct txn_marker *m,
     return error;
 }
 
-static enum err append(struct partition *p, const struct txn_marker *m,
+static enum err append(struct partition *p, const struct control_marker *m,
                        struct partition_append *result)
 {
     struct buf bytes = BUF_INIT;
     struct produced in = {.report = {.why = ""}};
 
-    txn_marker_encode(m, env_wall_ms(p->shard->env), &bytes);
+    control_marker_encode(m, env_wall_ms(p->shard->env), &bytes);
     in.bytes = bytes.data;
     ASSERT(batch_parse(buf_slice(&bytes), &in.batch) == ERR_NONE);
     enum err error = partition_write_batch(p, &in, result);
@@ -31,7 +31,8 @@ static enum err append(struct partition *p, const struct txn_marker *m,
     return error;
 }
 
-enum err partition_write_marker(struct partition *p, const struct txn_marker *m,
+enum err partition_write_marker(struct partition *p,
+                                const struct control_marker *m,
                                 int8_t transaction_version,
                                 struct partition_append *result)
 {

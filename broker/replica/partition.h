@@ -212,7 +212,8 @@ int64_t partition_stable_below(const struct partition *p, int64_t end);
  * is to be waited for as acks=all.  The codes of producers_check_marker();
  * NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR;
  * COORDINATOR_LOAD_IN_PROGRESS where groups are loading.  (markers.c) */
-enum err partition_write_marker(struct partition *p, const struct txn_marker *m,
+enum err partition_write_marker(struct partition *p,
+                                const struct control_marker *m,
                                 int8_t transaction_version,
                                 struct partition_append *result);
 

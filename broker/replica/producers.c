@@ -435,7 +435,7 @@ enum producers_verdict producers_check(const struct producers *p,
 /* A marker that comes again, because its answer was lost, finds the epoch that
  * it brought and nothing open. */
 enum err producers_check_marker(const struct producers *p,
-                                const struct txn_marker *m,
+                                const struct control_marker *m,
                                 int8_t transaction_version)
 {
     const struct entry *e = p == NULL ? NULL : find(p, m->producer_id);
@@ -544,7 +544,7 @@ void producers_apply(struct producers *p, const struct batch *b,
 }
 
 void producers_apply_marker(struct producers *p, const struct batch *b,
-                            const struct txn_marker *m, int64_t now_wall_ms,
+                            const struct control_marker *m, int64_t now_wall_ms,
                             struct producers_ended *ended)
 {
     struct entry *e = find_or_add(p, m->producer_id);

@@ -66,7 +66,7 @@ enum producers_verdict producers_check(const struct producers *p,
 /* Likewise for a marker: ERR_NONE, INVALID_PRODUCER_EPOCH or
  * TRANSACTION_COORDINATOR_FENCED. */
 enum err producers_check_marker(const struct producers *p,
-                                const struct txn_marker *m,
+                                const struct control_marker *m,
                                 int8_t transaction_version);
 /* After the append, on leader and follower, and while recovering; in the order
  * of offsets.  What the log holds is believed, not checked.  Not for control
@@ -82,7 +82,7 @@ struct producers_ended {
 };
 /* Likewise for a control batch and the marker in it. */
 void producers_apply_marker(struct producers *p, const struct batch *b,
-                            const struct txn_marker *m, int64_t now_wall_ms,
+                            const struct control_marker *m, int64_t now_wall_ms,
                             struct producers_ended *ended);
 
 /* Everything below the high watermark is committed.  NULL is allowed. */

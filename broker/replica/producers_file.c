@@ -343,7 +343,7 @@ static int find_snapshot(struct env *env, struct log *log, int64_t limit,
 }
 
 static void take_marker(struct producers *p, struct log *log,
-                        const struct batch *b, const struct txn_marker *m,
+                        const struct batch *b, const struct control_marker *m,
                         int64_t now_wall_ms)
 {
     struct producers_ended ended;
@@ -366,9 +366,9 @@ void producers_take(struct producers **p, struct log *log,
                     int64_t now_wall_ms)
 {
     bool control = (b->attributes & BATCH_CONTROL) != 0;
-    struct txn_marker m;
+    struct control_marker m;
 
-    if (b->producer_id < 0 || (control && !txn_marker_decode(bytes, b, &m)))
+    if (b->producer_id < 0 || (control && !control_marker_decode(bytes, b, &m)))
         return;
     if (*p == NULL)
         *p = producers_new();

@@ -5,8 +5,8 @@
 enum { TYPE_ABORT = 0, TYPE_COMMIT = 1, VERSION = 0 };
 enum { KEY_BYTES = 4, VALUE_BYTES = 6 };
 
-void txn_marker_encode(const struct txn_marker *m, int64_t timestamp_ms,
-                       struct buf *out)
+void control_marker_encode(const struct control_marker *m, int64_t timestamp_ms,
+                           struct buf *out)
 {
     struct batch_options options = BATCH_OPTIONS_INIT;
     struct batch_builder b;
@@ -26,8 +26,8 @@ void txn_marker_encode(const struct txn_marker *m, int64_t timestamp_ms,
     batch_builder_free(&b);
 }
 
-bool txn_marker_decode(struct slice bytes, const struct batch *b,
-                       struct txn_marker *m)
+bool control_marker_decode(struct slice bytes, const struct batch *b,
+                           struct control_marker *m)
 {
     struct record_reader reader;
     struct record record;
@@ -46,7 +46,7 @@ bool txn_marker_decode(struct slice bytes, const struct batch *b,
     if (key.bad || value.bad || key_version < 0 || value_version < 0 ||
         (type != TYPE_ABORT && type != TYPE_COMMIT))
         return false;
-    *m = (struct txn_marker){
+    *m = (struct control_marker){
         .producer_id = b->producer_id,
         .producer_epoch = b->producer_epoch,
         .coordinator_epoch = coordinator_epoch,

@@ -9,7 +9,7 @@
 
 #include "proto/record/batch.h"
 
-struct txn_marker {
+struct control_marker {
     int64_t producer_id;
     int16_t producer_epoch;
     int32_t coordinator_epoch;
@@ -17,11 +17,11 @@ struct txn_marker {
 };
 
 /* Appends the whole batch to `out`, with base offset 0. */
-void txn_marker_encode(const struct txn_marker *m, int64_t timestamp_ms,
-                       struct buf *out);
+void control_marker_encode(const struct control_marker *m, int64_t timestamp_ms,
+                           struct buf *out);
 /* `bytes` is the batch that *b is the header of, its CRC checked.  False when
  * it ends no transaction: another type, or no record left by compaction. */
-bool txn_marker_decode(struct slice bytes, const struct batch *b,
-                       struct txn_marker *m);
+bool control_marker_decode(struct slice bytes, const struct batch *b,
+                           struct control_marker *m);
 
 #endif

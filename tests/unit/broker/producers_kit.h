@@ -42,8 +42,8 @@ static inline void take_batch(struct producers *p, const struct batch *b,
                               int64_t when_ms)
 {
     struct producers_ended ended;
-    struct txn_marker m = {.producer_id = b->producer_id,
-                           .producer_epoch = b->producer_epoch};
+    struct control_marker m = {.producer_id = b->producer_id,
+                               .producer_epoch = b->producer_epoch};
 
     if ((b->attributes & BATCH_CONTROL) != 0)
         producers_apply_marker(p, b, &m, when_ms, &ended);

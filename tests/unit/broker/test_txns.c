@@ -30,7 +30,7 @@ static int64_t data(struct bench *t, int64_t id)
     return t->end_offset++;
 }
 
-static struct producers_ended marker(struct bench *t, struct txn_marker m)
+static struct producers_ended marker(struct bench *t, struct control_marker m)
 {
     struct producers_ended ended;
     struct batch b = batch_of(
@@ -93,13 +93,13 @@ Test(txns, which_markers_are_taken)
         struct bench t;
 
         begin(&t);
-        marker(&t, (struct txn_marker){7, r->epoch, 5, true});
+        marker(&t, (struct control_marker){7, r->epoch, 5, true});
         if (r->open)
             data(&t, 7);
         enum err got = producers_check_marker(
             t.producers,
-            &(struct txn_marker){7, r->marker_epoch, r->coordinator_epoch,
-                                 true},
+            &(struct control_marker){7, r->marker_epoch, r->coordinator_epoch,
+                                     true},
             r->version);
         cr_assert_eq(got, r->wanted, "%s: %s instead of %s", r->what,
                      err_name(got), err_name(r->wanted));
@@ -113,13 +113,13 @@ Test(txns, any_marker_of_an_unknown_producer_is_taken)
 
     begin(&t);
     cr_assert_eq(
-        producers_check_marker(NULL, &(struct txn_marker){1, 9, 9, 1}, 2),
+        producers_check_marker(NULL, &(struct control_marker){1, 9, 9, 1}, 2),
         ERR_NONE);
-    cr_assert_eq(producers_check_marker(t.producers,
-                                        &(struct txn_marker){1, 9, 9, true}, 2),
+    cr_assert_eq(producers_check_marker(
+                     t.producers, &(struct control_marker){1, 9, 9, true}, 2),
                  ERR_NONE);
     struct producers_ended ended =
-        marker(&t, (struct txn_marker){1, 9, 9, true});
+        marker(&t, (struct control_marker){1, 9, 9, true});
     cr_assert_eq(ended.first_offset, -1, "nothing was open");
     expect_undecided(&t, -1, "an empty transaction");
     end(&t);
@@ -132,7 +132,7 @@ Test(txns, a_marker_leaves_its_epochs)
 
     begin(&t);
     data(&t, 1);
-    marker(&t, (struct txn_marker){1, 2, 8, false});
+    marker(&t, (struct control_marker){1, 2, 8, false});
     cr_assert(producers_get(t.producers, 1, &p));
     cr_assert_eq(p.epoch, 2);
     cr_assert_eq(p.coordinator_epoch, 8);
@@ -207,10 +207,10 @@ Test(txns, which_batches_are_taken)
         struct bench t;
 
         begin(&t);
-        marker(&t, (struct txn_marker){7, 3, 5, true});
+        marker(&t, (struct control_marker){7, 3, 5, true});
         data(&t, 7);
         if (!r->open)
-            marker(&t, (struct txn_marker){7, 3, 5, true});
+            marker(&t, (struct control_marker){7, 3, 5, true});
         sent.id = 7;
         struct batch b = batch_of(sent);
         enum producers_verdict verdict =
@@ -236,7 +236,7 @@ Test(txns, undecided_until_the_marker_is_committed)
     data(&t, 1);
     expect_undecided(&t, 0, "two open");
     struct producers_ended ended =
-        marker(&t, (struct txn_marker){1, 0, 0, true}); /* at 3 */
+        marker(&t, (struct control_marker){1, 0, 0, true}); /* at 3 */
     cr_assert_eq(ended.first_offset, 0);
     cr_assert_eq(ended.last_stable_offset, 1, "that of the other one");
     expect_undecided(&t, 0, "its marker may be lost yet");
@@ -244,7 +244,7 @@ Test(txns, undecided_until_the_marker_is_committed)
     expect_undecided(&t, 0, "below its marker");
     producers_committed(t.producers, 4);
     expect_undecided(&t, 1, "the other one");
-    ended = marker(&t, (struct txn_marker){2, 0, 0, false}); /* at 4 */
+    ended = marker(&t, (struct control_marker){2, 0, 0, false}); /* at 4 */
     cr_assert_eq(ended.first_offset, 1);
     cr_assert_eq(ended.last_stable_offset, 5, "nothing is open");
     producers_committed(t.producers, 5);
@@ -258,7 +258,7 @@ Test(txns, the_next_of_the_same_producer)
 
     begin(&t);
     data(&t, 1);
-    marker(&t, (struct txn_marker){1, 0, 0, true});
+    marker(&t, (struct control_marker){1, 0, 0, true});
     data(&t, 1); /* 2 */
     expect_undecided(&t, 0, "two of one producer");
     producers_committed(t.producers, 2);
@@ -287,7 +287,7 @@ Test(txns, a_cut_marker_is_asked_of_the_log)
 
     begin(&t);
     data(&t, 1);
-    marker(&t, (struct txn_marker){1, 0, 0, true});
+    marker(&t, (struct control_marker){1, 0, 0, true});
     cr_assert_not(producers_truncate(t.producers, 1));
     end(&t);
 }
@@ -300,7 +300,7 @@ Test(txns, a_snapshot_tells_of_open_ones)
 
     begin(&t);
     data(&t, 1);
-    marker(&t, (struct txn_marker){1, 0, 6, true});
+    marker(&t, (struct control_marker){1, 0, 6, true});
     data(&t, 2);
     data(&t, 3);
     data(&t, 2);
@@ -308,11 +308,11 @@ Test(txns, a_snapshot_tells_of_open_ones)
     producers_free(t.producers);
     t.producers = producers_decode(buf_slice(&bytes), 5, now_ms, &why);
     expect_undecided(&t, 2, "of producer 2");
-    cr_assert_eq(producers_check_marker(t.producers,
-                                        &(struct txn_marker){1, 0, 5, true}, 0),
+    cr_assert_eq(producers_check_marker(
+                     t.producers, &(struct control_marker){1, 0, 5, true}, 0),
                  ERR_TRANSACTION_COORDINATOR_FENCED);
     struct producers_ended ended =
-        marker(&t, (struct txn_marker){2, 0, 0, false});
+        marker(&t, (struct control_marker){2, 0, 0, false});
     cr_assert_eq(ended.first_offset, 2);
     cr_assert_eq(ended.last_stable_offset, 3);
     buf_free(&bytes);
@@ -327,7 +327,7 @@ Test(txns, an_open_one_does_not_expire)
     begin(&t);
     data(&t, 1);
     data(&t, 2);
-    marker(&t, (struct txn_marker){2, 0, 0, true});
+    marker(&t, (struct control_marker){2, 0, 0, true});
     producers_committed(t.producers, 3);
     while (producers_expire(t.producers, now_ms + 1000000, 1000))
         ;

@@ -218,14 +218,14 @@ static void remember(struct model *m, struct event e)
 static void encode(struct model *m, struct event *e, struct buf *out)
 {
     struct batch_shape shape = {.records = 1 + rnd(m, 3), .value_bytes = 20};
-    struct txn_marker marker = {.producer_id = e->id,
-                                .commit = e->kind == COMMIT};
+    struct control_marker marker = {.producer_id = e->id,
+                                    .commit = e->kind == COMMIT};
     struct batch_options options = BATCH_OPTIONS_INIT;
     struct batch_builder b;
 
     e->end = e->base + 1;
     if (e->kind == COMMIT || e->kind == ABORT) {
-        txn_marker_encode(&marker, 1000, out);
+        control_marker_encode(&marker, 1000, out);
         batch_patch(out->data, e->base, 0);
         return;
     }
@@ -334,13 +334,13 @@ static void at_end(struct model *m)
 static bool read_event(void *arg, const struct batch *b, struct slice bytes)
 {
     struct model *m = arg;
-    struct txn_marker marker;
+    struct control_marker marker;
     struct event e = {.id = b->producer_id,
                       .base = b->base_offset,
                       .end = batch_last_offset(b) + 1};
 
     if ((b->attributes & BATCH_CONTROL) != 0) {
-        cr_assert(txn_marker_decode(bytes, b, &marker));
+        cr_assert(control_marker_decode(bytes, b, &marker));
         e.kind = marker.commit ? COMMIT : ABORT;
     } else if ((b->attributes & BATCH_TRANSACTIONAL) != 0) {
         e.kind = TRANSACTIONAL;

@@ -4,7 +4,7 @@
 
 #include <criterion/criterion.h>
 
-static const struct txn_marker marker = {
+static const struct control_marker marker = {
     .producer_id = 4001,
     .producer_epoch = 7,
     .coordinator_epoch = 11,
@@ -35,7 +35,7 @@ Test(record_control, kafkas_bytes)
     struct buf bytes = BUF_INIT, hex = BUF_INIT;
     struct batch b;
 
-    txn_marker_encode(&marker, 1700000000000, &bytes);
+    control_marker_encode(&marker, 1700000000000, &bytes);
     cr_assert_eq(batch_parse(buf_slice(&bytes), &b), ERR_NONE);
     cr_assert(batch_crc_ok(buf_slice(&bytes), &b));
     for (size_t i = 0; i < bytes.len; i++)
@@ -50,14 +50,14 @@ Test(record_control, kafkas_bytes)
 Test(record_control, there_and_back)
 {
     for (int commit = 0; commit < 2; commit++) {
-        struct txn_marker in = marker, out;
+        struct control_marker in = marker, out;
         struct buf bytes = BUF_INIT;
         struct batch b;
 
         in.commit = commit != 0;
-        txn_marker_encode(&in, 5, &bytes);
+        control_marker_encode(&in, 5, &bytes);
         cr_assert_eq(batch_parse(buf_slice(&bytes), &b), ERR_NONE);
-        cr_assert(txn_marker_decode(buf_slice(&bytes), &b, &out));
+        cr_assert(control_marker_decode(buf_slice(&bytes), &b, &out));
         cr_assert_eq(out.producer_id, in.producer_id);
         cr_assert_eq(out.producer_epoch, in.producer_epoch);
         cr_assert_eq(out.coordinator_epoch, in.coordinator_epoch);
@@ -105,7 +105,7 @@ Test(record_control, what_ends_nothing)
         struct batch_options options = BATCH_OPTIONS_INIT;
         struct buf bytes = BUF_INIT;
         struct batch_builder builder;
-        struct txn_marker m;
+        struct control_marker m;
         struct batch b;
 
         options.producer_id = 1;
@@ -116,7 +116,7 @@ Test(record_control, what_ends_nothing)
         batch_builder_finish(&builder, &options, NULL, &bytes);
         batch_builder_free(&builder);
         cr_assert_eq(batch_parse(buf_slice(&bytes), &b), ERR_NONE);
-        cr_assert_eq(txn_marker_decode(buf_slice(&bytes), &b, &m), s->ends,
+        cr_assert_eq(control_marker_decode(buf_slice(&bytes), &b, &m), s->ends,
                      "%s", s->what);
         buf_free(&bytes);
     }
@@ -126,13 +126,13 @@ Test(record_control, what_ends_nothing)
 Test(record_control, one_without_its_record)
 {
     struct buf bytes = BUF_INIT;
-    struct txn_marker m;
+    struct control_marker m;
     struct batch b;
 
-    txn_marker_encode(&marker, 5, &bytes);
+    control_marker_encode(&marker, 5, &bytes);
     cr_assert_eq(batch_parse(buf_slice(&bytes), &b), ERR_NONE);
     b.size_bytes = BATCH_HEADER_BYTES;
     b.records_count = 0;
-    cr_assert_not(txn_marker_decode(buf_slice(&bytes), &b, &m));
+    cr_assert_not(control_marker_decode(buf_slice(&bytes), &b, &m));
     buf_free(&bytes);
 }
