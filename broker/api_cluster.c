@@ -4,6 +4,7 @@
 #include "broker/coord/placement.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
+#include "broker/transactions.h"
 
 enum { CREATE_WAIT_MS = 1000, IDS_WAIT_MS = 5000 };
 
@@ -70,10 +71,16 @@ static void find_error(struct find_coordinator_response_coordinator *out,
     out->error_message = message;
 }
 
-static void find_group(const struct cluster_view *v,
-                       struct find_coordinator_response_coordinator *out)
+/* The topic whose partitions the coordinators of that type stand on. */
+static struct slice topic_of(int8_t type)
 {
-    const struct image_topic *t = image_topic(v->image, SLICE(GROUP_TOPIC));
+    return type == KEY_TRANSACTION ? SLICE(TXN_TOPIC) : SLICE(GROUP_TOPIC);
+}
+
+static void find_in(const struct cluster_view *v, struct slice topic,
+                    struct find_coordinator_response_coordinator *out)
+{
+    const struct image_topic *t = image_topic(v->image, topic);
     const struct view_broker *b = NULL;
 
     if (t != NULL && t->partitions_len != 0)
@@ -92,11 +99,8 @@ static void find_group(const struct cluster_view *v,
 static void find_one(const struct cluster_view *v, int8_t type,
                      struct find_coordinator_response_coordinator *out)
 {
-    if (type == KEY_GROUP)
-        find_group(v, out);
-    else if (type == KEY_TRANSACTION)
-        find_error(out, ERR_INVALID_REQUEST,
-                   SLICE("Transactions are not supported by this release."));
+    if (type == KEY_GROUP || type == KEY_TRANSACTION)
+        find_in(v, topic_of(type), out);
     else if (type == KEY_SHARE)
         find_error(out, ERR_INVALID_REQUEST,
                    SLICE("Share groups are not supported by this release."));
@@ -154,8 +158,10 @@ static void find_again(struct parked *p, bool last)
     struct meta *m = p->meta;
     struct find_coordinator_response_coordinator *c;
     int32_t len;
-    bool hopeless = !creation_running(m, SLICE(GROUP_TOPIC)) &&
-                    image_topic(&m->image, SLICE(GROUP_TOPIC)) == NULL;
+    const struct find_coordinator_request *q = r->msg;
+    struct slice topic = topic_of(q->key_type);
+    bool hopeless =
+        !creation_running(m, topic) && image_topic(&m->image, topic) == NULL;
 
     if (!find_all(r, &c, &len) && !last && !hopeless)
         return;
@@ -163,12 +169,14 @@ static void find_again(struct parked *p, bool last)
     respond_coordinators(r, c, len);
 }
 
-/* The first group of a cluster brings __consumer_offsets about. */
+/* The first group of a cluster brings __consumer_offsets about, the first
+ * transactional producer __transaction_state. */
 void api_find_coordinator(struct request *r)
 {
     struct meta *m = request_meta(r);
     struct find_coordinator_response_coordinator *c;
-    struct slice name = SLICE(GROUP_TOPIC);
+    const struct find_coordinator_request *q = r->msg;
+    struct slice name = topic_of(q->key_type);
     int32_t len;
 
     if (find_all(r, &c, &len) || image_topic(&m->image, name) != NULL) {
@@ -206,18 +214,8 @@ static void id_again(struct parked *p, bool last)
                id);
 }
 
-void api_init_producer_id(struct request *r)
+static void any_id(struct request *r)
 {
-    const struct init_producer_id_request *q = r->msg;
-
-    if (!slice_is_null(q->transactional_id)) {
-        respond_id(r, ERR_INVALID_REQUEST, -1); /* no transactions yet */
-        return;
-    }
-    if ((q->producer_id < 0) != (q->producer_epoch < 0)) {
-        respond_id(r, ERR_INVALID_REQUEST, -1);
-        return;
-    }
     int64_t id = ids_take(request_meta(r));
     if (id >= 0) {
         respond_id(r, ERR_NONE, id);
@@ -227,4 +225,16 @@ void api_init_producer_id(struct request *r)
     p->request = r;
     p->retry = id_again;
     meta_park(request_meta(r), p, IDS_WAIT_MS);
+}
+
+void api_init_producer_id(struct request *r)
+{
+    const struct init_producer_id_request *q = r->msg;
+
+    if (!slice_is_null(q->transactional_id))
+        api_txn_request(r);
+    else if ((q->producer_id < 0) != (q->producer_epoch < 0))
+        respond_id(r, ERR_INVALID_REQUEST, -1);
+    else
+        request_move(r, meta_env(request_meta(r)), any_id);
 }

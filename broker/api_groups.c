@@ -36,9 +36,9 @@ static void free_answers(struct group_calls *g)
         coord_answer_free(g->calls[i].answer);
 }
 
-static void call_returned(struct group_call *call)
+static void call_returned(struct coord_call *call)
 {
-    struct group_calls *g = call->arg;
+    struct group_calls *g = LIST_ENTRY(call, struct group_call, call)->arg;
 
     if (--g->pending == 0)
         g->done(g);
@@ -54,10 +54,10 @@ static struct group_calls *calls_new(struct request *r, int len,
     g->len = len;
     g->done = done;
     for (int i = 0; i < len; i++) {
-        g->calls[i].request = r;
+        g->calls[i].call.request = r;
         g->calls[i].api = (enum api_key)r->api->key;
         g->calls[i].msg = r->msg;
-        g->calls[i].returned = call_returned;
+        g->calls[i].call.returned = call_returned;
         g->calls[i].arg = g;
     }
     return g;
@@ -89,7 +89,7 @@ static void one_group(struct request *r, struct slice group)
 {
     struct group_calls *g = calls_new(r, 1, one_done);
 
-    g->calls[0].partition = coordinator_of(r, group);
+    g->calls[0].call.partition = coordinator_of(r, group);
     calls_start(g);
 }
 
@@ -119,6 +119,7 @@ struct commit {
     struct offset_commit_request known; /* what the coordinator gets */
     struct offset_commit_response_topic *unknown;
     int32_t unknown_len;
+    bool by_id;
 };
 
 static void unknown_topic(struct request *r, struct commit *c,
@@ -138,7 +139,7 @@ static void unknown_topic(struct request *r, struct commit *c,
             continue;
         out->partitions[out->partitions_len++] =
             (struct offset_commit_response_partition){
-                index, topic == NULL && r->version >= 10
+                index, topic == NULL && c->by_id
                            ? ERR_UNKNOWN_TOPIC_ID
                            : ERR_UNKNOWN_TOPIC_OR_PARTITION};
     }
@@ -149,7 +150,7 @@ static void unknown_topic(struct request *r, struct commit *c,
 static void sort_topic(struct request *r, struct commit *c,
                        const struct offset_commit_request_topic *t)
 {
-    struct shard_topic *topic = r->version >= 10
+    struct shard_topic *topic = c->by_id
                                     ? shard_topic_by_id(r->shard, &t->topic_id)
                                     : shard_topic_by_name(r->shard, t->name);
     struct offset_commit_request_topic *known =
@@ -172,11 +173,11 @@ static void sort_topic(struct request *r, struct commit *c,
         c->known.topics_len++;
 }
 
-static void commit_done(struct group_calls *g)
+/* What the coordinator said, and what it was not asked. */
+static struct offset_commit_response
+commit_response(struct request *r, const struct commit *c,
+                const struct coord_answer *answer)
 {
-    struct request *r = g->request;
-    struct commit *c = g->arg;
-    struct coord_answer *answer = g->calls[0].answer;
     struct offset_commit_response a = answer->response.offset_commit;
 
     if (c->unknown_len != 0) {
@@ -190,15 +191,24 @@ static void commit_done(struct group_calls *g)
                (size_t)c->unknown_len * sizeof *a.topics);
         a.topics_len += c->unknown_len;
     }
+    return a;
+}
+
+static void commit_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct coord_answer *answer = g->calls[0].answer;
+    struct offset_commit_response a = commit_response(r, g->arg, answer);
+
     offsets_respond(r, &a);
     coord_answer_free(answer);
 }
 
-static void offset_commit(struct request *r)
+/* Parts what exists from what does not. */
+static void sort_topics(struct request *r, struct commit *c,
+                        const struct offset_commit_request *q, bool by_id)
 {
-    const struct offset_commit_request *q = r->msg;
-    struct commit *c = arena_alloc(&r->arena, sizeof *c);
-
+    c->by_id = by_id;
     c->known = *q;
     c->known.topics_len = 0;
     c->known.topics =
@@ -207,10 +217,116 @@ static void offset_commit(struct request *r)
         arena_array(&r->arena, (size_t)q->topics_len, sizeof *c->unknown);
     for (int i = 0; i < q->topics_len; i++)
         sort_topic(r, c, &q->topics[i]);
+}
+
+static void offset_commit(struct request *r)
+{
+    const struct offset_commit_request *q = r->msg;
+    struct commit *c = arena_alloc(&r->arena, sizeof *c);
+
+    sort_topics(r, c, q, r->version >= 10);
     struct group_calls *g = calls_new(r, 1, commit_done);
     g->arg = c;
     g->calls[0].msg = &c->known;
-    g->calls[0].partition = coordinator_of(r, q->group_id);
+    g->calls[0].call.partition = coordinator_of(r, q->group_id);
+    calls_start(g);
+}
+
+/* ---- TxnOffsetCommit: the same with other structs
+ * -------------------------------------------------------------------- */
+
+struct txn_commit {
+    struct coord_txn_commit known; /* what the coordinator gets */
+    struct commit sorted;
+};
+
+static void txn_commit_topic(struct request *r,
+                             const struct txn_offset_commit_request_topic *from,
+                             struct offset_commit_request_topic *to)
+{
+    offset_commit_request_topic_init(to);
+    to->name = from->name;
+    to->topic_id = from->topic_id;
+    to->partitions_len = from->partitions_len;
+    to->partitions = arena_array(&r->arena, (size_t)from->partitions_len,
+                                 sizeof *to->partitions);
+    for (int i = 0; i < from->partitions_len; i++) {
+        offset_commit_request_partition_init(&to->partitions[i]);
+        to->partitions[i].partition_index = from->partitions[i].partition_index;
+        to->partitions[i].committed_offset =
+            from->partitions[i].committed_offset;
+        to->partitions[i].committed_leader_epoch =
+            from->partitions[i].committed_leader_epoch;
+        to->partitions[i].committed_metadata =
+            from->partitions[i].committed_metadata;
+        to->partitions[i].commit_timestamp = -1;
+    }
+}
+
+static void txn_commit_request(struct request *r,
+                               const struct txn_offset_commit_request *q,
+                               struct offset_commit_request *to)
+{
+    offset_commit_request_init(to);
+    to->group_id = q->group_id;
+    to->generation_id_or_member_epoch = q->generation_id_or_member_epoch;
+    to->member_id = q->member_id;
+    to->group_instance_id = q->group_instance_id;
+    to->retention_time_ms = -1;
+    to->topics_len = q->topics_len;
+    to->topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *to->topics);
+    for (int i = 0; i < q->topics_len; i++)
+        txn_commit_topic(r, &q->topics[i], &to->topics[i]);
+}
+
+static void txn_commit_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct txn_commit *c = g->arg;
+    struct coord_answer *answer = g->calls[0].answer;
+    struct offset_commit_response from = commit_response(r, &c->sorted, answer);
+    struct txn_offset_commit_response a;
+
+    txn_offset_commit_response_init(&a);
+    a.topics_len = from.topics_len;
+    a.topics =
+        arena_array(&r->arena, (size_t)from.topics_len, sizeof *a.topics);
+    for (int i = 0; i < from.topics_len; i++) {
+        const struct offset_commit_response_topic *t = &from.topics[i];
+
+        txn_offset_commit_response_topic_init(&a.topics[i]);
+        a.topics[i].name = t->name;
+        a.topics[i].topic_id = t->topic_id;
+        a.topics[i].partitions_len = t->partitions_len;
+        a.topics[i].partitions =
+            arena_array(&r->arena, (size_t)t->partitions_len,
+                        sizeof *a.topics[i].partitions);
+        for (int j = 0; j < t->partitions_len; j++)
+            a.topics[i].partitions[j] =
+                (struct txn_offset_commit_response_partition){
+                    t->partitions[j].partition_index,
+                    t->partitions[j].error_code};
+    }
+    request_respond(r, &a);
+    coord_answer_free(answer);
+}
+
+static void txn_offset_commit(struct request *r)
+{
+    const struct txn_offset_commit_request *q = r->msg;
+    struct txn_commit *c = arena_alloc(&r->arena, sizeof *c);
+    struct offset_commit_request commit;
+
+    txn_commit_request(r, q, &commit);
+    sort_topics(r, &c->sorted, &commit, r->version >= 6);
+    c->known = (struct coord_txn_commit){c->sorted.known, q->producer_id,
+                                         q->producer_epoch};
+    struct group_calls *g = calls_new(r, 1, txn_commit_done);
+    g->arg = c;
+    g->calls[0].msg = &c->known;
+    g->calls[0].transactional_id = q->transactional_id;
+    g->calls[0].call.partition = coordinator_of(r, q->group_id);
     calls_start(g);
 }
 
@@ -287,7 +403,7 @@ static void offset_delete(struct request *r)
     struct group_calls *g = calls_new(r, 1, deletion_done);
     g->arg = d;
     g->calls[0].msg = &d->known;
-    g->calls[0].partition = coordinator_of(r, q->group_id);
+    g->calls[0].call.partition = coordinator_of(r, q->group_id);
     calls_start(g);
 }
 
@@ -412,7 +528,8 @@ static void offset_fetch(struct request *r)
         if (r->version >= 10)
             resolve_ids(r, &f->groups.groups[i], &f->unknown[i]);
         g->calls[i].msg = &f->single[i];
-        g->calls[i].partition = coordinator_of(r, f->groups.groups[i].group_id);
+        g->calls[i].call.partition =
+            coordinator_of(r, f->groups.groups[i].group_id);
     }
     calls_start(g);
 }
@@ -466,7 +583,7 @@ static void describe_groups(struct request *r)
         single[i].groups = &q->groups[i];
         single[i].groups_len = 1;
         g->calls[i].msg = &single[i];
-        g->calls[i].partition = coordinator_of(r, q->groups[i]);
+        g->calls[i].call.partition = coordinator_of(r, q->groups[i]);
     }
     calls_start(g);
 }
@@ -500,7 +617,7 @@ static void delete_groups(struct request *r)
         single[i].groups_names = &q->groups_names[i];
         single[i].groups_names_len = 1;
         g->calls[i].msg = &single[i];
-        g->calls[i].partition = coordinator_of(r, q->groups_names[i]);
+        g->calls[i].call.partition = coordinator_of(r, q->groups_names[i]);
     }
     calls_start(g);
 }
@@ -539,7 +656,7 @@ static void list_groups(struct request *r)
         calls_new(r, t != NULL ? t->partitions : 0, list_done);
 
     for (int i = 0; i < g->len; i++)
-        g->calls[i].partition = i;
+        g->calls[i].call.partition = i;
     calls_start(g);
 }
 
@@ -569,6 +686,9 @@ void api_group_request(struct request *r)
         break;
     case API_OFFSET_COMMIT:
         offsets_request(r, offset_commit);
+        break;
+    case API_TXN_OFFSET_COMMIT:
+        txn_offset_commit(r);
         break;
     case API_OFFSET_FETCH:
         offsets_request(r, offset_fetch);

@@ -18,6 +18,10 @@
 
 #include <stdlib.h>
 
+/* Versions of Produce: clients leave it to us to add partitions to transactions
+ * (KIP-890), and know TRANSACTION_ABORTABLE. */
+enum { ADDS_PARTITIONS = 12, KNOWS_ABORTABLE = 11 };
+
 struct produce_part;
 
 /* One partition of the request. */
@@ -162,17 +166,17 @@ static void item_appended(struct produce_part *part)
         appended(part->produce);
 }
 
-static void verified(struct txn_verify *v, enum err error)
+static void verified(struct txn_verify *v, struct partition *p, enum err error)
 {
     struct produce_item *item =
         (struct produce_item *)((char *)v -
                                 offsetof(struct produce_item, verify));
-    struct partition *p = find_partition(item);
 
-    if (p != NULL && error == ERR_NONE)
+    item->error = error;
+    if (error == ERR_NONE)
         append_item(item, p);
     else if (p != NULL)
-        item->error = error;
+        partition_refused(p, item->records, error);
     item_appended(item->part);
     release(item->part);
 }
@@ -181,13 +185,9 @@ static void verified(struct txn_verify *v, enum err error)
 static bool begins_txn(const struct partition *p,
                        const struct produce_item *item, struct batch *b)
 {
-    struct producer known;
-
-    if (batch_parse(item->records, b) != ERR_NONE ||
-        (b->attributes & BATCH_TRANSACTIONAL) == 0)
-        return false;
-    return !producers_get(p->producers, b->producer_id, &known) ||
-           known.epoch != b->producer_epoch || known.txn_first_offset < 0;
+    return batch_parse(item->records, b) == ERR_NONE &&
+           (b->attributes & BATCH_TRANSACTIONAL) != 0 &&
+           txn_verify_needed(p, b->producer_id, b->producer_epoch);
 }
 
 static void run_item(struct produce_part *part, struct produce_item *item)
@@ -206,16 +206,21 @@ static void run_item(struct produce_part *part, struct produce_item *item)
     part->unappended++;
     part->waiting++;
     item->verify = (struct txn_verify){
-        .shard = part->shard,
-        .api_version = part->produce->request->version,
-        .transactional_id = part->produce->q->transactional_id,
-        .producer_id = b.producer_id,
-        .producer_epoch = b.producer_epoch,
+        .question =
+            {
+                .transactional_id = part->produce->q->transactional_id,
+                .producer_id = b.producer_id,
+                .producer_epoch = b.producer_epoch,
+                .topic = arena_copy(&part->arena, slice_str(p->topic->name)),
+                .partition = item->index,
+                .add = part->produce->request->version >= ADDS_PARTITIONS,
+                .knows_abortable =
+                    part->produce->request->version >= KNOWS_ABORTABLE,
+            },
         .topic_id = item->topic_id,
-        .partition = item->index,
         .done = verified,
     };
-    txn_verify(&item->verify);
+    txn_verify(&item->verify, p);
 }
 
 static void run_part(struct env_task *task)

@@ -99,6 +99,26 @@
     X(int32_t, group_min_session_timeout_ms, "group.min.session.timeout.ms")   \
     X(int32_t, group_max_session_timeout_ms, "group.max.session.timeout.ms")   \
     X(int32_t, group_max_size, "group.max.size")                               \
+    X(int32_t, transaction_max_timeout_ms, "transaction.max.timeout.ms")       \
+    X(int64_t, transactional_id_expiration_ms,                                 \
+      "transactional.id.expiration.ms")                                        \
+    X(int64_t, transaction_abort_interval_ms,                                  \
+      "transaction.abort.timed.out.transaction.cleanup.interval.ms")           \
+    X(int64_t, transaction_remove_interval_ms,                                 \
+      "transaction.remove.expired.transaction.cleanup.interval.ms")            \
+    X(int32_t, transaction_state_log_num_partitions,                           \
+      "transaction.state.log.num.partitions")                                  \
+    X(int32_t, transaction_state_log_replication_factor,                       \
+      "transaction.state.log.replication.factor")                              \
+    X(int64_t, transaction_state_log_segment_bytes,                            \
+      "transaction.state.log.segment.bytes")                                   \
+    X(int32_t, transaction_state_log_min_isr, "transaction.state.log.min.isr") \
+    X(bool, transaction_partition_verification_enable,                         \
+      "transaction.partition.verification.enable")                             \
+    X(int64_t, add_partitions_to_txn_retry_backoff_ms,                         \
+      "add.partitions.to.txn.retry.backoff.ms")                                \
+    X(int64_t, add_partitions_to_txn_retry_backoff_max_ms,                     \
+      "add.partitions.to.txn.retry.backoff.max.ms")                            \
     X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
     X(int32_t, producer_id_check_interval_ms,                                  \
       "producer.id.expiration.check.interval.ms")

@@ -10,216 +10,37 @@
 
 #include <stdlib.h>
 
-enum { LOAD_PIECE_BYTES = 1 << 20, MEMBERS_MAX_BYTES = 256 << 20 };
-
-struct coordinator {
-    struct partition *partition; /* NULL: lost, waits for its tasks to end */
-    struct shard *shard;
-    struct group_shard *groups;
-    struct group_loader *loader; /* while loading */
-    int64_t load_at;
-    int64_t load_end;
-    int64_t load_started_us;
-    struct env_timer timer;
-    struct env_task poke; /* flush, commits and timers at the end of the turn */
-    bool poke_posted;
-};
-
-static struct coord_time time_now(const struct coordinator *c)
-{
-    return (struct coord_time){env_now_ms(c->shard->env),
-                               env_wall_ms(c->shard->env)};
-}
-
-/* ---- the end of a turn --------------------------------------------------- */
-
-static void rearm(struct coordinator *c);
-static void load_piece(struct coordinator *c);
-
-static void on_poke(struct env_task *task)
-{
-    struct coordinator *c =
-        (struct coordinator *)((char *)task -
-                               offsetof(struct coordinator, poke));
-
-    c->poke_posted = false;
-    if (c->partition == NULL) {
-        free(c);
-        return;
-    }
-    if (c->loader != NULL) {
-        load_piece(c);
-        return;
-    }
-    group_shard_committed(c->groups, c->partition->high_watermark, time_now(c));
-    group_shard_flush(c->groups, time_now(c));
-    rearm(c);
-}
-
-static void poke(struct coordinator *c)
-{
-    if (c->poke_posted)
-        return;
-    c->poke_posted = true;
-    c->poke.fn = on_poke;
-    env_post(c->shard->env, &c->poke);
-}
-
-static void on_timer(void *arg)
-{
-    struct coordinator *c = arg;
-
-    group_shard_tick(c->groups, time_now(c));
-    rearm(c);
-}
-
-static void rearm(struct coordinator *c)
-{
-    int64_t deadline_ms = group_shard_next_deadline(c->groups);
-    int64_t now_ms = env_now_ms(c->shard->env);
-
-    if (deadline_ms == INT64_MIN)
-        poke(c);
-    else if (deadline_ms == INT64_MAX)
-        env_timer_stop(c->shard->env, &c->timer);
-    else
-        env_timer_start(c->shard->env, &c->timer,
-                        deadline_ms > now_ms ? deadline_ms - now_ms : 0);
-}
+enum { MEMBERS_MAX_BYTES = 256 << 20 };
 
 /* ---- what the coordinator asks for --------------------------------------- */
 
 static enum err append(void *arg, uint8_t *batch, size_t len,
                        int64_t *base_offset)
 {
-    struct coordinator *c = arg;
-    struct partition_source in = {
-        .bytes = batch, .len = len, .api_version = -1};
-    struct partition_append result;
-
-    enum err error = partition_append(c->partition, &in, -1, &result);
-    *base_offset = result.base_offset;
-    return error;
-}
-
-static void call_home(struct env_task *task)
-{
-    struct group_call *call = (struct group_call *)(void *)task;
-
-    call->returned(call);
+    return coord_host_append(arg, batch, len, base_offset);
 }
 
 static void answered(struct group_call *call, struct shard *here,
                      struct coord_answer *answer)
 {
-    struct shard *home = call->request->shard;
-
     call->answer = answer;
-    call->task.fn = call_home;
-    if (home == here)
-        call_home(&call->task);
-    else
-        env_post(home->env, &call->task);
+    coord_call_return(&call->call, here);
 }
 
 static void on_answer(void *arg, struct coord_answer *answer)
 {
-    struct coordinator *c = arg;
+    struct coord_host *host = arg;
 
-    answered(answer->token, c->shard, answer);
+    answered(answer->token, host->shard, answer);
 }
 
-static void on_deadline(void *arg) { poke(arg); }
+static void on_deadline(void *arg) { coord_host_poke(arg); }
 
 static const struct group_shard_ops ops = {
     .append = append,
     .answer = on_answer,
     .deadline = on_deadline,
 };
-
-/* ---- loading ------------------------------------------------------------- */
-
-static void load_done(struct coordinator *c)
-{
-    struct group_loader *loader = c->loader;
-
-    c->loader = NULL;
-    log_info(
-        "groups",
-        "Loaded %s-%d: %llu records in %lld ms, %llu of them not "
-        "understood and skipped",
-        c->partition->topic->name, c->partition->index,
-        (unsigned long long)group_loader_records(loader),
-        (long long)((env_now_us(c->shard->env) - c->load_started_us) / 1000),
-        (unsigned long long)group_loader_skipped(loader));
-    group_shard_activate(c->groups, loader, c->load_end,
-                         c->partition->high_watermark, time_now(c));
-    poke(c);
-}
-
-/* The whole batches at the front. */
-static size_t whole_bytes(struct slice bytes)
-{
-    struct batch b;
-    size_t at = 0;
-
-    while (at < bytes.len &&
-           batch_parse(slice_of(bytes.data + at, bytes.len - at), &b) ==
-               ERR_NONE)
-        at += b.size_bytes;
-    return at;
-}
-
-static enum err load_range(struct coordinator *c, const struct log_range *range)
-{
-    uint8_t *data = xmalloc(range->len);
-    enum err error = ERR_KAFKA_STORAGE_ERROR;
-    struct batch b;
-
-    if (env_file_read(range->file, data, range->len, range->position) ==
-        (int64_t)range->len) {
-        size_t whole = whole_bytes(slice_of(data, range->len));
-
-        error = whole == 0 ? ERR_CORRUPT_MESSAGE
-                           : group_loader_add(c->loader, slice_of(data, whole));
-        for (size_t at = 0; at < whole; at += b.size_bytes) {
-            ASSERT(batch_parse(slice_of(data + at, whole - at), &b) ==
-                   ERR_NONE);
-            c->load_at = batch_last_offset(&b) + 1;
-        }
-    }
-    free(data);
-    return error;
-}
-
-static void load_piece(struct coordinator *c)
-{
-    struct log_range range = {0};
-    enum err error = ERR_NONE;
-
-    if (c->load_at < c->load_end)
-        error = log_read(c->partition->log, c->load_at, c->load_end,
-                         LOAD_PIECE_BYTES, true, &range);
-    if (error == ERR_NONE && range.len != 0)
-        error = load_range(c, &range);
-    else if (error == ERR_NONE)
-        c->load_at = c->load_end;
-    if (range.file != NULL)
-        env_file_unref(range.file);
-    if (error != ERR_NONE) {
-        log_error("groups",
-                  "Cannot load %s-%d at offset %lld: %s. Its groups stay "
-                  "unavailable here; move the partition to a replica that can "
-                  "be read",
-                  c->partition->topic->name, c->partition->index,
-                  (long long)c->load_at, err_text(error));
-        return;
-    }
-    if (c->load_at >= c->load_end)
-        load_done(c);
-    else
-        poke(c);
-}
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -245,87 +66,117 @@ static void take_options(const struct server_config *config,
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;
 }
 
-void coordinators_elected(struct partition *p)
+static void create(struct coord_host *host)
 {
-    struct coordinator *c;
+    struct partition *p = host->partition;
     struct group_shard_options options;
 
-    if (strcmp(p->topic->name, GROUP_TOPIC) != 0)
-        return;
-    ASSERT(p->coordinator == NULL);
-    c = xcalloc(1, sizeof *c);
     take_options(p->shard->broker->config, p, &options);
-    c->partition = p;
-    c->shard = p->shard;
-    c->groups = group_shard_create(&options, &ops, c);
-    c->loader = group_loader_create(&options.coord, p->high_watermark);
-    c->load_at = log_start_offset(p->log);
-    c->load_end = PLANTED(GROUPS_LOAD_TO_WATERMARK) ? p->high_watermark
-                                                    : log_end_offset(p->log);
-    c->load_started_us = env_now_us(p->shard->env);
-    c->timer.fn = on_timer;
-    c->timer.arg = c;
-    p->coordinator = c;
-    poke(c);
+    host->core = group_shard_create(&options, &ops, host);
+    host->loader = group_loader_create(&options.coord, p->high_watermark);
 }
 
-void coordinators_lost(struct partition *p)
+static enum err load(void *loader, struct slice batches)
 {
-    struct coordinator *c = p->coordinator;
-
-    if (c == NULL)
-        return;
-    p->coordinator = NULL;
-    if (c->loader != NULL)
-        group_loader_free(c->loader);
-    else
-        group_shard_resign(c->groups, time_now(c));
-    group_shard_free(c->groups);
-    env_timer_stop(c->shard->env, &c->timer);
-    c->partition = NULL;
-    if (!c->poke_posted)
-        free(c);
+    return group_loader_add(loader, batches);
 }
 
-/* Not at once: this may come from inside the coordinator's own append. */
-void coordinators_committed(struct partition *p) { poke(p->coordinator); }
+static uint64_t loaded(const void *loader, uint64_t *skipped)
+{
+    *skipped = group_loader_skipped(loader);
+    return group_loader_records(loader);
+}
+
+static void loader_free(void *loader) { group_loader_free(loader); }
+
+static void activate(struct coord_host *host, struct coord_time time)
+{
+    group_shard_activate(host->core, host->loader, host->load_end,
+                         host->partition->high_watermark, time);
+}
+
+static void turn(struct coord_host *host, struct coord_time time)
+{
+    group_shard_committed(host->core, host->partition->high_watermark, time);
+    group_shard_flush(host->core, time);
+}
+
+static void tick(void *core, struct coord_time time)
+{
+    group_shard_tick(core, time);
+}
+
+static int64_t next_deadline(const void *core)
+{
+    return group_shard_next_deadline(core);
+}
+
+static void resign(void *core, struct coord_time time)
+{
+    group_shard_resign(core, time);
+}
+
+static void core_free(void *core) { group_shard_free(core); }
+
+const struct coord_host_kind coord_host_groups = {
+    .topic = GROUP_TOPIC,
+    .area = "groups",
+    .what = "groups",
+    .create = create,
+    .load = load,
+    .loaded = loaded,
+    .loader_free = loader_free,
+    .activate = activate,
+    .turn = turn,
+    .tick = tick,
+    .next_deadline = next_deadline,
+    .resign = resign,
+    .core_free = core_free,
+};
+
+/* ---- markers, deleted topics --------------------------------------------- */
+
+static struct coord_host *groups_of(const struct partition *p)
+{
+    struct coord_host *host = p->coordinator;
+
+    return host != NULL && host->kind == &coord_host_groups ? host : NULL;
+}
 
 enum err coordinators_before_marker(struct partition *p)
 {
-    struct coordinator *c = p->coordinator;
+    struct coord_host *host = groups_of(p);
 
-    if (c == NULL)
+    if (host == NULL)
         return ERR_NONE;
-    if (c->loader != NULL)
+    if (host->loader != NULL)
         return ERR_COORDINATOR_LOAD_IN_PROGRESS;
-    group_shard_flush(c->groups, time_now(c));
+    group_shard_flush(host->core, coord_host_time(host));
     return partition_check_leader(p, -1);
 }
 
 void coordinators_marker(struct partition *p, const struct control_marker *m,
                          int64_t offset)
 {
-    struct coordinator *c = p->coordinator;
+    struct coord_host *host = groups_of(p);
 
-    if (c == NULL || c->loader != NULL)
+    if (host == NULL || host->loader != NULL)
         return;
-    group_shard_marker(c->groups, m->producer_id, m->commit, offset,
-                       time_now(c));
-    rearm(c);
+    group_shard_marker(host->core, m->producer_id, m->commit, offset,
+                       coord_host_time(host));
+    coord_host_rearm(host);
 }
 
 void coordinators_topic_deleted(struct shard *s, const char *topic)
 {
-    struct shard_topic *t = shard_topic_by_name(s, SLICE(GROUP_TOPIC));
+    int32_t len = coord_host_partitions(s, &coord_host_groups);
 
-    for (int32_t i = 0; t != NULL && i < t->partitions; i++) {
-        struct partition *p = t->local[i];
+    for (int32_t i = 0; i < len; i++) {
+        struct coord_host *host = coord_host_find(s, &coord_host_groups, i);
 
-        if (p == NULL || p->coordinator == NULL)
-            continue;
-        struct coordinator *c = p->coordinator;
-        if (c->loader == NULL)
-            group_shard_topic_deleted(c->groups, slice_str(topic), time_now(c));
+        if (host != NULL && host->loader == NULL)
+            group_shard_topic_deleted(host->core, slice_str(topic),
+                                      coord_host_time(host));
     }
 }
 
@@ -334,7 +185,7 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
 static void fill_context(struct group_call *call, struct shard *here,
                          struct coord_context *context)
 {
-    const struct request *r = call->request;
+    const struct request *r = call->call.request;
     struct prng random = {env_random(here->env)};
 
     *context = (struct coord_context){
@@ -377,51 +228,87 @@ static bool writes(enum api_key api)
 {
     return api == API_JOIN_GROUP || api == API_SYNC_GROUP ||
            api == API_LEAVE_GROUP || api == API_OFFSET_COMMIT ||
-           api == API_DELETE_GROUPS;
+           api == API_TXN_OFFSET_COMMIT || api == API_DELETE_GROUPS;
 }
 
-static void call_arrived(struct env_task *task)
+static void refuse(struct group_call *call, enum err error)
 {
-    struct group_call *call = (struct group_call *)(void *)task;
-    struct shard *here = call->owner;
-    struct shard_topic *t = shard_topic_by_name(here, SLICE(GROUP_TOPIC));
-    struct partition *p = NULL;
     struct coord_context context;
 
-    if (t != NULL && call->partition >= 0 && call->partition < t->partitions)
-        p = t->local[call->partition];
-    fill_context(call, here, &context);
-    if (p == NULL || p->coordinator == NULL) {
-        answered(call, here,
-                 coord_refuse(&context, call->api, call->msg, refusal(call)));
-        return;
-    }
-    if (writes(call->api) && partition_is_cut_off(p)) {
-        answered(
-            call, here,
-            coord_refuse(&context, call->api, call->msg, ERR_NOT_COORDINATOR));
-        return;
-    }
-    struct coordinator *c = p->coordinator;
-    group_shard_request(c->groups, &context, call->api, call->msg);
-    if (c->loader == NULL)
-        rearm(c);
+    fill_context(call, call->call.owner, &context);
+    answered(call, call->call.owner,
+             coord_refuse(&context, call->api, call->msg, error));
+}
+
+static void ask(struct group_call *call, struct coord_host *host)
+{
+    struct coord_context context;
+
+    fill_context(call, call->call.owner, &context);
+    group_shard_request(host->core, &context, call->api, call->msg);
+    if (host->loader == NULL)
+        coord_host_rearm(host);
+}
+
+static void verified(struct txn_verify *v, struct partition *p, enum err error)
+{
+    struct group_call *call = LIST_ENTRY(v, struct group_call, verify);
+    struct coord_host *host = p != NULL ? groups_of(p) : NULL;
+
+    if (error == ERR_NONE && host != NULL)
+        ask(call, host);
+    else
+        refuse(call, error == ERR_NONE ? ERR_NOT_COORDINATOR
+                                       : coord_append_error(error));
+}
+
+/* Versions of TxnOffsetCommit: clients leave it to us to add the partition to
+ * the transaction (KIP-890), and know TRANSACTION_ABORTABLE. */
+enum { ADDS_PARTITIONS = 5, KNOWS_ABORTABLE = 4 };
+
+/* True: the answer comes by verified(). */
+static bool verify(struct group_call *call, struct partition *p)
+{
+    const struct coord_txn_commit *commit = call->msg;
+
+    if (call->api != API_TXN_OFFSET_COMMIT ||
+        !txn_verify_needed(p, commit->producer_id, commit->producer_epoch))
+        return false;
+    call->verify = (struct txn_verify){
+        .question =
+            {
+                .transactional_id = call->transactional_id,
+                .producer_id = commit->producer_id,
+                .producer_epoch = commit->producer_epoch,
+                .topic = SLICE(GROUP_TOPIC),
+                .partition = p->index,
+                .add = call->call.request->version >= ADDS_PARTITIONS,
+                .knows_abortable =
+                    call->call.request->version >= KNOWS_ABORTABLE,
+            },
+        .topic_id = p->topic->id,
+        .done = verified,
+    };
+    txn_verify(&call->verify, p);
+    return true;
+}
+
+static void arrived(struct coord_call *c)
+{
+    struct group_call *call = LIST_ENTRY(c, struct group_call, call);
+    struct coord_host *host =
+        coord_host_find(c->owner, &coord_host_groups, c->partition);
+
+    if (host == NULL)
+        refuse(call, refusal(call));
+    else if (writes(call->api) && partition_is_cut_off(host->partition))
+        refuse(call, ERR_NOT_COORDINATOR);
+    else if (host->loader != NULL || !verify(call, host->partition))
+        ask(call, host);
 }
 
 void group_call_start(struct group_call *call)
 {
-    struct shard *home = call->request->shard;
-    struct shard_topic *t = shard_topic_by_name(home, SLICE(GROUP_TOPIC));
-
-    if (t == NULL || call->partition >= t->partitions)
-        call->partition = -1;
-    call->task.fn = call_arrived;
-    call->owner = home;
-    if (call->partition >= 0)
-        call->owner = home->broker->shards[broker_shard_of(home->broker, &t->id,
-                                                           call->partition)];
-    if (call->owner == home)
-        call_arrived(&call->task);
-    else
-        env_post(call->owner->env, &call->task);
+    call->call.arrived = arrived;
+    coord_call_start(&call->call, &coord_host_groups);
 }

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "broker/log_dirs.h"
 #include "broker/relay.h"
+#include "broker/txn_client.h"
 #include "controller/records.h"
 
 #include <errno.h>
@@ -402,6 +403,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     ids_init(m);
     creations_init(m);
     m->relay = relay_new(m);
+    m->txn_client = txn_client_new(m);
     return m;
 }
 
@@ -457,6 +459,7 @@ void meta_stop(struct meta *m)
     isr_stop(m);
     ids_stop(m);
     relay_stop(m->relay);
+    txn_client_stop(m->txn_client);
 }
 
 void meta_free(struct meta *m)
@@ -467,6 +470,7 @@ void meta_free(struct meta *m)
     lifecycle_free(m);
     creations_free(m);
     relay_free(m->relay);
+    txn_client_free(m->txn_client);
     publish_free(m);
     if (m->kv != NULL)
         kv_close(m->kv);
@@ -475,6 +479,14 @@ void meta_free(struct meta *m)
 }
 
 struct env *meta_env(struct meta *m) { return m->env; }
+
+const struct image_endpoint *meta_broker_endpoint(const struct meta *m,
+                                                  const struct image_broker *b)
+{
+    const char *listener = m->broker->config->inter_broker_listener;
+
+    return listener == NULL ? NULL : image_endpoint(b, slice_str(listener));
+}
 
 void meta_on_ready(struct meta *m, void (*ready)(void *arg), void *arg)
 {

@@ -1,6 +1,7 @@
 /* Topics that are created because a client asked for them: any topic in a
  * Metadata request if auto.create.topics.enable allows it, and
- * __consumer_offsets when the first group looks for its coordinator.
+ * __consumer_offsets and __transaction_state when the first group or
+ * transactional producer looks for its coordinator.
  *
  * A creation is going on from the moment its CreateTopics call is made until
  * the image holds what came of it; requests that wait for it are parked and
@@ -11,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/coordinators.h"
+#include "broker/transactions.h"
 
 #include <stdlib.h>
 
@@ -52,14 +54,13 @@ bool topic_name_valid(struct slice name)
 
 bool topic_is_internal(struct slice name)
 {
-    return slice_eq_str(name, GROUP_TOPIC) ||
-           slice_eq_str(name, "__transaction_state") ||
+    return slice_eq_str(name, GROUP_TOPIC) || slice_eq_str(name, TXN_TOPIC) ||
            slice_eq_str(name, "__share_group_state");
 }
 
 bool creation_possible(const struct meta *m, struct slice name)
 {
-    if (slice_eq_str(name, GROUP_TOPIC))
+    if (slice_eq_str(name, GROUP_TOPIC) || slice_eq_str(name, TXN_TOPIC))
         return true;
     return m->broker->config->auto_create_topics_enable &&
            !topic_is_internal(name) && topic_name_valid(name);
@@ -152,29 +153,60 @@ void creations_applied(struct meta *m)
 
 /* ---- the call ----------------------------------------------------------- */
 
-static void fill_offsets_topic(const struct meta *m, struct arena *arena,
+struct setting {
+    const char *name;
+    struct slice value;
+};
+
+static void fill_internal(struct arena *arena, int32_t partitions,
+                          int32_t replicas, const struct setting *settings,
+                          int32_t settings_len,
+                          struct create_topics_request_creatable_topic *t)
+{
+    t->num_partitions = partitions;
+    t->replication_factor = (int16_t)replicas;
+    t->configs = arena_array(arena, (size_t)settings_len, sizeof *t->configs);
+    t->configs_len = settings_len;
+    for (int32_t i = 0; i < settings_len; i++) {
+        t->configs[i].name = slice_str(settings[i].name);
+        t->configs[i].value = settings[i].value;
+    }
+}
+
+static void fill_offsets_topic(const struct server_config *config,
+                               struct arena *arena,
                                struct create_topics_request_creatable_topic *t)
 {
-    const struct server_config *config = m->broker->config;
-    const struct {
-        const char *name;
-        struct slice value;
-    } settings[] = {
+    const struct setting settings[] = {
         {"cleanup.policy", SLICE("compact")},
         {"compression.type", SLICE("producer")},
         {"segment.bytes",
          arena_printf(arena, "%d", (int)config->offsets_topic_segment_bytes)},
     };
-    enum { N = sizeof settings / sizeof *settings };
 
-    t->num_partitions = config->offsets_topic_num_partitions;
-    t->replication_factor = (int16_t)config->offsets_topic_replication_factor;
-    t->configs = arena_array(arena, N, sizeof *t->configs);
-    t->configs_len = N;
-    for (int i = 0; i < N; i++) {
-        t->configs[i].name = slice_str(settings[i].name);
-        t->configs[i].value = settings[i].value;
-    }
+    fill_internal(arena, config->offsets_topic_num_partitions,
+                  config->offsets_topic_replication_factor, settings,
+                  sizeof settings / sizeof *settings, t);
+}
+
+static void fill_txn_topic(const struct server_config *config,
+                           struct arena *arena,
+                           struct create_topics_request_creatable_topic *t)
+{
+    const struct setting settings[] = {
+        {"cleanup.policy", SLICE("compact")},
+        {"compression.type", SLICE("uncompressed")},
+        {"min.insync.replicas",
+         arena_printf(arena, "%d", (int)config->transaction_state_log_min_isr)},
+        {"segment.bytes",
+         arena_printf(arena, "%d",
+                      (int)config->transaction_state_log_segment_bytes)},
+        {"unclean.leader.election.enable", SLICE("false")},
+    };
+
+    fill_internal(arena, config->transaction_state_log_num_partitions,
+                  config->transaction_state_log_replication_factor, settings,
+                  sizeof settings / sizeof *settings, t);
 }
 
 static void encode_request(const struct creation *c, struct buf *body)
@@ -195,7 +227,9 @@ static void encode_request(const struct creation *c, struct buf *body)
         q.topics[i].replication_factor =
             (int16_t)config->default_replication_factor;
         if (slice_eq_str(c->names[i], GROUP_TOPIC))
-            fill_offsets_topic(c->meta, &arena, &q.topics[i]);
+            fill_offsets_topic(config, &arena, &q.topics[i]);
+        else if (slice_eq_str(c->names[i], TXN_TOPIC))
+            fill_txn_topic(config, &arena, &q.topics[i]);
     }
     enum err error = kafka_encode(&create_topics_request_desc, CREATE_VERSION,
                                   &q, body, NULL);

@@ -7,6 +7,7 @@
 #include "broker/meta_parts.h"
 
 #include "base/log.h"
+#include "broker/txn_client.h"
 
 enum { IDS_AGAIN_MS = 200 };
 
@@ -25,6 +26,7 @@ static void ids_done(struct control_call *call, enum err error,
         ids->ahead_end =
             ids->ahead_next + response->allocate_producer_ids->count;
         meta_retry_parked(m);
+        txn_client_ids_came(m->txn_client);
         return;
     }
     if (error == ERR_NONE && response->error == ERR_STALE_BROKER_EPOCH) {
@@ -59,7 +61,7 @@ static void ids_send(struct meta *m)
     control_send(m->control, CONTROL_CALLS, &ids->call, &request);
 }
 
-int64_t ids_take(struct meta *m)
+int64_t ids_take_some(struct meta *m, int32_t max, int32_t *count)
 {
     struct id_block *ids = &m->ids;
 
@@ -69,7 +71,17 @@ int64_t ids_take(struct meta *m)
         ids->ahead_next = ids->ahead_end = 0;
     }
     ids_send(m);
-    return ids->next < ids->end ? ids->next++ : -1;
+    int64_t first = ids->next < ids->end ? ids->next : -1;
+    *count = (int32_t)(ids->end - ids->next < max ? ids->end - ids->next : max);
+    ids->next += *count;
+    return first;
+}
+
+int64_t ids_take(struct meta *m)
+{
+    int32_t count;
+
+    return ids_take_some(m, 1, &count);
 }
 
 static void ids_again(void *arg) { ids_send(arg); }

@@ -11,6 +11,7 @@
  *   meta_park.c       requests that wait for metadata
  *   meta_suspect.c    brokers that seem to be dead
  *   relay.c           requests that another broker answers
+ *   txn_client.c      what this broker asks others about transactions
  *   api_metadata.c, api_configs.c, api_forward.c, ...  answers */
 #ifndef BROKER_META_PARTS_H
 #define BROKER_META_PARTS_H
@@ -130,6 +131,7 @@ struct image_place {
 };
 
 struct relay;
+struct txn_client;
 
 struct meta {
     struct broker *broker;
@@ -145,6 +147,7 @@ struct meta {
     struct creations creations;
     struct list parked;
     struct relay *relay;
+    struct txn_client *txn_client;
     struct {
         int32_t broker;
         int64_t until_ms;
@@ -184,6 +187,9 @@ void follow_free(struct meta *m);
 void meta_other_cluster(struct meta *m, const Leat__ControlResponse *response);
 /* Tells main that the node cannot go on. */
 void meta_fail(struct meta *m);
+/* Where a broker listens for other brokers; NULL: nowhere. */
+const struct image_endpoint *meta_broker_endpoint(const struct meta *m,
+                                                  const struct image_broker *b);
 /* Addresses of the controllers: the configuration's, then the image's. */
 void meta_set_controllers(struct meta *m);
 
@@ -247,8 +253,11 @@ void isr_stop(struct meta *m);
 void ids_init(struct meta *m);
 void ids_registered(struct meta *m);
 void ids_stop(struct meta *m);
-/* The next id, or -1: none is here yet (parked requests are told). */
+/* The next id, or -1: none is here yet (parked requests are told, and the
+ * coordinators of transactions). */
 int64_t ids_take(struct meta *m);
+/* The first of at most `max` ids. */
+int64_t ids_take_some(struct meta *m, int32_t max, int32_t *count);
 
 /* ---- meta_create.c ------------------------------------------------------ */
 

@@ -391,19 +391,11 @@ static void on_frame(struct env_conn *conn, void *arg, struct env_frame *frame)
 static const struct env_conn_ops conn_ops = {
     .opened = on_opened, .frame = on_frame, .closed = on_closed};
 
-static const struct image_endpoint *endpoint_of(const struct meta *m,
-                                                const struct image_broker *b)
-{
-    const char *listener = m->broker->config->inter_broker_listener;
-
-    return listener == NULL ? NULL : image_endpoint(b, slice_str(listener));
-}
-
 /* Connected or about to be; NULL if nobody knows where it listens. */
 static struct peer *peer_of(struct relay *relay, const struct image_broker *b)
 {
     struct meta *m = relay->meta;
-    const struct image_endpoint *e = endpoint_of(m, b);
+    const struct image_endpoint *e = meta_broker_endpoint(m, b);
     struct peer *peer = map_get(&relay->peers, slice_of(&b->id, sizeof b->id));
 
     if (peer != NULL && peer->epoch != b->epoch) {

@@ -1,43 +1,57 @@
 /* Is a partition part of a transaction?  (KIP-890)
  *
  * Before the first batch of a transaction is appended to a partition, the
- * transaction's coordinator is to be asked, or a batch that comes late opens a
+ * transaction's coordinator is asked, or a batch that comes late opens a
  * transaction that nobody ends.  The question is AddPartitionsToTxn with
- * VerifyOnly; from Produce 12 on, where clients add no partitions themselves,
- * the same without it.
+ * VerifyOnly; where clients add no partitions themselves (Produce 12,
+ * TxnOffsetCommit 5), the same without it.
  *
- * This is the one place where Produce waits for that answer.  Answers for one
- * producer and partition must come in the order of the questions: an unknown
- * producer may begin with any sequence number, so its second batch would be
- * taken if it came first.
- *
- * There is no coordinator yet, so nobody is asked and every transaction goes
- * ahead, as under transaction.partition.verification.enable=false. */
+ * This is the one place where an append waits for that answer.  Answers for one
+ * producer and partition come in the order of the questions.  A marker for the
+ * producer that is written while the answer is on its way makes it worthless:
+ * the transaction that it speaks of has ended. */
 #ifndef BROKER_TXN_VERIFY_H
 #define BROKER_TXN_VERIFY_H
 
+#include "base/env.h"
 #include "base/error.h"
-#include "base/slice.h"
 #include "base/uuid.h"
+#include "broker/coord/txn/verifier.h"
 
+struct partition;
 struct shard;
 
 struct txn_verify {
-    struct shard *shard; /* the partition's; `done` comes on its thread */
-    int16_t api_version; /* of Produce */
-    struct slice transactional_id; /* valid until `done` */
-    int64_t producer_id;
-    int16_t producer_epoch;
+    struct txn_question question; /* filled in by the caller but for `link` */
     struct uuid topic_id;
-    int32_t partition;
     /* What the producer is to hear, ERR_NONE: append.  At once, from inside,
-     * or later.  Not in the transaction: TRANSACTION_ABORTABLE, before Produce
-     * 11 INVALID_TXN_STATE; a later epoch: INVALID_PRODUCER_EPOCH; the
-     * coordinator cannot say now: NOT_ENOUGH_REPLICAS, which old clients
-     * repeat, too. */
-    void (*done)(struct txn_verify *v, enum err error);
+     * or later, on the partition's thread.  p is NULL when the partition has
+     * gone.  Not in the transaction: TRANSACTION_ABORTABLE or
+     * INVALID_TXN_STATE; a later epoch: INVALID_PRODUCER_EPOCH; the coordinator
+     * cannot say now: NOT_ENOUGH_REPLICAS, or CONCURRENT_TRANSACTIONS. */
+    void (*done)(struct txn_verify *v, struct partition *p, enum err error);
+    /* The rest is not the caller's. */
+    struct env_task task;
+    struct shard *shard;
+    struct list link; /* partition.verifying */
+    int32_t leader_epoch;
+    bool ended; /* a marker came meanwhile */
+    enum err error;
 };
 
-void txn_verify(struct txn_verify *v);
+/* On p's thread.  transaction.partition.verification.enable=false: says yes. */
+void txn_verify(struct txn_verify *v, struct partition *p);
+/* A marker for this producer was written. */
+void txn_verify_ended(struct partition *p, int64_t producer_id);
+/* The partition goes away. */
+void txn_verify_forget(struct partition *p);
+
+/* Would a batch of this producer open a transaction there? */
+bool txn_verify_needed(const struct partition *p, int64_t producer_id,
+                       int16_t producer_epoch);
+
+/* ---- for txn_client.c ------------------------------------------------------
+ * v->error is set; on v->shard's thread. */
+void txn_verify_answered(struct env_task *task);
 
 #endif

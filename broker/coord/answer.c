@@ -19,6 +19,7 @@ static const struct kafka_desc *response_desc(enum api_key api)
     case API_LEAVE_GROUP:
         return &leave_group_response_desc;
     case API_OFFSET_COMMIT:
+    case API_TXN_OFFSET_COMMIT:
         return &offset_commit_response_desc;
     case API_OFFSET_FETCH:
         return &offset_fetch_response_desc;
@@ -129,6 +130,7 @@ void answer_fail(struct coord_answer *answer, enum err err)
 
     switch (answer->api) {
     case API_OFFSET_COMMIT:
+    case API_TXN_OFFSET_COMMIT:
         fail_offset_commit(&answer->response.offset_commit, code);
         break;
     case API_OFFSET_FETCH:
@@ -289,6 +291,10 @@ struct coord_answer *coord_refuse(const struct coord_context *context,
         break;
     case API_OFFSET_COMMIT:
         refuse_offset_commit(answer, request, code);
+        break;
+    case API_TXN_OFFSET_COMMIT:
+        refuse_offset_commit(
+            answer, &((const struct coord_txn_commit *)request)->commit, code);
         break;
     case API_OFFSET_FETCH:
         refuse_offset_fetch(answer, request, code);

@@ -126,6 +126,9 @@ void coord_request(struct coord *coord, const struct coord_context *context,
     case API_OFFSET_COMMIT:
         offset_commit_request(&step, context, request);
         break;
+    case API_TXN_OFFSET_COMMIT:
+        offset_commit_txn_request(&step, context, request);
+        break;
     case API_OFFSET_FETCH:
         offset_fetch_request(&step, context, request);
         break;
@@ -161,13 +164,15 @@ void coord_appended(struct coord *coord, struct coord_write *write,
 {
     struct group *group =
         slice_is_null(write->group) ? NULL : group_find(coord, write->group);
+    int64_t producer_id =
+        write->pending.transactional ? write->pending.producer_id : -1;
 
     for (uint32_t i = 0; i < count && write->replay; i++) {
         struct coord_record record =
             coord_records_get(&write->pending.records, first + i);
-        enum err err =
-            coord_replay(coord, (struct coord_origin){base_offset + i, -1},
-                         record.key, record.value);
+        enum err err = coord_replay(
+            coord, (struct coord_origin){base_offset + i, producer_id},
+            record.key, record.value);
         ASSERT(err == ERR_NONE); /* we wrote it */
     }
     if (group != NULL)
@@ -204,8 +209,8 @@ static enum err plain_error(enum api_key api, enum err append)
 {
     enum err err = coord_append_error(append);
 
-    if (api == API_OFFSET_COMMIT && err == ERR_UNKNOWN_SERVER_ERROR &&
-        append != ERR_UNKNOWN_SERVER_ERROR)
+    if ((api == API_OFFSET_COMMIT || api == API_TXN_OFFSET_COMMIT) &&
+        err == ERR_UNKNOWN_SERVER_ERROR && append != ERR_UNKNOWN_SERVER_ERROR)
         return ERR_INVALID_COMMIT_OFFSET_SIZE;
     /* Consumers retry a fetch on this one, and look for the coordinator. */
     if (api == API_OFFSET_FETCH && err == ERR_COORDINATOR_NOT_AVAILABLE)

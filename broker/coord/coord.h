@@ -182,9 +182,19 @@ enum err coord_append_error(enum err append);
 
 /* ---- events ---------------------------------------------------------------*/
 
-/* One decoded request; `request` is the API's generated struct:
+/* TxnOffsetCommit: an OffsetCommit in a producer's transaction, after the
+ * partition has made sure of it (KIP-890).  Its answer has OffsetCommit's form.
+ */
+struct coord_txn_commit {
+    struct offset_commit_request commit;
+    int64_t producer_id;
+    int16_t producer_epoch;
+};
+
+/* One decoded request; `request` is the API's generated struct, of
+ * TxnOffsetCommit struct coord_txn_commit:
  * JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch,
- * OffsetDelete, DescribeGroups, ListGroups, DeleteGroups.
+ * TxnOffsetCommit, OffsetDelete, DescribeGroups, ListGroups, DeleteGroups.
  *
  * All groups it names belong to this partition: the caller splits requests that
  * name several, see offset_fetch_form.h for OffsetFetch, which comes in its

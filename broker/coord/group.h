@@ -362,6 +362,9 @@ void leave_request(struct step *step, const struct coord_context *context,
 void offset_commit_request(struct step *step,
                            const struct coord_context *context,
                            const struct offset_commit_request *request);
+void offset_commit_txn_request(struct step *step,
+                               const struct coord_context *context,
+                               const struct coord_txn_commit *request);
 void offset_fetch_request(struct step *step,
                           const struct coord_context *context,
                           const struct offset_fetch_request *request);

@@ -1,5 +1,9 @@
 /* OffsetCommit: a member of the current generation, or anybody if the group is
- * empty, stores offsets; the answer waits for the records. */
+ * empty, stores offsets; the answer waits for the records.
+ *
+ * TxnOffsetCommit (KIP-98, 447): a transactional producer does, in the name of
+ * a member or, before version 3, in nobody's; they count when its transaction
+ * is committed. */
 #include "broker/coord/group.h"
 
 #include "base/log.h"
@@ -20,22 +24,23 @@ static size_t utf16_len(struct slice s)
 }
 
 static enum err check_absent(const struct coord_context *context,
-                             const struct offset_commit_request *request)
+                             const struct offset_commit_request *request,
+                             bool in_txn)
 {
     if (request->generation_id_or_member_epoch < 0)
         return ERR_NONE; /* makes a simple group */
-    return context->version >= 9 ? ERR_GROUP_ID_NOT_FOUND
-                                 : ERR_ILLEGAL_GENERATION;
+    return context->version >= 9 && !in_txn ? ERR_GROUP_ID_NOT_FOUND
+                                            : ERR_ILLEGAL_GENERATION;
 }
 
 static enum err check(const struct group *group,
                       const struct coord_context *context,
-                      const struct offset_commit_request *request)
+                      const struct offset_commit_request *request, bool in_txn)
 {
     int32_t generation = request->generation_id_or_member_epoch;
 
     if (group == NULL)
-        return check_absent(context, request);
+        return check_absent(context, request, in_txn);
     /* From a consumer without a group's management, or an administrator. */
     if (generation < 0 && group->state == GROUP_EMPTY)
         return ERR_NONE;
@@ -48,11 +53,11 @@ static enum err check(const struct group *group,
         if (generation != group->generation &&
             !PLANTED(GROUPS_TAKE_OLD_GENERATIONS))
             return ERR_ILLEGAL_GENERATION;
-    } else if (group->state != GROUP_EMPTY) {
+    } else if (group->state != GROUP_EMPTY && !in_txn) {
         return ERR_UNKNOWN_MEMBER_ID;
     }
     /* It knows the new generation but not what it owns there. */
-    return group->state == GROUP_COMPLETING_REBALANCE
+    return group->state == GROUP_COMPLETING_REBALANCE && !in_txn
                ? ERR_REBALANCE_IN_PROGRESS
                : ERR_NONE;
 }
@@ -102,12 +107,30 @@ static void commit_topic(struct step *step, struct coord_write *write,
     }
 }
 
+/* Records for what can be stored, or the answer when there is nothing. */
+static void store(struct step *step, struct coord_write *write,
+                  const struct offset_commit_request *request,
+                  struct coord_answer *answer)
+{
+    for (int32_t i = 0; i < request->topics_len; i++)
+        commit_topic(step, write, request, &request->topics[i],
+                     &answer->response.offset_commit.topics[i]);
+    if (write->pending.records.count == 0) {
+        write_free(write);
+        answer_send(step, answer);
+        return;
+    }
+    write->replay = true;
+    write->answer = answer;
+    write_send(step, write);
+}
+
 void offset_commit_request(struct step *step,
                            const struct coord_context *context,
                            const struct offset_commit_request *request)
 {
     struct group *group = group_find(step->coord, request->group_id);
-    enum err err = check(group, context, request);
+    enum err err = check(group, context, request, false);
     struct coord_answer *answer =
         coord_refuse(context, API_OFFSET_COMMIT, request, err);
 
@@ -121,15 +144,27 @@ void offset_commit_request(struct step *step,
         member_heard(step, m, m->session_timeout_ms);
     }
     struct coord_write *write = write_new(COORD_WRITE_PLAIN);
-    for (int32_t i = 0; i < request->topics_len; i++)
-        commit_topic(step, write, request, &request->topics[i],
-                     &answer->response.offset_commit.topics[i]);
-    if (write->pending.records.count == 0) {
-        write_free(write);
+    write->may_wait = true;
+    store(step, write, request, answer);
+}
+
+void offset_commit_txn_request(struct step *step,
+                               const struct coord_context *context,
+                               const struct coord_txn_commit *request)
+{
+    const struct offset_commit_request *commit = &request->commit;
+    struct group *group = group_find(step->coord, commit->group_id);
+    enum err err = check(group, context, commit, true);
+    struct coord_answer *answer =
+        coord_refuse(context, API_TXN_OFFSET_COMMIT, request, err);
+
+    if (err != ERR_NONE) {
         answer_send(step, answer);
         return;
     }
-    write->replay = write->may_wait = true;
-    write->answer = answer;
-    write_send(step, write);
+    struct coord_write *write = write_new(COORD_WRITE_PLAIN);
+    write->pending.transactional = true;
+    write->pending.producer_id = request->producer_id;
+    write->pending.producer_epoch = request->producer_epoch;
+    store(step, write, commit, answer);
 }

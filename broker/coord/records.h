@@ -40,9 +40,14 @@ void coord_records_free(struct coord_records *records);
 struct coord_pending {
     struct list link;             /* the runtime's, or the list it came in */
     struct coord_records records; /* owned */
-    uint32_t appended;            /* how many of them are in the log */
-    int64_t end_offset;           /* exclusive; committed when reached */
-    int64_t deadline_ms;          /* monotonic: done() with a timeout */
+    /* They are part of a producer's transaction, and in batches of their own;
+     * else the two below mean nothing. */
+    bool transactional;
+    int16_t producer_epoch;
+    int64_t producer_id;
+    uint32_t appended;   /* how many of them are in the log */
+    int64_t end_offset;  /* exclusive; committed when reached */
+    int64_t deadline_ms; /* monotonic: done() with a timeout */
 };
 
 #endif

@@ -22,6 +22,8 @@ struct part {
 struct coord_runtime_batch {
     struct batch_builder builder;
     struct buf bytes;
+    /* Whose transaction it is part of, that of a pending; NULL: nobody's. */
+    const struct coord_pending *producer;
     struct part *parts; /* owned */
     uint32_t parts_len;
     uint32_t parts_cap;
@@ -119,6 +121,11 @@ static enum err append(struct coord_runtime *runtime, int64_t *base_offset)
     if (batch->builder.count == 0)
         return ERR_NONE; /* only pendings without records */
     batch->bytes.len = 0;
+    if (batch->producer != NULL) {
+        options.producer_id = batch->producer->producer_id;
+        options.producer_epoch = batch->producer->producer_epoch;
+        options.attributes |= BATCH_TRANSACTIONAL;
+    }
     batch_builder_finish(&batch->builder, &options, NULL, &batch->bytes);
     return runtime->ops->append(runtime->arg, batch->bytes.data,
                                 batch->bytes.len, base_offset);
@@ -150,6 +157,7 @@ static enum err emit(struct coord_runtime *runtime, int64_t now_ms)
     uint32_t len = batch->parts_len;
 
     batch->parts_len = 0;
+    batch->producer = NULL;
     for (uint32_t i = 0; i < len; i++) {
         struct part part = batch->parts[i];
 
@@ -182,6 +190,11 @@ static void fill(struct coord_runtime *runtime, struct coord_pending *pending,
     struct batch_builder *builder = &runtime->batch->builder;
     struct part part = {pending, 0, 0};
 
+    if (pending->records.count != 0 &&
+        (pending->transactional || runtime->batch->producer != NULL))
+        emit(runtime, now_ms);
+    if (pending->transactional)
+        runtime->batch->producer = pending;
     for (uint32_t i = 0; i < pending->records.count; i++) {
         if (builder->count != 0 && !fits(runtime, &pending->records.items[i])) {
             bool in_batch = part.count != 0;
@@ -190,6 +203,7 @@ static void fill(struct coord_runtime *runtime, struct coord_pending *pending,
                 add_part(runtime->batch, part);
             if (emit(runtime, now_ms) != ERR_NONE && in_batch)
                 return; /* it has ended with the batch */
+            runtime->batch->producer = pending->transactional ? pending : NULL;
             part = (struct part){pending, i, 0};
         }
         struct coord_record record = coord_records_get(&pending->records, i);

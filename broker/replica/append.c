@@ -70,6 +70,18 @@ static enum err refuse(struct partition *p, const struct partition_source *in,
     return error;
 }
 
+void partition_refused(struct partition *p, struct slice records,
+                       enum err error)
+{
+    struct batch b;
+
+    if ((error == ERR_NOT_ENOUGH_REPLICAS ||
+         error == ERR_CONCURRENT_TRANSACTIONS ||
+         error == ERR_NOT_LEADER_OR_FOLLOWER) &&
+        batch_parse(records, &b) == ERR_NONE)
+        refusals_note(&p->refusals, &b, error, env_now_ms(p->shard->env));
+}
+
 /* A producer whose first request the old leader refused may have sent the
  * second to the new one before it puts the first back in front: librdkafka does
  * at times.  As long as it has not been heard of in a young leadership, its gap

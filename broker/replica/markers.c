@@ -4,6 +4,7 @@
  * the batch. */
 #include "broker/coordinators.h"
 #include "broker/replica/partition.h"
+#include "broker/txn_verify.h"
 
 static enum err check(const struct partition *p, const struct control_marker *m,
                       int8_t transaction_version)
@@ -43,6 +44,8 @@ enum err partition_write_marker(struct partition *p,
         error = coordinators_before_marker(p);
     if (error == ERR_NONE)
         error = append(p, m, result);
+    if (error == ERR_NONE)
+        txn_verify_ended(p, m->producer_id);
     if (error == ERR_NONE)
         coordinators_marker(p, m, result->base_offset);
     return error;

@@ -7,10 +7,11 @@
 #include "base/planted.h"
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
-#include "broker/coordinators.h"
+#include "broker/coord_host.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/places.h"
+#include "broker/txn_verify.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -182,7 +183,7 @@ static void raise_high_watermark(struct partition *p, int64_t high_watermark)
     checkpoint_touch(p);
     release(&p->waiters, high_watermark);
     if (p->coordinator != NULL)
-        coordinators_committed(p);
+        coord_host_committed(p);
     tell_watches(p, NEWS_HIGH_WATERMARK, partition_last_stable(p) != stable);
 }
 
@@ -412,7 +413,7 @@ static void stop_leading(struct partition *p)
     fail_waiters(&p->waiters);
     fail_waiters(&p->sync_waiters);
     if (p->coordinator != NULL)
-        coordinators_lost(p);
+        coord_host_lost(p);
 }
 
 static void go_offline(struct partition *p)
@@ -477,7 +478,7 @@ static void start_leading(struct partition *p)
         start_flush(p);
     step(p, &(struct leader_event){.type = LEADER_TICK});
     if (old == NULL)
-        coordinators_elected(p);
+        coord_host_elected(p);
     tell(p, NEWS_ROLE);
 }
 
@@ -887,6 +888,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->waiters);
     list_init(&p->sync_waiters);
     list_init(&p->watches);
+    list_init(&p->verifying);
     list_init(&p->watched_link);
     list_init(&p->checkpoint_link);
     list_init(&p->clean_link);
@@ -909,6 +911,7 @@ static void retire(struct partition *p)
             LIST_ENTRY(node, struct partition_watch, link);
         w->gone(w);
     }
+    txn_verify_forget(p);
 }
 
 static void partition_free(struct partition *p)

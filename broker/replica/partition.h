@@ -50,6 +50,7 @@ struct partition_watch {
     void (*gone)(struct partition_watch *w);
 };
 
+struct coord_host;
 struct dir_place;
 
 struct partition {
@@ -103,7 +104,8 @@ struct partition {
     uint64_t fetch_seq;   /* the request that named us last */
     int64_t delayed_until_ms;
 
-    void *coordinator; /* of __consumer_offsets: broker/coordinators.c */
+    struct list verifying; /* of txn_verify.link: they wait for an answer */
+    struct coord_host *coordinator; /* broker/coord_host.h; NULL: none */
 };
 
 /* Applies a new registration; creates the replica if p is NULL. */
@@ -182,6 +184,10 @@ struct partition_append {
 enum err partition_append(struct partition *p,
                           const struct partition_source *in, int acks,
                           struct partition_append *result);
+/* Records of a producer were refused before they came to partition_append(),
+ * for a reason that may pass. */
+void partition_refused(struct partition *p, struct slice records,
+                       enum err error);
 /* Calls w->done when everything below w->end_offset is committed (or synced,
  * for acks=1 under fsync).  May call it at once. */
 void partition_wait(struct partition *p, struct partition_waiter *w, int acks);

@@ -146,20 +146,22 @@ struct txn_marker {
     int32_t coordinator_epoch; /* leader epoch of the coordinator's partition */
     int8_t transaction_version; /* KIP-1228 */
     uint64_t round;             /* the core's: of which decision */
+    /* For who carries it there and back: whose it is, and how it ended. */
+    uint64_t sender;
+    enum txn_marker_result {
+        TXN_MARKER_WRITTEN,
+        TXN_MARKER_RETRY,
+        /* A newer coordinator or producer was there.  It is asked again,
+         * slowly: who is really replaced will be told so by the loss of its
+         * leadership. */
+        TXN_MARKER_FENCED,
+        /* The topic was deleted: the cluster's metadata say so, not a broker
+         * that may be behind.  Counts as written. */
+        TXN_MARKER_GONE,
+    } result;
 };
 
 void txn_marker_free(struct txn_marker *marker);
-
-enum txn_marker_result {
-    TXN_MARKER_WRITTEN,
-    TXN_MARKER_RETRY,
-    /* A newer coordinator or producer was there.  It is asked again, slowly:
-     * who is really replaced will be told so by the loss of its leadership. */
-    TXN_MARKER_FENCED,
-    /* The topic was deleted: the cluster's metadata say so, not a broker that
-     * may be behind.  Counts as written. */
-    TXN_MARKER_GONE,
-};
 
 /* What a partition's error in a WriteTxnMarkers response means.  Also for a
  * lost connection (any network error): a retry. */

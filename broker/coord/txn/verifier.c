@@ -54,7 +54,7 @@ txn_verifier_new(const struct txn_verifier_options *options,
     return v;
 }
 
-static void request_free(struct txn_verify_request *request)
+void txn_verify_request_free(struct txn_verify_request *request)
 {
     arena_free(&request->arena);
     free(request);
@@ -399,7 +399,7 @@ void txn_verifier_answered(
     pump(v, t);
     map_free(&said);
     buf_free(&key);
-    request_free(request);
+    txn_verify_request_free(request);
 }
 
 /* ---- time ----------------------------------------------------------------*/

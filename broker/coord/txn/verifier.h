@@ -79,6 +79,8 @@ void txn_verifier_ask(struct txn_verifier *v, struct txn_question *question,
 void txn_verifier_answered(
     struct txn_verifier *v, struct txn_verify_request *request, enum err error,
     const struct add_partitions_to_txn_response *response, int64_t now_ms);
+/* For one that is not to be answered any more, before txn_verifier_free(). */
+void txn_verify_request_free(struct txn_verify_request *request);
 /* INT64_MAX: never. */
 int64_t txn_verifier_next_deadline(const struct txn_verifier *v);
 void txn_verifier_tick(struct txn_verifier *v, int64_t now_ms);
