@@ -231,7 +231,9 @@ void api_init_producer_id(struct request *r)
 {
     const struct init_producer_id_request *q = r->msg;
 
-    if (!slice_is_null(q->transactional_id))
+    if (!slice_is_null(q->transactional_id) && q->transactional_id.len == 0)
+        respond_id(r, ERR_INVALID_REQUEST, -1);
+    else if (!slice_is_null(q->transactional_id))
         api_txn_request(r);
     else if ((q->producer_id < 0) != (q->producer_epoch < 0))
         respond_id(r, ERR_INVALID_REQUEST, -1);

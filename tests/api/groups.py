@@ -123,6 +123,11 @@ def find_coordinator(s, v):
                 [0] * 6)
         s.check("no group", find("no group", []), [])
     if v >= 1:
+        found = wait_for("the coordinator of a transaction", lambda: [
+            a for a in find("a transactional id", [name], 1)
+            if a["errorCode"] == 0])[0]
+        s.check("a transactional id: address",
+                (found["host"], found["port"]), s.nodes.get(found["nodeId"]))
         bad = find("unknown kind", [name], 9)[0]
         s.check("unknown kind", (bad["errorCode"], bad["nodeId"]), (42, -1))
         find("empty group", [""])

@@ -10,13 +10,13 @@
  * transaction: "commit N" or "abort N". */
 #include <librdkafka/rdkafka.h>
 
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BATCH = 20, TRY_MS = 30000 };
+enum { BATCH = 50, TRY_MS = 30000 };
 
 static void die(const char *what, const char *why)
 {
@@ -51,16 +51,21 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *const *pairs)
     return rk;
 }
 
-/* What was read since: where to go on, for each partition. */
-static void note(rd_kafka_topic_partition_list_t *next,
+/* What was read since: where it began, and where to go on, for each partition.
+ */
+static void note(rd_kafka_topic_partition_list_t *from,
+                 rd_kafka_topic_partition_list_t *next,
                  const rd_kafka_message_t *m)
 {
     const char *topic = rd_kafka_topic_name(m->rkt);
     rd_kafka_topic_partition_t *p =
         rd_kafka_topic_partition_list_find(next, topic, m->partition);
 
-    if (p == NULL)
+    if (p == NULL) {
+        rd_kafka_topic_partition_list_add(from, topic, m->partition)->offset =
+            m->offset;
         p = rd_kafka_topic_partition_list_add(next, topic, m->partition);
+    }
     p->offset = m->offset + 1;
 }
 
@@ -81,58 +86,76 @@ static void commit(rd_kafka_t *consumer, rd_kafka_t *producer,
     rd_kafka_consumer_group_metadata_t *group =
         rd_kafka_consumer_group_metadata(consumer);
 
-    check("send_offsets", rd_kafka_send_offsets_to_transaction(
-                              producer, next, group, TRY_MS));
+    check("send_offsets",
+          rd_kafka_send_offsets_to_transaction(producer, next, group, TRY_MS));
     rd_kafka_consumer_group_metadata_destroy(group);
     check("commit", rd_kafka_commit_transaction(producer, TRY_MS));
 }
 
-/* One transaction; false: there was nothing to read. */
-static int transaction(rd_kafka_t *consumer, rd_kafka_t *producer,
-                       const char *to)
+/* The records are there, and count for nobody; they are read again. */
+static void abandon(rd_kafka_t *consumer, rd_kafka_t *producer,
+                    rd_kafka_topic_partition_list_t *from)
+{
+    check_err("flush", rd_kafka_flush(producer, TRY_MS));
+    check("abort", rd_kafka_abort_transaction(producer, TRY_MS));
+    check("seek", rd_kafka_seek_partitions(consumer, from, TRY_MS));
+}
+
+static void transaction(rd_kafka_t *consumer, rd_kafka_t *producer,
+                        const char *to)
 {
     rd_kafka_message_t *first = rd_kafka_consumer_poll(consumer, 500);
-    rd_kafka_topic_partition_list_t *next;
+    rd_kafka_topic_partition_list_t *from, *next;
     int n = 0;
 
     if (first == NULL)
-        return 0;
+        return;
+    from = rd_kafka_topic_partition_list_new(1);
     next = rd_kafka_topic_partition_list_new(1);
     check("begin", rd_kafka_begin_transaction(producer));
     for (rd_kafka_message_t *m = first; m != NULL;
          m = n < BATCH ? rd_kafka_consumer_poll(consumer, 20) : NULL) {
         check_err("consume", m->err);
-        note(next, m);
+        note(from, next, m);
         copy(producer, to, m);
         rd_kafka_message_destroy(m);
         n++;
     }
-    if (rand() % 8 == 0) {
-        check_err("flush", rd_kafka_flush(producer, TRY_MS));
-        check("abort", rd_kafka_abort_transaction(producer, TRY_MS));
-        printf("abort %d\n", n);
-        fflush(stdout);
-        _exit(0); /* started again, it goes on where it had committed */
-    }
-    commit(consumer, producer, next);
-    rd_kafka_topic_partition_list_destroy(next);
-    printf("commit %d\n", n);
+    bool aborts = rand() % 8 == 0;
+    if (aborts)
+        abandon(consumer, producer, from);
+    else
+        commit(consumer, producer, next);
+    printf("%s %d\n", aborts ? "abort" : "commit", n);
     fflush(stdout);
-    return n;
+    rd_kafka_topic_partition_list_destroy(from);
+    rd_kafka_topic_partition_list_destroy(next);
 }
 
 int main(int argc, char **argv)
 {
     if (argc != 6)
         die("usage", "transform BOOTSTRAP ID GROUP FROM TO");
-    const char *consumer_pairs[] = {
-        "bootstrap.servers", argv[1], "group.id", argv[3],
-        "enable.auto.commit", "false", "auto.offset.reset", "earliest",
-        "isolation.level", "read_committed", "session.timeout.ms", "6000",
-        NULL};
-    const char *producer_pairs[] = {"bootstrap.servers", argv[1],
-                                    "transactional.id", argv[2],
-                                    "transaction.timeout.ms", "20000", NULL};
+    const char *consumer_pairs[] = {"bootstrap.servers",
+                                    argv[1],
+                                    "group.id",
+                                    argv[3],
+                                    "enable.auto.commit",
+                                    "false",
+                                    "auto.offset.reset",
+                                    "earliest",
+                                    "isolation.level",
+                                    "read_committed",
+                                    "session.timeout.ms",
+                                    "6000",
+                                    NULL};
+    const char *producer_pairs[] = {"bootstrap.servers",
+                                    argv[1],
+                                    "transactional.id",
+                                    argv[2],
+                                    "transaction.timeout.ms",
+                                    "20000",
+                                    NULL};
     rd_kafka_t *consumer = client(RD_KAFKA_CONSUMER, consumer_pairs);
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, producer_pairs);
     rd_kafka_topic_partition_list_t *topics =
