@@ -466,8 +466,8 @@ Test(share_partition, renewing)
     assert_window("[0, 10)\n0-4 acquired 1 a\n5-9 available 1\n");
     pass(20000);
     written(ERR_NONE);
-    assert_window("[0, 10)\n0-9 available 1\n");
     written(ERR_NONE);
+    assert_window("[0, 10)\n0-9 available 1\n");
     s.config.renew_enabled = false;
     share_partition_configure(s.p, &s.config);
     FETCH(10);
