@@ -16,7 +16,6 @@ struct acquiring {
     struct share_partition *p;
     const struct share_acquire *request;
     struct share_acquired *acquired;
-    struct share_update *update;
     struct share_member *member; /* NULL: holds nothing yet */
     int64_t batch_base;          /* of the batch at hand */
     int64_t left;                /* of max_records; may be negative */
@@ -212,7 +211,6 @@ enum err share_partition_acquire(struct share_partition *p,
     struct acquiring a = {.p = p,
                           .request = request,
                           .acquired = acquired,
-                          .update = update,
                           .left = request->max_records};
     int64_t from = request->from < p->start ? p->start : request->from;
 

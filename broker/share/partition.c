@@ -23,6 +23,15 @@ void share_update_init(struct share_update *update)
 
 /* ---- life ----------------------------------------------------------------*/
 
+/* Configuration is checked where it comes in. */
+static void check_config(const struct share_partition_config *config)
+{
+    ASSERT(config->delivery_count_limit >= 1 &&
+           config->delivery_count_limit <= INT16_MAX);
+    ASSERT(config->record_lock_duration_ms >= 1 &&
+           config->max_record_locks >= 1);
+}
+
 static bool batch_ok(const struct share_batch *batch, int64_t after)
 {
     return batch->first >= after && batch->last >= batch->first &&
@@ -70,7 +79,7 @@ share_partition_create(const struct share_partition_config *config,
     if (!loaded_ok(loaded, start))
         return NULL;
     struct share_partition *p = xcalloc(1, sizeof *p);
-    p->config = *config;
+    share_partition_configure(p, config);
     p->leader_epoch = leader_epoch;
     p->state_epoch = loaded->state_epoch;
     p->start = p->end = p->available_from = start;
@@ -104,6 +113,7 @@ void share_partition_free(struct share_partition *p)
 void share_partition_configure(struct share_partition *p,
                                const struct share_partition_config *config)
 {
+    check_config(config);
     p->config = *config;
 }
 

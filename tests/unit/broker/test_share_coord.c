@@ -223,6 +223,24 @@ static void reopen(int updates)
     state_log_start(&l);
 }
 
+Test(share_coord, a_snapshot_whose_commit_takes_too_long)
+{
+    reopen(0);
+    OK(INITIALIZE(&l));
+    l.hold = true;
+    int w = WRITE(&l, .batches = {{0, 9, 2, 1}});
+    int other = INITIALIZE(&l, .partition = 1);
+    state_log_pass(&l, 5000);
+    FAILS(w, ERR_COORDINATOR_NOT_AVAILABLE);
+    FAILS(other, ERR_COORDINATOR_NOT_AVAILABLE);
+    state_log_commit(&l);
+    cr_assert_eq(share_shard_prune_offset(l.shard), 1);
+    l.hold = false;
+    OK(DELETE(&l));
+    cr_assert_eq(share_shard_prune_offset(l.shard), 2);
+    assert_reloads();
+}
+
 Test(share_coord, a_snapshot_every_so_many_updates)
 {
     reopen(3);
