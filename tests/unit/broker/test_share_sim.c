@@ -57,7 +57,8 @@ struct stored {
 
 struct flying {
     bool used;
-    bool mute; /* a copy whose answer nobody hears */
+    bool mute;   /* a copy whose answer nobody hears */
+    bool doomed; /* will be refused */
     int64_t due_ms;
     int life;
     struct share_write write; /* with batches of its own */
@@ -376,6 +377,15 @@ static void persist(const struct share_write *write)
     }
 }
 
+/* By what a write is, not when: a refused write is refused at each try. */
+static bool is_refused(const struct share_write *write)
+{
+    struct prng dice = {w.seed * 977 + write->id * 31 +
+                        (uint64_t)write->leader_epoch};
+
+    return !w.calm && prng_below(&dice, 100) < 12;
+}
+
 static struct flying *fly(const struct share_write *write)
 {
     for (int i = 0; i < FLYING_MAX; i++) {
@@ -384,6 +394,7 @@ static struct flying *fly(const struct share_write *write)
         if (f->used)
             continue;
         *f = (struct flying){.used = true,
+                             .doomed = is_refused(write),
                              .due_ms = w.now_ms + (int64_t)below(60),
                              .life = w.life,
                              .write = *write};
@@ -472,15 +483,6 @@ static void result(uint64_t id, enum err err)
     take_update(&update);
 }
 
-/* By what a write is, not when: a refused write is refused at each try. */
-static bool is_refused(const struct share_write *write)
-{
-    struct prng dice = {w.seed * 977 + write->id * 31 +
-                        (uint64_t)write->leader_epoch};
-
-    return !w.calm && prng_below(&dice, 100) < 12;
-}
-
 static void arrive(struct flying *f)
 {
     bool mine = f->life == w.life && !f->mute;
@@ -491,7 +493,7 @@ static void arrive(struct flying *f)
         err = ERR_NETWORK_EXCEPTION; /* lost on its way */
     else if (f->write.leader_epoch < w.stored_epoch)
         err = ERR_FENCED_LEADER_EPOCH;
-    else if (is_refused(&f->write))
+    else if (f->doomed)
         err = ERR_INVALID_REQUEST;
     else
         persist(&f->write);
