@@ -1,8 +1,10 @@
 /* Each rule of the share coordinator by itself. */
 #include "tests/unit/broker/share_fixture.h"
 
-#include "base/prng.h"
 #include "broker/coord/share/combine.h"
+
+#include "base/prng.h"
+#include "proto/kafka/coordinator_record.h"
 
 #include <stdlib.h>
 
@@ -349,6 +351,54 @@ Test(share_coord, too_many_keys)
     OK(WRITE(&l, .partition = 1));
     OK(DELETE(&l, .partition = 0));
     OK(INITIALIZE(&l, .partition = n));
+}
+
+/* ---- records that are not ours -------------------------------------------*/
+
+static enum err replay_update(struct share_coord *coord, int16_t type,
+                              int16_t version, int64_t first, int64_t last)
+{
+    struct share_update_key key = {SLICE("g"), state_topic(1), 0};
+    struct share_update_value_state_batch batch = {first, last, 2, 1};
+    struct share_update_value value = {0, 9, 3, 1, &batch, 1};
+    struct buf k = BUF_INIT, v = BUF_INIT;
+
+    cr_assert_err(coordinator_key_encode(&share_update_key_desc, &key, &k),
+                  ERR_NONE);
+    cr_assert_err(
+        coordinator_value_encode(&share_update_value_desc, 0, &value, &v),
+        ERR_NONE);
+    be16_put(k.data, (uint16_t)type);
+    be16_put(v.data, (uint16_t)version);
+    enum err err = share_coord_replay(coord, buf_slice(&k), buf_slice(&v), 50);
+    for (size_t n = 0; n < v.len; n++) /* cut off anywhere */
+        if (share_coord_replay(coord, buf_slice(&k), slice_of(v.data, n), 51) ==
+            ERR_NONE)
+            err = ERR_UNKNOWN_SERVER_ERROR;
+    buf_free(&k);
+    buf_free(&v);
+    return err;
+}
+
+Test(share_coord, records_that_make_no_sense)
+{
+    struct share_coord *coord = share_coord_create(&l.options.config);
+    struct buf text = BUF_INIT;
+
+    /* of a key that was deleted */
+    cr_assert_err(replay_update(coord, 1, 0, 5, 9), ERR_NONE);
+    cr_assert_eq(share_coord_count(coord), 0);
+    cr_assert_err(replay_update(coord, 9, 0, 5, 9), ERR_UNSUPPORTED_VERSION);
+    cr_assert_err(replay_update(coord, 1, 1, 5, 9), ERR_UNSUPPORTED_VERSION);
+    cr_assert_err(replay_update(coord, 1, 0, 9, 5), ERR_MALFORMED);
+    cr_assert_neq((int)share_coord_replay(coord, SLICE("x"), SLICE("y"), 60),
+                  0);
+    cr_assert_neq((int)share_coord_replay(coord, SLICE_NULL, SLICE_NULL, 61),
+                  0);
+    share_coord_dump(coord, &text);
+    cr_assert_eq(text.len, 0);
+    share_coord_check(coord);
+    share_coord_free(coord);
 }
 
 /* ---- combining -----------------------------------------------------------*/
