@@ -84,12 +84,18 @@ static enum err look_through(const struct share_partition *p,
 /* ---- doing ---------------------------------------------------------------*/
 
 static void decide(struct share_partition *p, struct share_run *run,
-                   enum share_state next, int16_t deliveries)
+                   enum share_state next)
 {
     run->decided = true;
     run->next = next;
-    run->next_deliveries = deliveries;
     share_run_dirty(p, run);
+}
+
+static void give_back(struct share_partition *p, struct share_run *run)
+{
+    bool last = run->deliveries >= p->config.delivery_count_limit;
+
+    decide(p, run, last ? SHARE_ARCHIVED : SHARE_AVAILABLE);
 }
 
 static void renew(struct share_partition *p, struct share_run *run,
@@ -102,19 +108,16 @@ static void renew(struct share_partition *p, struct share_run *run,
 static void acknowledge_run(struct share_partition *p, struct share_run *run,
                             enum share_ack_type type, int64_t now_ms)
 {
-    bool last = run->deliveries >= p->config.delivery_count_limit;
-
     switch (type) {
     case SHARE_ACK_ACCEPT:
-        decide(p, run, SHARE_ACKNOWLEDGED, run->deliveries);
+        decide(p, run, SHARE_ACKNOWLEDGED);
         break;
     case SHARE_ACK_RELEASE:
-        decide(p, run, last ? SHARE_ARCHIVED : SHARE_AVAILABLE,
-               run->deliveries);
+        give_back(p, run);
         break;
     case SHARE_ACK_GAP:
     case SHARE_ACK_REJECT:
-        decide(p, run, SHARE_ARCHIVED, run->deliveries);
+        decide(p, run, SHARE_ARCHIVED);
         break;
     case SHARE_ACK_RENEW:
         renew(p, run, now_ms);
@@ -206,7 +209,7 @@ void share_partition_release(struct share_partition *p, struct slice member,
 
             if (run->decided)
                 continue;
-            decide(p, run, SHARE_AVAILABLE, (int16_t)(run->deliveries - 1));
+            give_back(p, run);
             decides = true;
         }
     }

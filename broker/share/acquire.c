@@ -7,7 +7,12 @@
  * and what lies beyond the end of the window comes into it, acquired.
  *
  * The limit is looked at after each batch, or with SHARE_RECORD_LIMIT within
- * it (KIP-1206). */
+ * it (KIP-1206).
+ *
+ * Records that were delivered often and not acknowledged are suspects: one of
+ * them may be what its consumers fail at.  They are handed out alone, the more
+ * often the fewer at once, and a single one before the last time, so that the
+ * others are not archived with it (KAFKA-17541). */
 #include "broker/share/parts.h"
 
 #include <stdlib.h>
@@ -16,10 +21,16 @@ struct acquiring {
     struct share_partition *p;
     const struct share_acquire *request;
     struct share_acquired *acquired;
-    struct share_member *member; /* NULL: holds nothing yet */
-    int64_t batch_base;          /* of the batch at hand */
-    int64_t left;                /* of max_records; may be negative */
-    bool stop;                   /* the window is full */
+    struct share_member *member;         /* NULL: holds nothing yet */
+    const struct share_log_batch *batch; /* at hand */
+    int64_t left;                        /* of max_records; may be negative */
+    int64_t taken;
+    bool stop; /* the window is full, or there are suspects */
+    /* Suspects: neighbours that were delivered equally often. */
+    bool alone;
+    int16_t alone_deliveries;
+    int64_t alone_next;
+    int64_t alone_left;
 };
 
 void share_acquired_free(struct share_acquired *acquired)
@@ -38,7 +49,8 @@ static bool begins_range(const struct acquiring *a,
 {
     return last->last + 1 != run->first ||
            last->deliveries != run->deliveries ||
-           (run->first == a->batch_base &&
+           (a->request->mode == SHARE_BATCH_OPTIMIZED &&
+            run->first == a->batch->base &&
             run->first - last->first >= a->request->batch_size);
 }
 
@@ -86,24 +98,84 @@ static void take(struct acquiring *a, struct share_run *run)
     share_run_own(a->p, run, member_of(a),
                   a->request->now_ms + a->p->config.record_lock_duration_ms);
     a->left -= share_run_size(run);
+    a->taken += share_run_size(run);
     note(a, run);
-}
-
-static void take_available(struct acquiring *a, struct share_run *run)
-{
-    if (run->deliveries >= a->p->config.delivery_count_limit) {
-        /* The limit is lower than it was. */
-        share_run_set(a->p, run, SHARE_ARCHIVED, run->deliveries);
-        share_run_dirty(a->p, run);
-        return;
-    }
-    share_run_set(a->p, run, SHARE_ACQUIRED, (int16_t)(run->deliveries + 1));
-    take(a, run);
 }
 
 static bool is_limit(const struct acquiring *a)
 {
     return a->request->mode == SHARE_RECORD_LIMIT;
+}
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- suspects ------------------------------------------------------------*/
+
+/* From so many deliveries on: half of the limit, and no less than two. */
+static int32_t suspect_from(const struct acquiring *a)
+{
+    int32_t half = (a->p->config.delivery_count_limit + 1) / 2;
+
+    return half < 2 ? 2 : half;
+}
+
+static bool is_suspect(const struct acquiring *a, const struct share_run *run)
+{
+    return a->p->config.delivery_count_limit > 2 &&
+           run->deliveries >= suspect_from(a);
+}
+
+/* Half of the batch, then a quarter, and so on. */
+static int64_t suspects_at_once(const struct acquiring *a,
+                                const struct share_run *run)
+{
+    int32_t shift = run->deliveries - suspect_from(a) + 1;
+    int64_t n = a->batch->last - a->batch->base + 1;
+
+    if (run->deliveries == a->p->config.delivery_count_limit - 1 || shift > 62)
+        return 1;
+    return n >> shift == 0 ? 1 : n >> shift;
+}
+
+/* How many records at the start of a run may be taken; 0: none, and no others
+ * either. */
+static int64_t allowance(struct acquiring *a, const struct share_run *run)
+{
+    int64_t n = share_run_size(run);
+
+    if (is_limit(a))
+        n = smaller(n, a->left);
+    if (!a->alone && is_suspect(a, run) && a->taken == 0) {
+        a->alone = true;
+        a->alone_deliveries = run->deliveries;
+        a->alone_next = run->first;
+        a->alone_left = suspects_at_once(a, run);
+    }
+    if (!a->alone)
+        return is_suspect(a, run) ? 0 : n;
+    if (run->first != a->alone_next || run->deliveries != a->alone_deliveries)
+        return 0;
+    n = smaller(n, a->alone_left);
+    a->alone_left -= n;
+    a->alone_next += n;
+    return n;
+}
+
+/* ---- the window ----------------------------------------------------------*/
+
+/* The limit is lower than it was. */
+static void archive(struct acquiring *a, struct share_run *run)
+{
+    share_run_set(a->p, run, SHARE_ARCHIVED, run->deliveries);
+    share_run_dirty(a->p, run);
+}
+
+static void take_some(struct acquiring *a, struct share_run *run, int64_t n)
+{
+    if (n < share_run_size(run))
+        share_runs_split(a->p, run->first + n);
+    share_run_set(a->p, run, SHARE_ACQUIRED, (int16_t)(run->deliveries + 1));
+    take(a, run);
 }
 
 /* [first, last] of the window. */
@@ -129,10 +201,18 @@ static void visit_window(struct acquiring *a, int64_t first, int64_t last,
         }
         if (is_limit(a) && a->left <= 0)
             return;
-        if (is_limit(a) && share_run_size(run) > a->left)
-            share_runs_split(p, run->first + a->left);
-        take_available(a, run);
+        if (run->deliveries >= p->config.delivery_count_limit) {
+            archive(a, run);
+            continue;
+        }
+        int64_t n = allowance(a, run);
+        if (n == 0) {
+            a->stop = true;
+            return;
+        }
+        take_some(a, run, n);
     }
+    a->stop = a->stop || a->alone; /* to the end of a batch at most */
 }
 
 /* How many records of a batch may still come into the window. */
@@ -175,7 +255,7 @@ static void visit(struct acquiring *a, int64_t first, int64_t last,
     ASSERT(first <= end); /* the window has no holes */
     if (first < end)
         visit_window(a, first, last < end ? last : end - 1, has_records);
-    if (last >= end)
+    if (last >= end && !a->stop)
         extend(a, last, has_records);
 }
 
@@ -196,7 +276,7 @@ static int64_t visit_batches(struct acquiring *a, int64_t from)
             visit(a, from, batch->base - 1, false);
             from = batch->base;
         }
-        a->batch_base = batch->base;
+        a->batch = batch;
         visit(a, from, batch->last, batch->has_records);
         from = batch->last + 1;
     }

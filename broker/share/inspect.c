@@ -112,8 +112,7 @@ void share_partition_dump(const struct share_partition *p, struct buf *out)
         if (run->owner != NULL)
             buf_printf(out, " %.*s", SLICE_FMT(run->owner->id));
         if (run->decided)
-            buf_printf(out, " -> %s %d", state_name(run->next),
-                       run->next_deliveries);
+            buf_printf(out, " -> %s", state_name(run->next));
         buf_printf(out, "\n");
     }
 }

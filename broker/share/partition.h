@@ -166,7 +166,8 @@ struct share_acquired {
 
 void share_acquired_free(struct share_acquired *acquired);
 
-/* Nothing may be left to acquire: another fetch was faster.
+/* Nothing may be left to acquire: another fetch was faster.  Records near the
+ * delivery limit come by themselves and few at once, see acquire.c.
  * ERR_NOT_LEADER_OR_FOLLOWER after the end. */
 enum err share_partition_acquire(struct share_partition *p,
                                  const struct share_acquire *request,
@@ -202,8 +203,9 @@ void share_partition_acknowledge(struct share_partition *p, struct slice member,
                                  struct share_waiter *waiter,
                                  struct share_update *update);
 
-/* A session ends: what its member holds is available again, and this delivery
- * does not count.  `waiter` may be NULL. */
+/* A session ends: all that its member holds is released.  `waiter` may be NULL.
+ * The deliveries count, or a consumer that is killed by what it gets would get
+ * it for ever (KAFKA-19972). */
 void share_partition_release(struct share_partition *p, struct slice member,
                              struct share_waiter *waiter,
                              struct share_update *update);

@@ -41,7 +41,6 @@ struct share_run {
      * that happens with the write. */
     bool decided;
     enum share_state next;
-    int16_t next_deliveries;
     enum share_persist persist;
     struct list link; /* in p->dirty or p->writing */
 };

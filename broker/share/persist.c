@@ -47,7 +47,7 @@ static struct share_batch written_as(const struct share_run *run)
 {
     if (run->decided)
         return (struct share_batch){run->first, run->last, run->next,
-                                    run->next_deliveries};
+                                    run->deliveries};
     if (run->state == SHARE_ACQUIRED)
         return (struct share_batch){run->first, run->last, SHARE_AVAILABLE,
                                     (int16_t)(run->deliveries - 1)};
@@ -155,10 +155,9 @@ static void carry_out(struct share_partition *p, struct share_run *run,
                       struct share_update *update)
 {
     enum share_state next = run->next;
-    int16_t deliveries = run->next_deliveries;
 
     share_run_disown(p, run);
-    share_run_set(p, run, next, deliveries);
+    share_run_set(p, run, next, run->deliveries);
     if (next == SHARE_AVAILABLE)
         share_made_available(p, run, update);
 }

@@ -153,9 +153,7 @@ static void discard(struct share_partition *p, struct share_run *run)
 static bool decisions_alike(const struct share_run *a,
                             const struct share_run *b)
 {
-    return a->decided == b->decided &&
-           (!a->decided ||
-            (a->next == b->next && a->next_deliveries == b->next_deliveries));
+    return a->decided == b->decided && (!a->decided || a->next == b->next);
 }
 
 static bool alike(const struct share_run *a, const struct share_run *b)
@@ -193,6 +191,14 @@ void share_runs_join(struct share_partition *p, int64_t first, int64_t last)
     p->len -= to - kept;
 }
 
+/* There are many share-partitions, and most are idle. */
+static void give_up_room(struct share_partition *p)
+{
+    free(p->runs);
+    p->runs = NULL;
+    p->head = p->cap = 0;
+}
+
 static void pop(struct share_partition *p)
 {
     struct share_run *run = share_run_at(p, 0);
@@ -200,9 +206,10 @@ static void pop(struct share_partition *p)
     count(p, run, -1);
     p->start = run->last + 1;
     p->head++;
-    if (--p->len == 0)
-        p->head = 0;
+    p->len--;
     discard(p, run);
+    if (p->len == 0)
+        give_up_room(p);
 }
 
 void share_runs_trim(struct share_partition *p, struct share_update *update)

@@ -301,7 +301,7 @@ Test(share_partition, the_start_moves_when_it_is_written)
     FETCH(20);
     int w = ack(0, 9, SHARE_ACK_ACCEPT);
     assert_waits(w);
-    assert_window("[0, 20)\n0-9 acquired 1 a -> acknowledged 1\n"
+    assert_window("[0, 20)\n0-9 acquired 1 a -> acknowledged\n"
                   "10-19 acquired 1 a\n");
     cr_assert_eq(s.write->batches_len, 1);
     cr_assert_eq(s.write->start_offset, 0);
@@ -397,16 +397,59 @@ Test(share_partition, nothing_was_handed_out)
 
 Test(share_partition, release_counts_and_ends_at_the_limit)
 {
-    for (int i = 1; i <= 5; i++) {
-        cr_assert_str_eq(FETCH(1), i == 1   ? "0-9x1"
-                                   : i == 2 ? "0-9x2"
-                                   : i == 3 ? "0-9x3"
-                                   : i == 4 ? "0-9x4"
-                                            : "0-9x5");
+    again();
+    s.config.delivery_count_limit = 2; /* nobody is a suspect */
+    share_partition_configure(s.p, &s.config);
+    for (int i = 1; i <= 2; i++) {
+        cr_assert_str_eq(FETCH(1), i == 1 ? "0-9x1" : "0-9x2");
         ack(0, 9, SHARE_ACK_RELEASE);
         written(ERR_NONE);
     }
     assert_window("[10, 10)\n");
+}
+
+/* All that came is given back. */
+static void fail(int64_t first, int64_t last)
+{
+    ack(first, last, SHARE_ACK_RELEASE);
+    written(ERR_NONE);
+}
+
+Test(share_partition, suspects_come_alone_and_few_at_once)
+{
+    cr_assert_str_eq(FETCH(20), "0-19x1");
+    fail(0, 19);
+    cr_assert_str_eq(FETCH(20), "0-19x2");
+    fail(0, 19);
+    cr_assert_str_eq(FETCH(20), "0-19x3");
+    fail(0, 19);
+    /* from the third delivery on half a batch, and nothing that is new */
+    cr_assert_str_eq(FETCH(30), "0-4x4");
+    cr_assert_str_eq(FETCH(30), "5-9x4");
+    cr_assert_str_eq(FETCH(30), "10-14x4");
+    fail(0, 9);
+    /* for the last time one by one */
+    cr_assert_str_eq(FETCH(30), "0-0x5");
+    cr_assert_str_eq(FETCH(30, .strict = true), "1-1x5");
+    fail(0, 0);
+    ack(1, 1, SHARE_ACK_ACCEPT);
+    written(ERR_NONE);
+    assert_window("[2, 20)\n2-9 available 4\n10-14 acquired 4 a\n"
+                  "15-19 available 3\n");
+}
+
+Test(share_partition, suspects_wait_behind_others)
+{
+    FETCH(20);
+    for (int i = 0; i < 2; i++) {
+        fail(10, 19);
+        FETCH(20);
+    }
+    fail(0, 19);
+    assert_window("[0, 20)\n0-9 available 1\n10-19 available 3\n");
+    cr_assert_str_eq(FETCH(30), "0-9x2");
+    cr_assert_str_eq(FETCH(30, .max = 3, .strict = true), "10-12x4");
+    cr_assert_str_eq(FETCH(30), "13-17x4");
 }
 
 Test(share_partition, acks_meanwhile_share_the_next_write)
@@ -448,7 +491,9 @@ Test(share_partition, locks_time_out)
 
 Test(share_partition, timeouts_end_at_the_limit)
 {
-    for (int i = 0; i < 5; i++) {
+    s.config.delivery_count_limit = 2;
+    share_partition_configure(s.p, &s.config);
+    for (int i = 0; i < 2; i++) {
         FETCH(10);
         pass(LOCK_MS);
         written(ERR_NONE);
@@ -485,8 +530,8 @@ Test(share_partition, a_session_ends)
     assert_waits(w);
     written(ERR_NONE);
     assert_ended(w, ERR_NONE);
-    assert_window("[2, 20)\n2-9 available 0\n10-19 acquired 1 b\n");
-    cr_assert_str_eq(FETCH(20, .member = "c"), "2-9x1");
+    assert_window("[2, 20)\n2-9 available 1\n10-19 acquired 1 b\n");
+    cr_assert_str_eq(FETCH(20, .member = "c"), "2-9x2");
 }
 
 /* ---- writes that fail ----------------------------------------------------*/
@@ -509,7 +554,7 @@ Test(share_partition, refused_after_the_lock)
     FETCH(10);
     int w = ack(0, 4, SHARE_ACK_ACCEPT);
     pass(LOCK_MS);
-    assert_window("[0, 10)\n0-4 acquired 1 a -> acknowledged 1\n"
+    assert_window("[0, 10)\n0-4 acquired 1 a -> acknowledged\n"
                   "5-9 available 1\n");
     written(ERR_MESSAGE_TOO_LARGE);
     assert_ended(w, ERR_MESSAGE_TOO_LARGE);
@@ -529,7 +574,7 @@ Test(share_partition, in_doubt_goes_to_nobody)
         cr_assert_eq(s.writes, i + 2);
         written(i % 2 == 0 ? ERR_NOT_COORDINATOR : ERR_REQUEST_TIMED_OUT);
     }
-    assert_window("[0, 10)\n0-9 acquired 1 a -> acknowledged 1\n");
+    assert_window("[0, 10)\n0-9 acquired 1 a -> acknowledged\n");
     written(ERR_NONE);
     assert_window("[10, 10)\n");
 }
@@ -567,7 +612,7 @@ Test(share_partition, the_log_start_moves)
     ack(0, 12, SHARE_ACK_RELEASE);
     share_partition_log_start(s.p, 10, &s.update);
     take_update();
-    assert_window("[10, 20)\n10-12 acquired 1 a -> available 1\n"
+    assert_window("[10, 20)\n10-12 acquired 1 a -> available\n"
                   "13-19 acquired 1 a\n");
     assert_ended(ack(0, 9, SHARE_ACK_ACCEPT), ERR_NONE);
     written(ERR_NONE);

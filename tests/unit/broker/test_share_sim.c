@@ -45,7 +45,6 @@ struct one {
     bool fired; /* the lock, while decided */
     bool decided;
     enum share_state next;
-    int next_deliveries;
     uint64_t in_write; /* 0: of none yet */
 };
 
@@ -175,7 +174,6 @@ static void m_written(uint64_t id, bool ok)
         o->in_write = 0;
         if (ok) {
             o->state = o->next;
-            o->deliveries = o->next_deliveries;
             o->owner = 0;
         }
         o->decided = false;
@@ -186,11 +184,10 @@ static void m_written(uint64_t id, bool ok)
     m_trim();
 }
 
-static void m_decide(struct one *o, enum share_state next, int deliveries)
+static void m_decide(struct one *o, enum share_state next)
 {
     o->decided = true;
     o->next = next;
-    o->next_deliveries = deliveries;
     o->in_write = 0;
 }
 
@@ -218,10 +215,31 @@ static void m_take(int64_t offset, int member, int deliveries)
     CHECK(deliveries <= w.limit);
 }
 
+static int m_suspect_from(void)
+{
+    return (w.limit + 1) / 2 < 2 ? 2 : (w.limit + 1) / 2;
+}
+
+static bool m_is_suspect(const struct one *o)
+{
+    return w.limit > 2 && o->deliveries >= m_suspect_from();
+}
+
+static int64_t m_suspects_at_once(const struct one *o,
+                                  const struct share_log_batch *batch)
+{
+    int64_t n = batch->last - batch->base + 1;
+
+    for (int i = m_suspect_from(); i <= o->deliveries; i++)
+        n /= 2;
+    return o->deliveries == w.limit - 1 || n < 1 ? 1 : n;
+}
+
 /* Returns how many it takes. */
 static int64_t m_acquire(const struct fetch *f, int32_t max, bool strict)
 {
     int64_t left = max, taken = 0;
+    int64_t alone_next = -1, alone_left = 0, alone_deliveries = 0;
     int64_t from = f->from < w.start ? w.start : f->from;
 
     if (from > w.end)
@@ -252,9 +270,25 @@ static int64_t m_acquire(const struct fetch *f, int32_t max, bool strict)
                     o->state = SHARE_ARCHIVED;
                     continue;
                 }
+                if (alone_next < 0 && m_is_suspect(o)) {
+                    if (taken > 0)
+                        goto out;
+                    alone_next = i;
+                    alone_deliveries = o->deliveries;
+                    alone_left = m_suspects_at_once(o, batch);
+                }
+                if (alone_next >= 0 &&
+                    (i != alone_next || o->deliveries != alone_deliveries ||
+                     alone_left == 0))
+                    goto out;
+                alone_next += alone_next >= 0;
+                alone_left--;
                 m_take(i, f->member, o->deliveries + 1);
             } else {
                 int64_t n = m_in_flight();
+
+                if (alone_next >= 0)
+                    goto out;
 
                 if (room < 0)
                     room = n >= w.locks ? 0
@@ -268,6 +302,8 @@ static int64_t m_acquire(const struct fetch *f, int32_t max, bool strict)
             taken++;
             left--;
         }
+        if (alone_next >= 0)
+            break;
         from = batch->last + 1;
     }
 out:
@@ -327,8 +363,7 @@ static bool m_acknowledge(const struct share_ack *acks, int len)
                      type == SHARE_ACK_ACCEPT ? SHARE_ACKNOWLEDGED
                      : type == SHARE_ACK_RELEASE && one->deliveries < w.limit
                          ? SHARE_AVAILABLE
-                         : SHARE_ARCHIVED,
-                     one->deliveries);
+                         : SHARE_ARCHIVED);
         }
     }
     return decides;
@@ -424,7 +459,7 @@ static void check_write(const struct share_write *write)
                 continue;
             if (one->decided) {
                 CHECK(b->state == one->next);
-                CHECK(b->deliveries == one->next_deliveries);
+                CHECK(b->deliveries == one->deliveries);
                 w.m[o].in_write = write->id;
             } else if (one->state == SHARE_ACQUIRED) {
                 CHECK(b->state == SHARE_AVAILABLE);
@@ -765,7 +800,8 @@ static void vanish(void)
         return;
     for (int64_t o = w.start; o < w.end; o++)
         if (w.m[o].owner == member && !w.m[o].decided)
-            m_decide(&w.m[o], SHARE_AVAILABLE, w.m[o].deliveries - 1);
+            m_decide(&w.m[o], w.m[o].deliveries < w.limit ? SHARE_AVAILABLE
+                                                          : SHARE_ARCHIVED);
     share_update_init(&update);
     share_partition_release(w.p, slice_str(member_names[member]),
                             &waiter->waiter, &update);
@@ -862,7 +898,7 @@ static void run(uint64_t seed)
     w.fenced = sums[6];
     w.seed = w.prng.state = seed;
     w.now_ms = 1000;
-    w.limit = 2 + (int)below(4);
+    w.limit = 2 + (int)below(6);
     w.locks = 10 + (int)below(150);
     w.stored_start = SHARE_START_UNKNOWN;
     share_partition_config_init(&w.config);
