@@ -56,6 +56,13 @@ static bool is_fenced(const struct share_key *key, const struct share_ask *ask)
            ask->leader_epoch < key->state.leader_epoch;
 }
 
+/* -1: the client does not say. */
+static bool is_of_old_life(const struct share_key *key,
+                           const struct share_ask *ask)
+{
+    return ask->state_epoch != -1 && ask->state_epoch < key->state.state_epoch;
+}
+
 static bool fits(const struct share_coord *coord, const struct share_key *key,
                  uint32_t batches)
 {
@@ -88,7 +95,7 @@ static bool wants_snapshot(const struct share_coord *coord,
 {
     /* An update has no place for the state's epoch. */
     return key->updates >= coord->config.snapshot_update_records_per_snapshot ||
-           ask->state_epoch != key->state.state_epoch;
+           ask->state_epoch > key->state.state_epoch;
 }
 
 static struct share_coord_write *write_after(struct share_step *step,
@@ -122,7 +129,7 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
         return ERR_INVALID_REQUEST;
     if (is_fenced(key, ask))
         return ERR_FENCED_LEADER_EPOCH;
-    if (ask->state_epoch < key->state.state_epoch)
+    if (is_of_old_life(key, ask))
         return ERR_FENCED_STATE_EPOCH;
     if (!surely_fits(step->coord, key, ask) &&
         (!fits(step->coord, key, ask->len) ||

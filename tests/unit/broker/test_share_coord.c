@@ -128,6 +128,9 @@ Test(share_coord, state_epochs)
     OK(WRITE(&l, .state = 5, .start = 1, .batches = {{3, 9, 2, 1}}));
     cr_assert_str_eq(state_text(&l, 0), "start 1: 3-9:2/1");
     cr_assert_eq(told_state(&l, READ(&l))->state_epoch, 5);
+    OK(WRITE(&l, .state = -1, .start = 2));
+    cr_assert_str_eq(state_text(&l, 0), "start 2: 3-9:2/1");
+    cr_assert_eq(told_state(&l, READ(&l))->state_epoch, 5);
     assert_reloads();
 }
 
