@@ -24,23 +24,22 @@ void partition_serve_damaged(struct partition *p)
     p->role = PARTITION_DAMAGED;
     log_error("replica",
               "%s has lost records from offset %lld on, up to %lld or more, to "
-              "damage, and no other replica is known to have them. Until one "
+              "damage%s, and no other replica is known to have them. Until one "
               "shows up, what is before them can be read, and nothing can be "
               "produced. Restore the files from a backup; or, to go on without "
               "these records, take the files ending in .damaged away and "
               "restart this node",
               log_path(p->log), (long long)log_end_offset(p->log),
-              (long long)p->lost_until);
+              (long long)p->lost_until,
+              p->lost_unsynced ? " or a power loss, as they were not known to "
+                                 "be on disk"
+                               : "");
     partition_tell_role(p);
 }
 
 bool partition_gives_up_lost(struct partition *p)
 {
-    /* With fsync a batch that is bad now may have been acknowledged because it
-     * was on disk, though the recovery point was not moved yet. */
-    bool crashed = p->lost_torn || (p->lost_unsynced && !p->settings->fsync);
-
-    if (!crashed || replica_set_size(p->state.isr) != 1)
+    if (!p->lost_torn || replica_set_size(p->state.isr) != 1)
         return false;
     log_error("replica",
               "%s has lost records from offset %lld on, up to %lld or more, in "

@@ -204,8 +204,9 @@ def add_partitions(s, v):
         node=elsewhere(t.node))
     s.check("it can be written to", t.write(topic, 0), 0)
     s.check("ends", t.end(), 0)
-    s.check("with markers", [t.finished(topic, p) for p in range(3)],
-            [len(PAIRS) + 1, 0, 1])
+    wait_for("its markers", lambda: [stable(s, topic, p) for p in range(3)] ==
+             [len(PAIRS) + 1, 0, 1])
+    s.check("it is the last", t.finished(topic), len(PAIRS) + 1)
 
 
 @covers("AddPartitionsToTxn")

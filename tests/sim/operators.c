@@ -35,8 +35,8 @@ static void take_away(struct partition *p)
 
 static bool is_stuck(const struct partition *p)
 {
-    return p != NULL && p->role == PARTITION_DAMAGED && p->settings->fsync &&
-           p->lost_unsynced && replica_set_size(p->state.isr) == 1;
+    return p != NULL && p->role == PARTITION_DAMAGED && p->lost_unsynced &&
+           replica_set_size(p->state.isr) == 1;
 }
 
 static bool help(struct node *n)

@@ -5,12 +5,12 @@
 
 #include "tests/sim/node.h"
 
-/* With leat.durability=fsync, the only replica in sync that finds a bad batch
- * behind its recovery point and whole ones after it cannot tell a power loss
+/* The only replica in sync that finds a bad batch behind its recovery point and
+ * whole ones after it cannot tell a power loss, which takes pages in any order,
  * from damage to what was acknowledged, and does not lead.  An operator, who
  * knows that all nodes lost their power, takes the .unsynced.damaged files away
- * and restarts the node.  Nothing acknowledged may be lost by that.  True:
- * there was such a node. */
+ * and restarts the node.  With leat.durability=fsync nothing acknowledged may
+ * be lost by that.  True: there was such a node. */
 bool operators_help(struct node *const *nodes, int nodes_len);
 
 #endif
