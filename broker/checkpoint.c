@@ -96,6 +96,8 @@ static struct checkpoint_batch *gather(struct shard *s)
         if (p->log == NULL)
             continue;
         put(&b->batches[p->dir - s->broker->log_dirs], p);
+        if (p->stored_point < log_recovery_point(p->log))
+            p->stored_point = log_recovery_point(p->log);
         if (log_recovery_point(p->log) < log_end_offset(p->log))
             list_push_back(&unsynced, node);
     }
@@ -184,6 +186,8 @@ int checkpoint_lower(struct partition *p, int64_t limit)
         log_warn("server", "Cannot write the checkpoint of %s-%d in %s: %s",
                  p->topic->name, p->index, p->dir->path, strerror(-error));
     kv_batch_free(&batch);
+    if (error == 0)
+        p->stored_point = limit;
     if (error < 0 && error != -ENOSPC)
         meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
     return error;

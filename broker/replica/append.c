@@ -301,6 +301,24 @@ static enum err check_replicated(struct partition *p, struct slice records,
     return ERR_NONE;
 }
 
+/* Before the log is cut to end_offset: what is stored as its recovery point may
+ * not lie above that, or what is written there next would count as synced.  It
+ * may be above the log's own, which an opening moves back where it has checked
+ * what was on disk. */
+enum err partition_lower_checkpoint(struct partition *p, int64_t end_offset,
+                                    int64_t limit)
+{
+    if (end_offset >= log_recovery_point(p->log) &&
+        end_offset >= p->stored_point)
+        return ERR_NONE;
+    /* Checkpoints that are on their way carry the old recovery point, and would
+     * be written after the new one.  The follower asks again. */
+    if (p->shard->checkpoint_batch != NULL)
+        return ERR_REQUEST_TIMED_OUT;
+    int rc = checkpoint_lower(p, limit);
+    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
+}
+
 /* DeleteRecords may have moved the leader's start into a batch.  A log that is
  * to begin there begins with the whole batch, or it would never get it.  So
  * does one that ends there: what it has is wanted by nobody, and the leader can
@@ -316,7 +334,10 @@ static enum err begin_with_whole_batch(struct partition *p,
         batch_parse(records, &b) != ERR_NONE || b.base_offset < 0 ||
         b.base_offset >= end || batch_last_offset(&b) < end)
         return ERR_NONE;
-    enum err error = log_truncate_fully(p->log, b.base_offset);
+    enum err error =
+        partition_lower_checkpoint(p, b.base_offset, b.base_offset);
+    if (error == ERR_NONE)
+        error = log_truncate_fully(p->log, b.base_offset);
     if (error != ERR_NONE)
         return error;
     partition_shortened(p);
@@ -389,18 +410,11 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
                  "leader of epoch %d has a different history",
                  log_path(p->log), (long long)end_offset,
                  (long long)p->high_watermark, p->state.leader_epoch);
-    bool below = end_offset < log_recovery_point(p->log);
-    /* Checkpoints that are on their way carry the old recovery point, and would
-     * be written after the new one.  The follower asks again. */
-    if (below && p->shard->checkpoint_batch != NULL)
-        return ERR_REQUEST_TIMED_OUT;
     /* The log may be cut further, to the beginning of a batch. */
-    int rc =
-        below ? checkpoint_lower(p, log_segment_base_offset(p->log, end_offset))
-              : 0;
-    if (rc < 0)
-        return rc == -ENOSPC ? ERR_FULL : ERR_IO;
-    enum err error = log_truncate(p->log, end_offset);
+    enum err error = partition_lower_checkpoint(
+        p, end_offset, log_segment_base_offset(p->log, end_offset));
+    if (error == ERR_NONE)
+        error = log_truncate(p->log, end_offset);
     if (error != ERR_NONE)
         return error;
     partition_shortened(p);

@@ -291,7 +291,9 @@ static enum err out_of_range(struct partition *p, int64_t leader_start)
              "ends at %lld",
              log_path(p->log), (long long)leader_start,
              (long long)log_end_offset(p->log));
-    enum err error = log_truncate_fully(p->log, leader_start);
+    enum err error = partition_lower_checkpoint(p, leader_start, leader_start);
+    if (error == ERR_NONE)
+        error = log_truncate_fully(p->log, leader_start);
     if (error != ERR_NONE)
         return error;
     partition_shortened(p);

@@ -732,6 +732,7 @@ static void opened(struct partition *p, struct partition_open *o)
     p->lost_unsynced = o->report.lost_unsynced;
     if (log_synced_offset(p->log) == log_end_offset(p->log))
         p->unchanged_ms = log_changed_ms(p->log);
+    p->stored_point = o->checkpoint.recovery_point;
     p->high_watermark = o->checkpoint.high_watermark;
     if (p->high_watermark > log_end_offset(p->log))
         p->high_watermark = log_end_offset(p->log);

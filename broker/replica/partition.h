@@ -73,6 +73,7 @@ struct partition {
     int64_t first_dirty;   /* everything below was compacted */
     int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */
     int64_t high_watermark;
+    int64_t stored_point;        /* as recovery point: no more than this */
     struct leader *leader;       /* when role is PARTITION_LEADER */
     int64_t led_since_ms;        /* leader: when this epoch began here, ... */
     int64_t led_from_offset;     /* ... and the log's end then */
@@ -253,6 +254,10 @@ enum err partition_write_batch(struct partition *p, struct produced *in,
                                struct partition_append *result);
 /* The log grew. */
 void partition_appended(struct partition *p);
+/* Before the log is cut to end_offset or less, but not below `limit`.
+ * REQUEST_TIMED_OUT: not just now. */
+enum err partition_lower_checkpoint(struct partition *p, int64_t end_offset,
+                                    int64_t limit);
 /* A follower learned of the leader's high watermark. */
 void partition_follower_moved(struct partition *p, int64_t high_watermark);
 /* An append failed: if the log is of no use any more the replica goes offline

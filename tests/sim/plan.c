@@ -409,6 +409,23 @@ static void draw_stalls(struct plan *plan)
     }
 }
 
+/* Clients with transactions, in one of two seeds from a million on: the seeds
+ * below are those that were before there were any, so that what they have once
+ * shown they still show. */
+static void draw_transactions(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("transactions", 12)) *
+                     0x9e3779b97f4a7c15u};
+
+    if (plan->seed < 1000000 || !one_in(&p, 2))
+        return;
+    plan->load.transactors = (int)between(&p, 1, 3);
+    plan->load.txn_offsets = one_in(&p, 2);
+    plan->load.txn_deaths = one_in(&p, 2);
+    plan->load.txn_interval_ms = PICK(&p, 10, 100, 400);
+    plan->load.txn_timeout_ms = (int32_t)PICK(&p, 3000, 10000, 10000);
+}
+
 /* Enough to race with every fault; more would only cost time, and a few seeds
  * with many records most of it. */
 static void limit_records(struct plan *plan)
@@ -443,6 +460,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_members(seed, plan);
     draw_ambushes(plan);
     draw_stalls(plan);
+    draw_transactions(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)
@@ -487,6 +505,10 @@ char *plan_properties(const struct plan *plan, int index)
         "min.insync.replicas=%d\n"
         "default.replication.factor=%d\n"
         "offsets.topic.num.partitions=3\n"
+        "transaction.state.log.num.partitions=2\n"
+        "transaction.state.log.replication.factor=%d\n"
+        "transaction.state.log.min.isr=%d\n"
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n"
         "offsets.topic.replication.factor=%d\n"
         "log.roll.ms=%d\n"
         "log.index.interval.bytes=512\n"
@@ -503,8 +525,9 @@ char *plan_properties(const struct plan *plan, int index)
         "group.initial.rebalance.delay.ms=100\n"
         "unclean.leader.election.enable=%s\n",
         plan->shards, plan->fsync ? "fsync" : "replicated", plan->min_isr,
-        plan->replication, plan->replication, plan->roll_ms, plan->lag_max_ms,
-        plan->session_timeout_ms, plan->session_timeout_ms / 4, plan->grace_ms,
+        plan->replication, plan->replication, plan->min_isr, plan->replication,
+        plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
+        plan->session_timeout_ms / 4, plan->grace_ms,
         (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false");
     buf_put_u8(&b, 0);
     return (char *)b.data;

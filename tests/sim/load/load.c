@@ -4,6 +4,7 @@
 #include "tests/sim/load/final.h"
 #include "tests/sim/load/member.h"
 #include "tests/sim/load/producer.h"
+#include "tests/sim/load/txns.h"
 
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ struct load {
     int readers_len;
     struct load_member **members;
     int members_len;
+    struct load_txns *txns; /* NULL: none */
     char **groups;
     const char *stable_prefix; /* of topics */
     const char *churn_prefix;
@@ -28,6 +30,7 @@ struct load {
     size_t names_len;
     int reader_numbers; /* given out */
     struct load_final *final;
+    bool read; /* by it; what is left are transactions */
     void (*done)(void *arg);
     void *done_arg;
     struct env_timer done_timer;
@@ -178,6 +181,27 @@ static void add_member(struct load *l, const char *group, int number)
         l->env, prng_next(&l->prng), &client, l->history, &options, &reader);
 }
 
+static void add_txns(struct load *l)
+{
+    const struct load_options *o = &l->options;
+    struct load_client_options client = client_of(l, "transactor");
+    struct load_txns_options options = {
+        .space = o->space,
+        .clients = o->transactors,
+        .readers = 1,
+        .partitions = 3,
+        .replication_factor = o->replication_factor,
+        .interval_ms = o->txn_interval_ms,
+        .timeout_ms = o->txn_timeout_ms,
+        .offsets = o->txn_offsets,
+        .deaths = o->txn_deaths,
+        .unclean_possible = o->unclean_possible};
+
+    if (o->transactors > 0)
+        l->txns = load_txns_new(l->env, prng_next(&l->prng), &client,
+                                l->history, &options);
+}
+
 static void add_actors(struct load *l)
 {
     const struct load_options *o = &l->options;
@@ -197,6 +221,7 @@ static void add_actors(struct load *l)
         for (int i = 0; i < o->members; i++)
             add_member(l, l->groups[g], i);
     }
+    add_txns(l);
 }
 
 struct load *load_new(struct env *env, uint64_t seed,
@@ -231,6 +256,7 @@ void load_free(struct load *l)
     for (int i = 0; i < l->members_len; i++)
         load_member_free(l->members[i]);
     load_admin_free(l->admin);
+    load_txns_free(l->txns);
     history_free(l->history);
     for (int g = 0; g < l->options.groups; g++)
         free(l->groups[g]);
@@ -258,6 +284,8 @@ void load_start(struct load *l)
         load_reader_start(l->readers[i]);
     for (int i = 0; i < l->members_len; i++)
         load_member_start(l->members[i]);
+    if (l->txns != NULL)
+        load_txns_start(l->txns);
 }
 
 void load_stop_changes(struct load *l)
@@ -274,6 +302,8 @@ void load_stop_writing(struct load *l)
         load_producer_stop(l->producers[i]);
     for (int i = 0; i < l->members_len; i++)
         load_member_stop(l->members[i]);
+    if (l->txns != NULL)
+        load_txns_stop(l->txns);
 }
 
 bool load_is_quiet(const struct load *l)
@@ -286,7 +316,7 @@ bool load_is_quiet(const struct load *l)
     for (int i = 0; i < l->members_len; i++)
         if (!load_member_is_quiet(l->members[i]))
             return false;
-    return true;
+    return l->txns == NULL || load_txns_is_quiet(l->txns);
 }
 
 int64_t load_quiet_bound_ms(const struct load *l)
@@ -308,11 +338,22 @@ static void tell_done(void *arg)
     l->done(l->done_arg);
 }
 
-static void final_done(void *arg)
+static void all_done(void *arg)
 {
     struct load *l = arg;
 
     env_timer_start(l->env, &l->done_timer, 0);
+}
+
+static void final_done(void *arg)
+{
+    struct load *l = arg;
+
+    l->read = true;
+    if (l->txns != NULL)
+        load_txns_final(l->txns, all_done, l);
+    else
+        all_done(l);
 }
 
 void load_final_read(struct load *l, void (*done)(void *arg), void *arg)
@@ -341,7 +382,10 @@ void load_final_read(struct load *l, void (*done)(void *arg), void *arg)
 void load_final_give_up(struct load *l)
 {
     ASSERT(l->final != NULL);
-    load_final_complain(l->final);
+    if (l->read)
+        load_txns_complain(l->txns);
+    else
+        load_final_complain(l->final);
 }
 
 struct load_progress load_progress(const struct load *l)

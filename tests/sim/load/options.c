@@ -18,6 +18,8 @@ void load_options_init(struct load_options *o)
         .delivery_timeout_ms = 20000,
         .session_timeout_ms = 10000,
         .commit_interval_ms = 500,
+        .txn_interval_ms = 100,
+        .txn_timeout_ms = 10000,
         .request_timeout_ms = 5000,
         .metadata_age_ms = 5000,
     };
@@ -93,12 +95,15 @@ void load_options_print(const struct load_options *o, struct buf *out)
                "sessions %d long-polls %d seeks %d queries %d small %d "
                "session-timeout %d commit %lld going %d admin %lld grow %d "
                "configs %d min-isr %d reassign %d elect %d delete-records %d "
-               "request %lld metadata %lld newest %d",
+               "request %lld metadata %lld newest %d transactors %d offsets "
+               "%d deaths %d every %lld",
                o->sessions, o->long_polls, o->seeks, o->offset_queries,
                o->small_fetches, o->session_timeout_ms,
                (long long)o->commit_interval_ms, o->coming_and_going,
                (long long)o->admin_interval_ms, o->add_partitions,
                o->alter_configs, o->min_insync, o->reassign, o->elect,
                o->delete_records, (long long)o->request_timeout_ms,
-               (long long)o->metadata_age_ms, o->newest_versions);
+               (long long)o->metadata_age_ms, o->newest_versions,
+               o->transactors, o->txn_offsets, o->txn_deaths,
+               (long long)o->txn_interval_ms);
 }

@@ -28,6 +28,8 @@ struct load_options {
     int members; /* of each group */
     int static_percent;
 
+    int transactors; /* clients with transactions */
+
     /* Producers. */
     bool acks_0, acks_1; /* beside acks=all */
     bool compression;
@@ -44,6 +46,12 @@ struct load_options {
     bool offset_queries;
     bool small_fetches;
     bool strays; /* ask replicas that do not lead, and must be refused */
+
+    /* Transactions. */
+    bool txn_offsets;
+    bool txn_deaths; /* of their clients */
+    int64_t txn_interval_ms;
+    int32_t txn_timeout_ms;
 
     /* Members. */
     int32_t session_timeout_ms;
@@ -69,7 +77,7 @@ struct load_options {
 /* Everything off, sizes small: one topic, one producer, one reader. */
 void load_options_init(struct load_options *o);
 /* Draws what is drawn; `nodes` and the promises stay as they are, and strays
- * and late_commits, which a plan draws apart. */
+ * and late_commits, and transactions, which a plan draws apart. */
 void load_options_draw(struct prng *prng, struct load_options *o);
 /* One line. */
 void load_options_print(const struct load_options *o, struct buf *out);
