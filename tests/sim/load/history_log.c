@@ -155,7 +155,9 @@ void history_acked(struct history *h, struct history_id id, int64_t offset)
                           history_who(id).text, (long long)offset, where.text,
                           history_who(slot->id).text,
                           slot->read ? "read" : "acknowledged");
-    if (s->what.session >= 0 && s->read_offset >= 0 && s->read_offset != offset)
+    /* With a record the knowledge of its sequence number may be deleted. */
+    if (s->what.session >= 0 && s->read_offset >= log->deleted_before &&
+        s->read_offset != offset)
         history_violation(h, "duplicate",
                           "%s, which is idempotent, was acknowledged at "
                           "offset %lld of %s and read at offset %lld",
@@ -304,14 +306,15 @@ static void check_epochs(struct history *h, const struct history_log *log,
             r->leader_epoch, before->leader_epoch);
 }
 
-static void check_once(struct history *h, const struct sent *s,
-                       const struct history_read *r)
+static void check_once(struct history *h, const struct history_log *log,
+                       const struct sent *s, const struct history_read *r)
 {
     int64_t other = s->read_offset;
 
     if (other < 0 && is_durable(h, s))
         other = s->acked_offset;
-    if (s->what.session >= 0 && other >= 0 && other != r->offset)
+    if (s->what.session >= 0 && other >= log->deleted_before &&
+        other != r->offset)
         history_violation(
             h, "duplicate",
             "%s, which is idempotent, stands at offsets %lld and %lld of %s",
@@ -338,7 +341,7 @@ void history_read(struct history *h, const struct history_read *r)
     if (!h->promise.unclean_possible) {
         check_slot(h, slot, r);
         check_epochs(h, log, r);
-        check_once(h, s, r);
+        check_once(h, log, s, r);
     }
     if (s->read_offset < 0)
         s->read_offset = r->offset;

@@ -329,6 +329,17 @@ Test(history, gap_in_the_final_log)
     expect("gap");
 }
 
+/* Who knew its sequence number may not know it any more. */
+Test(history, a_record_that_was_deleted_may_come_again)
+{
+    send_all(0);
+    seek(0);
+    read_at(0, 0);
+    history_delete_asked(h, TOPIC, PART, 1);
+    ack(0, 5);
+    expect(NULL);
+}
+
 /* A high watermark that was behind lets the log grow while it is read. */
 Test(history, the_final_log_may_grow)
 {

@@ -15,7 +15,7 @@
  * began, a transaction is still open (by its caller)
  *
  * Violations go to the history, whose promise counts: with unclean elections
- * only `hanging` is judged.
+ * nothing is judged.
  *
  * Thread: one.  Numbers of clients and readers are the caller's, small. */
 #ifndef TESTS_SIM_LOAD_TXN_HISTORY_H
