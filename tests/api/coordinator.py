@@ -91,16 +91,15 @@ class Txn:
         fields.update(more)
         return self.call("EndTxn", **fields)["errorCode"]
 
-    def finished(self, topic, partition=0):
-        """How much is stable there, once this transaction is not open."""
-        def closed():
-            a = self.call("DescribeProducers", LAYOUT[partition][0], topics=[
-                {"name": topic, "partitionIndexes": [partition]}])
-            return all(p["currentTxnStartOffset"] < 0
-                       for p in a["topics"][0]["partitions"][0]
-                       ["activeProducers"] if p["producerId"] == self.producer)
-        wait_for("the marker", closed)
-        return stable(self.s, topic, partition)
+    def finished(self, topic, sizes):
+        """Markers are committed: so much is stable in each partition."""
+        def found():
+            return [stable(self.s, topic, p) for p in range(len(sizes))]
+        try:
+            wait_for("the markers", lambda: found() == sizes)
+        except Wrong as error:
+            raise Wrong("%s: %s is stable instead of %s" % (
+                error, found(), sizes)) from error
 
 
 def elsewhere(node):
@@ -151,7 +150,7 @@ def a_successor_ends_what_is_open(s, v):
     old = t.epoch
     s.check("and comes", t.init(version=v)["errorCode"], 0)
     s.true("with a later epoch", t.epoch > old, (old, t.epoch))
-    s.check("nothing is open", t.finished(topic), len(PAIRS) + 1)
+    t.finished(topic, [len(PAIRS) + 1])
 
 
 # ---- partitions -----------------------------------------------------------
@@ -204,9 +203,7 @@ def add_partitions(s, v):
         node=elsewhere(t.node))
     s.check("it can be written to", t.write(topic, 0), 0)
     s.check("ends", t.end(), 0)
-    wait_for("its markers", lambda: [stable(s, topic, p) for p in range(3)] ==
-             [len(PAIRS) + 1, 0, 1])
-    s.check("it is the last", t.finished(topic), len(PAIRS) + 1)
+    t.finished(topic, [len(PAIRS) + 1, 0, 1])
 
 
 @covers("AddPartitionsToTxn")
@@ -251,7 +248,14 @@ def commit_and_abort(s, v):
         fields = dict(transactionalId=t.id, producerId=t.producer,
                       producerEpoch=t.epoch, committed=commit)
         fields.update(more)
-        a = s.ask(label, node or t.node, **fields)
+        def answered():
+            """Until what was decided before has its markers."""
+            a = s.ask(label, node or t.node, **fields)
+            if a["errorCode"] != CONCURRENT:
+                return a
+            s.notes.pop()
+            return None
+        a = wait_for(label, answered)
         s.check(label, a["errorCode"], want)
         if v >= 5 and want == 0:
             s.check(label + ": the next epoch", a["producerEpoch"],
@@ -263,15 +267,14 @@ def commit_and_abort(s, v):
         s.check("it is open", stable(s, topic), size)
         ask("commit" if commit else "abort", 0, commit)
         size += len(PAIRS) + 1
-        s.check("it is not any more", [t.finished(topic, p) for p in (0, 1)],
-                [size, size])
+        t.finished(topic, [size, size])
     t.begin(topic, 0)
     ask("another's producer", BAD_MAPPING, producerId=t.producer + 1000)
     ask("another epoch", FENCED if v >= 2 else INVALID_EPOCH,
         producerEpoch=t.epoch + 5)
     ask("not the coordinator", NOT_COORDINATOR, node=elsewhere(t.node))
     ask("in the end", 0)
-    s.check("all is stable", t.finished(topic), size + len(PAIRS) + 1)
+    t.finished(topic, [size + len(PAIRS) + 1, size])
     if v < 5:
         ask("said twice", 0)
         ask("and otherwise", INVALID_STATE, commit=False)
@@ -401,7 +404,6 @@ def describe_transactions(s, v):
         (0, t.id, "Ongoing", 54321, t.producer, t.epoch, [(topic, [0, 2])]))
     s.check("since", abs(d["transactionStartTimeMs"] - now()) < 60000, True)
     t.end()
-    t.finished(topic)
 
     def state():
         a = t.call("DescribeTransactions", transactionalIds=[t.id])
