@@ -223,8 +223,8 @@ void transactions_give_ids(struct shard *s, int32_t partition, int64_t first,
 
 /* ---- calls --------------------------------------------------------------- */
 
-/* Old coordinators could not tell what a broker that is behind does not know
- * from what is not there, so what the producer knows already exists. */
+/* What this broker knows of topics.  A producer that knows of a newer one hears
+ * UNKNOWN_TOPIC_OR_PARTITION, which passes. */
 static enum err partition_error(void *arg, struct slice topic,
                                 int32_t partition)
 {
