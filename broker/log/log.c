@@ -256,6 +256,9 @@ enum err log_truncate_fully(struct log *log, int64_t offset)
     int rc = log_write_metadata(log);
     if (rc == 0)
         rc = segment_create_file(log, s);
+    /* As below. */
+    if (rc == 0)
+        rc = env_sync_dir(log->env, log->path);
     if (rc < 0)
         return fail(log, rc, "emptying");
     log_write_epochs(log);

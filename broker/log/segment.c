@@ -8,6 +8,7 @@
 #include "broker/log/segment.h"
 
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/log/state.h"
 
 #include <errno.h>
@@ -492,6 +493,11 @@ int segment_cut(struct log *log, struct segment *s, uint32_t position,
     if (rc < 0)
         return rc;
     rc = env_file_truncate(file, position);
+    /* Before anything is written there.  Of what is not on disk a power loss
+     * may take any part, and what was cut off would stand in its place: whole
+     * batches, in front of others of later epochs. */
+    if (rc == 0 && !PLANTED(LOG_LEAVES_CUTS_UNSYNCED))
+        rc = env_file_sync(file);
     env_file_unref(file);
     if (rc < 0 || (rc = aborted_cut(log, s, end_offset)) < 0)
         return rc;

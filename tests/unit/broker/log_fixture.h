@@ -24,10 +24,10 @@ struct fixture {
     int aside; /* directories that were taken for another topic's */
 };
 
-static inline void fixture_begin(struct fixture *f)
+static inline void fixture_begin_seeded(struct fixture *f, uint64_t seed)
 {
     *f = (struct fixture){
-        .env = env_mem_new(7),
+        .env = env_mem_new(seed),
         .codec = codec_new(),
         .topic_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}},
         .config = {
@@ -45,6 +45,11 @@ static inline void fixture_begin(struct fixture *f)
         }};
     env_mkdir(f->env, LOG_DIR);
     env_sync_dir(f->env, "/");
+}
+
+static inline void fixture_begin(struct fixture *f)
+{
+    fixture_begin_seeded(f, 7);
 }
 
 static inline enum err fixture_try_open(struct fixture *f, bool clean,
