@@ -4,6 +4,7 @@
 #include "broker/coord/placement.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
+#include "broker/share_states.h"
 #include "broker/transactions.h"
 
 enum { CREATE_WAIT_MS = 1000, IDS_WAIT_MS = 5000 };
@@ -74,7 +75,9 @@ static void find_error(struct find_coordinator_response_coordinator *out,
 /* The topic whose partitions the coordinators of that type stand on. */
 static struct slice topic_of(int8_t type)
 {
-    return type == KEY_TRANSACTION ? SLICE(TXN_TOPIC) : SLICE(GROUP_TOPIC);
+    return type == KEY_TRANSACTION ? SLICE(TXN_TOPIC)
+           : type == KEY_SHARE     ? SLICE(SHARE_STATE_TOPIC)
+                                   : SLICE(GROUP_TOPIC);
 }
 
 static void find_in(const struct cluster_view *v, struct slice topic,
@@ -96,17 +99,30 @@ static void find_in(const struct cluster_view *v, struct slice topic,
     out->port = b->endpoint->port;
 }
 
-static void find_one(const struct cluster_view *v, int8_t type,
+enum { FIND_SHARE_VERSION = 6 };
+
+/* Null: it is one. */
+static struct slice why_no_key(int8_t type, int16_t version, struct slice key)
+{
+    if (type < KEY_GROUP || type > KEY_SHARE)
+        return SLICE("Unknown coordinator type.");
+    if (type == KEY_SHARE && version < FIND_SHARE_VERSION)
+        return SLICE("Coordinators of share partitions are known from version "
+                     "6 on.");
+    if (type == KEY_SHARE && !share_coordinator_key_ok(key))
+        return SLICE("The key must have the form groupId:topicId:partition.");
+    return SLICE_NULL;
+}
+
+static void find_one(const struct cluster_view *v, int8_t type, int16_t version,
                      struct find_coordinator_response_coordinator *out)
 {
-    if (type == KEY_GROUP || type == KEY_TRANSACTION)
+    struct slice why = why_no_key(type, version, out->key);
+
+    if (slice_is_null(why))
         find_in(v, topic_of(type), out);
-    else if (type == KEY_SHARE)
-        find_error(out, ERR_INVALID_REQUEST,
-                   SLICE("Share groups are not supported by this release."));
     else
-        find_error(out, ERR_INVALID_REQUEST,
-                   SLICE("Unknown coordinator type."));
+        find_error(out, ERR_INVALID_REQUEST, why);
 }
 
 /* Versions up to 3 ask for one key and have the answer in the body itself. */
@@ -146,7 +162,7 @@ static bool find_all(struct request *r,
     for (int32_t i = 0; i < *len; i++) {
         find_coordinator_response_coordinator_init(&(*out)[i]);
         (*out)[i].key = r->version >= 4 ? q->coordinator_keys[i] : q->key;
-        find_one(&v, q->key_type, &(*out)[i]);
+        find_one(&v, q->key_type, r->version, &(*out)[i]);
         found &= (*out)[i].error_code != ERR_COORDINATOR_NOT_AVAILABLE;
     }
     return found;
@@ -169,8 +185,7 @@ static void find_again(struct parked *p, bool last)
     respond_coordinators(r, c, len);
 }
 
-/* The first group of a cluster brings __consumer_offsets about, the first
- * transactional producer __transaction_state. */
+/* The first group of a cluster brings __consumer_offsets about, and so on. */
 void api_find_coordinator(struct request *r)
 {
     struct meta *m = request_meta(r);

@@ -119,6 +119,21 @@
       "add.partitions.to.txn.retry.backoff.ms")                                \
     X(int64_t, add_partitions_to_txn_retry_backoff_max_ms,                     \
       "add.partitions.to.txn.retry.backoff.max.ms")                            \
+    X(int32_t, share_state_topic_num_partitions,                               \
+      "share.coordinator.state.topic.num.partitions")                          \
+    X(int32_t, share_state_topic_replication_factor,                           \
+      "share.coordinator.state.topic.replication.factor")                      \
+    X(int32_t, share_state_topic_min_isr,                                      \
+      "share.coordinator.state.topic.min.isr")                                 \
+    X(int64_t, share_state_topic_segment_bytes,                                \
+      "share.coordinator.state.topic.segment.bytes")                           \
+    X(int64_t, share_state_topic_prune_interval_ms,                            \
+      "share.coordinator.state.topic.prune.interval.ms")                       \
+    X(int32_t, share_updates_per_snapshot,                                     \
+      "share.coordinator.snapshot.update.records.per.snapshot")                \
+    X(int64_t, share_cold_snapshot_interval_ms,                                \
+      "share.coordinator.cold.partition.snapshot.interval.ms")                 \
+    X(int64_t, share_write_timeout_ms, "share.coordinator.write.timeout.ms")   \
     X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
     X(int32_t, producer_id_check_interval_ms,                                  \
       "producer.id.expiration.check.interval.ms")

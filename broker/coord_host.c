@@ -14,6 +14,7 @@ enum { LOAD_PIECE_BYTES = 1 << 20 };
 static const struct coord_host_kind *const kinds[] = {
     &coord_host_groups,
     &coord_host_transactions,
+    &coord_host_share_states,
 };
 
 struct coord_time coord_host_time(const struct coord_host *host)

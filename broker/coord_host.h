@@ -59,6 +59,7 @@ void coord_host_committed(struct partition *p);
 
 extern const struct coord_host_kind coord_host_groups;
 extern const struct coord_host_kind coord_host_transactions;
+extern const struct coord_host_kind coord_host_share_states;
 
 struct coord_time coord_host_time(const struct coord_host *host);
 /* Has the end of the turn come. */

@@ -56,6 +56,11 @@ static const struct handler handlers[] = {
     {API_DESCRIBE_TRANSACTIONS, api_txn_request, false},
     {API_LIST_TRANSACTIONS, api_txn_request, false},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
+    {API_INITIALIZE_SHARE_GROUP_STATE, api_share_state, false},
+    {API_READ_SHARE_GROUP_STATE, api_share_state, false},
+    {API_WRITE_SHARE_GROUP_STATE, api_share_state, false},
+    {API_DELETE_SHARE_GROUP_STATE, api_share_state, false},
+    {API_READ_SHARE_GROUP_STATE_SUMMARY, api_share_state, false},
     {API_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},
 };
 

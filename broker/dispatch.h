@@ -32,8 +32,11 @@ void api_describe_log_dirs(struct request *r);
 void api_write_txn_markers(struct request *r);
 /* api_producers.c */
 void api_describe_producers(struct request *r);
-/* api_groups.c */
+/* api_txn.c */
 void api_txn_request(struct request *r);
+/* api_share_state.c */
+void api_share_state(struct request *r);
+/* api_groups.c */
 void api_group_request(struct request *r);
 /* api_metadata.c, on the metadata thread */
 void api_metadata(struct request *r);

@@ -1,7 +1,7 @@
 /* Topics that are created because a client asked for them: any topic in a
  * Metadata request if auto.create.topics.enable allows it, and
- * __consumer_offsets and __transaction_state when the first group or
- * transactional producer looks for its coordinator.
+ * __consumer_offsets, __transaction_state and __share_group_state when somebody
+ * looks for the first coordinator on them.
  *
  * A creation is going on from the moment its CreateTopics call is made until
  * the image holds what came of it; requests that wait for it are parked and
@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/coordinators.h"
+#include "broker/share_states.h"
 #include "broker/transactions.h"
 
 #include <stdlib.h>
@@ -55,15 +56,15 @@ bool topic_name_valid(struct slice name)
 bool topic_is_internal(struct slice name)
 {
     return slice_eq_str(name, GROUP_TOPIC) || slice_eq_str(name, TXN_TOPIC) ||
-           slice_eq_str(name, "__share_group_state");
+           slice_eq_str(name, SHARE_STATE_TOPIC);
 }
 
 bool creation_possible(const struct meta *m, struct slice name)
 {
-    if (slice_eq_str(name, GROUP_TOPIC) || slice_eq_str(name, TXN_TOPIC))
+    if (topic_is_internal(name))
         return true;
     return m->broker->config->auto_create_topics_enable &&
-           !topic_is_internal(name) && topic_name_valid(name);
+           topic_name_valid(name);
 }
 
 bool creation_running(const struct meta *m, struct slice name)
@@ -209,6 +210,26 @@ static void fill_txn_topic(const struct server_config *config,
                   sizeof settings / sizeof *settings, t);
 }
 
+static void fill_share_topic(const struct server_config *config,
+                             struct arena *arena,
+                             struct create_topics_request_creatable_topic *t)
+{
+    const struct setting settings[] = {
+        {"cleanup.policy", SLICE("delete")},
+        {"compression.type", SLICE("producer")},
+        {"min.insync.replicas",
+         arena_printf(arena, "%d", (int)config->share_state_topic_min_isr)},
+        {"retention.ms", SLICE("-1")},
+        {"segment.bytes",
+         arena_printf(arena, "%d",
+                      (int)config->share_state_topic_segment_bytes)},
+    };
+
+    fill_internal(arena, config->share_state_topic_num_partitions,
+                  config->share_state_topic_replication_factor, settings,
+                  sizeof settings / sizeof *settings, t);
+}
+
 static void encode_request(const struct creation *c, struct buf *body)
 {
     const struct server_config *config = c->meta->broker->config;
@@ -230,6 +251,8 @@ static void encode_request(const struct creation *c, struct buf *body)
             fill_offsets_topic(config, &arena, &q.topics[i]);
         else if (slice_eq_str(c->names[i], TXN_TOPIC))
             fill_txn_topic(config, &arena, &q.topics[i]);
+        else if (slice_eq_str(c->names[i], SHARE_STATE_TOPIC))
+            fill_share_topic(config, &arena, &q.topics[i]);
     }
     enum err error = kafka_encode(&create_topics_request_desc, CREATE_VERSION,
                                   &q, body, NULL);

@@ -10,6 +10,7 @@
 #include "broker/replica/partition.h"
 #include "broker/request.h"
 #include "broker/sessions.h"
+#include "broker/share_states.h"
 #include "proto/record/compression.h"
 
 #include <stdlib.h>
@@ -136,6 +137,7 @@ static void drop_topic(struct shard *s, const struct uuid *id)
     for (int32_t i = 0; i < t->partitions; i++)
         drop_partition(s, t, i);
     coordinators_topic_deleted(s, t->name);
+    share_states_topic_deleted(s, id);
     map_remove(&s->topics_by_id, uuid_slice(id));
     if (map_get(&s->topics_by_name, slice_str(t->name)) == t)
         map_remove(&s->topics_by_name, slice_str(t->name));

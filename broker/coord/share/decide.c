@@ -189,17 +189,25 @@ static enum err decide(struct share_step *step, struct share_answer *answer,
     }
 }
 
-static enum err partition_error(const struct share_context *context,
-                                const struct share_answer *answer,
-                                const struct share_ask *ask)
+enum err share_ask_check(const struct share_answer *answer,
+                         const struct share_ask *ask)
 {
     if (answer->group.len == 0)
         return ERR_INVALID_GROUP_ID;
     if (uuid_is_zero(ask->topic) || ask->partition < 0)
         return ERR_INVALID_REQUEST;
-    if (context->partition_error == NULL ||
+    return ERR_NONE;
+}
+
+static enum err partition_error(const struct share_context *context,
+                                const struct share_answer *answer,
+                                const struct share_ask *ask)
+{
+    enum err err = share_ask_check(answer, ask);
+
+    if (err != ERR_NONE || context->partition_error == NULL ||
         answer->api == API_DELETE_SHARE_GROUP_STATE)
-        return ERR_NONE;
+        return err;
     return context->partition_error(context->arg, ask->topic, ask->partition);
 }
 

@@ -55,6 +55,7 @@ struct share_ask {
     struct share_batch *batches; /* in the answer's arena */
     uint32_t len;
     bool batches_ok;
+    struct share_ask *of; /* of a piece: where it belongs in the whole */
     /* ---- answered --------------------------------------------------------*/
     enum err err;
     struct share_state_of told; /* reads */
@@ -113,9 +114,6 @@ void share_write_free(struct share_coord_write *write);
 
 /* ---- request.c -----------------------------------------------------------*/
 
-/* A request as asks, all of them without errors. */
-struct share_answer *share_answer_new(const struct share_context *context,
-                                      enum api_key api, const void *request);
 /* All its asks are answered: makes the response. */
 void share_answer_fill(struct share_answer *answer);
 void share_answer_send(struct share_step *step, struct share_answer *answer);
@@ -123,6 +121,10 @@ void share_answer_send(struct share_step *step, struct share_answer *answer);
 void share_answer_ended(struct share_step *step, struct share_answer *answer);
 
 /* ---- decide.c ------------------------------------------------------------*/
+
+/* What is wrong with it whoever coordinates. */
+enum err share_ask_check(const struct share_answer *answer,
+                         const struct share_ask *ask);
 
 void share_decide(struct share_step *step, const struct share_context *context,
                   struct share_answer *answer, struct share_ask *ask);

@@ -364,14 +364,19 @@ void share_answer_ended(struct share_step *step, struct share_answer *answer)
         share_answer_send(step, answer);
 }
 
+void share_answer_refuse(struct share_answer *answer, enum err err)
+{
+    for (int32_t i = 0; i < answer->asks_len; i++)
+        answer->asks[i].err = err;
+    share_answer_fill(answer);
+}
+
 struct share_answer *share_refuse(const struct share_context *context,
                                   enum api_key api, const void *request,
                                   enum err err)
 {
     struct share_answer *answer = share_answer_new(context, api, request);
 
-    for (int32_t i = 0; i < answer->asks_len; i++)
-        answer->asks[i].err = err;
-    share_answer_fill(answer);
+    share_answer_refuse(answer, err);
     return answer;
 }

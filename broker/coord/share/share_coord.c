@@ -61,26 +61,33 @@ void share_coord_resign(struct share_coord *coord)
 
 /* ---- requests ------------------------------------------------------------*/
 
-void share_coord_request(struct share_coord *coord,
-                         const struct share_context *context, enum api_key api,
-                         const void *request, struct share_coord_update *update)
+void share_coord_ask(struct share_coord *coord,
+                     const struct share_context *context,
+                     struct share_answer *piece,
+                     struct share_coord_update *update)
 {
     struct share_step step = {
         coord, {context->now_ms, context->wall_ms}, update};
 
     ASSERT(coord->life != SHARE_COORD_RESIGNED);
+    piece->token = context->token;
     if (coord->life == SHARE_COORD_LOADING) {
-        struct share_answer *refusal = share_refuse(
-            context, api, request, ERR_COORDINATOR_LOAD_IN_PROGRESS);
-
-        list_push_back(&update->answers, &refusal->link);
+        share_answer_refuse(piece, ERR_COORDINATOR_LOAD_IN_PROGRESS);
+        list_push_back(&update->answers, &piece->link);
         return;
     }
-    struct share_answer *answer = share_answer_new(context, api, request);
-    for (int32_t i = 0; i < answer->asks_len; i++)
-        share_decide(&step, context, answer, &answer->asks[i]);
-    if (answer->waiting == 0)
-        share_answer_send(&step, answer);
+    for (int32_t i = 0; i < piece->asks_len; i++)
+        share_decide(&step, context, piece, &piece->asks[i]);
+    if (piece->waiting == 0)
+        share_answer_send(&step, piece);
+}
+
+void share_coord_request(struct share_coord *coord,
+                         const struct share_context *context, enum api_key api,
+                         const void *request, struct share_coord_update *update)
+{
+    share_coord_ask(coord, context, share_answer_new(context, api, request),
+                    update);
 }
 
 uint32_t share_coord_topic_deleted(struct share_coord *coord, struct uuid topic,

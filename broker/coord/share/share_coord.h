@@ -86,6 +86,9 @@ struct share_answer {
     int32_t asks_len;
 };
 
+/* A request before anything is decided: to be split, or asked as it is. */
+struct share_answer *share_answer_new(const struct share_context *context,
+                                      enum api_key api, const void *request);
 void share_answer_free(struct share_answer *answer);
 
 /* A decision that takes effect when its record is committed.  The caller has
@@ -161,11 +164,19 @@ void share_coord_request(struct share_coord *coord,
                          const struct share_context *context, enum api_key api,
                          const void *request,
                          struct share_coord_update *update);
+/* The same for a piece of a request, see split.h; takes it, and it comes back
+ * as the answer. */
+void share_coord_ask(struct share_coord *coord,
+                     const struct share_context *context,
+                     struct share_answer *piece,
+                     struct share_coord_update *update);
 
 /* The answer that says `err` to such a request, without any state. */
 struct share_answer *share_refuse(const struct share_context *context,
                                   enum api_key api, const void *request,
                                   enum err err);
+/* Makes `err` the answer of all of a request or piece that was asked nobody. */
+void share_answer_refuse(struct share_answer *answer, enum err err);
 
 /* A topic is deleted: its keys get tombstones.  How many could not yet, as a
  * write is under way: to be called again.  Walks over all keys. */

@@ -188,25 +188,32 @@ const struct share_coord *share_shard_coord(const struct share_shard *shard)
 
 /* ---- requests ------------------------------------------------------------*/
 
-void share_shard_request(struct share_shard *shard,
-                         const struct share_context *context, enum api_key api,
-                         const void *request)
+void share_shard_ask(struct share_shard *shard,
+                     const struct share_context *context,
+                     struct share_answer *piece)
 {
     struct share_coord_update update;
 
     if (shard->state != SHARD_ACTIVE) {
-        shard->ops->answer(shard->arg,
-                           share_refuse(context, api, request,
-                                        shard->state == SHARD_LOADING
-                                            ? ERR_COORDINATOR_LOAD_IN_PROGRESS
-                                            : ERR_NOT_COORDINATOR));
+        piece->token = context->token;
+        share_answer_refuse(piece, shard->state == SHARD_LOADING
+                                       ? ERR_COORDINATOR_LOAD_IN_PROGRESS
+                                       : ERR_NOT_COORDINATOR);
+        shard->ops->answer(shard->arg, piece);
         return;
     }
     enter(shard, (struct coord_time){context->now_ms, context->wall_ms});
     share_coord_update_init(&update);
-    share_coord_request(shard->coord, context, api, request, &update);
+    share_coord_ask(shard->coord, context, piece, &update);
     carry_out(shard, &update);
     leave(shard);
+}
+
+void share_shard_request(struct share_shard *shard,
+                         const struct share_context *context, enum api_key api,
+                         const void *request)
+{
+    share_shard_ask(shard, context, share_answer_new(context, api, request));
 }
 
 uint32_t share_shard_topic_deleted(struct share_shard *shard, struct uuid topic,

@@ -65,6 +65,10 @@ void share_shard_resign(struct share_shard *shard, struct coord_time time);
 void share_shard_request(struct share_shard *shard,
                          const struct share_context *context, enum api_key api,
                          const void *request);
+/* See share_coord_ask(). */
+void share_shard_ask(struct share_shard *shard,
+                     const struct share_context *context,
+                     struct share_answer *piece);
 /* See share_coord_topic_deleted(); 0 while it is not active. */
 uint32_t share_shard_topic_deleted(struct share_shard *shard, struct uuid topic,
                                    struct coord_time time);
