@@ -36,6 +36,25 @@ static void on_answer(void *arg, struct coord_answer *answer)
 
 static void on_deadline(void *arg) { coord_host_poke(arg); }
 
+/* ---- the cluster, as its shard knows it ---------------------------------- */
+
+static bool topic_by_name(void *arg, struct slice name,
+                          struct consumer_topic *topic)
+{
+    const struct shard_topic *t = shard_topic_by_name(arg, name);
+
+    if (t != NULL)
+        *topic = (struct consumer_topic){t->id, t->partitions};
+    return t != NULL;
+}
+
+static struct slice topic_name(void *arg, struct uuid id)
+{
+    const struct shard_topic *t = shard_topic_by_id(arg, &id);
+
+    return t != NULL ? slice_str(t->name) : SLICE_NULL;
+}
+
 static const struct group_shard_ops ops = {
     .append = append,
     .answer = on_answer,
@@ -62,6 +81,12 @@ static void take_options(const struct server_config *config,
     o->coord.offsets_retention_check_interval_ms =
         config->offsets_retention_check_interval_ms;
     o->coord.members_max_bytes = MEMBERS_MAX_BYTES;
+    consumer_config_init(&o->consumer);
+    o->world = (struct consumer_world){
+        .arg = p->shard,
+        .topic_by_name = topic_by_name,
+        .topic_name = topic_name,
+    };
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;
 }
@@ -73,7 +98,7 @@ static void create(struct coord_host *host)
 
     take_options(p->shard->broker->config, p, &options);
     host->core = group_shard_create(&options, &ops, host);
-    host->loader = group_loader_create(&options.coord, p->high_watermark);
+    host->loader = group_loader_create(&options, p->high_watermark);
 }
 
 static enum err load(void *loader, struct slice batches)
@@ -92,7 +117,7 @@ static void loader_free(void *loader) { group_loader_free(loader); }
 static void activate(struct coord_host *host, struct coord_time time)
 {
     group_shard_activate(host->core, host->loader, host->load_end,
-                         host->partition->high_watermark, time);
+                         host->partition->high_watermark, 0, time);
 }
 
 static void turn(struct coord_host *host, struct coord_time time)

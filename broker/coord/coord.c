@@ -26,6 +26,7 @@ void coord_update_init(struct coord_update *update)
 {
     list_init(&update->answers);
     list_init(&update->writes);
+    list_init(&update->lookups);
 }
 
 /* ---- life ----------------------------------------------------------------*/
@@ -36,6 +37,11 @@ struct coord *coord_create(const struct coord_config *config)
 
     coord->config = *config;
     return coord;
+}
+
+void coord_set_others(struct coord *coord, const struct coord_others *others)
+{
+    coord->others = *others;
 }
 
 void coord_free(struct coord *coord)
@@ -173,7 +179,8 @@ void coord_appended(struct coord *coord, struct coord_write *write,
         enum err err = coord_replay(
             coord, (struct coord_origin){base_offset + i, producer_id},
             record.key, record.value);
-        ASSERT(err == ERR_NONE); /* we wrote it */
+        /* We wrote it; others replay what is theirs. */
+        ASSERT(err == ERR_NONE || err == ERR_UNSUPPORTED_VERSION);
     }
     if (group != NULL)
         group->record_offset = base_offset;

@@ -1,5 +1,6 @@
 /* The group coordinator of one __consumer_offsets partition: classic groups
- * (JoinGroup, SyncGroup, Heartbeat, LeaveGroup) and committed offsets.
+ * (JoinGroup, SyncGroup, Heartbeat, LeaveGroup) and committed offsets, those of
+ * groups of other kinds (group_kind.h), too.
  *
  * A pure state machine.  A request or the passing of time goes in, and an
  * update comes out: answers to send now, and writes, which are records for the
@@ -94,6 +95,8 @@ struct coord_answer {
         struct describe_groups_response describe_groups;
         struct list_groups_response list_groups;
         struct delete_groups_response delete_groups;
+        struct consumer_group_heartbeat_response consumer_group_heartbeat;
+        struct consumer_group_describe_response consumer_group_describe;
     } response;
 };
 
@@ -110,10 +113,7 @@ struct coord_write {
         COORD_WRITE_SYNC,   /* a leader's assignments */
         COORD_WRITE_STATIC, /* a static member's new id */
     } kind;
-    bool replay; /* the records change state when appended */
-    /* May share an append with later writes.  Others are appended before the
-     * next request is handled. */
-    bool may_wait;
+    bool replay;                 /* the records change state when appended */
     struct coord_answer *answer; /* PLAIN; may be NULL */
     struct slice group;          /* owned; whose metadata the record is */
     int32_t generation;          /* the one it was decided in */
@@ -124,19 +124,56 @@ struct coord_write {
     int32_t assignments_len;
 };
 
-/* Everything that one call decided, in order.  Zero-initialise by
- * coord_update_init(); the caller empties both lists. */
+/* Everything that one call decided, in order.  Initialise by
+ * coord_update_init(); the caller empties the lists. */
 struct coord_update {
     struct list answers; /* of coord_answer.link */
-    struct list writes;  /* of coord_write.pending.link */
+    struct list writes;  /* of coord_pending.link: here in a coord_write */
+    struct list lookups; /* of consumer_lookup.link; see consumer_coord.h */
 };
 
 void coord_update_init(struct coord_update *update);
+
+/* ---- groups of other kinds ------------------------------------------------*/
+
+/* Who commits or fetches offsets. */
+struct coord_caller {
+    struct slice group;
+    struct slice member_id; /* null: none given */
+    int32_t epoch;          /* "generation" in OffsetCommit; -1: none */
+    int16_t version;        /* of the API */
+    bool transactional;     /* TxnOffsetCommit */
+};
+
+enum group_presence {
+    GROUP_PRESENT_NOT,
+    GROUP_PRESENT_EMPTY, /* has records, and no members */
+    GROUP_PRESENT,       /* has members */
+};
+
+/* What offsets have to ask about groups that are not classic ones.  The
+ * functions answer at once and change nothing. */
+struct coord_others {
+    void *arg;
+    enum group_presence (*presence)(void *arg, struct slice group);
+    /* Of a group that is present: whether a partition's offset may be
+     * committed, and whether offsets may be fetched. */
+    enum err (*check_commit)(void *arg, const struct coord_caller *caller,
+                             struct uuid topic, int32_t partition);
+    enum err (*check_fetch)(void *arg, const struct coord_caller *caller);
+    /* Whether a member subscribes to the topic. */
+    bool (*subscribes)(void *arg, struct slice group, struct slice topic);
+    /* Adds the tombstones of an empty group. */
+    void (*delete_records)(void *arg, struct slice group,
+                           struct coord_records *records);
+};
 
 /* ---- life -----------------------------------------------------------------*/
 
 /* Copies the config.  Ready for coord_replay(). */
 struct coord *coord_create(const struct coord_config *config);
+/* Copied.  Without this call there are only classic groups. */
+void coord_set_others(struct coord *coord, const struct coord_others *others);
 /* Frees everything; parked requests must have been taken back by
  * coord_resign(). */
 void coord_free(struct coord *coord);
@@ -220,6 +257,19 @@ int64_t coord_next_deadline(const struct coord *coord);
 /* Fires what is due, at most a bounded number of timers per call. */
 void coord_tick(struct coord *coord, struct coord_time time,
                 struct coord_update *update);
+
+/* ---- for groups of other kinds ------------------------------------------- */
+
+/* Of a classic group: one that has only offsets is not present. */
+enum group_presence coord_presence(const struct coord *coord,
+                                   struct slice group);
+/* The group that this JoinGroup would make if it is not there; null: none. */
+struct slice coord_join_claims(const struct coord *coord,
+                               const struct join_group_request *request);
+/* Adds the tombstone of an empty classic group, for one of another kind that
+ * takes its name.  Its offsets stay. */
+void coord_delete_records(const struct coord *coord, struct slice group,
+                          struct coord_records *records);
 
 /* ---- looking inside ------------------------------------------------------ */
 

@@ -56,6 +56,7 @@ static void describe(struct arena *arena, const struct group *group,
 
 /* Old clients take a group that is not there for a dead one. */
 static void describe_absent(struct arena *arena, int16_t version,
+                            bool elsewhere,
                             struct describe_groups_response_described_group *to)
 {
     to->group_state = SLICE("Dead");
@@ -63,7 +64,10 @@ static void describe_absent(struct arena *arena, int16_t version,
         return;
     to->error_code = ERR_GROUP_ID_NOT_FOUND;
     to->error_message =
-        arena_printf(arena, "Group %.*s not found.", SLICE_FMT(to->group_id));
+        arena_printf(arena,
+                     elsewhere ? "Group %.*s is not a classic group."
+                               : "Group %.*s not found.",
+                     SLICE_FMT(to->group_id));
 }
 
 void describe_groups_request(struct step *step,
@@ -76,11 +80,14 @@ void describe_groups_request(struct step *step,
 
     for (int32_t i = 0; i < request->groups_len; i++) {
         const struct group *group = group_find(step->coord, request->groups[i]);
+        bool elsewhere = group_elsewhere(step->coord, request->groups[i]) !=
+                         GROUP_PRESENT_NOT;
 
-        if (group != NULL)
+        if (group != NULL && !elsewhere)
             describe(&answer->arena, group, &r->groups[i]);
         else
-            describe_absent(&answer->arena, context->version, &r->groups[i]);
+            describe_absent(&answer->arena, context->version, elsewhere,
+                            &r->groups[i]);
     }
     answer_send(step, answer);
 }
@@ -116,6 +123,7 @@ void list_groups_request(struct step *step, const struct coord_context *context,
         const struct group *group = entry->value;
 
         if (!group->exists ||
+            group_elsewhere(step->coord, entry->key) != GROUP_PRESENT_NOT ||
             !passes(state_text(group), request->states_filter,
                     request->states_filter_len) ||
             !passes(SLICE("classic"), request->types_filter,

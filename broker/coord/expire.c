@@ -3,10 +3,11 @@
  * An offset expires offsets.retention.minutes after
  *   its commit             in a group that never had members
  *   the group became empty in one that had
- *   its commit             in a stable consumer group, if nobody subscribes to
- *                          the topic
+ *   its commit             in a stable consumer group, or one of another kind,
+ *                          if nobody subscribes to the topic
  * or at the time that the commit itself named (versions 2 to 4), and never
- * while a transaction is open on it.  An empty group without offsets goes.
+ * while a transaction is open on it.  An empty group without offsets goes, of
+ * whichever kind.
  *
  * Each group has a timer at the earliest time when something could expire, so
  * the cost is that of the groups concerned, not of all groups.  Timestamps
@@ -82,6 +83,14 @@ void expire_arm_group(struct coord *coord, struct group *group)
         expire_arm(coord, group, earliest_due(coord, group));
 }
 
+bool expire_is_subscribed(const struct coord *coord, struct slice id,
+                          const struct group *group, struct slice topic)
+{
+    return (group != NULL && group_subscribes(group, topic)) ||
+           (group_elsewhere(coord, id) == GROUP_PRESENT &&
+            coord->others.subscribes(coord->others.arg, id, topic));
+}
+
 /* Writes tombstones for what has expired; true if nothing is left. */
 static bool expire_offsets(struct step *step, const struct group *group,
                            struct coord_write *write)
@@ -91,7 +100,8 @@ static bool expire_offsets(struct step *step, const struct group *group,
     for (uint32_t t = 0; t < group->topics_len; t++) {
         const struct topic_offsets *topic = group->topics[t];
         struct slice name = offsets_topic_name(topic);
-        bool subscribed = group_subscribes(group, name);
+        bool subscribed =
+            expire_is_subscribed(step->coord, group_id(group), group, name);
 
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = offset_newest(&topic->entries[i]);
@@ -110,6 +120,19 @@ static bool expire_offsets(struct step *step, const struct group *group,
     return all;
 }
 
+static void delete_empty(const struct coord *coord, struct coord_write *write,
+                         const struct group *group)
+{
+    enum group_presence elsewhere = group_elsewhere(coord, group_id(group));
+
+    if (elsewhere == GROUP_PRESENT)
+        return; /* it has members, and needs no offsets */
+    if (elsewhere == GROUP_PRESENT_EMPTY)
+        coord->others.delete_records(coord->others.arg, group_id(group),
+                                     &write->pending.records);
+    write_group_tombstone(write, group_id(group));
+}
+
 void expire_timeout(struct step *step, struct group *group)
 {
     struct coord *coord = step->coord;
@@ -123,7 +146,7 @@ void expire_timeout(struct step *step, struct group *group)
     if (applies(group) && expire_offsets(step, group, write) &&
         group->state == GROUP_EMPTY && group->roster == NULL &&
         list_empty(&group->pending))
-        write_group_tombstone(write, group_id(group));
+        delete_empty(coord, write, group);
     if (write->pending.records.count == 0) {
         write_free(write);
         return;

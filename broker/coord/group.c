@@ -20,6 +20,26 @@ const char *group_state_name(enum group_state state)
     return "";
 }
 
+/* ---- names ---------------------------------------------------------------*/
+
+enum group_presence group_elsewhere(const struct coord *coord, struct slice id)
+{
+    return coord->others.arg != NULL
+               ? coord->others.presence(coord->others.arg, id)
+               : GROUP_PRESENT_NOT;
+}
+
+enum group_presence coord_presence(const struct coord *coord, struct slice id)
+{
+    const struct group *group = group_find(coord, id);
+
+    if (group == NULL)
+        return GROUP_PRESENT_NOT;
+    if (group->roster != NULL || group->state != GROUP_EMPTY)
+        return GROUP_PRESENT;
+    return group->record_offset >= 0 ? GROUP_PRESENT_EMPTY : GROUP_PRESENT_NOT;
+}
+
 /* ---- life ----------------------------------------------------------------*/
 
 struct group *group_find(const struct coord *coord, struct slice id)
@@ -100,6 +120,15 @@ void group_free(struct coord *coord, struct group *group)
     free(group);
 }
 
+static bool has_offsets(const struct group *group)
+{
+    for (uint32_t t = 0; t < group->topics_len; t++)
+        for (uint32_t i = 0; i < group->topics[t]->len; i++)
+            if (offset_newest(&group->topics[t]->entries[i]) != NULL)
+                return true;
+    return false;
+}
+
 void group_forget(struct coord *coord, struct group *group)
 {
     group_drop_roster(coord, group);
@@ -109,7 +138,10 @@ void group_forget(struct coord *coord, struct group *group)
     group->state = group->previous = GROUP_EMPTY;
     group->generation = 0;
     group->record_offset = group->loaded_offset = -1;
-    group->exists = false;
+    group->state_wall_ms = -1;
+    group->exists = has_offsets(group);
+    if (group->exists)
+        expire_arm_group(coord, group);
     group_drop_if_hollow(coord, group);
 }
 

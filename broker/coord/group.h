@@ -185,8 +185,9 @@ struct unsettled {
 
 struct coord {
     struct coord_config config;
-    struct map groups; /* id -> struct group */
-    struct map txns;   /* producer id, 8 bytes -> struct txn_offsets */
+    struct coord_others others; /* .arg NULL: there are none */
+    struct map groups;          /* id -> struct group */
+    struct map txns;            /* producer id, 8 bytes -> struct txn_offsets */
     struct heap timers;
     struct unsettled *unsettled; /* a ring in order of visible_offset */
     uint32_t unsettled_at;
@@ -249,7 +250,8 @@ struct group *group_find_or_create(struct coord *coord, struct slice id,
                                    int64_t wall_ms);
 /* Removes the object if nothing is left of the group that matters. */
 void group_drop_if_hollow(struct coord *coord, struct group *group);
-/* Its metadata is gone; offsets that are unsettled stay. */
+/* Its metadata are gone: with offsets it is a simple group, without it is not
+ * there, and only what is unsettled stays. */
 void group_forget(struct coord *coord, struct group *group);
 void group_free(struct coord *coord, struct group *group);
 struct roster *group_roster(struct group *group); /* made if need be */
@@ -258,6 +260,9 @@ void group_drop_roster(struct coord *coord, struct group *group);
 void group_set_state(struct group *group, enum group_state state,
                      int64_t wall_ms);
 void group_set_text(struct slice *text, struct slice value); /* owned copy */
+/* Whether its name is that of a group of another kind, whose offsets it holds.
+ */
+enum group_presence group_elsewhere(const struct coord *coord, struct slice id);
 /* Members' count and largest timeout; 0 without. */
 uint32_t group_size(const struct group *group);
 int32_t group_rebalance_timeout_ms(const struct group *group);
@@ -424,5 +429,9 @@ void expire_arm(struct coord *coord, struct group *group, int64_t wall_due_ms);
 /* Looks at the whole group. */
 void expire_arm_group(struct coord *coord, struct group *group);
 void expire_timeout(struct step *step, struct group *group);
+/* Whether a member of the group, of whichever kind it is, subscribes to the
+ * topic.  `group` may be NULL. */
+bool expire_is_subscribed(const struct coord *coord, struct slice id,
+                          const struct group *group, struct slice topic);
 
 #endif

@@ -11,18 +11,22 @@ struct group_shard {
     const struct group_shard_ops *ops;
     void *arg;
     enum shard_state state;
-    struct coord *coord; /* NULL while loading */
+    struct group_cores *cores; /* NULL while loading */
     struct coord_runtime runtime;
     struct coord_time time; /* of the call in progress */
     int64_t announced;      /* the deadline last told by ops->deadline */
     struct list answers;    /* to be sent when the outermost call ends */
+    struct list lookups;    /* likewise */
     int depth;              /* calls from outside that have not returned */
     bool sending;
 };
 
-static struct coord_write *write_of(struct coord_pending *pending)
+/* The owner of the tombstones that make room for a group of another kind. */
+enum { OWNER_SHARD = GROUP_KINDS };
+
+static struct coord *classic(const struct group_shard *shard)
 {
-    return LIST_ENTRY(pending, struct coord_write, pending);
+    return group_cores_classic(shard->cores);
 }
 
 /* ---- carrying out --------------------------------------------------------*/
@@ -30,21 +34,24 @@ static struct coord_write *write_of(struct coord_pending *pending)
 /* Decisions are appended, and so take effect, before the next request is
  * handled.  Only plain commits collect until the end of the turn: they depend
  * on no record, and no other request is handled between them (see below). */
-static void carry_out(struct group_shard *shard, struct coord_update *update)
+static void carry_out(struct group_shard *shard, uint8_t owner,
+                      struct coord_update *update)
 {
     bool flush = false;
 
     while (!list_empty(&update->writes)) {
-        struct coord_write *write = LIST_ENTRY(
-            list_pop_front(&update->writes), struct coord_write, pending.link);
-        flush = flush || !write->may_wait;
-        coord_runtime_add(&shard->runtime, &write->pending, shard->time.now_ms,
+        struct coord_pending *pending = LIST_ENTRY(
+            list_pop_front(&update->writes), struct coord_pending, link);
+        pending->owner = owner;
+        flush = flush || !pending->may_wait;
+        coord_runtime_add(&shard->runtime, pending, shard->time.now_ms,
                           shard->time.wall_ms);
     }
     if (flush)
         coord_runtime_flush(&shard->runtime, shard->time.now_ms,
                             shard->time.wall_ms);
     list_append_all(&shard->answers, &update->answers);
+    list_append_all(&shard->lookups, &update->lookups);
 }
 
 static enum err on_append(void *arg, uint8_t *batch, size_t len,
@@ -59,18 +66,39 @@ static void on_appended(void *arg, struct coord_pending *pending,
                         uint32_t first, uint32_t count, int64_t base_offset)
 {
     struct group_shard *shard = arg;
+    uint8_t owner = pending->owner;
 
-    coord_appended(shard->coord, write_of(pending), first, count, base_offset);
+    if (owner != OWNER_SHARD)
+        group_kinds[owner]->appended(shard->cores->of[owner], pending, first,
+                                     count, base_offset, shard->time);
+    for (uint32_t i = 0; i < count; i++) {
+        struct coord_record record =
+            coord_records_get(&pending->records, first + i);
+
+        if (group_kind_of_record(record.key) == owner)
+            continue; /* it has done so */
+        enum err err = group_cores_replay(
+            shard->cores, (struct coord_origin){base_offset + i, -1},
+            record.key, record.value);
+        ASSERT(err == ERR_NONE); /* we wrote it */
+    }
 }
 
 static void on_done(void *arg, struct coord_pending *pending, enum err err)
 {
     struct group_shard *shard = arg;
+    uint8_t owner = pending->owner;
     struct coord_update update;
 
+    if (pending->owner == OWNER_SHARD) {
+        coord_records_free(&pending->records);
+        free(pending);
+        return;
+    }
     coord_update_init(&update);
-    coord_done(shard->coord, write_of(pending), err, shard->time, &update);
-    carry_out(shard, &update);
+    group_kinds[pending->owner]->done(shard->cores->of[pending->owner], pending,
+                                      err, shard->time, &update);
+    carry_out(shard, owner, &update);
 }
 
 static const struct coord_runtime_ops runtime_ops = {
@@ -83,9 +111,13 @@ int64_t group_shard_next_deadline(const struct group_shard *shard)
 {
     if (shard->state != SHARD_ACTIVE)
         return INT64_MAX;
-    int64_t timers = coord_next_deadline(shard->coord);
-    int64_t waiting = coord_runtime_next_deadline(&shard->runtime);
-    return timers < waiting ? timers : waiting;
+    int64_t earliest = coord_runtime_next_deadline(&shard->runtime);
+    for (int kind = 0; kind < GROUP_KINDS; kind++) {
+        int64_t due = group_kinds[kind]->next_deadline(shard->cores->of[kind]);
+
+        earliest = due < earliest ? due : earliest;
+    }
+    return earliest;
 }
 
 /* Calls from outside can nest: appending moves the high watermark, and an
@@ -98,6 +130,14 @@ static void enter(struct group_shard *shard, struct coord_time time)
     shard->time = time;
 }
 
+static void look_up(struct group_shard *shard, struct consumer_lookup *lookup)
+{
+    if (shard->ops->look_up != NULL && shard->state == SHARD_ACTIVE)
+        shard->ops->look_up(shard->arg, lookup);
+    else
+        consumer_lookup_free(lookup);
+}
+
 static void leave(struct group_shard *shard)
 {
     if (--shard->depth > 0 || shard->sending)
@@ -107,6 +147,9 @@ static void leave(struct group_shard *shard)
         shard->ops->answer(shard->arg,
                            LIST_ENTRY(list_pop_front(&shard->answers),
                                       struct coord_answer, link));
+    while (!list_empty(&shard->lookups))
+        look_up(shard, LIST_ENTRY(list_pop_front(&shard->lookups),
+                                  struct consumer_lookup, link));
     shard->sending = false;
     int64_t deadline = group_shard_next_deadline(shard);
     if (deadline < shard->announced && shard->ops->deadline != NULL)
@@ -127,6 +170,7 @@ group_shard_create(const struct group_shard_options *options,
     shard->arg = arg;
     shard->announced = INT64_MAX;
     list_init(&shard->answers);
+    list_init(&shard->lookups);
     return shard;
 }
 
@@ -137,49 +181,61 @@ void group_shard_free(struct group_shard *shard)
     ASSERT(shard->state != SHARD_ACTIVE && shard->depth == 0 &&
            !shard->sending);
     coord_runtime_free(&shard->runtime);
-    coord_free(shard->coord);
+    group_cores_free(shard->cores);
     free(shard);
 }
 
 void group_shard_activate(struct group_shard *shard,
                           struct group_loader *loader, int64_t end_offset,
-                          int64_t high_watermark, struct coord_time time)
+                          int64_t high_watermark, int64_t topics_version,
+                          struct coord_time time)
 {
-    struct coord_update update;
-
     ASSERT(shard->state == SHARD_LOADING);
-    shard->coord = group_loader_take(loader);
+    shard->cores = group_loader_take(loader);
     shard->state = SHARD_ACTIVE;
     enter(shard, time);
     coord_runtime_init(
         &shard->runtime, &runtime_ops, shard, shard->options.batch_max_bytes,
         shard->options.commit_timeout_ms, end_offset, high_watermark);
-    coord_committed(shard->coord, high_watermark);
-    coord_update_init(&update);
-    coord_activate(shard->coord, time, &update);
-    carry_out(shard, &update);
+    coord_committed(classic(shard), high_watermark);
+    for (uint8_t kind = 0; kind < GROUP_KINDS; kind++) {
+        struct coord_update update;
+
+        coord_update_init(&update);
+        group_kinds[kind]->activate(shard->cores->of[kind], topics_version,
+                                    time, &update);
+        carry_out(shard, kind, &update);
+    }
     leave(shard);
 }
 
 void group_shard_resign(struct group_shard *shard, struct coord_time time)
 {
-    struct coord_update update;
     bool active = shard->state == SHARD_ACTIVE;
 
     shard->state = SHARD_RESIGNED;
     if (!active)
         return;
     enter(shard, time);
-    coord_update_init(&update);
-    coord_resign(shard->coord, &update);
-    carry_out(shard, &update);
+    for (uint8_t kind = 0; kind < GROUP_KINDS; kind++) {
+        struct coord_update update;
+
+        coord_update_init(&update);
+        group_kinds[kind]->resign(shard->cores->of[kind], &update);
+        carry_out(shard, kind, &update);
+    }
     coord_runtime_resign(&shard->runtime);
     leave(shard);
 }
 
 const struct coord *group_shard_coord(const struct group_shard *shard)
 {
-    return shard->coord;
+    return shard->cores != NULL ? classic(shard) : NULL;
+}
+
+const struct group_cores *group_shard_cores(const struct group_shard *shard)
+{
+    return shard->cores;
 }
 
 /* ---- requests ------------------------------------------------------------*/
@@ -212,23 +268,92 @@ static bool ignores_collected(enum api_key api, const void *request)
            (api == API_OFFSET_FETCH && !fetch->require_stable);
 }
 
+/* The tombstones of an empty group of another kind go into the log first.  If
+ * they do not get there, that group is still the one that has the name. */
+static void make_room(struct group_shard *shard, enum group_kind_id owner,
+                      struct slice name)
+{
+    struct coord_pending *pending = xcalloc(1, sizeof *pending);
+
+    pending->owner = OWNER_SHARD;
+    group_kinds[owner]->delete_records(shard->cores->of[owner], name,
+                                       &pending->records);
+    coord_runtime_add(&shard->runtime, pending, shard->time.now_ms,
+                      shard->time.wall_ms);
+    coord_runtime_flush(&shard->runtime, shard->time.now_ms,
+                        shard->time.wall_ms);
+}
+
+/* A name belongs to one kind of groups. */
+static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
+                          const struct coord_context *context, enum api_key api,
+                          const void *request)
+{
+    enum group_presence presence;
+    struct slice name = group_kinds[kind]->claims(shard->cores->of[kind],
+                                                  context, api, request);
+
+    if (slice_is_null(name))
+        return ERR_NONE;
+    enum group_kind_id owner =
+        group_cores_find(shard->cores, name, kind, &presence);
+    if (presence == GROUP_PRESENT)
+        return group_kinds[kind]->taken;
+    if (presence == GROUP_PRESENT_EMPTY)
+        make_room(shard, owner, name);
+    return group_cores_find(shard->cores, name, kind, &presence) == GROUP_KINDS
+               ? ERR_NONE
+               : ERR_COORDINATOR_NOT_AVAILABLE;
+}
+
+static void list_others(struct group_shard *shard,
+                        const struct list_groups_request *request,
+                        struct coord_update *update)
+{
+    struct coord_answer *answer =
+        LIST_ENTRY(update->answers.next, struct coord_answer, link);
+
+    for (int kind = GROUP_CLASSIC + 1; kind < GROUP_KINDS; kind++)
+        group_kinds[kind]->list(shard->cores->of[kind], request,
+                                &answer->response.list_groups, &answer->arena);
+}
+
+static void decide(struct group_shard *shard, enum group_kind_id kind,
+                   const struct coord_context *context, enum api_key api,
+                   const void *request)
+{
+    struct coord_update update;
+    enum err err = take_name(shard, kind, context, api, request);
+
+    coord_update_init(&update);
+    if (err != ERR_NONE)
+        list_push_back(
+            &update.answers,
+            &group_kinds[kind]->refuse(context, api, request, err)->link);
+    else
+        group_kinds[kind]->request(shard->cores->of[kind], context, api,
+                                   request, &update);
+    if (api == API_LIST_GROUPS)
+        list_others(shard, request, &update);
+    carry_out(shard, (uint8_t)kind, &update);
+}
+
 void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request)
 {
-    struct coord_update update;
+    enum group_kind_id kind = group_kind_of_api(api);
 
     if (shard->state != SHARD_ACTIVE) {
-        shard->ops->answer(shard->arg, coord_refuse(context, api, request,
-                                                    refusal(shard, api)));
+        shard->ops->answer(shard->arg,
+                           group_kinds[kind]->refuse(context, api, request,
+                                                     refusal(shard, api)));
         return;
     }
     enter(shard, (struct coord_time){context->now_ms, context->wall_ms});
     if (!ignores_collected(api, request))
         coord_runtime_flush(&shard->runtime, context->now_ms, context->wall_ms);
-    coord_update_init(&update);
-    coord_request(shard->coord, context, api, request, &update);
-    carry_out(shard, &update);
+    decide(shard, kind, context, api, request);
     leave(shard);
 }
 
@@ -242,8 +367,40 @@ void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
     enter(shard, time);
     coord_runtime_flush(&shard->runtime, time.now_ms, time.wall_ms);
     coord_update_init(&update);
-    coord_topic_deleted(shard->coord, topic, time, &update);
-    carry_out(shard, &update);
+    coord_topic_deleted(classic(shard), topic, time, &update);
+    carry_out(shard, GROUP_CLASSIC, &update);
+    leave(shard);
+}
+
+void group_shard_topic_changed(struct group_shard *shard, struct slice topic,
+                               int64_t topics_version, struct coord_time time)
+{
+    if (shard->state != SHARD_ACTIVE)
+        return;
+    enter(shard, time);
+    for (int kind = 0; kind < GROUP_KINDS; kind++)
+        if (group_kinds[kind]->topic_changed != NULL)
+            group_kinds[kind]->topic_changed(shard->cores->of[kind], topic,
+                                             topics_version);
+    leave(shard);
+}
+
+void group_shard_looked_up(struct group_shard *shard,
+                           struct consumer_lookup *lookup,
+                           int64_t topics_version, struct coord_time time)
+{
+    struct coord_update update;
+
+    if (shard->state != SHARD_ACTIVE) {
+        consumer_lookup_free(lookup);
+        return;
+    }
+    enter(shard, time);
+    coord_runtime_flush(&shard->runtime, time.now_ms, time.wall_ms);
+    coord_update_init(&update);
+    consumer_coord_looked_up(group_cores_consumer(shard->cores), lookup,
+                             topics_version, time, &update);
+    carry_out(shard, GROUP_CONSUMER, &update);
     leave(shard);
 }
 
@@ -255,7 +412,7 @@ void group_shard_marker(struct group_shard *shard, int64_t producer_id,
     if (shard->state != SHARD_ACTIVE)
         return;
     enter(shard, time);
-    coord_replay_marker(shard->coord, origin, committed);
+    coord_replay_marker(classic(shard), origin, committed);
     leave(shard);
 }
 
@@ -276,22 +433,24 @@ void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
     if (shard->state != SHARD_ACTIVE)
         return;
     enter(shard, time);
-    coord_committed(shard->coord, high_watermark);
+    coord_committed(classic(shard), high_watermark);
     coord_runtime_committed(&shard->runtime, high_watermark);
     leave(shard);
 }
 
 void group_shard_tick(struct group_shard *shard, struct coord_time time)
 {
-    struct coord_update update;
-
     if (shard->state != SHARD_ACTIVE)
         return;
     enter(shard, time);
     coord_runtime_tick(&shard->runtime, time.now_ms, time.wall_ms);
-    coord_update_init(&update);
-    coord_tick(shard->coord, time, &update);
-    carry_out(shard, &update);
+    for (uint8_t kind = 0; kind < GROUP_KINDS; kind++) {
+        struct coord_update update;
+
+        coord_update_init(&update);
+        group_kinds[kind]->tick(shard->cores->of[kind], time, &update);
+        carry_out(shard, kind, &update);
+    }
     shard->announced = INT64_MAX;
     leave(shard);
 }

@@ -1,10 +1,10 @@
 /* The groups of one __consumer_offsets partition that this broker leads, ready
- * to be called by the broker: the coordinator, its runtime, and the loading.
+ * to be called by the broker: the coordinators, their runtime, and the loading.
  *
- *     coordinator (coord.h)  decides
- *     runtime (runtime.h)    appends, waits
- *     group_shard            carries updates out, in one order: append, replay,
- *                            answer
+ *     coordinators (group_kind.h)  decide, one for each kind of groups
+ *     runtime (runtime.h)          appends, waits
+ *     group_shard                  carries updates out, in one order: append,
+ *                                  replay, answer; says whose a name is
  *
  * Life: group_shard_create() when the partition gets its leader here: the shard
  * is loading and answers COORDINATOR_LOAD_IN_PROGRESS.  The partition's records
@@ -17,7 +17,7 @@
 #ifndef BROKER_COORD_GROUP_SHARD_H
 #define BROKER_COORD_GROUP_SHARD_H
 
-#include "broker/coord/coord.h"
+#include "broker/coord/group_kind.h"
 #include "broker/coord/loader.h"
 
 struct group_shard;
@@ -34,12 +34,9 @@ struct group_shard_ops {
     void (*answer)(void *arg, struct coord_answer *answer);
     /* group_shard_next_deadline() may have become earlier.  May be NULL. */
     void (*deadline)(void *arg);
-};
-
-struct group_shard_options {
-    struct coord_config coord;
-    uint32_t batch_max_bytes;  /* max.message.bytes of the topic */
-    int64_t commit_timeout_ms; /* offsets.commit.timeout.ms, 5000 */
+    /* Regexes to be matched; the callee owns the lookup, and gives it back by
+     * group_shard_looked_up(), not from inside.  May be NULL: none is. */
+    void (*look_up)(void *arg, struct consumer_lookup *lookup);
 };
 
 /* `ops` must outlive the shard; `options` are copied. */
@@ -54,12 +51,14 @@ void group_shard_free(struct group_shard *shard);
 /* Takes over the loader, which has seen everything below end_offset. */
 void group_shard_activate(struct group_shard *shard,
                           struct group_loader *loader, int64_t end_offset,
-                          int64_t high_watermark, struct coord_time time);
+                          int64_t high_watermark, int64_t topics_version,
+                          struct coord_time time);
 void group_shard_resign(struct group_shard *shard, struct coord_time time);
 
 /* ---- events ---------------------------------------------------------------*/
 
-/* See coord_request(). */
+/* See coord_request(), and the other kinds' functions.  ListGroups and
+ * DescribeGroups see groups of all kinds. */
 void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request);
@@ -72,11 +71,19 @@ void group_shard_marker(struct group_shard *shard, int64_t producer_id,
                         bool committed, int64_t offset, struct coord_time time);
 void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
                                struct coord_time time);
+/* See consumer_coord_topic_changed(): for deleted topics, too. */
+void group_shard_topic_changed(struct group_shard *shard, struct slice topic,
+                               int64_t topics_version, struct coord_time time);
+/* Takes the lookup, also after group_shard_resign(). */
+void group_shard_looked_up(struct group_shard *shard,
+                           struct consumer_lookup *lookup,
+                           int64_t topics_version, struct coord_time time);
 /* Monotonic; INT64_MIN: now; INT64_MAX: never. */
 int64_t group_shard_next_deadline(const struct group_shard *shard);
 void group_shard_tick(struct group_shard *shard, struct coord_time time);
 
 /* NULL while loading.  For metrics and tests. */
 const struct coord *group_shard_coord(const struct group_shard *shard);
+const struct group_cores *group_shard_cores(const struct group_shard *shard);
 
 #endif

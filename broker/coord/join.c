@@ -305,11 +305,9 @@ static void turn_away(const struct join *join)
     refuse(join, SLICE(""), ERR_GROUP_MAX_SIZE_REACHED);
 }
 
-static enum err check(const struct join *join)
+static enum err check(const struct coord_config *config,
+                      const struct join_group_request *request)
 {
-    const struct coord_config *config = &join->step->coord->config;
-    const struct join_group_request *request = join->request;
-
     if (request->group_id.len == 0)
         return ERR_INVALID_GROUP_ID;
     if (request->session_timeout_ms < config->group_min_session_timeout_ms ||
@@ -320,12 +318,21 @@ static enum err check(const struct join *join)
     return ERR_NONE;
 }
 
+struct slice coord_join_claims(const struct coord *coord,
+                               const struct join_group_request *request)
+{
+    return request->member_id.len == 0 &&
+                   check(&coord->config, request) == ERR_NONE
+               ? request->group_id
+               : SLICE_NULL;
+}
+
 void join_request(struct step *step, const struct coord_context *context,
                   const struct join_group_request *request)
 {
     struct join join = {step, context, request, NULL};
     bool unknown = request->member_id.len == 0;
-    enum err err = check(&join);
+    enum err err = check(&step->coord->config, request);
 
     if (err != ERR_NONE) {
         refuse(&join, request->member_id, err);

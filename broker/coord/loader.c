@@ -1,4 +1,4 @@
-/* Reads a partition's batches into a coordinator. */
+/* Reads a partition's batches into coordinators. */
 #include "broker/coord/loader.h"
 
 #include "base/planted.h"
@@ -7,21 +7,22 @@
 #include <stdlib.h>
 
 struct group_loader {
-    struct coord *coord; /* owned until taken */
+    struct group_cores *cores; /* owned until taken */
     struct codec *codec;
     struct buf scratch;
     uint64_t records;
     uint64_t skipped;
 };
 
-struct group_loader *group_loader_create(const struct coord_config *config,
-                                         int64_t high_watermark)
+struct group_loader *
+group_loader_create(const struct group_shard_options *options,
+                    int64_t high_watermark)
 {
     struct group_loader *loader = xcalloc(1, sizeof *loader);
 
-    loader->coord = coord_create(config);
+    loader->cores = group_cores_create(options);
     loader->codec = codec_new();
-    coord_committed(loader->coord, high_watermark);
+    coord_committed(group_cores_classic(loader->cores), high_watermark);
     return loader;
 }
 
@@ -29,19 +30,19 @@ void group_loader_free(struct group_loader *loader)
 {
     if (loader == NULL)
         return;
-    coord_free(loader->coord);
+    group_cores_free(loader->cores);
     codec_free(loader->codec);
     buf_free(&loader->scratch);
     free(loader);
 }
 
-struct coord *group_loader_take(struct group_loader *loader)
+struct group_cores *group_loader_take(struct group_loader *loader)
 {
-    struct coord *coord = loader->coord;
+    struct group_cores *cores = loader->cores;
 
-    loader->coord = NULL;
+    loader->cores = NULL;
     group_loader_free(loader);
-    return coord;
+    return cores;
 }
 
 uint64_t group_loader_records(const struct group_loader *loader)
@@ -68,7 +69,8 @@ static void read_marker(struct group_loader *loader, const struct batch *batch,
     if (r.bad || version < 0 || (type != MARKER_ABORT && type != MARKER_COMMIT))
         loader->skipped++;
     else
-        coord_replay_marker(loader->coord, origin, type == MARKER_COMMIT);
+        coord_replay_marker(group_cores_classic(loader->cores), origin,
+                            type == MARKER_COMMIT);
 }
 
 static void read_record(struct group_loader *loader, const struct batch *batch,
@@ -81,8 +83,8 @@ static void read_record(struct group_loader *loader, const struct batch *batch,
     loader->records++;
     if ((batch->attributes & BATCH_CONTROL) != 0)
         read_marker(loader, batch, record);
-    else if (coord_replay(loader->coord, origin, record->key, record->value) !=
-             ERR_NONE)
+    else if (group_cores_replay(loader->cores, origin, record->key,
+                                record->value) != ERR_NONE)
         loader->skipped++;
 }
 

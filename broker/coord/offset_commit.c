@@ -3,7 +3,10 @@
  *
  * TxnOffsetCommit (KIP-98, 447): a transactional producer does, in the name of
  * a member or, before version 3, in nobody's; they count when its transaction
- * is committed. */
+ * is committed.
+ *
+ * For a group of another kind that kind says what may be committed, of each
+ * partition (KIP-848, KIP-1251). */
 #include "broker/coord/group.h"
 
 #include "base/log.h"
@@ -90,19 +93,33 @@ static void add_record(struct step *step, struct coord_write *write,
     write_offset(write, request->group_id, topic, p->partition_index, &value);
 }
 
+/* caller NULL: the group is a classic one, and was asked. */
+static enum err check_partition(const struct coord *coord,
+                                const struct coord_caller *caller,
+                                struct uuid topic,
+                                const struct offset_commit_request_partition *p)
+{
+    if (utf16_len(p->committed_metadata) >
+        (size_t)coord->config.offset_metadata_max_bytes)
+        return ERR_OFFSET_METADATA_TOO_LARGE;
+    return caller == NULL
+               ? ERR_NONE
+               : coord->others.check_commit(coord->others.arg, caller, topic,
+                                            p->partition_index);
+}
+
 static void commit_topic(struct step *step, struct coord_write *write,
                          const struct offset_commit_request *request,
+                         const struct coord_caller *caller,
                          const struct offset_commit_request_topic *from,
                          struct offset_commit_response_topic *to)
 {
-    size_t metadata_max = (size_t)step->coord->config.offset_metadata_max_bytes;
-
     for (int32_t i = 0; i < from->partitions_len; i++) {
         const struct offset_commit_request_partition *p = &from->partitions[i];
+        enum err err = check_partition(step->coord, caller, from->topic_id, p);
 
-        if (utf16_len(p->committed_metadata) > metadata_max)
-            to->partitions[i].error_code = ERR_OFFSET_METADATA_TOO_LARGE;
-        else
+        to->partitions[i].error_code = err_wire(err);
+        if (err == ERR_NONE)
             add_record(step, write, request, from->name, p);
     }
 }
@@ -110,10 +127,11 @@ static void commit_topic(struct step *step, struct coord_write *write,
 /* Records for what can be stored, or the answer when there is nothing. */
 static void store(struct step *step, struct coord_write *write,
                   const struct offset_commit_request *request,
+                  const struct coord_caller *caller,
                   struct coord_answer *answer)
 {
     for (int32_t i = 0; i < request->topics_len; i++)
-        commit_topic(step, write, request, &request->topics[i],
+        commit_topic(step, write, request, caller, &request->topics[i],
                      &answer->response.offset_commit.topics[i]);
     if (write->pending.records.count == 0) {
         write_free(write);
@@ -125,12 +143,32 @@ static void store(struct step *step, struct coord_write *write,
     write_send(step, write);
 }
 
+static struct coord_caller
+caller_of(const struct coord_context *context,
+          const struct offset_commit_request *request, bool in_txn)
+{
+    return (struct coord_caller){
+        .group = request->group_id,
+        .member_id = request->member_id,
+        .epoch = request->generation_id_or_member_epoch,
+        .version = context->version,
+        .transactional = in_txn,
+    };
+}
+
+static bool is_elsewhere(const struct step *step, struct slice group)
+{
+    return group_elsewhere(step->coord, group) != GROUP_PRESENT_NOT;
+}
+
 void offset_commit_request(struct step *step,
                            const struct coord_context *context,
                            const struct offset_commit_request *request)
 {
     struct group *group = group_find(step->coord, request->group_id);
-    enum err err = check(group, context, request, false);
+    struct coord_caller caller = caller_of(context, request, false);
+    bool elsewhere = is_elsewhere(step, request->group_id);
+    enum err err = elsewhere ? ERR_NONE : check(group, context, request, false);
     struct coord_answer *answer =
         coord_refuse(context, API_OFFSET_COMMIT, request, err);
 
@@ -138,14 +176,15 @@ void offset_commit_request(struct step *step,
         answer_send(step, answer);
         return;
     }
-    if (group != NULL && (group->state == GROUP_STABLE ||
-                          group->state == GROUP_PREPARING_REBALANCE)) {
+    if (!elsewhere && group != NULL &&
+        (group->state == GROUP_STABLE ||
+         group->state == GROUP_PREPARING_REBALANCE)) {
         struct member *m = member_find(group, request->member_id);
         member_heard(step, m, m->session_timeout_ms);
     }
     struct coord_write *write = write_new(COORD_WRITE_PLAIN);
-    write->may_wait = true;
-    store(step, write, request, answer);
+    write->pending.may_wait = true;
+    store(step, write, request, elsewhere ? &caller : NULL, answer);
 }
 
 void offset_commit_txn_request(struct step *step,
@@ -154,7 +193,9 @@ void offset_commit_txn_request(struct step *step,
 {
     const struct offset_commit_request *commit = &request->commit;
     struct group *group = group_find(step->coord, commit->group_id);
-    enum err err = check(group, context, commit, true);
+    struct coord_caller caller = caller_of(context, commit, true);
+    bool elsewhere = is_elsewhere(step, commit->group_id);
+    enum err err = elsewhere ? ERR_NONE : check(group, context, commit, true);
     struct coord_answer *answer =
         coord_refuse(context, API_TXN_OFFSET_COMMIT, request, err);
 
@@ -166,5 +207,5 @@ void offset_commit_txn_request(struct step *step,
     write->pending.transactional = true;
     write->pending.producer_id = request->producer_id;
     write->pending.producer_epoch = request->producer_epoch;
-    store(step, write, commit, answer);
+    store(step, write, commit, elsewhere ? &caller : NULL, answer);
 }

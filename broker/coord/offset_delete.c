@@ -18,11 +18,14 @@ static void send_with_answer(struct step *step, struct coord_write *write,
 
 /* ---- OffsetDelete --------------------------------------------------------*/
 
-static enum err check_offset_delete(const struct group *group,
+static enum err check_offset_delete(const struct coord *coord,
+                                    const struct group *group,
                                     struct slice group_id)
 {
     if (group_id.len == 0)
         return ERR_INVALID_GROUP_ID;
+    if (group_elsewhere(coord, group_id) != GROUP_PRESENT_NOT)
+        return ERR_NONE;
     if (group == NULL)
         return ERR_GROUP_ID_NOT_FOUND;
     if (group->state != GROUP_EMPTY && !group_is_consumer(group))
@@ -30,12 +33,14 @@ static enum err check_offset_delete(const struct group *group,
     return ERR_NONE;
 }
 
-static void delete_partitions(struct coord_write *write,
+/* The group may be NULL: one of another kind without offsets. */
+static void delete_partitions(const struct coord *coord,
+                              struct coord_write *write, struct slice id,
                               const struct group *group,
                               const struct offset_delete_request_topic *from,
                               struct offset_delete_response_topic *to)
 {
-    bool subscribed = group_subscribes(group, from->name);
+    bool subscribed = expire_is_subscribed(coord, id, group, from->name);
 
     for (int32_t i = 0; i < from->partitions_len; i++) {
         int32_t index = from->partitions[i].partition_index;
@@ -43,10 +48,11 @@ static void delete_partitions(struct coord_write *write,
         to->partitions[i].partition_index = index;
         if (subscribed)
             to->partitions[i].error_code = ERR_GROUP_SUBSCRIBED_TO_TOPIC;
-        else if (offset_newest(offsets_find(group, from->name, index)) !=
-                     NULL ||
-                 offsets_pending_in_txn(group, from->name, index))
-            write_offset_tombstone(write, group_id(group), from->name, index);
+        else if (group != NULL &&
+                 (offset_newest(offsets_find(group, from->name, index)) !=
+                      NULL ||
+                  offsets_pending_in_txn(group, from->name, index)))
+            write_offset_tombstone(write, id, from->name, index);
     }
 }
 
@@ -55,7 +61,7 @@ void offset_delete_request(struct step *step,
                            const struct offset_delete_request *request)
 {
     const struct group *group = group_find(step->coord, request->group_id);
-    enum err err = check_offset_delete(group, request->group_id);
+    enum err err = check_offset_delete(step->coord, group, request->group_id);
     struct coord_answer *answer =
         coord_refuse(context, API_OFFSET_DELETE, request, err);
     struct offset_delete_response *r = &answer->response.offset_delete;
@@ -76,16 +82,15 @@ void offset_delete_request(struct step *step,
         r->topics[i].partitions =
             arena_array(&answer->arena, (size_t)from->partitions_len,
                         sizeof *r->topics[i].partitions);
-        delete_partitions(write, group, from, &r->topics[i]);
+        delete_partitions(step->coord, write, request->group_id, group, from,
+                          &r->topics[i]);
     }
     send_with_answer(step, write, answer);
 }
 
 /* ---- DeleteGroups --------------------------------------------------------*/
 
-/* Tombstones for offsets first, so that a group whose deletion was cut short
- * is still there to be deleted again. */
-static void delete_group(struct coord_write *write, const struct group *group)
+static void delete_offsets(struct coord_write *write, const struct group *group)
 {
     for (uint32_t t = 0; t < group->topics_len; t++) {
         const struct topic_offsets *topic = group->topics[t];
@@ -104,7 +109,21 @@ static void delete_group(struct coord_write *write, const struct group *group)
             write_offset_tombstone(write, group_id(group), pending->topic,
                                    pending->partition);
     }
-    write_group_tombstone(write, group_id(group));
+}
+
+/* Tombstones for offsets first, so that a group whose deletion was cut short
+ * is still there to be deleted again; then what another kind has of it.  The
+ * group may be NULL: such a one without offsets. */
+static void delete_group(const struct coord *coord, struct coord_write *write,
+                         struct slice id, const struct group *group)
+{
+    if (group != NULL)
+        delete_offsets(write, group);
+    if (group_elsewhere(coord, id) != GROUP_PRESENT_NOT)
+        coord->others.delete_records(coord->others.arg, id,
+                                     &write->pending.records);
+    if (group != NULL)
+        write_group_tombstone(write, id);
 }
 
 void delete_groups_request(struct step *step,
@@ -117,15 +136,17 @@ void delete_groups_request(struct step *step,
     struct coord_write *write = write_new(COORD_WRITE_PLAIN);
 
     for (int32_t i = 0; i < request->groups_names_len; i++) {
-        const struct group *group =
-            group_find(step->coord, request->groups_names[i]);
+        struct slice id = request->groups_names[i];
+        const struct group *group = group_find(step->coord, id);
+        enum group_presence elsewhere = group_elsewhere(step->coord, id);
 
-        if (group == NULL)
+        if (group == NULL && elsewhere == GROUP_PRESENT_NOT)
             r->results[i].error_code = ERR_GROUP_ID_NOT_FOUND;
-        else if (group->state != GROUP_EMPTY)
+        else if (elsewhere == GROUP_PRESENT ||
+                 (group != NULL && group->state != GROUP_EMPTY))
             r->results[i].error_code = ERR_NON_EMPTY_GROUP;
         else
-            delete_group(write, group);
+            delete_group(step->coord, write, id, group);
     }
     send_with_answer(step, write, answer);
 }

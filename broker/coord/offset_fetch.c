@@ -128,6 +128,23 @@ static void come_again(struct offset_fetch_response_group *to, int16_t version)
 
 /* ---- the request ---------------------------------------------------------*/
 
+/* Members of groups of other kinds show their epoch (KIP-848). */
+static enum err check(const struct coord *coord,
+                      const struct offset_fetch_request_group *from,
+                      int16_t version)
+{
+    struct coord_caller caller = {
+        .group = from->group_id,
+        .member_id = from->member_id,
+        .epoch = from->member_epoch,
+        .version = version,
+    };
+
+    return group_elsewhere(coord, from->group_id) == GROUP_PRESENT_NOT
+               ? ERR_NONE
+               : coord->others.check_fetch(coord->others.arg, &caller);
+}
+
 void offset_fetch_request(struct step *step,
                           const struct coord_context *context,
                           const struct offset_fetch_request *request)
@@ -152,6 +169,10 @@ void offset_fetch_request(struct step *step,
 
         offset_fetch_response_group_init(&r->groups[i]);
         r->groups[i].group_id = arena_copy(&answer->arena, from->group_id);
+        r->groups[i].error_code =
+            err_wire(check(step->coord, from, context->version));
+        if (r->groups[i].error_code != 0)
+            continue;
         if (from->topics_len < 0)
             fill_all(&fetch, &r->groups[i]);
         else

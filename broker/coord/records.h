@@ -40,6 +40,12 @@ void coord_records_free(struct coord_records *records);
 struct coord_pending {
     struct list link;             /* the runtime's, or the list it came in */
     struct coord_records records; /* owned */
+    /* Whose decision it is, where several share a runtime (group_kind.h): set
+     * by who hands it over. */
+    uint8_t owner;
+    /* May share an append with later ones.  Others are appended before the
+     * next request is handled. */
+    bool may_wait;
     /* They are part of a producer's transaction, and in batches of their own;
      * else the two below mean nothing. */
     bool transactional;

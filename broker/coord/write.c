@@ -73,20 +73,27 @@ void write_offset_tombstone(struct coord_write *write, struct slice group,
     add_offset_record(write, group, topic, partition, SLICE_NULL);
 }
 
-static void add_group_record(struct coord_write *write, struct slice group,
+static void add_group_record(struct coord_records *records, struct slice group,
                              struct slice value)
 {
     struct group_metadata_key key = {group};
     struct buf bytes = BUF_INIT;
 
     encode_ok(coordinator_key_encode(&group_metadata_key_desc, &key, &bytes));
-    coord_records_add(&write->pending.records, buf_slice(&bytes), value);
+    coord_records_add(records, buf_slice(&bytes), value);
     buf_free(&bytes);
 }
 
 void write_group_tombstone(struct coord_write *write, struct slice group)
 {
-    add_group_record(write, group, SLICE_NULL);
+    add_group_record(&write->pending.records, group, SLICE_NULL);
+}
+
+void coord_delete_records(const struct coord *coord, struct slice group,
+                          struct coord_records *records)
+{
+    ASSERT(coord_presence(coord, group) == GROUP_PRESENT_EMPTY);
+    add_group_record(records, group, SLICE_NULL);
 }
 
 /* ---- group metadata ------------------------------------------------------*/
@@ -154,7 +161,8 @@ void write_group(struct coord_write *write, const struct group *group,
     };
     encode_ok(coordinator_value_encode(&group_metadata_value_desc,
                                        GROUP_VALUE_VERSION, &value, &bytes));
-    add_group_record(write, group_id(group), buf_slice(&bytes));
+    add_group_record(&write->pending.records, group_id(group),
+                     buf_slice(&bytes));
     buf_free(&bytes);
     map_free(&by_member);
     arena_free(&arena);

@@ -90,7 +90,23 @@ static void answer(void *arg, struct coord_answer *a)
     coord_answer_free(a);
 }
 
-static const struct group_shard_ops ops = {append, answer, NULL};
+static const struct group_shard_ops ops = {.append = append, .answer = answer};
+
+/* A cluster without topics. */
+static bool no_topic(void *arg, struct slice name, struct consumer_topic *topic)
+{
+    (void)arg;
+    (void)name;
+    (void)topic;
+    return false;
+}
+
+static struct slice no_name(void *arg, struct uuid id)
+{
+    (void)arg;
+    (void)id;
+    return SLICE_NULL;
+}
 
 /* ---- what is in the log before ------------------------------------------- */
 
@@ -128,14 +144,14 @@ static void gather_step(struct world *w, uint8_t op, struct reader *r)
 static void start(struct world *w)
 {
     struct group_loader *loader =
-        group_loader_create(&w->options.coord, w->high_watermark);
+        group_loader_create(&w->options, w->high_watermark);
 
     ASSERT(group_loader_add(loader, buf_slice(&w->hostile)) == ERR_NONE);
     uint64_t skipped = group_loader_skipped(loader);
     ASSERT(group_loader_add(loader, buf_slice(&w->log)) == ERR_NONE);
     ASSERT(group_loader_skipped(loader) == skipped);
     w->shard = group_shard_create(&w->options, &ops, w);
-    group_shard_activate(w->shard, loader, w->end_offset, w->high_watermark,
+    group_shard_activate(w->shard, loader, w->end_offset, w->high_watermark, 0,
                          w->time);
     coord_check(group_shard_coord(w->shard));
 }
@@ -280,6 +296,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
 
     coord_config_init(&w.options.coord);
+    consumer_config_init(&w.options.consumer);
+    w.options.world = (struct consumer_world){.topic_by_name = no_topic,
+                                              .topic_name = no_name};
     w.options.coord.members_max_bytes = 1 << 16;
     for (int i = 0; i < STEPS_MAX && reader_left(&r) != 0; i++) {
         uint8_t op = read_u8(&r);

@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 
-struct consumer_answer *canswer_new(const struct coord_context *context,
-                                    enum api_key api)
+struct coord_answer *canswer_new(const struct coord_context *context,
+                                 enum api_key api)
 {
-    struct consumer_answer *answer = xcalloc(1, sizeof *answer);
+    struct coord_answer *answer = xcalloc(1, sizeof *answer);
 
     ASSERT(api == API_CONSUMER_GROUP_HEARTBEAT ||
            api == API_CONSUMER_GROUP_DESCRIBE);
@@ -22,15 +22,7 @@ struct consumer_answer *canswer_new(const struct coord_context *context,
     return answer;
 }
 
-void consumer_answer_free(struct consumer_answer *answer)
-{
-    if (answer == NULL)
-        return;
-    arena_free(&answer->arena);
-    free(answer);
-}
-
-void canswer_send(struct cstep *step, struct consumer_answer *answer)
+void canswer_send(struct cstep *step, struct coord_answer *answer)
 {
     list_push_back(&step->update->answers, &answer->link);
 }
@@ -69,12 +61,13 @@ static void fail_groups(struct consumer_group_describe_response *r,
     }
 }
 
-void canswer_fail(struct consumer_answer *answer, enum err err, const char *why)
+void canswer_fail(struct coord_answer *answer, enum err err, const char *why)
 {
-    struct consumer_group_heartbeat_response *r = &answer->response.heartbeat;
+    struct consumer_group_heartbeat_response *r =
+        &answer->response.consumer_group_heartbeat;
 
     if (answer->api == API_CONSUMER_GROUP_DESCRIBE) {
-        fail_groups(&answer->response.describe, err);
+        fail_groups(&answer->response.consumer_group_describe, err);
         return;
     }
     kafka_init(&consumer_group_heartbeat_response_desc, r);
@@ -83,13 +76,14 @@ void canswer_fail(struct consumer_answer *answer, enum err err, const char *why)
         &answer->arena, slice_str(why != NULL ? why : err_text((int)err)));
 }
 
-struct consumer_answer *consumer_refuse(const struct coord_context *context,
-                                        enum api_key api, const void *request,
-                                        enum err err)
+struct coord_answer *consumer_refuse(const struct coord_context *context,
+                                     enum api_key api, const void *request,
+                                     enum err err)
 {
     const struct consumer_group_describe_request *describe = request;
-    struct consumer_answer *answer = canswer_new(context, api);
-    struct consumer_group_describe_response *r = &answer->response.describe;
+    struct coord_answer *answer = canswer_new(context, api);
+    struct consumer_group_describe_response *r =
+        &answer->response.consumer_group_describe;
 
     if (api == API_CONSUMER_GROUP_DESCRIBE) {
         r->groups = arena_array(&answer->arena, (size_t)describe->group_ids_len,

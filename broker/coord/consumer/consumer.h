@@ -133,7 +133,7 @@ struct consumer_coord {
 struct cstep {
     struct consumer_coord *coord;
     struct coord_time time;
-    struct consumer_update *update;
+    struct coord_update *update;
 };
 
 /* ---- group.c: what there is ----------------------------------------------*/
@@ -251,7 +251,7 @@ void cleave_request(struct cstep *step, const struct coord_context *context,
                     const struct consumer_group_heartbeat_request *request);
 /* It left, or a deadline passed.  The answer may be NULL. */
 void cmember_fence(struct cstep *step, struct cmember *member,
-                   struct consumer_answer *answer);
+                   struct coord_answer *answer);
 void cdescribe_request(struct cstep *step, const struct coord_context *context,
                        const struct consumer_group_describe_request *request);
 /* "Stable" */
@@ -268,7 +268,7 @@ struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
 
 /* ---- write.c: decisions into records -------------------------------------*/
 
-struct consumer_write *cwrite_new(struct consumer_answer *answer);
+struct consumer_write *cwrite_new(struct coord_answer *answer);
 /* Into the update.  If nothing is to be written and nothing to be waited for,
  * the answer goes at once. */
 void cwrite_send(struct cstep *step, struct consumer_write *write);
@@ -295,13 +295,12 @@ void cwrite_group_gone(struct coord_records *records,
 
 /* ---- answer.c ------------------------------------------------------------*/
 
-struct consumer_answer *canswer_new(const struct coord_context *context,
-                                    enum api_key api);
-void canswer_send(struct cstep *step, struct consumer_answer *answer);
+struct coord_answer *canswer_new(const struct coord_context *context,
+                                 enum api_key api);
+void canswer_send(struct cstep *step, struct coord_answer *answer);
 struct consumer_group_heartbeat_response_assignment *
 canswer_assignment(struct arena *arena, struct parts set);
 /* Rewrites an answer into one that says `err`; `why` may be NULL. */
-void canswer_fail(struct consumer_answer *answer, enum err err,
-                  const char *why);
+void canswer_fail(struct coord_answer *answer, enum err err, const char *why);
 
 #endif

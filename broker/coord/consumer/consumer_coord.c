@@ -17,13 +17,6 @@ void consumer_config_init(struct consumer_config *config)
     };
 }
 
-void consumer_update_init(struct consumer_update *update)
-{
-    list_init(&update->answers);
-    list_init(&update->writes);
-    list_init(&update->lookups);
-}
-
 /* ---- life ----------------------------------------------------------------*/
 
 struct consumer_coord *
@@ -87,7 +80,7 @@ void consumer_coord_resign(struct consumer_coord *coord)
 void consumer_coord_request(struct consumer_coord *coord,
                             const struct coord_context *context,
                             enum api_key api, const void *request,
-                            struct consumer_update *update)
+                            struct coord_update *update)
 {
     struct cstep step = {coord, {context->now_ms, context->wall_ms}, update};
 
@@ -108,7 +101,7 @@ void consumer_coord_request(struct consumer_coord *coord,
 void consumer_coord_looked_up(struct consumer_coord *coord,
                               struct consumer_lookup *lookup,
                               int64_t topics_version, struct coord_time time,
-                              struct consumer_update *update)
+                              struct coord_update *update)
 {
     struct cstep step = {coord, time, update};
     struct cgroup *group = cgroup_find(coord, lookup->group);
@@ -135,14 +128,15 @@ void consumer_coord_appended(struct consumer_coord *coord,
             coord_records_get(&write->pending.records, i);
         enum err err = consumer_coord_replay(coord, record.key, record.value);
 
-        ASSERT(err == ERR_NONE); /* we wrote it */
+        /* We wrote it; others replay what is theirs. */
+        ASSERT(err == ERR_NONE || err == ERR_UNSUPPORTED_VERSION);
     }
     coord->appends++;
     write->covers = coord->appends;
 }
 
 static void answer(struct consumer_coord *coord, struct consumer_write *write,
-                   enum err err, struct consumer_update *update)
+                   enum err err, struct coord_update *update)
 {
     struct cstep step = {coord, coord->time, update};
 
@@ -158,7 +152,7 @@ static void answer(struct consumer_coord *coord, struct consumer_write *write,
  * committed, so answers to come wait until something after it is. */
 void consumer_coord_done(struct consumer_coord *coord,
                          struct consumer_write *write, enum err err,
-                         struct consumer_update *update)
+                         struct coord_update *update)
 {
     answer(coord, write, err, update);
     if (err == ERR_NONE && write->covers > coord->settled)

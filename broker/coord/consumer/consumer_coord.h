@@ -97,23 +97,6 @@ struct consumer_world {
 
 /* ---- out ----------------------------------------------------------------- */
 
-/* An answer to one request.  Its owner sends it and calls
- * consumer_answer_free().  Complete but for throttle_time_ms and
- * authorized_operations. */
-struct consumer_answer {
-    struct list link;
-    void *token;
-    enum api_key api;
-    int16_t version;
-    struct arena arena; /* holds what the response points to */
-    union {
-        struct consumer_group_heartbeat_response heartbeat;
-        struct consumer_group_describe_response describe;
-    } response;
-};
-
-void consumer_answer_free(struct consumer_answer *answer);
-
 /* Records that were decided, or none: then something waits for the commit of
  * what is in the log.  The caller has them appended before the next call into
  * the coordinator but consumer_coord_appended(), waits for the commit, and ends
@@ -121,9 +104,9 @@ void consumer_answer_free(struct consumer_answer *answer);
 struct consumer_write {
     struct coord_pending pending; /* records, and the link in the update */
     /* The rest is the core's. */
-    struct consumer_answer *answer; /* may be NULL */
-    uint64_t covers;                /* how many appends it waits for */
-    bool is_barrier;                /* waits for them for the answers to come */
+    struct coord_answer *answer; /* may be NULL */
+    uint64_t covers;             /* how many appends it waits for */
+    bool is_barrier;             /* waits for them for the answers to come */
 };
 
 /* Regexes of one group of which the matching topics are to be found, leaving
@@ -144,16 +127,6 @@ struct consumer_lookup {
 };
 
 void consumer_lookup_free(struct consumer_lookup *lookup);
-
-/* Everything that one call decided, in order.  Zero-initialise by
- * consumer_update_init(); the caller empties the lists. */
-struct consumer_update {
-    struct list answers; /* of consumer_answer.link */
-    struct list writes;  /* of consumer_write.pending.link */
-    struct list lookups; /* of consumer_lookup.link */
-};
-
-void consumer_update_init(struct consumer_update *update);
 
 /* ---- life -----------------------------------------------------------------*/
 
@@ -189,7 +162,7 @@ void consumer_coord_appended(struct consumer_coord *coord,
  * reported it.  Takes the write. */
 void consumer_coord_done(struct consumer_coord *coord,
                          struct consumer_write *write, enum err err,
-                         struct consumer_update *update);
+                         struct coord_update *update);
 
 /* ---- events ---------------------------------------------------------------*/
 
@@ -200,12 +173,12 @@ void consumer_coord_done(struct consumer_coord *coord,
 void consumer_coord_request(struct consumer_coord *coord,
                             const struct coord_context *context,
                             enum api_key api, const void *request,
-                            struct consumer_update *update);
+                            struct coord_update *update);
 
 /* The answer that says `err` to such a request, without any state. */
-struct consumer_answer *consumer_refuse(const struct coord_context *context,
-                                        enum api_key api, const void *request,
-                                        enum err err);
+struct coord_answer *consumer_refuse(const struct coord_context *context,
+                                     enum api_key api, const void *request,
+                                     enum err err);
 
 /* A topic was made, deleted, or got more partitions.  topics_version rises with
  * each such event: it is the offset of the metadata that says so.  Looks at the
@@ -218,35 +191,26 @@ void consumer_coord_topic_changed(struct consumer_coord *coord,
 void consumer_coord_looked_up(struct consumer_coord *coord,
                               struct consumer_lookup *lookup,
                               int64_t topics_version, struct coord_time time,
-                              struct consumer_update *update);
+                              struct coord_update *update);
 
 /* When consumer_coord_tick() is due, monotonic; INT64_MAX: never. */
 int64_t consumer_coord_next_deadline(const struct consumer_coord *coord);
 /* Fires one timer that is due. */
 void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
-                         struct consumer_update *update);
+                         struct coord_update *update);
 
 /* ---- for the offsets of these groups (offset_check.c) --------------------*/
-
-/* Who commits or fetches. */
-struct consumer_offsets_caller {
-    struct slice group;
-    struct slice member_id; /* null: none given */
-    int32_t epoch;          /* "generation" in OffsetCommit; -1: none */
-    int16_t version;        /* of OffsetCommit */
-    bool transactional;     /* TxnOffsetCommit */
-};
 
 /* Whether a partition's offset may be committed.  ERR_GROUP_ID_NOT_FOUND: not a
  * group of this protocol, so the classic rules are asked.  Commits of an older
  * epoch pass for partitions that the member has had since then (KIP-1251).
  * UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH, UNSUPPORTED_VERSION. */
 enum err consumer_check_commit(const struct consumer_coord *coord,
-                               const struct consumer_offsets_caller *caller,
+                               const struct coord_caller *caller,
                                struct uuid topic, int32_t partition);
 /* The same for OffsetFetch as a whole. */
 enum err consumer_check_fetch(const struct consumer_coord *coord,
-                              const struct consumer_offsets_caller *caller);
+                              const struct coord_caller *caller);
 /* OffsetDelete, and the expiry of offsets: whether a member subscribes. */
 bool consumer_subscribes(const struct consumer_coord *coord, struct slice group,
                          struct slice topic);
@@ -256,6 +220,15 @@ bool consumer_subscribes(const struct consumer_coord *coord, struct slice group,
 enum err consumer_delete_records(const struct consumer_coord *coord,
                                  struct slice group,
                                  struct coord_records *records);
+
+/* ---- for groups of other kinds ------------------------------------------- */
+
+enum group_presence consumer_presence(const struct consumer_coord *coord,
+                                      struct slice group);
+/* The group that this heartbeat would make if it is not there; null: none. */
+struct slice consumer_heartbeat_claims(
+    const struct consumer_coord *coord, int16_t version,
+    const struct consumer_group_heartbeat_request *request);
 
 /* ---- looking inside ------------------------------------------------------ */
 

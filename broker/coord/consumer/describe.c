@@ -120,9 +120,10 @@ static void describe_group(const struct consumer_coord *coord,
 void cdescribe_request(struct cstep *step, const struct coord_context *context,
                        const struct consumer_group_describe_request *request)
 {
-    struct consumer_answer *answer = consumer_refuse(
+    struct coord_answer *answer = consumer_refuse(
         context, API_CONSUMER_GROUP_DESCRIBE, request, ERR_NONE);
-    struct consumer_group_describe_response *r = &answer->response.describe;
+    struct consumer_group_describe_response *r =
+        &answer->response.consumer_group_describe;
     struct arena *arena = &answer->arena;
 
     for (int32_t i = 0; i < r->groups_len; i++) {

@@ -16,7 +16,7 @@ struct beat {
     struct cstep *step;
     const struct coord_context *context;
     const struct consumer_group_heartbeat_request *request;
-    struct consumer_answer *answer;
+    struct coord_answer *answer;
     struct consumer_write *write;
     struct arena arena;
     struct cgroup *group;           /* NULL: to be made */
@@ -336,7 +336,7 @@ says_everything(const struct consumer_group_heartbeat_request *request)
 static void fill_answer(struct beat *b, const struct ccurrent *next)
 {
     struct consumer_group_heartbeat_response *r =
-        &b->answer->response.heartbeat;
+        &b->answer->response.consumer_group_heartbeat;
     struct arena *arena = &b->answer->arena;
 
     r->member_id = arena_copy(arena, b->id);
@@ -378,6 +378,19 @@ static enum err decide(struct beat *b)
         cmember_heard(b->step->coord, (struct cmember *)(uintptr_t)b->member);
     fill_answer(b, &next);
     return ERR_NONE;
+}
+
+struct slice consumer_heartbeat_claims(
+    const struct consumer_coord *coord, int16_t version,
+    const struct consumer_group_heartbeat_request *request)
+{
+    const char *why;
+
+    return request->member_epoch == CONSUMER_JOINS &&
+                   cheartbeat_validate(coord, version, request, &why) ==
+                       ERR_NONE
+               ? request->group_id
+               : SLICE_NULL;
 }
 
 void cheartbeat_request(struct cstep *step, const struct coord_context *context,

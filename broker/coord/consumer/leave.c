@@ -16,7 +16,7 @@ static void drop_regex(const struct cmember *member,
 }
 
 void cmember_fence(struct cstep *step, struct cmember *member,
-                   struct consumer_answer *answer)
+                   struct coord_answer *answer)
 {
     struct cgroup *group = member->group;
     struct consumer_write *write = cwrite_new(answer);
@@ -39,7 +39,7 @@ void cmember_fence(struct cstep *step, struct cmember *member,
 /* A static member stops and will be back: nobody gets its partitions before its
  * session is over.  What it was to give up it does not have any more. */
 static void leave_for_now(struct cstep *step, const struct cmember *member,
-                          struct consumer_answer *answer)
+                          struct coord_answer *answer)
 {
     struct consumer_write *write = cwrite_new(answer);
     struct ccurrent next = member->current;
@@ -55,9 +55,10 @@ static void leave_for_now(struct cstep *step, const struct cmember *member,
 void cleave_request(struct cstep *step, const struct coord_context *context,
                     const struct consumer_group_heartbeat_request *request)
 {
-    struct consumer_answer *answer =
+    struct coord_answer *answer =
         canswer_new(context, API_CONSUMER_GROUP_HEARTBEAT);
-    struct consumer_group_heartbeat_response *r = &answer->response.heartbeat;
+    struct consumer_group_heartbeat_response *r =
+        &answer->response.consumer_group_heartbeat;
     const struct cgroup *group = cgroup_find(step->coord, request->group_id);
     const struct cmember *member = NULL, *returned;
     enum err err = group == NULL ? ERR_GROUP_ID_NOT_FOUND

@@ -6,7 +6,7 @@
 enum { COMMIT_EPOCHS_FROM = 9 };
 
 enum err consumer_check_commit(const struct consumer_coord *coord,
-                               const struct consumer_offsets_caller *caller,
+                               const struct coord_caller *caller,
                                struct uuid topic, int32_t partition)
 {
     const struct cgroup *group = cgroup_find(coord, caller->group);
@@ -37,7 +37,7 @@ enum err consumer_check_commit(const struct consumer_coord *coord,
 }
 
 enum err consumer_check_fetch(const struct consumer_coord *coord,
-                              const struct consumer_offsets_caller *caller)
+                              const struct coord_caller *caller)
 {
     const struct cgroup *group = cgroup_find(coord, caller->group);
     const struct cmember *member;
@@ -51,6 +51,16 @@ enum err consumer_check_fetch(const struct consumer_coord *coord,
         return ERR_UNKNOWN_MEMBER_ID;
     return caller->epoch == member->current.epoch ? ERR_NONE
                                                   : ERR_STALE_MEMBER_EPOCH;
+}
+
+enum group_presence consumer_presence(const struct consumer_coord *coord,
+                                      struct slice group)
+{
+    const struct cgroup *found = cgroup_find(coord, group);
+
+    if (found == NULL)
+        return GROUP_PRESENT_NOT;
+    return found->size != 0 ? GROUP_PRESENT : GROUP_PRESENT_EMPTY;
 }
 
 bool consumer_subscribes(const struct consumer_coord *coord, struct slice group,

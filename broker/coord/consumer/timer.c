@@ -60,7 +60,7 @@ static void assign(struct cstep *step, struct cgroup *group)
 }
 
 void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
-                         struct consumer_update *update)
+                         struct coord_update *update)
 {
     struct cstep step = {coord, time, update};
     struct heap_node *first = heap_first(&coord->timers);

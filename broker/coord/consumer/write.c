@@ -9,7 +9,7 @@ enum { VALUE_VERSION = 0 };
 
 /* ---- writes --------------------------------------------------------------*/
 
-struct consumer_write *cwrite_new(struct consumer_answer *answer)
+struct consumer_write *cwrite_new(struct coord_answer *answer)
 {
     struct consumer_write *write = xcalloc(1, sizeof *write);
 
@@ -21,7 +21,7 @@ struct consumer_write *cwrite_new(struct consumer_answer *answer)
 void cwrite_free(struct consumer_write *write)
 {
     coord_records_free(&write->pending.records);
-    consumer_answer_free(write->answer);
+    coord_answer_free(write->answer);
     free(write);
 }
 

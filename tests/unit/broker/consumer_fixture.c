@@ -77,7 +77,7 @@ struct realm_topic *realm_topic(struct realm *r, const char *name,
 
 /* ---- the log -------------------------------------------------------------*/
 
-static void carry_out(struct realm *r, struct consumer_update *update);
+static void carry_out(struct realm *r, struct coord_update *update);
 
 static struct consumer_write *write_of(struct coord_pending *pending)
 {
@@ -124,9 +124,9 @@ static void on_appended(void *arg, struct coord_pending *pending,
 static void on_done(void *arg, struct coord_pending *pending, enum err err)
 {
     struct realm *r = arg;
-    struct consumer_update update;
+    struct coord_update update;
 
-    consumer_update_init(&update);
+    coord_update_init(&update);
     consumer_coord_done(r->coord, write_of(pending), err, &update);
     carry_out(r, &update);
 }
@@ -137,7 +137,7 @@ static const struct coord_runtime_ops ops = {
     .done = on_done,
 };
 
-static void on_answer(struct realm *r, struct consumer_answer *answer)
+static void on_answer(struct realm *r, struct coord_answer *answer)
 {
     intptr_t token = (intptr_t)answer->token;
 
@@ -172,23 +172,23 @@ static void match(struct realm *r, struct consumer_lookup *lookup,
 void realm_look_up(struct realm *r, int i)
 {
     struct consumer_lookup *lookup = r->lookups[i];
-    struct consumer_update update;
+    struct coord_update update;
 
     r->lookups[i] = r->lookups[--r->lookups_len];
     for (uint32_t k = 0; k < lookup->items_len; k++)
         match(r, lookup, &lookup->items[k]);
-    consumer_update_init(&update);
+    coord_update_init(&update);
     consumer_coord_looked_up(r->coord, lookup, r->topics_version, r->time,
                              &update);
     carry_out(r, &update);
 }
 
-static void carry_out(struct realm *r, struct consumer_update *update)
+static void carry_out(struct realm *r, struct coord_update *update)
 {
     struct list *node;
 
     while ((node = list_pop_front(&update->answers)) != NULL)
-        on_answer(r, LIST_ENTRY(node, struct consumer_answer, link));
+        on_answer(r, LIST_ENTRY(node, struct coord_answer, link));
     while ((node = list_pop_front(&update->writes)) != NULL)
         coord_runtime_add(&r->runtime,
                           LIST_ENTRY(node, struct coord_pending, link),
@@ -312,7 +312,7 @@ void realm_close(struct realm *r)
         buf_free(&r->batches[i].bytes);
     free(r->batches);
     for (int i = 0; i <= r->tokens; i++)
-        consumer_answer_free(r->answers[i]);
+        coord_answer_free(r->answers[i]);
 }
 
 void realm_fail_over_at(struct realm *r, int64_t end_offset)
@@ -334,7 +334,7 @@ void realm_pass(struct realm *r, int64_t ms)
     int64_t ahead = r->time.wall_ms - r->time.now_ms;
 
     for (;;) {
-        struct consumer_update update;
+        struct coord_update update;
         int64_t due = consumer_coord_next_deadline(r->coord);
         int64_t other = coord_runtime_next_deadline(&r->runtime);
 
@@ -344,7 +344,7 @@ void realm_pass(struct realm *r, int64_t ms)
         if (due > r->time.now_ms)
             r->time = (struct coord_time){due, due + ahead};
         coord_runtime_tick(&r->runtime, r->time.now_ms, r->time.wall_ms);
-        consumer_update_init(&update);
+        coord_update_init(&update);
         consumer_coord_tick(r->coord, r->time, &update);
         carry_out(r, &update);
     }
@@ -428,11 +428,11 @@ static int request_of(struct realm *r, enum api_key api, int16_t version,
         .client_id = slice_str(client_id != NULL ? client_id : "client"),
         .client_host = SLICE("/192.0.2.7"),
     };
-    struct consumer_update update;
+    struct coord_update update;
 
     cr_assert_lt(token, REALM_TOKENS_MAX);
     be64_put(context.random.bytes, (uint64_t)token);
-    consumer_update_init(&update);
+    coord_update_init(&update);
     consumer_coord_request(r->coord, &context, api, request, &update);
     carry_out(r, &update);
     consumer_coord_check(r->coord);
@@ -528,7 +528,7 @@ const struct consumer_group_heartbeat_response *beat_of(const struct realm *r,
                                                         int token)
 {
     cr_assert(beat_answered(r, token), "token %d is not answered", token);
-    return &r->answers[token]->response.heartbeat;
+    return &r->answers[token]->response.consumer_group_heartbeat;
 }
 
 enum err beat_err(const struct realm *r, int token)
@@ -595,7 +595,7 @@ realm_describe(struct realm *r, const char *group)
     int token = realm_request(r, API_CONSUMER_GROUP_DESCRIBE, 1, &request);
 
     cr_assert(beat_answered(r, token));
-    return &r->answers[token]->response.describe.groups[0];
+    return &r->answers[token]->response.consumer_group_describe.groups[0];
 }
 
 const char *realm_state(struct realm *r, const char *group)

@@ -53,7 +53,7 @@ struct realm {
     int lookups_len;
     int lookups_seen;
     /* the clients */
-    struct consumer_answer *answers[REALM_TOKENS_MAX];
+    struct coord_answer *answers[REALM_TOKENS_MAX];
     int tokens;
     int32_t session_timeout_ms; /* of all groups; 0: the broker's */
 };

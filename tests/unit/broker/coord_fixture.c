@@ -45,12 +45,38 @@ static void world_answer(void *arg, struct coord_answer *answer)
     buf_free(&bytes);
 }
 
-static const struct group_shard_ops ops = {world_append, world_answer, NULL};
+static const struct group_shard_ops ops = {.append = world_append,
+                                           .answer = world_answer};
+
+/* ---- the cluster ---------------------------------------------------------*/
+
+static const struct uuid topic_id = {{0, 't'}};
+
+static bool topic_by_name(void *arg, struct slice name,
+                          struct consumer_topic *topic)
+{
+    const struct world *w = arg;
+
+    *topic = (struct consumer_topic){topic_id, w->topic_partitions};
+    return slice_eq_str(name, "t") && w->topic_partitions != 0;
+}
+
+static struct slice topic_name(void *arg, struct uuid id)
+{
+    (void)arg;
+    return uuid_eq(id, topic_id) ? SLICE("t") : SLICE_NULL;
+}
+
+/* ---- life ----------------------------------------------------------------*/
 
 void world_init(struct world *w)
 {
     memset(w, 0, sizeof *w);
     coord_config_init(&w->options.coord);
+    consumer_config_init(&w->options.consumer);
+    w->options.world = (struct consumer_world){
+        .arg = w, .topic_by_name = topic_by_name, .topic_name = topic_name};
+    w->topic_partitions = 3;
     w->options.batch_max_bytes = 1 << 20;
     w->options.commit_timeout_ms = 5000;
     w->time = (struct coord_time){1000000, INT64_C(1700000000000)};
@@ -60,7 +86,7 @@ void world_init(struct world *w)
 static void load(struct world *w)
 {
     struct group_loader *loader =
-        group_loader_create(&w->options.coord, w->high_watermark);
+        group_loader_create(&w->options, w->high_watermark);
 
     w->shard = group_shard_create(&w->options, &ops, w);
     for (int i = 0; i < w->batches_len; i++) {
@@ -69,7 +95,7 @@ static void load(struct world *w)
     }
     cr_assert_eq(group_loader_skipped(loader), 0);
     group_shard_activate(w->shard, loader, w->end_offset, w->high_watermark,
-                         w->time);
+                         w->topics_version, w->time);
 }
 
 void world_start(struct world *w) { load(w); }
@@ -155,6 +181,7 @@ int world_request(struct world *w, enum api_key api, int16_t version,
     cr_assert_lt(token, WORLD_TOKENS_MAX);
     group_shard_request(w->shard, &context, api, request);
     coord_check(world_coord(w));
+    consumer_coord_check(group_cores_consumer(group_shard_cores(w->shard)));
     return token;
 }
 
@@ -246,6 +273,29 @@ enum err heartbeat_with(struct world *w, struct heartbeat_args a)
     return (enum err)answer_of(w, token)->response.heartbeat.error_code;
 }
 
+int beat_with(struct world *w, struct beat_args a)
+{
+    struct slice names[] = {or_text(a.topic, "t")};
+    bool joins = a.epoch == CONSUMER_JOINS;
+    struct consumer_group_heartbeat_request request = {
+        .group_id = or_text(a.group, "g"),
+        .member_id = or_text(a.member, "m"),
+        .member_epoch = a.epoch,
+        .rebalance_timeout_ms = joins ? 60000 : -1,
+        .subscribed_topic_names = names,
+        .subscribed_topic_names_len = joins ? 1 : -1,
+        .topic_partitions_len = joins || a.owns_nothing ? 0 : -1,
+    };
+
+    return world_request(w, API_CONSUMER_GROUP_HEARTBEAT, 1, &request);
+}
+
+const struct consumer_group_heartbeat_response *beat_of(const struct world *w,
+                                                        int token)
+{
+    return &answer_of(w, token)->response.consumer_group_heartbeat;
+}
+
 int leave_with(struct world *w, struct leave_args a)
 {
     struct leave_group_request_member_identity members[2] = {
@@ -321,6 +371,7 @@ int fetch_with(struct world *w, struct fetch_args a)
     bool all = a.topic != NULL && strcmp(a.topic, "*") == 0;
     struct offset_fetch_request_group group = {
         .group_id = or_text(a.group, "g"),
+        .member_epoch = -1,
         .topics = all ? NULL : &topic,
         .topics_len = all ? -1 : 1,
     };

@@ -27,6 +27,8 @@ struct world {
     struct group_shard_options options;
     struct coord_time time;
     struct prng prng;
+    int32_t topic_partitions; /* of the cluster's one topic, "t"; 3 */
+    int64_t topics_version;
     /* the log */
     struct buf batches[WORLD_BATCHES_MAX];
     int batches_len;
@@ -109,6 +111,19 @@ struct heartbeat_args {
 enum err heartbeat_with(struct world *w, struct heartbeat_args args);
 #define HEARTBEAT(w, ...)                                                      \
     heartbeat_with((w), (struct heartbeat_args){__VA_ARGS__})
+
+struct beat_args {
+    const char *group;
+    const char *member; /* "m" */
+    int32_t epoch;      /* 0: it joins */
+    bool owns_nothing;  /* says so */
+    const char *topic;  /* "t", when it joins */
+};
+/* A heartbeat of the new protocol: its token. */
+int beat_with(struct world *w, struct beat_args args);
+#define BEAT(w, ...) beat_with((w), (struct beat_args){__VA_ARGS__})
+const struct consumer_group_heartbeat_response *beat_of(const struct world *w,
+                                                        int token);
 
 struct leave_args {
     const char *group;

@@ -30,16 +30,14 @@ static struct consumer_group_heartbeat_request joining(void)
 
 static enum err commit_err(const char *id, int32_t epoch, int topic, int32_t p)
 {
-    struct consumer_offsets_caller caller = {SLICE("g"), slice_str(id), epoch,
-                                             9, false};
+    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch, 9, false};
 
     return consumer_check_commit(r.coord, &caller, r.topics[topic].id, p);
 }
 
 static enum err fetch_err(const char *id, int32_t epoch)
 {
-    struct consumer_offsets_caller caller = {SLICE("g"), slice_str(id), epoch,
-                                             9, false};
+    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch, 9, false};
 
     return consumer_check_fetch(r.coord, &caller);
 }
@@ -53,7 +51,7 @@ Test(consumer_offsets, offsets_of_a_member)
     struct client *both[] = {&a, &b};
     clients_settle(&r, both, 2);
     int32_t given = b.parts[0].partition, kept = a.parts[0].partition;
-    struct consumer_offsets_caller old = {SLICE("g"), SLICE("a"), 2, 8, false};
+    struct coord_caller old = {SLICE("g"), SLICE("a"), 2, 8, false};
     const struct row rows[] = {
         {"present epoch", commit_err("a", 2, 0, kept), ERR_NONE},
         {"present epoch, any partition", commit_err("a", 2, 1, 0), ERR_NONE},
@@ -191,16 +189,17 @@ Test(consumer_offsets, refusals)
     struct consumer_group_describe_request describe = {ids, 2, false};
     struct consumer_group_heartbeat_request beat = joining();
     struct coord_context context = {.version = 1};
-    struct consumer_answer *answer =
+    struct coord_answer *answer =
         consumer_refuse(&context, API_CONSUMER_GROUP_DESCRIBE, &describe,
                         ERR_COORDINATOR_LOAD_IN_PROGRESS);
 
-    cr_assert_eq(answer->response.describe.groups_len, 2);
-    cr_assert_err(answer->response.describe.groups[1].error_code,
+    cr_assert_eq(answer->response.consumer_group_describe.groups_len, 2);
+    cr_assert_err(answer->response.consumer_group_describe.groups[1].error_code,
                   ERR_COORDINATOR_LOAD_IN_PROGRESS);
-    consumer_answer_free(answer);
+    coord_answer_free(answer);
     answer = consumer_refuse(&context, API_CONSUMER_GROUP_HEARTBEAT, &beat,
                              ERR_NOT_COORDINATOR);
-    cr_assert_err(answer->response.heartbeat.error_code, ERR_NOT_COORDINATOR);
-    consumer_answer_free(answer);
+    cr_assert_err(answer->response.consumer_group_heartbeat.error_code,
+                  ERR_NOT_COORDINATOR);
+    coord_answer_free(answer);
 }

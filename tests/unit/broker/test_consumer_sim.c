@@ -397,7 +397,7 @@ static void end_request(struct actor *a)
     } else {
         hear(a, token);
     }
-    consumer_answer_free(s.r.answers[token]);
+    coord_answer_free(s.r.answers[token]);
     s.r.answers[token] = NULL;
 }
 

@@ -46,7 +46,7 @@ static double seconds(void)
 }
 
 /* Everything is in the log, and committed, at once. */
-static void carry_out(struct consumer_update *update)
+static void carry_out(struct coord_update *update)
 {
     struct list *node;
 
@@ -73,7 +73,7 @@ static int32_t beat(const char *group, const char *id, int32_t epoch,
     struct consumer_group_heartbeat_request request;
     struct coord_context context = {
         .now_ms = now.now_ms, .wall_ms = now.wall_ms, .version = 1};
-    struct consumer_update update;
+    struct coord_update update;
 
     consumer_group_heartbeat_request_init(&request);
     for (int t = 0; t < TOPICS; t++) {
@@ -90,14 +90,14 @@ static int32_t beat(const char *group, const char *id, int32_t epoch,
         request.subscribed_topic_names_len = group[0] == 'l' ? TOPICS : 1;
     }
     request.topic_partitions_len = epoch == 0 ? 0 : -1;
-    consumer_update_init(&update);
+    coord_update_init(&update);
     consumer_coord_request(coord, &context, API_CONSUMER_GROUP_HEARTBEAT,
                            &request, &update);
     carry_out(&update);
-    struct consumer_answer *answer = LIST_ENTRY(list_pop_front(&update.answers),
-                                                struct consumer_answer, link);
+    struct coord_answer *answer =
+        LIST_ENTRY(list_pop_front(&update.answers), struct coord_answer, link);
     const struct consumer_group_heartbeat_response *r =
-        &answer->response.heartbeat;
+        &answer->response.consumer_group_heartbeat;
     cr_assert_err(r->error_code, ERR_NONE);
     epoch = r->member_epoch;
     if (r->assignment != NULL) {
@@ -105,7 +105,7 @@ static int32_t beat(const char *group, const char *id, int32_t epoch,
         for (int32_t t = 0; t < r->assignment->topic_partitions_len; t++)
             *given += r->assignment->topic_partitions[t].partitions_len;
     }
-    consumer_answer_free(answer);
+    coord_answer_free(answer);
     return epoch;
 }
 
@@ -129,12 +129,12 @@ static double beats_us(const int32_t *epochs, int members)
 
 static void pass(int64_t ms)
 {
-    struct consumer_update update;
+    struct coord_update update;
 
     now.now_ms += ms;
     now.wall_ms += ms;
     while (consumer_coord_next_deadline(coord) <= now.now_ms) {
-        consumer_update_init(&update);
+        coord_update_init(&update);
         consumer_coord_tick(coord, now, &update);
         carry_out(&update);
     }

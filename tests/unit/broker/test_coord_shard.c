@@ -97,7 +97,8 @@ static enum err ask(struct group_shard *shard, enum api_key api)
 
 Test(coord_shard, what_is_said_while_loading_and_after_the_end)
 {
-    static const struct group_shard_ops ops = {refuse_append, keep, NULL};
+    static const struct group_shard_ops ops = {.append = refuse_append,
+                                               .answer = keep};
     static const struct {
         enum api_key api;
         enum err loading, resigned;
@@ -180,16 +181,17 @@ static int64_t committed_offset(struct group_shard *shard)
 
 Test(coord_shard, offsets_of_a_transaction_count_once_its_marker_is_there)
 {
-    static const struct group_shard_ops ops = {refuse_append, keep, NULL};
+    static const struct group_shard_ops ops = {.append = refuse_append,
+                                               .answer = keep};
     static const int64_t wanted[] = {-1, 77};
 
     for (int commit = 0; commit < 2; commit++) {
         struct group_shard *shard = group_shard_create(&w.options, &ops, NULL);
-        struct group_loader *loader = group_loader_create(&w.options.coord, 1);
+        struct group_loader *loader = group_loader_create(&w.options, 1);
         struct buf bytes = offset_in_txn(5000);
 
         cr_assert_eq(group_loader_add(loader, buf_slice(&bytes)), ERR_NONE);
-        group_shard_activate(shard, loader, 1, 1, w.time);
+        group_shard_activate(shard, loader, 1, 1, 0, w.time);
         cr_assert_eq(committed_offset(shard), -1, "before the marker");
         group_shard_marker(shard, 4999, true, 1, w.time);
         cr_assert_eq(committed_offset(shard), -1, "another producer's");
@@ -269,8 +271,7 @@ Test(coord_shard, records_have_kafkas_layout)
 static enum err load_one(struct slice key, struct slice value, struct buf *dump,
                          uint64_t *skipped)
 {
-    struct group_loader *loader =
-        group_loader_create(&w.options.coord, INT64_MAX);
+    struct group_loader *loader = group_loader_create(&w.options, INT64_MAX);
     struct batch_builder builder;
     struct batch_options options = BATCH_OPTIONS_INIT;
     struct buf batch = BUF_INIT;
@@ -282,11 +283,11 @@ static enum err load_one(struct slice key, struct slice value, struct buf *dump,
     enum err err = group_loader_add(loader, buf_slice(&batch));
     buf_free(&batch);
     *skipped = group_loader_skipped(loader);
-    struct coord *coord = group_loader_take(loader);
-    coord_check(coord);
-    coord_dump(coord, dump);
+    struct group_cores *cores = group_loader_take(loader);
+    coord_check(group_cores_classic(cores));
+    coord_dump(group_cores_classic(cores), dump);
     buf_put_u8(dump, 0);
-    coord_free(coord);
+    group_cores_free(cores);
     return err;
 }
 
@@ -358,8 +359,7 @@ Test(coord_shard, records_that_make_no_sense_are_skipped)
 
 Test(coord_shard, a_damaged_batch_stops_the_loading)
 {
-    struct group_loader *loader =
-        group_loader_create(&w.options.coord, INT64_MAX);
+    struct group_loader *loader = group_loader_create(&w.options, INT64_MAX);
 
     COMMIT(&w, .offset = 1);
     w.batches[0].data[w.batches[0].len - 1] ^= 1;
@@ -430,11 +430,12 @@ static void nest_commit(int32_t partition)
 
 Test(coord_shard, a_request_that_an_answer_lets_in_sees_all_before_it)
 {
-    static const struct group_shard_ops ops = {nest_append, nest_answer, NULL};
+    static const struct group_shard_ops ops = {.append = nest_append,
+                                               .answer = nest_answer};
 
     nest.shard = group_shard_create(&w.options, &ops, NULL);
-    group_shard_activate(nest.shard, group_loader_create(&w.options.coord, 0),
-                         0, 0, w.time);
+    group_shard_activate(nest.shard, group_loader_create(&w.options, 0), 0, 0,
+                         0, w.time);
     nest.hold = true;
     nest_commit(0);
     group_shard_flush(nest.shard, w.time);

@@ -1,0 +1,142 @@
+/* The cores of all kinds of groups on one partition: made together, and which
+ * of them a record, a request or a name belongs to. */
+#include "broker/coord/group_kind.h"
+
+#include <stdlib.h>
+
+const struct group_kind *const group_kinds[GROUP_KINDS] = {
+    [GROUP_CLASSIC] = &group_kind_classic,
+    [GROUP_CONSUMER] = &group_kind_consumer,
+};
+
+/* ---- what offsets ask about groups that are not classic ones -------------*/
+
+static enum group_kind_id other(struct group_cores *cores, struct slice group)
+{
+    enum group_presence presence;
+
+    return group_cores_find(cores, group, GROUP_CLASSIC, &presence);
+}
+
+static enum group_presence presence(void *arg, struct slice group)
+{
+    enum group_presence presence;
+
+    group_cores_find(arg, group, GROUP_CLASSIC, &presence);
+    return presence;
+}
+
+static enum err check_commit(void *arg, const struct coord_caller *caller,
+                             struct uuid topic, int32_t partition)
+{
+    struct group_cores *cores = arg;
+    enum group_kind_id kind = other(cores, caller->group);
+
+    return group_kinds[kind]->check_commit(cores->of[kind], caller, topic,
+                                           partition);
+}
+
+static enum err check_fetch(void *arg, const struct coord_caller *caller)
+{
+    struct group_cores *cores = arg;
+    enum group_kind_id kind = other(cores, caller->group);
+
+    return group_kinds[kind]->check_fetch(cores->of[kind], caller);
+}
+
+static bool subscribes(void *arg, struct slice group, struct slice topic)
+{
+    struct group_cores *cores = arg;
+    enum group_kind_id kind = other(cores, group);
+
+    return group_kinds[kind]->subscribes(cores->of[kind], group, topic);
+}
+
+static void delete_records(void *arg, struct slice group,
+                           struct coord_records *records)
+{
+    struct group_cores *cores = arg;
+    enum group_kind_id kind = other(cores, group);
+
+    group_kinds[kind]->delete_records(cores->of[kind], group, records);
+}
+
+/* ---- life ----------------------------------------------------------------*/
+
+struct group_cores *
+group_cores_create(const struct group_shard_options *options)
+{
+    struct group_cores *cores = xcalloc(1, sizeof *cores);
+    struct coord_others others = {
+        .arg = cores,
+        .presence = presence,
+        .check_commit = check_commit,
+        .check_fetch = check_fetch,
+        .subscribes = subscribes,
+        .delete_records = delete_records,
+    };
+
+    for (int kind = 0; kind < GROUP_KINDS; kind++)
+        cores->of[kind] = group_kinds[kind]->create(options);
+    coord_set_others(group_cores_classic(cores), &others);
+    return cores;
+}
+
+void group_cores_free(struct group_cores *cores)
+{
+    if (cores == NULL)
+        return;
+    for (int kind = 0; kind < GROUP_KINDS; kind++)
+        group_kinds[kind]->core_free(cores->of[kind]);
+    free(cores);
+}
+
+/* ---- whose it is ---------------------------------------------------------*/
+
+enum group_kind_id group_kind_of_record(struct slice key)
+{
+    struct reader r = reader_of(key);
+    int16_t type = read_i16(&r);
+    int kind = 0;
+
+    while (!r.bad && kind < GROUP_KINDS &&
+           !group_kinds[kind]->owns_record(type))
+        kind++;
+    /* Damaged keys are the first's to refuse. */
+    return r.bad ? GROUP_CLASSIC : (enum group_kind_id)kind;
+}
+
+enum err group_cores_replay(struct group_cores *cores,
+                            struct coord_origin origin, struct slice key,
+                            struct slice value)
+{
+    enum group_kind_id kind = group_kind_of_record(key);
+
+    if (kind == GROUP_KINDS)
+        return ERR_UNSUPPORTED_VERSION;
+    return group_kinds[kind]->replay(cores->of[kind], origin, key, value);
+}
+
+enum group_kind_id group_kind_of_api(enum api_key api)
+{
+    for (int kind = 0; kind < GROUP_KINDS; kind++)
+        if (group_kinds[kind]->owns_api(api))
+            return (enum group_kind_id)kind;
+    ASSERT(false); /* the caller sent us somebody else's request */
+    return GROUP_KINDS;
+}
+
+enum group_kind_id group_cores_find(const struct group_cores *cores,
+                                    struct slice group, enum group_kind_id but,
+                                    enum group_presence *presence)
+{
+    for (int kind = 0; kind < GROUP_KINDS; kind++) {
+        if (kind == (int)but)
+            continue;
+        *presence = group_kinds[kind]->presence(cores->of[kind], group);
+        if (*presence != GROUP_PRESENT_NOT)
+            return (enum group_kind_id)kind;
+    }
+    *presence = GROUP_PRESENT_NOT;
+    return GROUP_KINDS;
+}

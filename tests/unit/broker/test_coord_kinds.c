@@ -1,0 +1,327 @@
+/* Several kinds of groups on one partition: whose a name is, and the offsets
+ * that all of them share. */
+#include "tests/unit/broker/coord_fixture.h"
+
+#include <stdlib.h>
+
+static struct world w;
+
+static void open_world(void) { world_open(&w); }
+
+static void close_world(void) { world_close(&w); }
+
+TestSuite(coord_kinds, .init = open_world, .fini = close_world);
+
+/* A consumer group with one member, "m"; returns its epoch. */
+static int32_t make_consumer(const char *group)
+{
+    const struct consumer_group_heartbeat_response *r =
+        beat_of(&w, BEAT(&w, .group = group));
+
+    cr_assert_err(r->error_code, ERR_NONE);
+    return r->member_epoch;
+}
+
+static void leave_consumer(const char *group)
+{
+    int token = BEAT(&w, .group = group, .epoch = CONSUMER_LEAVES);
+
+    cr_assert_err(beat_of(&w, token)->error_code, ERR_NONE);
+}
+
+static void make_empty_classic(const char *group)
+{
+    char id[128];
+
+    make_stable(&w, group, id);
+    LEAVE(&w, .group = group, .member = id);
+    cr_assert_str_eq(state_of(&w, group), "Empty");
+}
+
+static enum err delete_group(const char *group)
+{
+    struct slice id = slice_str(group);
+    struct delete_groups_request request = {.groups_names = &id,
+                                            .groups_names_len = 1};
+    int token = world_request(&w, API_DELETE_GROUPS, 2, &request);
+
+    return (enum err)answer_of(&w, token)
+        ->response.delete_groups.results[0]
+        .error_code;
+}
+
+/* "g/consumer/Stable h/classic/Empty", in any order of kinds. */
+static char *listed(const char *type)
+{
+    struct slice types = slice_str(type);
+    struct list_groups_request request = {.types_filter = &types,
+                                          .types_filter_len = type != NULL};
+    int token = world_request(&w, API_LIST_GROUPS, 5, &request);
+    const struct list_groups_response *r =
+        &answer_of(&w, token)->response.list_groups;
+    struct buf text = BUF_INIT;
+
+    for (int32_t i = 0; i < r->groups_len; i++)
+        buf_printf(&text, "%s%.*s/%.*s/%.*s", i > 0 ? " " : "",
+                   SLICE_FMT(r->groups[i].group_id),
+                   SLICE_FMT(r->groups[i].group_type),
+                   SLICE_FMT(r->groups[i].group_state));
+    char *copy = slice_dup(buf_slice(&text));
+    buf_free(&text);
+    return copy;
+}
+
+#define cr_assert_listed(type, want)                                           \
+    do {                                                                       \
+        char *got = listed(type);                                              \
+        cr_assert_str_eq(got, want);                                           \
+        free(got);                                                             \
+    } while (0)
+
+/* ---- names ---------------------------------------------------------------*/
+
+Test(coord_kinds, a_group_with_members_keeps_its_name)
+{
+    char id[128];
+
+    make_consumer("new");
+    make_stable(&w, "old", id);
+    cr_assert_err(join_of(&w, JOIN(&w, .group = "new"))->error_code,
+                  ERR_INCONSISTENT_GROUP_PROTOCOL);
+    cr_assert_err(beat_of(&w, BEAT(&w, .group = "old"))->error_code,
+                  ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_listed(NULL, "old/classic/Stable new/consumer/Stable");
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "old/classic/Stable new/consumer/Stable");
+}
+
+Test(coord_kinds, an_empty_classic_group_gives_way_and_leaves_its_offsets)
+{
+    make_empty_classic("g");
+    cr_assert_err(commit_of(&w, COMMIT(&w, .offset = 7)), ERR_NONE);
+    make_consumer("g");
+    cr_assert_listed(NULL, "g/consumer/Stable");
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "g/consumer/Stable");
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+}
+
+Test(coord_kinds, an_empty_consumer_group_gives_way_and_leaves_its_offsets)
+{
+    int32_t epoch = make_consumer("g");
+
+    cr_assert_err(commit_of(&w, COMMIT(&w, .member = "m", .generation = epoch,
+                                       .offset = 7, .version = 9)),
+                  ERR_NONE);
+    leave_consumer("g");
+    cr_assert_listed(NULL, "g/consumer/Empty");
+    char id[128];
+    make_stable(&w, "g", id);
+    cr_assert_listed(NULL, "g/classic/Stable");
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "g/classic/Stable");
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+}
+
+Test(coord_kinds, a_group_stays_where_room_cannot_be_made)
+{
+    make_empty_classic("g");
+    w.append_err = ERR_NOT_ENOUGH_REPLICAS;
+    cr_assert_err(beat_of(&w, BEAT(&w, .group = "g"))->error_code,
+                  ERR_COORDINATOR_NOT_AVAILABLE);
+    w.append_err = ERR_NONE;
+    cr_assert_listed(NULL, "g/classic/Empty");
+}
+
+Test(coord_kinds, a_bad_request_takes_no_name)
+{
+    make_empty_classic("g");
+    cr_assert_err(beat_of(&w, BEAT(&w, .group = "g", .member = ""))->error_code,
+                  ERR_INVALID_REQUEST);
+    cr_assert_listed(NULL, "g/classic/Empty");
+    make_consumer("h");
+    leave_consumer("h");
+    cr_assert_err(
+        join_of(&w, JOIN(&w, .group = "h", .session_ms = 1))->error_code,
+        ERR_INVALID_SESSION_TIMEOUT);
+    cr_assert_listed("consumer", "h/consumer/Empty");
+}
+
+Test(coord_kinds, offsets_alone_do_not_take_a_name)
+{
+    COMMIT(&w, .offset = 7);
+    cr_assert_listed(NULL, "g/classic/Empty");
+    int64_t end = w.end_offset;
+    make_consumer("g");
+    cr_assert_listed(NULL, "g/consumer/Stable");
+    cr_assert_eq(w.batches_len, 2, "nothing to be deleted before");
+    cr_assert_gt(w.end_offset, end);
+}
+
+Test(coord_kinds, an_answer_waits_for_the_commit_whichever_kind_it_is_of)
+{
+    w.hold = true;
+    int join = BEAT(&w, .group = "g");
+    int commit = COMMIT(&w, .group = "other", .offset = 1);
+    cr_assert(!answered(&w, join) && !answered(&w, commit));
+    world_commit(&w);
+    cr_assert_err(beat_of(&w, join)->error_code, ERR_NONE);
+    cr_assert_err(commit_of(&w, commit), ERR_NONE);
+}
+
+Test(coord_kinds, members_of_both_kinds_are_given_up_when_they_are_silent)
+{
+    make_consumer("new");
+    JOIN(&w, .group = "old", .session_ms = 10000, .rebalance_ms = 10000);
+    world_pass(&w, 600000);
+    cr_assert_listed("consumer", "new/consumer/Empty");
+    cr_assert_listed("classic", "old/classic/Empty");
+}
+
+Test(coord_kinds, described_as_a_classic_group_it_is_none)
+{
+    struct slice id = SLICE("g");
+    struct describe_groups_request request = {.groups = &id, .groups_len = 1};
+
+    make_consumer("g");
+    COMMIT(&w, .member = "m", .generation = 1, .version = 9, .offset = 1);
+    cr_assert_str_eq(state_of(&w, "g"), "Dead");
+    int token = world_request(&w, API_DESCRIBE_GROUPS, 6, &request);
+    const struct describe_groups_response *r =
+        &answer_of(&w, token)->response.describe_groups;
+    cr_assert_err(r->groups[0].error_code, ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_text(r->groups[0].error_message,
+                   "Group g is not a classic group.");
+}
+
+/* ---- offsets -------------------------------------------------------------*/
+
+Test(coord_kinds, offsets_of_a_consumer_group_are_committed_by_its_members)
+{
+    int32_t epoch = make_consumer("g");
+
+    cr_assert_err(commit_of(&w, COMMIT(&w, .member = "m", .generation = epoch,
+                                       .version = 9)),
+                  ERR_NONE);
+    cr_assert_err(commit_of(&w, COMMIT(&w, .member = "m", .generation = epoch)),
+                  ERR_UNSUPPORTED_VERSION);
+    cr_assert_err(commit_of(&w, COMMIT(&w, .member = "m", .version = 9,
+                                       .generation = epoch + 1)),
+                  ERR_STALE_MEMBER_EPOCH);
+    cr_assert_err(commit_of(&w, COMMIT(&w, .member = "x", .version = 9,
+                                       .generation = epoch)),
+                  ERR_UNKNOWN_MEMBER_ID);
+    cr_assert_err(commit_of(&w, COMMIT(&w, .version = 9)),
+                  ERR_UNKNOWN_MEMBER_ID);
+    leave_consumer("g");
+    cr_assert_err(commit_of(&w, COMMIT(&w, .version = 9)), ERR_NONE);
+}
+
+static enum err fetch_as(const char *member, int32_t epoch)
+{
+    struct offset_fetch_request_group group = {.group_id = SLICE("g"),
+                                               .member_id = slice_str(member),
+                                               .member_epoch = epoch,
+                                               .topics_len = -1};
+    struct offset_fetch_request request = {
+        .groups = &group, .groups_len = 1, .require_stable = true};
+    int token = world_request(&w, API_OFFSET_FETCH, 9, &request);
+
+    return (enum err)fetch_of(&w, token)->error_code;
+}
+
+Test(coord_kinds, offsets_of_a_consumer_group_are_fetched_with_its_epoch)
+{
+    int32_t epoch = make_consumer("g");
+
+    cr_assert_err(fetch_as("m", epoch), ERR_NONE);
+    cr_assert_err(fetch_as(NULL, -1), ERR_NONE);
+    cr_assert_err(fetch_as("m", epoch + 1), ERR_STALE_MEMBER_EPOCH);
+    cr_assert_err(fetch_as("x", epoch), ERR_UNKNOWN_MEMBER_ID);
+}
+
+Test(coord_kinds, a_consumer_group_is_deleted_with_its_offsets)
+{
+    int32_t epoch = make_consumer("g");
+
+    COMMIT(&w, .member = "m", .generation = epoch, .version = 9, .offset = 7);
+    cr_assert_err(delete_group("g"), ERR_NON_EMPTY_GROUP);
+    leave_consumer("g");
+    cr_assert_err(delete_group("g"), ERR_NONE);
+    cr_assert_err(delete_group("g"), ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_listed(NULL, "");
+    cr_assert_eq(fetched(&w, "g", 0), -1);
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "");
+    cr_assert_eq(coord_groups_count(world_coord(&w)), 0);
+}
+
+Test(coord_kinds, a_consumer_group_without_offsets_is_deleted)
+{
+    make_consumer("g");
+    leave_consumer("g");
+    cr_assert_err(delete_group("g"), ERR_NONE);
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "");
+}
+
+Test(coord_kinds, offsets_that_a_member_wants_stay)
+{
+    int32_t epoch = make_consumer("g");
+    struct offset_delete_request_partition partition = {0};
+    struct offset_delete_request_topic topics[] = {
+        {SLICE("t"), &partition, 1},
+        {SLICE("u"), &partition, 1},
+    };
+    struct offset_delete_request request = {SLICE("g"), topics, 2};
+
+    COMMIT(&w, .member = "m", .generation = epoch, .version = 9, .offset = 7);
+    int token = world_request(&w, API_OFFSET_DELETE, 0, &request);
+    const struct offset_delete_response *r =
+        &answer_of(&w, token)->response.offset_delete;
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_err(r->topics[0].partitions[0].error_code,
+                  ERR_GROUP_SUBSCRIBED_TO_TOPIC);
+    cr_assert_err(r->topics[1].partitions[0].error_code, ERR_NONE);
+}
+
+Test(coord_kinds, offsets_expire_when_nobody_subscribes)
+{
+    int32_t epoch = make_consumer("g");
+    const int64_t day = 86400000;
+
+    w.options.coord.offsets_retention_ms = day;
+    world_fail_over(&w);
+    COMMIT(&w, .member = "m", .generation = epoch, .version = 9, .offset = 7);
+    COMMIT(&w, .member = "m", .generation = epoch, .version = 9, .offset = 8,
+           .topic = "u");
+    for (int i = 0; i < 2 * day / 30000; i++) {
+        world_pass(&w, 30000);
+        BEAT(&w, .epoch = epoch);
+    }
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+    int token = FETCH(&w, .topic = "u");
+    cr_assert_eq(fetch_of(&w, token)->topics[0].partitions[0].committed_offset,
+                 -1);
+    leave_consumer("g");
+    world_pass(&w, day);
+    cr_assert_eq(fetched(&w, "g", 0), -1);
+    cr_assert_listed(NULL, "");
+}
+
+/* ---- topics --------------------------------------------------------------*/
+
+Test(coord_kinds, a_topic_that_grows_is_shared_out_anew)
+{
+    int32_t epoch = make_consumer("g");
+
+    w.topic_partitions = 5;
+    group_shard_topic_changed(w.shard, SLICE("t"), ++w.topics_version, w.time);
+    world_pass(&w, 1000);
+    const struct consumer_group_heartbeat_response *r =
+        beat_of(&w, BEAT(&w, .epoch = epoch));
+    cr_assert_gt(r->member_epoch, epoch);
+    cr_assert_eq(r->assignment->topic_partitions[0].partitions_len, 5);
+}
