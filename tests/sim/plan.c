@@ -419,11 +419,7 @@ static void draw_transactions(struct plan *plan)
 
     if (plan->seed < 1000000 || !one_in(&p, 2))
         return;
-    plan->load.transactors = (int)between(&p, 1, 3);
-    plan->load.txn_offsets = one_in(&p, 2);
-    plan->load.txn_deaths = one_in(&p, 2);
-    plan->load.txn_interval_ms = PICK(&p, 10, 100, 400);
-    plan->load.txn_timeout_ms = (int32_t)PICK(&p, 3000, 10000, 10000);
+    load_options_draw_transactions(&p, &plan->load);
 }
 
 /* Enough to race with every fault; more would only cost time, and a few seeds

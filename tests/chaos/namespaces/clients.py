@@ -19,6 +19,9 @@ from harness import Failed, PARTITIONS
 COUNTS = re.compile(r"sent (\d+), acknowledged (\d+), unknown (\d+), "
                     r"read (\d+), .*committed (\d+)")
 NAMES = ("sent", "acknowledged", "unknown", "read", "committed")
+TXN_COUNTS = re.compile(r"transactions (\d+): (\d+) committed, (\d+) aborted, "
+                        r"(\d+) unknown; (\d+) of their records read")
+TXN_NAMES = ("begun", "committed", "aborted", "unknown", "read")
 FINAL_SECONDS = 90
 PATIENCE_S = 20  # what was given up by then has an unknown end
 END_SECONDS = 300  # its own bounds for coming to rest and reading are below
@@ -35,6 +38,10 @@ def verdict(code, text, who, seed):
             who, seed, code, text[-600:].strip()))
     result = dict(zip(NAMES, map(int, counts.groups())), seed=seed,
                   violation=None)
+    transactions = TXN_COUNTS.search(text)
+    if transactions:
+        result["transactions"] = dict(zip(TXN_NAMES, map(
+            int, transactions.groups())))
     bad = re.search(r"VIOLATION (\S+): (.*)", text)
     if bad:
         result["violation"] = [bad[1], bad[2]]

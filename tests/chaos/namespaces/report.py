@@ -2,7 +2,7 @@
 
 import statistics
 
-from clients import NAMES
+from clients import NAMES, TXN_NAMES
 
 PROMISES = ("lost", "duplicated", "disordered", "misplaced", "altered",
             "holes")
@@ -91,6 +91,11 @@ class Report:
         lines[-1] += "; %d members, %d joins, %d crashes" % tuple(
             self.total("kafkajs", key) for key in
             ("members", "joins", "crashes"))
+        counts = [row["transactions"] for row in self.data["histories"]
+                  if "transactions" in row]
+        lines.append("transactions: %d begun, %d committed, %d aborted, %d "
+                     "unknown, %d records read" % tuple(
+                         sum(c[name] for c in counts) for name in TXN_NAMES))
         return "\n".join(lines)
 
     def found(self):

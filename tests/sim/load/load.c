@@ -390,6 +390,12 @@ void load_final_give_up(struct load *l)
         load_final_complain(l->final);
 }
 
+struct txn_history_counts load_transactions(const struct load *l)
+{
+    return l->txns != NULL ? *load_txns_counts(l->txns)
+                           : (struct txn_history_counts){0};
+}
+
 struct load_progress load_progress(const struct load *l)
 {
     const struct history_counts *c = history_counts(l->history);

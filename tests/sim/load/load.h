@@ -18,6 +18,7 @@
 #include "tests/sim/load/client.h"
 #include "tests/sim/load/history.h"
 #include "tests/sim/load/options.h"
+#include "tests/sim/load/txn_history.h"
 
 struct load;
 
@@ -55,5 +56,6 @@ struct load_progress {
     uint64_t admin;
 };
 struct load_progress load_progress(const struct load *l);
+struct txn_history_counts load_transactions(const struct load *l);
 
 #endif

@@ -77,6 +77,15 @@ void load_options_draw(struct prng *p, struct load_options *o)
     o->newest_versions = from(p, 0, 3) == 0;
 }
 
+void load_options_draw_transactions(struct prng *p, struct load_options *o)
+{
+    o->transactors = from(p, 1, 3);
+    o->txn_offsets = coin(p);
+    o->txn_deaths = coin(p);
+    o->txn_interval_ms = (int[]){10, 100, 400}[from(p, 0, 2)];
+    o->txn_timeout_ms = (int[]){3000, 10000, 10000}[from(p, 0, 2)];
+}
+
 void load_options_print(const struct load_options *o, struct buf *out)
 {
     buf_printf(out,

@@ -77,8 +77,10 @@ struct load_options {
 /* Everything off, sizes small: one topic, one producer, one reader. */
 void load_options_init(struct load_options *o);
 /* Draws what is drawn; `nodes` and the promises stay as they are, and strays
- * and late_commits, and transactions, which a plan draws apart. */
+ * and late_commits, which a plan draws apart. */
 void load_options_draw(struct prng *prng, struct load_options *o);
+/* Likewise clients with transactions, which that leaves out. */
+void load_options_draw_transactions(struct prng *prng, struct load_options *o);
 /* One line. */
 void load_options_print(const struct load_options *o, struct buf *out);
 

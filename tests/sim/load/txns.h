@@ -12,6 +12,7 @@
 
 #include "tests/sim/load/client.h"
 #include "tests/sim/load/history.h"
+#include "tests/sim/load/txn_history.h"
 
 struct load_txns_options {
     const char *space; /* begins all names; outlives the object */
@@ -34,6 +35,7 @@ struct load_txns *load_txns_new(struct env *env, uint64_t seed,
                                 const struct load_txns_options *options);
 void load_txns_free(struct load_txns *t);
 void load_txns_start(struct load_txns *t);
+const struct txn_history_counts *load_txns_counts(const struct load_txns *t);
 /* Each ends what it has begun. */
 void load_txns_stop(struct load_txns *t);
 bool load_txns_is_quiet(const struct load_txns *t);

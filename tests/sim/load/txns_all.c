@@ -135,6 +135,11 @@ void load_txns_final(struct load_txns *t, void (*done)(void *arg), void *arg)
     t->final = txns_reader_of(t, TXN_HISTORY_FINAL);
 }
 
+const struct txn_history_counts *load_txns_counts(const struct load_txns *t)
+{
+    return txn_history_counts(t->txns);
+}
+
 void load_txns_complain(struct load_txns *t)
 {
     history_violation(t->history, "hanging", "%s",

@@ -181,8 +181,10 @@ static void choose_options(const struct arguments *a, struct prng *prng,
 {
     o->nodes = a->nodes;
     o->unclean_possible = a->unclean;
-    if (!a->plain)
+    if (!a->plain) {
         load_options_draw(prng, o);
+        load_options_draw_transactions(prng, o);
+    }
     if (o->replication_factor < a->replicas)
         o->replication_factor = (int16_t)a->replicas;
     if (a->patience > 0 && o->delivery_timeout_ms > a->patience * 1000)
@@ -194,6 +196,7 @@ static void choose_options(const struct arguments *a, struct prng *prng,
 static void report(struct run *r)
 {
     const struct history_counts *c = history_counts(load_history(r->load));
+    struct txn_history_counts t = load_transactions(r->load);
     const char *sentence;
     const char *checker = history_verdict(load_history(r->load), &sentence);
 
@@ -204,6 +207,11 @@ static void report(struct run *r)
            (unsigned long long)c->assigned, (unsigned long long)c->committed,
            (unsigned long long)c->offsets,
            (unsigned long long)load_progress(r->load).admin);
+    printf("transactions %llu: %llu committed, %llu aborted, %llu unknown; "
+           "%llu of their records read\n",
+           (unsigned long long)t.begun, (unsigned long long)t.committed,
+           (unsigned long long)t.aborted, (unsigned long long)t.unknown,
+           (unsigned long long)t.read);
     if (checker != NULL) {
         printf("VIOLATION %s: %s\n", checker, sentence);
         r->status = 1;
