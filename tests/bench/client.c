@@ -154,9 +154,19 @@ void producer_send(rd_kafka_t *rk, const struct load *l, int32_t partition,
 
 rd_kafka_t *consumer_new(const struct load *l, int64_t offset)
 {
+    /* librdkafka stops asking for a second when it has more of a partition
+     * than it likes to keep, however soon that is consumed. */
     static const char *const ours[] = {
-        "group.id", "leat-bench",        "enable.auto.commit",
-        "false",    "fetch.wait.max.ms", "100",
+        "group.id",
+        "leat-bench",
+        "enable.auto.commit",
+        "false",
+        "fetch.wait.max.ms",
+        "100",
+        "queued.min.messages",
+        "10000000",
+        "queued.max.messages.kbytes",
+        "1048576",
         NULL,
     };
     rd_kafka_t *rk = client_new(RD_KAFKA_CONSUMER, conf_new(l, ours));
