@@ -19,8 +19,9 @@
 /* What one compressed batch may expand to where its records are looked at. */
 enum { EXPANDED_MAX_BYTES = 256 << 20 };
 
-/* How long a producer may need to put its requests in order again. */
-enum { GAP_GRACE_MS = 2000 };
+/* How long a producer may need to put its requests in order again: until it
+ * gives up on one at the old leader, by default after 30 s. */
+enum { GAP_GRACE_MS = 30000 };
 
 /* Checks the records by the topic's rules, and rewrites what must be rewritten:
  * old clients' message sets, another compression.type. */
