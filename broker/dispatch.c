@@ -55,6 +55,7 @@ static const struct handler handlers[] = {
     {API_DESCRIBE_PRODUCERS, api_describe_producers, false},
     {API_DESCRIBE_TRANSACTIONS, api_txn_request, false},
     {API_LIST_TRANSACTIONS, api_txn_request, false},
+    {API_UPDATE_FEATURES, api_forward, true},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
     {API_INITIALIZE_SHARE_GROUP_STATE, api_share_state, false},
     {API_READ_SHARE_GROUP_STATE, api_share_state, false},
@@ -107,6 +108,7 @@ static void answer_api_versions(struct request *r, enum err error)
         n++;
     }
     response.api_keys_len = n;
+    features_describe(&response, r->version, &r->shard->features, &r->arena);
     request_respond(r, &response);
 }
 

@@ -165,6 +165,17 @@ static void describe_quorum(struct request *r, int16_t error,
     request_respond(r, &a);
 }
 
+static void update_features(struct request *r, int16_t error,
+                            struct slice message)
+{
+    struct update_features_response a;
+
+    update_features_response_init(&a);
+    a.error_code = error;
+    a.error_message = message;
+    request_respond(r, &a);
+}
+
 static void add_raft_voter(struct request *r, int16_t error,
                            struct slice message)
 {
@@ -197,6 +208,7 @@ void forward_respond_error(struct request *r, enum err error,
         {API_CREATE_TOPICS, create_topics},
         {API_DELETE_TOPICS, delete_topics},
         {API_CREATE_PARTITIONS, create_partitions},
+        {API_UPDATE_FEATURES, update_features},
         {API_ALTER_CONFIGS, alter_configs},
         {API_INCREMENTAL_ALTER_CONFIGS, incremental_alter_configs},
         {API_ELECT_LEADERS, elect_leaders},

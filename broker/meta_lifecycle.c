@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "controller/features.h"
 
 #include <stdlib.h>
 
@@ -165,6 +166,7 @@ static void register_send(struct meta *m)
     Leat__Endpoint **list = xcalloc(config->advertised_len + 1, sizeof *list);
     ProtobufCBinaryData *dirs =
         xcalloc((size_t)b->log_dirs_len + 1, sizeof *dirs);
+    struct arena arena;
 
     m->life.state = LIFECYCLE_REGISTERING;
     for (int i = 0; i < b->log_dirs_len; i++)
@@ -177,6 +179,8 @@ static void register_send(struct meta *m)
         config->rack != NULL ? config->rack : (char *)protobuf_c_empty_string;
     r.n_log_dirs = (size_t)b->log_dirs_len;
     r.log_dirs = dirs;
+    arena_init(&arena, 0);
+    features_declare(&r, &arena);
     r.previous_broker_epoch =
         epoch_of(m) >= 0 ? epoch_of(m) : m->life.previous_epoch;
     request.call_case = LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER;
@@ -186,6 +190,7 @@ static void register_send(struct meta *m)
     call->deadline_ms = INT64_MAX;
     call->done = register_done;
     control_send(m->control, CONTROL_CALLS, call, &request);
+    arena_free(&arena);
     free(endpoints);
     free(list);
     free(dirs);

@@ -167,6 +167,7 @@ struct meta {
     struct image_place *early_leavers;
     size_t early_leavers_len;
     bool defaults_changed;
+    bool features_told; /* the shards know the levels */
 
     void (*ready)(void *arg);
     void *ready_arg;

@@ -262,6 +262,26 @@ static void settings_changed(struct meta *m, const struct image_topic *topic,
     }
 }
 
+/* ---- features ----------------------------------------------------------- */
+
+static void feature_changed(void *arg, const char *name, int16_t level)
+{
+    struct meta *m = arg;
+
+    (void)name;
+    (void)level;
+    m->features_told = false;
+}
+
+static void features_tell(struct meta *m)
+{
+    struct feature_levels levels = feature_levels_of(&m->image);
+
+    for (int i = 0; i < shards_len(m); i++)
+        add(m, i, SHARD_FEATURES)->features = levels;
+    m->features_told = true;
+}
+
 /* ---- a batch ------------------------------------------------------------ */
 
 struct image_observer publish_observer(struct meta *m)
@@ -273,6 +293,7 @@ struct image_observer publish_observer(struct meta *m)
         .topic_removed = topic_removed,
         .partition_changed = partition_changed,
         .config_changed = config_changed,
+        .feature_changed = feature_changed,
     };
 }
 
@@ -286,6 +307,8 @@ void publish_diff(struct meta *m, const struct image *old)
 void publish_send(struct meta *m)
 {
     settings_refresh(m, settings_changed);
+    if (!m->features_told)
+        features_tell(m);
     for (int i = 0; i < shards_len(m); i++) {
         if (m->out[i] != NULL)
             shard_updates_post(m->out[i]);

@@ -260,6 +260,9 @@ static void apply(struct shard *s, struct shard_update *u)
         s->settled = true;
         fetchers_settled(s);
         break;
+    case SHARD_FEATURES:
+        s->features = u->features;
+        break;
     }
 }
 
@@ -386,6 +389,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     s->env = env;
     s->broker = broker;
     s->index = index;
+    s->features = FEATURE_LEVELS_UNKNOWN;
     list_init(&s->watched);
     list_init(&s->checkpoint);
     list_init(&s->leaving);

@@ -15,6 +15,7 @@
 #include "broker/broker.h"
 #include "broker/log/log.h"
 #include "broker/replica/leader.h"
+#include "controller/features.h"
 
 struct codec;
 struct kv_batch;
@@ -85,6 +86,7 @@ struct shard {
     /* What we know is newer than all that an earlier process of this node knew:
      * the image holds our registration. */
     bool settled;
+    struct feature_levels features;
     bool unflushed; /* shard_stop(): a log did not get to the disk */
     struct checkpoint_batch *checkpoint_batch; /* in flight, or NULL */
     struct kv_batch *forgotten; /* per log directory: checkpoints of replicas
@@ -126,6 +128,7 @@ enum shard_update_kind {
     SHARD_BROKER_GONE,
     SHARD_ISR_RESULT, /* the controller's answer to a proposal */
     SHARD_SETTLED,    /* see shard.settled */
+    SHARD_FEATURES,
 };
 
 /* A partition's registration, as far as a replica needs it. */
@@ -148,6 +151,7 @@ struct shard_update {
     struct topic_settings *settings; /* a reference */
     struct shard_broker broker;      /* strings owned */
     enum err error;                  /* SHARD_ISR_RESULT */
+    struct feature_levels features;  /* SHARD_FEATURES */
 };
 
 /* A message of many updates, applied in order.  Made by the metadata thread,

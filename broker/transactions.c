@@ -96,6 +96,13 @@ static void take_options(const struct server_config *config,
     o->commit_timeout_ms = config->request_timeout_ms;
 }
 
+/* Clients and coordinators on one shard agree about the level. */
+static void take_version(struct transactions *t)
+{
+    txn_shard_set_version(t->txns,
+                          t->host->shard->features.level[FEATURE_TRANSACTION]);
+}
+
 static void create(struct coord_host *host)
 {
     struct transactions *t = xcalloc(1, sizeof *t);
@@ -128,6 +135,7 @@ static void activate(struct coord_host *host, struct coord_time time)
     struct transactions *t = host->core;
     const struct partition *p = host->partition;
 
+    take_version(t);
     txn_shard_activate(t->txns, host->loader, p->state.leader_epoch,
                        host->load_end, p->high_watermark, time);
 }
@@ -136,6 +144,7 @@ static void turn(struct coord_host *host, struct coord_time time)
 {
     struct transactions *t = host->core;
 
+    take_version(t);
     txn_shard_committed(t->txns, host->partition->high_watermark, time);
     if (!list_empty(&t->markers))
         txn_client_send_markers(host->shard, &t->markers);
@@ -143,7 +152,10 @@ static void turn(struct coord_host *host, struct coord_time time)
 
 static void tick(void *core, struct coord_time time)
 {
-    txn_shard_tick(((struct transactions *)core)->txns, time);
+    struct transactions *t = core;
+
+    take_version(t);
+    txn_shard_tick(t->txns, time);
 }
 
 static int64_t next_deadline(const void *core)
@@ -269,6 +281,7 @@ static void arrived(struct coord_call *c)
         return;
     }
     struct transactions *t = host->core;
+    take_version(t);
     txn_shard_request(t->txns, &context, call->api, call->msg);
     if (host->loader == NULL)
         coord_host_rearm(host);

@@ -46,12 +46,22 @@ void txn_verify_answered(struct env_task *task)
     v->done(v, p, p == NULL ? missing : v->error);
 }
 
-void txn_verify_ended(struct partition *p, int64_t producer_id)
+/* From transaction version 2 on a marker has the epoch after that of the
+ * transaction it ends, and the next transaction may wait already. */
+static bool is_of(const struct txn_question *q, const struct control_marker *m,
+                  int8_t transaction_version)
+{
+    return q->producer_id == m->producer_id &&
+           (transaction_version < 2 || q->producer_epoch < m->producer_epoch);
+}
+
+void txn_verify_ended(struct partition *p, const struct control_marker *m,
+                      int8_t transaction_version)
 {
     LIST_EACH (node, &p->verifying) {
         struct txn_verify *v = LIST_ENTRY(node, struct txn_verify, link);
 
-        v->ended = v->ended || v->question.producer_id == producer_id;
+        v->ended = v->ended || is_of(&v->question, m, transaction_version);
     }
 }
 

@@ -8,8 +8,8 @@
  *
  * This is the one place where an append waits for that answer.  Answers for one
  * producer and partition come in the order of the questions.  A marker for the
- * producer that is written while the answer is on its way makes it worthless:
- * the transaction that it speaks of has ended. */
+ * transaction that is written while the answer is on its way makes it
+ * worthless: what it speaks of has ended. */
 #ifndef BROKER_TXN_VERIFY_H
 #define BROKER_TXN_VERIFY_H
 
@@ -18,6 +18,7 @@
 #include "base/uuid.h"
 #include "broker/coord/txn/verifier.h"
 
+struct control_marker;
 struct partition;
 struct shard;
 
@@ -41,8 +42,9 @@ struct txn_verify {
 
 /* On p's thread.  transaction.partition.verification.enable=false: says yes. */
 void txn_verify(struct txn_verify *v, struct partition *p);
-/* A marker for this producer was written. */
-void txn_verify_ended(struct partition *p, int64_t producer_id);
+/* A marker was written; transaction_version as in WriteTxnMarkers. */
+void txn_verify_ended(struct partition *p, const struct control_marker *m,
+                      int8_t transaction_version);
 /* The partition goes away. */
 void txn_verify_forget(struct partition *p);
 

@@ -12,7 +12,12 @@
 #include "controller/step.h"
 #include "proto/kafka/kafka_messages.h"
 
-enum { ENDPOINTS_MAX = 32, LOG_DIRS_MAX = 256, TEXT_MAX_BYTES = 1024 };
+enum {
+    ENDPOINTS_MAX = 32,
+    LOG_DIRS_MAX = 256,
+    FEATURES_MAX = 64,
+    TEXT_MAX_BYTES = 1024,
+};
 
 /* ---- records ------------------------------------------------------------- */
 
@@ -75,6 +80,19 @@ static const char *log_dirs_problem(const ProtobufCBinaryData *dirs, size_t len)
     return NULL;
 }
 
+static const char *features_problem(Leat__FeatureRange **list, size_t len)
+{
+    if (len > FEATURES_MAX)
+        return "too many features";
+    for (size_t i = 0; i < len; i++)
+        if (list[i]->name[0] == '\0' ||
+            strlen(list[i]->name) > TEXT_MAX_BYTES || list[i]->min_level < 0 ||
+            list[i]->max_level > INT16_MAX ||
+            list[i]->min_level > list[i]->max_level)
+            return "a feature's levels make no sense";
+    return NULL;
+}
+
 static enum err check_registration(struct step *s,
                                    const Leat__RegisterBrokerRequest *r,
                                    const char **why)
@@ -90,9 +108,15 @@ static enum err check_registration(struct step *s,
         problem = "the incarnation must be 16 bytes and not zero";
     if (problem == NULL && strlen(r->rack) > TEXT_MAX_BYTES)
         problem = "the rack's name is too long";
+    if (problem == NULL)
+        problem = features_problem(r->features, r->n_features);
     if (problem == NULL) {
         problem = log_dirs_problem(r->log_dirs, r->n_log_dirs);
         error = ERR_INVALID_REGISTRATION;
+    }
+    if (problem == NULL) {
+        problem = features_registration_problem(s, r);
+        error = ERR_UNSUPPORTED_VERSION;
     }
     if (problem == NULL)
         return ERR_NONE;
@@ -125,6 +149,19 @@ static bool same_log_dirs(const struct image_broker *b,
         return false;
     for (size_t i = 0; i < b->log_dirs_len; i++)
         if (memcmp(b->log_dirs[i].bytes, r->log_dirs[i].data, 16) != 0)
+            return false;
+    return true;
+}
+
+static bool same_features(const struct image_broker *b,
+                          const Leat__RegisterBrokerRequest *r)
+{
+    if (b->features_len != r->n_features)
+        return false;
+    for (size_t i = 0; i < b->features_len; i++)
+        if (strcmp(b->features[i].name, r->features[i]->name) != 0 ||
+            b->features[i].min != r->features[i]->min_level ||
+            b->features[i].max != r->features[i]->max_level)
             return false;
     return true;
 }
@@ -172,6 +209,8 @@ static void put_registration(struct step *s,
     r.rack = request->rack;
     r.n_log_dirs = request->n_log_dirs;
     r.log_dirs = request->log_dirs;
+    r.n_features = request->n_features;
+    r.features = request->features;
     r.fenced = true;
     if (same_process != NULL) {
         r.broker_epoch = same_process->epoch;
@@ -213,7 +252,7 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
     } else if (b == NULL) {
         put_registration(s, r, NULL);
     } else if (!same_endpoints(b, r) || strcmp(b->rack, r->rack) != 0 ||
-               !same_log_dirs(b, r)) {
+               !same_log_dirs(b, r) || !same_features(b, r)) {
         put_registration(s, r, b);
     }
     if (!same_process) {

@@ -66,18 +66,14 @@ static void put_defaults(struct step *s)
     struct slice key = SLICE("min.insync.replicas");
     struct config_layers layers = {.file = s->c->config.file};
 
-    if (s->image->applied_index == 0 || s->image->features_len == 0)
-        for (size_t i = 0; i < s->c->config.features_len; i++) {
-            Leat__FeatureRecord r = LEAT__FEATURE_RECORD__INIT;
-
-            r.name = (char *)(uintptr_t)s->c->config.features[i].name;
-            r.level = s->c->config.features[i].level;
-            step_put(s, &RECORD(feature, FEATURE, &r));
-        }
-    if (image_config(s->image, IMAGE_RESOURCE_BROKER, SLICE(""), key) == NULL)
-        config_put(s, IMAGE_RESOURCE_BROKER, SLICE(""), key,
-                   config_effective(config_find(CONFIG_TOPIC, key), &layers,
-                                    s->arena));
+    if (image_config(s->image, IMAGE_RESOURCE_BROKER, SLICE(""), key) != NULL)
+        return;
+    /* An older cluster keeps what its brokers know until they are asked. */
+    if (s->image->brokers_len == 0)
+        features_put_initial(s);
+    config_put(
+        s, IMAGE_RESOURCE_BROKER, SLICE(""), key,
+        config_effective(config_find(CONFIG_TOPIC, key), &layers, s->arena));
 }
 
 static int64_t after(int64_t now_ms, int64_t interval_ms)

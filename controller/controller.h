@@ -62,11 +62,6 @@ enum {
     CONTROLLER_PRODUCER_IDS_BLOCK = 1000,
 };
 
-struct controller_feature {
-    const char *name;
-    int16_t level;
-};
-
 struct controller_config {
     /* Fencing.  Kafka: broker.session.timeout.ms. */
     int64_t broker_session_timeout_ms;
@@ -90,17 +85,13 @@ struct controller_config {
      * unclean.leader.election.enable, ...).  Outlives the controller. */
     struct config_layer file;
 
-    /* Levels written when a cluster's first controller starts; borrowed. */
-    const struct controller_feature *features;
-    size_t features_len;
-
     /* A batch is closed when it has reached one of these; what must be atomic
      * (one topic with its partitions) stays together. */
     size_t batch_max_records;
     size_t batch_max_bytes;
 };
 
-/* Kafka's defaults; no file, no features. */
+/* Kafka's defaults; no file. */
 void controller_config_init(struct controller_config *config);
 
 /* One event.  Filled in by the owner. */

@@ -53,11 +53,42 @@ static void endpoints_free(struct image_endpoint *list, size_t len)
     free(list);
 }
 
+static struct image_feature_range *ranges_copy(Leat__FeatureRange **from,
+                                               size_t len)
+{
+    struct image_feature_range *to = xcalloc(len != 0 ? len : 1, sizeof *to);
+
+    for (size_t i = 0; i < len; i++)
+        to[i] = (struct image_feature_range){
+            .name = xstrdup(from[i]->name),
+            .min = (int16_t)from[i]->min_level,
+            .max = (int16_t)from[i]->max_level,
+        };
+    return to;
+}
+
+static bool ranges_valid(Leat__FeatureRange **list, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (list[i]->min_level < 0 || list[i]->max_level > INT16_MAX ||
+            list[i]->min_level > list[i]->max_level)
+            return false;
+    return true;
+}
+
+static void ranges_free(struct image_feature_range *list, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        free(list[i].name);
+    free(list);
+}
+
 static void broker_free(struct image_broker *b)
 {
     if (b == NULL)
         return;
     endpoints_free(b->endpoints, b->endpoints_len);
+    ranges_free(b->features, b->features_len);
     free(b->log_dirs);
     free(b->rack);
     free(b);
@@ -270,7 +301,8 @@ static enum err replay_broker(struct image *image, const Leat__BrokerRecord *r,
 
     if (r->broker_id < 0 || epoch <= 0 ||
         !binary_uuid(r->incarnation, &incarnation) ||
-        !endpoints_valid(r->endpoints, r->n_endpoints))
+        !endpoints_valid(r->endpoints, r->n_endpoints) ||
+        !ranges_valid(r->features, r->n_features))
         return ERR_DAMAGED;
     for (size_t i = 0; i < r->n_log_dirs; i++)
         if (r->log_dirs[i].len != 16)
@@ -288,6 +320,8 @@ static enum err replay_broker(struct image *image, const Leat__BrokerRecord *r,
         .endpoints_len = r->n_endpoints,
         .log_dirs = xcalloc(r->n_log_dirs + 1, sizeof *now->log_dirs),
         .log_dirs_len = r->n_log_dirs,
+        .features = ranges_copy(r->features, r->n_features),
+        .features_len = r->n_features,
     };
     for (size_t i = 0; i < r->n_log_dirs; i++)
         binary_uuid(r->log_dirs[i], &now->log_dirs[i]);

@@ -51,6 +51,13 @@ struct image_endpoint {
         security_protocol; /* 0 PLAINTEXT 1 SSL 2 SASL_PLAINTEXT 3 SASL_SSL */
 };
 
+/* Levels of a feature that a broker supports, inclusive. */
+struct image_feature_range {
+    char *name;
+    int16_t min;
+    int16_t max;
+};
+
 struct image_broker {
     int32_t id;
     struct uuid incarnation;
@@ -62,6 +69,8 @@ struct image_broker {
     size_t endpoints_len;
     struct uuid *log_dirs;
     size_t log_dirs_len;
+    struct image_feature_range *features; /* missing: level 0 only */
+    size_t features_len;
 };
 
 struct image_controller {

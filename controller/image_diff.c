@@ -15,6 +15,19 @@ static bool endpoints_equal(const struct image_endpoint *a, size_t a_len,
     return true;
 }
 
+static bool ranges_equal(const struct image_broker *a,
+                         const struct image_broker *b)
+{
+    if (a->features_len != b->features_len)
+        return false;
+    for (size_t i = 0; i < a->features_len; i++)
+        if (strcmp(a->features[i].name, b->features[i].name) != 0 ||
+            a->features[i].min != b->features[i].min ||
+            a->features[i].max != b->features[i].max)
+            return false;
+    return true;
+}
+
 static bool broker_equal(const struct image_broker *a,
                          const struct image_broker *b)
 {
@@ -27,7 +40,8 @@ static bool broker_equal(const struct image_broker *a,
            a->log_dirs_len == b->log_dirs_len &&
            (a->log_dirs_len == 0 ||
             memcmp(a->log_dirs, b->log_dirs,
-                   a->log_dirs_len * sizeof *a->log_dirs) == 0);
+                   a->log_dirs_len * sizeof *a->log_dirs) == 0) &&
+           ranges_equal(a, b);
 }
 
 static size_t ids_total(const struct image_partition *p)

@@ -138,6 +138,23 @@ static Leat__Endpoint **endpoints_record(const struct image_endpoint *list,
     return out;
 }
 
+static void put_ranges(Leat__BrokerRecord *r, const struct image_broker *b,
+                       struct arena *a)
+{
+    Leat__FeatureRange *ranges =
+        arena_array(a, b->features_len, sizeof *ranges);
+
+    r->n_features = b->features_len;
+    r->features = arena_array(a, b->features_len, sizeof *r->features);
+    for (size_t i = 0; i < b->features_len; i++) {
+        leat__feature_range__init(&ranges[i]);
+        ranges[i].name = b->features[i].name;
+        ranges[i].min_level = b->features[i].min;
+        ranges[i].max_level = b->features[i].max;
+        r->features[i] = &ranges[i];
+    }
+}
+
 Leat__BrokerRecord record_of_broker(const struct image_broker *b,
                                     struct arena *a)
 {
@@ -155,6 +172,7 @@ Leat__BrokerRecord record_of_broker(const struct image_broker *b,
     r.log_dirs = arena_array(a, b->log_dirs_len, sizeof *r.log_dirs);
     for (size_t i = 0; i < b->log_dirs_len; i++)
         r.log_dirs[i] = record_uuid(&b->log_dirs[i]);
+    put_ranges(&r, b, a);
     return r;
 }
 

@@ -1,5 +1,6 @@
 /* Kafka's own requests on the controller listener, and DescribeQuorum, which is
  * about Raft and so not the controller core's. */
+#include "controller/features.h"
 #include "controller/service_parts.h"
 
 #include "base/log.h"
@@ -36,6 +37,11 @@ static void api_versions(struct service_conn *c, const struct request_header *h,
         n++;
     }
     a.api_keys_len = n;
+    struct feature_levels levels =
+        c->service->controller.active
+            ? feature_levels_of(&c->service->controller.image)
+            : FEATURE_LEVELS_UNKNOWN;
+    features_describe(&a, h->request_api_version, &levels, arena);
     int16_t version =
         error == ERR_UNSUPPORTED_VERSION ? 0 : h->request_api_version;
     if (kafka_frame_response(&frame, API_API_VERSIONS, version,

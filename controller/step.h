@@ -133,6 +133,15 @@ enum err producer_ids_allocate(struct step *s,
                                Leat__AllocateProducerIdsResponse *response,
                                const char **why);
 
+/* feature_control.c */
+/* Why it may not join; NULL: it may. */
+const char *
+features_registration_problem(struct step *s,
+                              const Leat__RegisterBrokerRequest *request);
+void features_put_initial(struct step *s);
+void features_update(struct step *s, int16_t version, const void *request,
+                     void *response);
+
 /* Kafka's requests; `request` and `response` are the API's generated structs,
  * the response is at its defaults.  Arrays of the response are in the arena. */
 void topics_create(struct step *s, int16_t version, const void *request,

@@ -45,7 +45,7 @@ enum err partition_write_marker(struct partition *p,
     if (error == ERR_NONE)
         error = append(p, m, result);
     if (error == ERR_NONE)
-        txn_verify_ended(p, m->producer_id);
+        txn_verify_ended(p, m, transaction_version);
     if (error == ERR_NONE)
         coordinators_marker(p, m, result->base_offset);
     return error;

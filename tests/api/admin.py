@@ -27,6 +27,10 @@ def api_versions(s, v):
         names = {f["name"]: (f["minVersion"], f["maxVersion"])
                  for f in a["supportedFeatures"]}
         # Version 3 leaves out features that may be absent (level 0).
+        s.check("transaction.version", names.get("transaction.version"),
+                (0, 2) if v >= 4 else None)
+        s.true("finalized at", a["finalizedFeaturesEpoch"] >= 0,
+               a["finalizedFeaturesEpoch"])
         for f in a["finalizedFeatures"] if v >= 4 else ():
             s.true("feature " + f["name"], f["name"] in names and
                    f["maxVersionLevel"] <= names[f["name"]][1], (f, names))
@@ -54,6 +58,61 @@ def version_of_the_future(s, v):
         (k["minVersion"], k["maxVersion"]) for k in a["apiKeys"]
         if k["apiKey"] == 18], [s.served[18]])
     c.close()
+
+
+# ---- features -------------------------------------------------------------
+
+UPGRADE, SAFE = 1, 2
+TRANSACTION = "transaction.version"
+
+
+def finalized(s, node):
+    a = s.call(node, "ApiVersions", 4, clientSoftwareName="sweep",
+               clientSoftwareVersion="1.0")
+    return {f["name"]: f["maxVersionLevel"] for f in a["finalizedFeatures"]}
+
+
+def update_features(s, label, v, updates, validate=False):
+    kinds = [dict(feature=name, maxVersionLevel=level,
+                  **({"upgradeType": kind} if v else
+                     {"allowDowngrade": kind == SAFE}))
+             for name, level, kind in updates]
+    more = {"validateOnly": validate} if v else {}
+    return s.ask(label, 1, "UpdateFeatures", timeoutMs=10000,
+                 featureUpdates=kinds, **more)
+
+
+@covers("UpdateFeatures")
+def change_features(s, v):
+    level = finalized(s, 1)[TRANSACTION]
+    for label, update in (
+            ("above", (TRANSACTION, 9, UPGRADE)),
+            ("below zero", (TRANSACTION, -1, SAFE)),
+            ("down without saying so", (TRANSACTION, level - 1, UPGRADE)),
+            ("of a fixed range", ("kraft.version", 0, SAFE)),
+            ("unknown", ("no.such.version", 1, UPGRADE))):
+        a = update_features(s, label, v, [update])
+        s.check(label + ": error", a["errorCode"], 95)
+        s.true(label + ": why", update[0] in a["errorMessage"],
+               a["errorMessage"])
+    if v:
+        s.check("an odd type", update_features(
+            s, "an odd type", v, [(TRANSACTION, level, 7)])["errorCode"], 95)
+        s.check("validated", update_features(
+            s, "validated", v, [(TRANSACTION, level - 1, SAFE)],
+            True)["errorCode"], 0)
+        s.check("validated: the same", finalized(s, 1)[TRANSACTION], level)
+    for label, to, kind in (("down", level - 1, SAFE),
+                            ("up", level, UPGRADE)):
+        a = update_features(s, label, v, [(TRANSACTION, to, kind)])
+        s.check(label + ": error", a["errorCode"], 0)
+        if v < 2:
+            s.check(label + ": results", [
+                (r["feature"], r["errorCode"]) for r in a["results"]],
+                [(TRANSACTION, 0)])
+        for node in s.nodes:
+            wait_for("level %d at node %d" % (to, node), lambda n=node:
+                     finalized(s, n)[TRANSACTION] == to)
 
 
 # ---- configs --------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include "tests/fuzz/kit.h"
 
 #include "controller/controller.h"
+#include "controller/features.h"
 #include "proto/kafka/api.h"
 
 #include <stdlib.h>
@@ -98,6 +99,7 @@ static void register_brokers(struct desk *d)
         r.log_dirs = dirs;
         r.n_log_dirs = 1;
         r.previous_broker_epoch = -1;
+        features_declare(&r, &d->arena);
         q.call_case = LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER;
         q.register_broker = &r;
         handle(d, &q);

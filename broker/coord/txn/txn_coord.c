@@ -71,6 +71,11 @@ void txn_coord_resign(struct txn_coord *coord)
     coord->life = TXN_COORD_RESIGNED;
 }
 
+void txn_coord_set_version(struct txn_coord *coord, int16_t level)
+{
+    coord->config.transaction_version = level;
+}
+
 void txn_coord_give_ids(struct txn_coord *coord, int64_t first, int32_t count)
 {
     coord->ids_next = first; /* what was left of the last block is forgotten */

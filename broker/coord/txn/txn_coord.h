@@ -59,7 +59,7 @@ struct txn_config {
                                                out.transaction.cleanup. */
     int64_t remove_expired_interval_ms;     /* 3600000: transaction.remove.
                                                expired.transaction.cleanup. */
-    int16_t transaction_version;            /* the feature's level, 0 to 2 */
+    int16_t transaction_version;            /* see txn_coord_set_version() */
     /* All ids and partitions here.  What would exceed it hears
      * COORDINATOR_NOT_AVAILABLE until others expire or end. */
     size_t txns_max_bytes;          /* 256 MiB */
@@ -195,6 +195,9 @@ void txn_coord_activate(struct txn_coord *coord, int32_t coordinator_epoch,
 /* Leadership is lost.  After it only txn_coord_done() for what is under way and
  * txn_coord_free() may be called; markers are freed by who has them. */
 void txn_coord_resign(struct txn_coord *coord);
+
+/* The finalized level of transaction.version, 0 to 2; counts from now on. */
+void txn_coord_set_version(struct txn_coord *coord, int16_t level);
 
 /* Producer ids [first, first + count) are this coordinator's alone. */
 void txn_coord_give_ids(struct txn_coord *coord, int64_t first, int32_t count);

@@ -259,6 +259,13 @@ void txn_shard_marker_done(struct txn_shard *shard, struct txn_marker *marker,
     leave(shard);
 }
 
+void txn_shard_set_version(struct txn_shard *shard, int16_t level)
+{
+    shard->options.config.transaction_version = level;
+    if (shard->coord != NULL)
+        txn_coord_set_version(shard->coord, level);
+}
+
 void txn_shard_give_ids(struct txn_shard *shard, int64_t first, int32_t count)
 {
     if (shard->state == SHARD_ACTIVE)

@@ -77,6 +77,8 @@ void txn_shard_request(struct txn_shard *shard,
 void txn_shard_marker_done(struct txn_shard *shard, struct txn_marker *marker,
                            enum txn_marker_result result,
                            struct coord_time time);
+/* transaction.version, whenever it may have changed; also while loading. */
+void txn_shard_set_version(struct txn_shard *shard, int16_t level);
 void txn_shard_give_ids(struct txn_shard *shard, int64_t first, int32_t count);
 void txn_shard_committed(struct txn_shard *shard, int64_t high_watermark,
                          struct coord_time time);

@@ -1,5 +1,6 @@
 #include "tests/unit/controller/desk.h"
 
+#include "controller/features.h"
 #include "controller/image_kv.h"
 #include "tests/unit/raft/memory_kv.h"
 
@@ -340,6 +341,8 @@ enum err desk_register(struct desk *d, struct desk_broker b)
     request.log_dirs = log_dirs;
     request.n_log_dirs = 1;
     request.rack = (char *)(uintptr_t)(b.rack != NULL ? b.rack : "");
+    if (!b.no_features)
+        features_declare(&request, &d->arena);
     request.previous_broker_epoch =
         b.previous_epoch != 0 ? b.previous_epoch : -1;
     enum err error = controller_register_broker(&d->c, &call, &request,

@@ -48,6 +48,7 @@ struct desk_broker {
     int64_t previous_epoch; /* default -1: unclean */
     const char *host;       /* default "host<id>" */
     uint8_t disk;           /* another number: an empty one */
+    bool no_features;       /* of a release that knew none */
 };
 
 enum err desk_register(struct desk *d, struct desk_broker b);

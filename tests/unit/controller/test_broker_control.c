@@ -1,5 +1,6 @@
 /* A broker's life as the controller sees it: registration, heartbeats,
  * sessions, controlled shutdown. */
+#include "controller/features.h"
 #include "tests/unit/controller/desk.h"
 
 #include <criterion/criterion.h>
@@ -165,6 +166,11 @@ Test(broker_control, nonsense_is_not_registered)
     r.n_log_dirs = 2;
     cr_assert_eq(register_raw(&r), ERR_INVALID_REGISTRATION);
     r.n_log_dirs = 1;
+    features_declare(&r, &d.arena);
+    r.features[FEATURE_TRANSACTION]->min_level = 3;
+    cr_assert_eq(register_raw(&r), ERR_INVALID_REQUEST);
+    cr_assert_not_null(strstr(d.why, "make no sense"));
+    r.features[FEATURE_TRANSACTION]->min_level = 0;
     cr_assert_eq(register_raw(&r), ERR_NONE);
 }
 

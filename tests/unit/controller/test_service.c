@@ -4,6 +4,7 @@
  * a test adds it. */
 #include "base/env_libevent.h"
 #include "base/error.h"
+#include "controller/features.h"
 #include "controller/service_parts.h"
 #include "proto/kafka/header.h"
 #include "raft/codec.h"
@@ -231,9 +232,13 @@ static void broker_register(int32_t correlation_id, int32_t broker_id)
     r.endpoints = endpoints;
     r.n_endpoints = 1;
     r.previous_broker_epoch = -1;
+    struct arena arena;
+    arena_init(&arena, 0);
+    features_declare(&r, &arena);
     request.call_case = LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER;
     request.register_broker = &r;
     broker_send(correlation_id, &request);
+    arena_free(&arena);
 }
 
 /* A call that waits for news; what is committed now is none. */
