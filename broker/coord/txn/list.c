@@ -1,5 +1,5 @@
 /* DescribeTransactions and ListTransactions: looking without touching. */
-#include "broker/coord/txn/pattern.h"
+#include "broker/coord/pattern.h"
 #include "broker/coord/txn/txn.h"
 
 typedef struct describe_transactions_response_transaction_state described;
@@ -67,7 +67,7 @@ void txn_describe_request(struct txn_step *step,
 
 struct filter {
     const struct list_transactions_request *request;
-    struct txn_pattern *pattern; /* NULL: any id */
+    struct coord_pattern *pattern; /* NULL: any id */
     int64_t wall_ms;
 };
 
@@ -106,7 +106,7 @@ static bool passes(const struct filter *f, const struct txn *txn)
 {
     return txn->exists && passes_state(f, txn) && passes_producer(f, txn) &&
            passes_duration(f, txn) &&
-           (f->pattern == NULL || txn_pattern_matches(f->pattern, txn->id));
+           (f->pattern == NULL || coord_pattern_matches(f->pattern, txn->id));
 }
 
 static void list_unknown_states(struct arena *arena,
@@ -147,13 +147,13 @@ void txn_list_request(struct txn_step *step, const struct txn_context *context,
     struct filter filter = {request, NULL, step->time.wall_ms};
 
     if (pattern.len != 0)
-        filter.pattern = txn_pattern_compile(pattern);
+        filter.pattern = coord_pattern_compile(pattern);
     if (pattern.len != 0 && filter.pattern == NULL) {
         r->error_code = ERR_INVALID_REGULAR_EXPRESSION;
     } else {
         list_unknown_states(&answer->arena, request, r);
         list(step->coord, &filter, &answer->arena, r);
     }
-    txn_pattern_free(filter.pattern);
+    coord_pattern_free(filter.pattern);
     txn_answer_send(step, answer);
 }

@@ -3,7 +3,7 @@
 #include "tests/unit/broker/txn_fixture.h"
 
 #include "broker/coord/txn/marker_request.h"
-#include "broker/coord/txn/pattern.h"
+#include "broker/coord/pattern.h"
 #include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
@@ -422,7 +422,7 @@ Test(txn_life, records_that_make_no_sense_are_skipped)
 
 /* ---- patterns ------------------------------------------------------------*/
 
-Test(txn_pattern, rows)
+Test(coord_pattern, rows)
 {
     const struct {
         const char *pattern;
@@ -483,17 +483,58 @@ Test(txn_pattern, rows)
         {"((a{100}){100}){100}", "", -1},
         {"\\", "", -1},
         {"\\1", "", -1},
-        {"(?<n>a)", "", -1},
+        {"(?<n>a)b", "ab", 1},
+        {"(?P<name>a+)", "aa", 1},
+        {"(?P=n)", "", -1},
+        {"(?<>a)", "", -1},
+        {"(?i)abC-d", "AbC-D", 1},
+        {"a(?i)b", "aB", 1},
+        {"a(?i)b", "AB", 0},
+        {"(a(?i)b)c", "aBC", 0},
+        {"(?i:a)b", "Ab", 1},
+        {"(?i:a)b", "AB", 0},
+        {"(?i)[^a]", "A", 0},
+        {"(?i-i)a", "A", 0},
+        {"(?ms)a.b", "a\nb", 1},
+        {"a.b", "a\nb", 0},
+        {"(?x)a", "", -1},
+        {"(?)a", "", -1},
+        {"(?=a)a", "", -1},
+        {"(?!a)b", "", -1},
+        {"(?>a)", "", -1},
+        {"a*+", "", -1},
+        {"a+?b??", "aa", 1},
+        {"[[:alpha:]]+", "abC", 1},
+        {"[[:alpha:]]+", "ab1", 0},
+        {"[[:^digit:]x-]+", "ab-", 1},
+        {"[[:nothing:]]", "", -1},
+        {"[[]+", "[[", 1},
+        {"\\Aab\\z", "ab", 1},
+        {"\\bab\\b", "ab", 1},
+        {"a\\bb", "ab", 0},
+        {"a\\Bb", "ab", 1},
+        {"a\\b-b", "a-b", 1},
+        {"\\Qa.b\\E.", "a.bc", 1},
+        {"\\Qa.b\\E.", "axbc", 0},
+        {"\\Qab\\E+", "abbb", 1},
+        {"\\Qab\\E{2}c", "abbc", 1},
+        {"\\Qa)|(", "a)|(", 1},
+        {"(\\Q(\\E)*", "((", 1},
+        {"a\\x2db", "a-b", 1},
+        {"a\\x{2D}b", "a-b", 1},
+        {"\\xg0", "", -1},
+        {"\\pL", "", -1},
+        {"\\C", "", -1},
         {"[z-a]", "", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct txn_pattern *p = txn_pattern_compile(slice_str(rows[i].pattern));
+        struct coord_pattern *p = coord_pattern_compile(slice_str(rows[i].pattern));
         int got =
-            p == NULL ? -1 : txn_pattern_matches(p, slice_str(rows[i].id));
+            p == NULL ? -1 : coord_pattern_matches(p, slice_str(rows[i].id));
 
         cr_expect_eq(got, rows[i].want, "%s with %s: %d", rows[i].pattern,
                      rows[i].id, got);
-        txn_pattern_free(p);
+        coord_pattern_free(p);
     }
 }
 
