@@ -422,6 +422,23 @@ static void draw_transactions(struct plan *plan)
     load_options_draw_transactions(&p, &plan->load);
 }
 
+/* Groups by the protocol of KIP-848, in one of two seeds from two million on,
+ * likewise.  Their sessions outlive a coordinator that does not know yet that
+ * it was replaced. */
+static void draw_modern(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("modern groups", 13)) *
+                     0x9e3779b97f4a7c15u};
+
+    if (plan->seed < 2000000 || !one_in(&p, 2))
+        return;
+    plan->load.modern_percent = (int)PICK(&p, 50, 100);
+    plan->load.modern_session_timeout_ms =
+        2 * plan->session_timeout_ms + (int)PICK(&p, 6000, 12000);
+    if (plan->load.groups == 0)
+        plan->load.groups = 1;
+}
+
 /* Enough to race with every fault; more would only cost time, and a few seeds
  * with many records most of it. */
 static void limit_records(struct plan *plan)
@@ -457,6 +474,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_ambushes(plan);
     draw_stalls(plan);
     draw_transactions(plan);
+    draw_modern(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)
@@ -525,6 +543,13 @@ char *plan_properties(const struct plan *plan, int index)
         plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
         plan->session_timeout_ms / 4, plan->grace_ms,
         (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false");
+    if (plan->load.modern_percent > 0)
+        buf_printf(&b,
+                   "group.consumer.min.session.timeout.ms=1000\n"
+                   "group.consumer.session.timeout.ms=%d\n"
+                   "group.consumer.assignment.interval.ms=%d\n",
+                   plan->load.modern_session_timeout_ms,
+                   plan->seed % 2 == 0 ? 0 : 1000);
     buf_put_u8(&b, 0);
     return (char *)b.data;
 }

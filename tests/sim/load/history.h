@@ -180,6 +180,12 @@ void history_out_of_range(struct history *h, int topic, int32_t partition,
 void history_assigned(struct history *h, const char *group, int32_t generation,
                       const char *member, int topic, int32_t partition);
 
+/* KIP-848: a member has a partition, until it says that it has not.  Nobody
+ * else may have it meanwhile. */
+void history_claimed(struct history *h, const char *group, int32_t epoch,
+                     const char *member, int topic, int32_t partition);
+void history_released(struct history *h, const char *group, const char *member,
+                      int topic, int32_t partition);
 /* A commit about to be sent; its number is the metadata it carries. */
 int64_t history_commit(struct history *h, const char *group, int32_t generation,
                        const char *member, int topic, int32_t partition,

@@ -21,7 +21,10 @@ void history_free_groups(struct history *h)
         struct group *g = entry->value;
         MAP_EACH (owner, &g->owners)
             free(owner->value);
+        MAP_EACH (claim, &g->claims)
+            free(claim->value);
         map_free(&g->owners);
+        map_free(&g->claims);
         map_free(&g->given);
         free(g->generations);
         free(g);
@@ -80,6 +83,42 @@ void history_assigned(struct history *h, const char *group, int32_t generation,
             "%s belongs to %s and to %s in generation %d of group %s",
             history_where(h, topic, partition).text, owner, member, generation,
             group);
+}
+
+void history_claimed(struct history *h, const char *group, int32_t epoch,
+                     const char *member, int topic, int32_t partition)
+{
+    struct group *g = group_of(h, group);
+    char key[32];
+
+    h->counts.assigned++;
+    history_note(h, "claimed in %s by %s at epoch %d: %s", group, member, epoch,
+                 history_where(h, topic, partition).text);
+    snprintf(key, sizeof key, "%d %d", topic, partition);
+    char *owner = map_put(&g->claims, slice_str(key), xstrdup(member));
+    if (owner != NULL && strcmp(owner, member) != 0 &&
+        !h->promise.unclean_possible)
+        history_violation(h, "two-owners",
+                          "%s of group %s is given to %s at epoch %d, while %s "
+                          "has it",
+                          history_where(h, topic, partition).text, group,
+                          member, epoch, owner);
+    free(owner);
+}
+
+void history_released(struct history *h, const char *group, const char *member,
+                      int topic, int32_t partition)
+{
+    struct group *g = group_of(h, group);
+    char key[32];
+
+    snprintf(key, sizeof key, "%d %d", topic, partition);
+    char *owner = map_get(&g->claims, slice_str(key));
+    if (owner == NULL || strcmp(owner, member) != 0)
+        return;
+    history_note(h, "released in %s by %s: %s", group, member,
+                 history_where(h, topic, partition).text);
+    free(map_remove(&g->claims, slice_str(key)));
 }
 
 /* ---- deliveries ---------------------------------------------------------- */

@@ -86,6 +86,7 @@ struct group {
     struct generation *generations;
     size_t generations_len;
     struct map owners; /* "generation topic partition" -> member, owned */
+    struct map claims; /* "topic partition" -> member, owned */
     bool delivers;     /* history_delivered() is told */
     struct map given;  /* "topic partition" -> end of what members were given */
 };

@@ -157,7 +157,8 @@ static void add_reader(struct load *l)
         l->env, prng_next(&l->prng), &client, l->history, &options);
 }
 
-static void add_member(struct load *l, const char *group, int number)
+static void add_member(struct load *l, const char *group, int number,
+                       bool modern)
 {
     const struct load_options *o = &l->options;
     struct load_client_options client =
@@ -172,8 +173,13 @@ static void add_member(struct load *l, const char *group, int number)
         .commit_ms = o->commit_interval_ms,
         .stay_ms = o->coming_and_going ? 8000 : 0,
         .away_ms = 3000,
-        .late_percent = o->late_commits ? 20 : 0};
+        .late_percent = o->late_commits && !modern ? 20 : 0};
 
+    if (modern) {
+        options.modern = true;
+        options.session_timeout_ms = o->modern_session_timeout_ms;
+        options.heartbeat_ms = o->modern_session_timeout_ms / 20;
+    }
     if (percent(l, o->static_percent))
         options.instance_id =
             keep_name(l, xasprintf("%s-static-%d", group, number));
@@ -217,9 +223,11 @@ static void add_actors(struct load *l)
     for (int i = 0; i < o->readers; i++)
         add_reader(l);
     for (int g = 0; g < o->groups; g++) {
+        bool modern = o->modern_percent > 0 && percent(l, o->modern_percent);
+
         l->groups[g] = xasprintf("%sgroup-%d", o->space, g);
         for (int i = 0; i < o->members; i++)
-            add_member(l, l->groups[g], i);
+            add_member(l, l->groups[g], i, modern);
     }
     add_txns(l);
 }

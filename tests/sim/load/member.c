@@ -40,6 +40,7 @@ void load_member_free(struct load_member *m)
     load_client_free(m->client);
     load_reader_free(m->reader);
     member_drop_assignment(m);
+    free(m->given);
     free(m->id);
     free(m);
 }
@@ -74,11 +75,13 @@ static int16_t floor_of(const struct load_member *m, int16_t with_instance)
 static void give_back(struct load_member *m)
 {
     load_reader_stop(m->reader);
+    if (m->options.modern)
+        modern_release(m);
     member_drop_assignment(m);
     m->placed = false;
 }
 
-static void join_again(struct load_member *m, int64_t wait_ms)
+void member_join_again(struct load_member *m, int64_t wait_ms)
 {
     give_back(m);
     m->state = MEMBER_AWAY;
@@ -88,7 +91,7 @@ static void join_again(struct load_member *m, int64_t wait_ms)
 
 static void go_away(struct load_member *m)
 {
-    join_again(m, about(m, m->options.away_ms));
+    member_join_again(m, about(m, m->options.away_ms));
     set_id(m, SLICE(""));
     m->generation = m->last_generation = -1;
     m->leave = false;
@@ -112,11 +115,18 @@ bool member_take_error(struct load_member *m, enum err error)
         return false;
     case ERR_UNKNOWN_MEMBER_ID:
     case ERR_FENCED_INSTANCE_ID:
+        if (m->options.modern)
+            modern_release(m);
         set_id(m, SLICE(""));
         return true;
     case ERR_ILLEGAL_GENERATION:
     case ERR_REBALANCE_IN_PROGRESS:
+    case ERR_FENCED_MEMBER_EPOCH:
+    case ERR_UNRELEASED_INSTANCE_ID:
+    case ERR_GROUP_ID_NOT_FOUND:
         return true;
+    case ERR_STALE_MEMBER_EPOCH:
+        return false; /* a heartbeat tells the new one */
     default:
         load_client_forget_coordinator(m->client);
         return false;
@@ -136,12 +146,12 @@ static void synced(void *arg, enum err error, const void *response)
     if (error != ERR_NONE) {
         history_note(m->history, "sync of %s: %s", m->id, err_name(error));
         member_take_error(m, error);
-        join_again(m, RETRY_MS);
+        member_join_again(m, RETRY_MS);
         return;
     }
     if (!member_take_assignment(m, a->assignment)) {
         load_client_look(m->client);
-        join_again(m, RETRY_MS);
+        member_join_again(m, RETRY_MS);
         return;
     }
     m->state = MEMBER_IN;
@@ -159,7 +169,7 @@ static void sync_group(struct load_member *m,
     struct arena arena;
 
     if (node < 0) {
-        join_again(m, RETRY_MS);
+        member_join_again(m, RETRY_MS);
         return;
     }
     arena_init(&arena, 0);
@@ -195,7 +205,7 @@ static void joined_group(void *arg, enum err error, const void *response)
         history_note(m->history, "join of %s: %s", m->id, err_name(error));
         if (error != ERR_MEMBER_ID_REQUIRED)
             member_take_error(m, error);
-        join_again(m, error == ERR_MEMBER_ID_REQUIRED ? 0 : RETRY_MS);
+        member_join_again(m, error == ERR_MEMBER_ID_REQUIRED ? 0 : RETRY_MS);
         return;
     }
     m->last_generation = m->generation;
@@ -238,7 +248,7 @@ static void join(struct load_member *m)
 
 /* ---- staying ------------------------------------------------------------- */
 
-static void revoke(struct load_member *m, bool leave)
+void member_revoke(struct load_member *m, bool leave)
 {
     m->leave = leave;
     m->state = MEMBER_REVOKING;
@@ -258,9 +268,9 @@ static void beaten(void *arg, enum err error, const void *response)
         return;
     history_note(m->history, "heartbeat of %s: %s", m->id, err_name(error));
     if (error == ERR_REBALANCE_IN_PROGRESS)
-        revoke(m, false);
+        member_revoke(m, false);
     else if (member_take_error(m, error))
-        join_again(m, 0);
+        member_join_again(m, 0);
 }
 
 static void beat(struct load_member *m)
@@ -285,7 +295,7 @@ static void beat(struct load_member *m)
 
 /* ---- leaving ------------------------------------------------------------- */
 
-static void left(void *arg, enum err error, const void *response)
+void member_left(void *arg, enum err error, const void *response)
 {
     struct load_member *m = arg;
 
@@ -310,6 +320,10 @@ static void leave(struct load_member *m)
         go_away(m);
         return;
     }
+    if (m->options.modern) {
+        modern_leave(m, node);
+        return;
+    }
     leave_group_request_init(&q);
     leave_group_request_member_identity_init(&identity);
     identity.member_id = slice_str(m->id);
@@ -323,7 +337,8 @@ static void leave(struct load_member *m)
     }
     m->state = MEMBER_LEAVING;
     m->busy = true;
-    load_client_call(m->client, node, API_LEAVE_GROUP, version, &q, 0, left, m);
+    load_client_call(m->client, node, API_LEAVE_GROUP, version, &q, 0,
+                     member_left, m);
 }
 
 void member_commit_done(struct load_member *m)
@@ -332,8 +347,10 @@ void member_commit_done(struct load_member *m)
         return;
     if (m->leave)
         leave(m);
+    else if (m->options.modern)
+        modern_take(m);
     else
-        join_again(m, 0);
+        member_join_again(m, 0);
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -344,25 +361,34 @@ static void tick_away(struct load_member *m)
         return;
     m->until_ms =
         m->options.stay_ms > 0 ? now(m) + about(m, m->options.stay_ms) : 0;
-    join(m);
+    if (m->options.modern)
+        modern_beat(m);
+    else
+        join(m);
 }
 
 static void tick_in(struct load_member *m)
 {
     if (m->stopped) {
-        revoke(m, true);
+        member_revoke(m, true);
         return;
     }
     if (m->until_ms != 0 && now(m) >= m->until_ms) {
         if (prng_below(m->prng, 3) == 0)
             die(m);
         else
-            revoke(m, true);
+            member_revoke(m, true);
+        return;
+    }
+    if (m->options.modern && modern_is_unsure(m)) {
+        member_join_again(m, 0);
         return;
     }
     if (!m->placed && !m->placing)
         member_fetch_offsets(m);
-    if (now(m) >= m->next_beat_ms)
+    if (now(m) >= m->next_beat_ms && m->options.modern)
+        modern_beat(m);
+    else if (now(m) >= m->next_beat_ms)
         beat(m);
     if (m->placed && now(m) >= m->next_commit_ms && !m->committing) {
         m->next_commit_ms = now(m) + about(m, m->options.commit_ms);
@@ -381,6 +407,9 @@ static void tick(void *arg)
         tick_away(m);
     else if (m->state == MEMBER_IN)
         tick_in(m);
+    else if (m->state == MEMBER_REVOKING && m->options.modern &&
+             modern_is_unsure(m))
+        modern_release(m);
     if (!load_member_is_quiet(m))
         env_timer_start(m->env, &m->timer, TICK_MS);
 }

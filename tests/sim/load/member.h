@@ -1,6 +1,7 @@
-/* A member of a consumer group (the classic protocol): joins, leads if it is
- * told to (range assignment), reads what it was given, commits, leaves or dies
- * and comes back.
+/* A member of a consumer group: joins, reads what it was given, commits, leaves
+ * or dies and comes back.  By the classic protocol it leads if it is told to
+ * (range assignment); by that of KIP-848 it gives up what it is told to and
+ * takes what becomes free.
  *
  * Each commit carries its number in the history as metadata.  Members with an
  * instance id (KIP-345) keep it when they come back.
@@ -21,6 +22,7 @@ struct load_member_options {
     int64_t commit_ms;
     int64_t stay_ms;  /* about as long, then it leaves or dies; 0: for ever */
     int64_t away_ms;  /* about as long until it comes back */
+    bool modern;      /* KIP-848 */
     int late_percent; /* so many commits come again, of the last generation */
 };
 

@@ -11,23 +11,32 @@ struct candidate {
     struct consumer_protocol_assignment assignment;
 };
 
-struct slice member_subscription(struct load_member *m, struct arena *a)
+int32_t member_topics(struct load_member *m, struct arena *a,
+                      struct slice **names)
 {
-    struct consumer_protocol_subscription s;
     const struct load_topic *topics;
     size_t len = load_client_topics(m->client, &topics);
-    struct buf bytes = BUF_INIT;
+    int32_t found = 0;
 
-    consumer_protocol_subscription_init(&s);
-    s.topics = arena_array(a, len + 1, sizeof *s.topics);
+    *names = arena_array(a, len + 1, sizeof **names);
     for (size_t i = 0; i < len; i++)
         if (strncmp(topics[i].name, m->options.topic_prefix,
                     strlen(m->options.topic_prefix)) == 0)
-            s.topics[s.topics_len++] = slice_str(topics[i].name);
-    if (s.topics_len == 0) {
+            (*names)[found++] = slice_str(topics[i].name);
+    if (found == 0)
         load_client_look(m->client);
+    return found;
+}
+
+struct slice member_subscription(struct load_member *m, struct arena *a)
+{
+    struct consumer_protocol_subscription s;
+    struct buf bytes = BUF_INIT;
+
+    consumer_protocol_subscription_init(&s);
+    s.topics_len = member_topics(m, a, &s.topics);
+    if (s.topics_len == 0)
         return SLICE("");
-    }
     s.user_data = SLICE_NULL;
     buf_put_u16(&bytes, 1);
     ASSERT(kafka_encode(&consumer_protocol_subscription_desc, 1, &s, &bytes,
@@ -148,12 +157,12 @@ void member_drop_assignment(struct load_member *m)
     m->owned_len = 0;
 }
 
-static bool own(struct load_member *m, struct slice name, int32_t partition)
+bool member_own(struct load_member *m, const struct load_topic *t,
+                int32_t partition)
 {
-    const struct load_topic *t = load_client_topic(m->client, name, UUID_ZERO);
-
     if (t == NULL || partition < 0)
         return false;
+    struct slice name = slice_str(t->name);
     m->owned = xrealloc(m->owned, (m->owned_len + 1) * sizeof *m->owned);
     m->owned[m->owned_len++] = (struct owned){
         slice_dup(name), t->id, history_topic(m->history, name, t->id),
@@ -185,8 +194,11 @@ bool member_take_assignment(struct load_member *m, struct slice bytes)
     }
     for (int32_t t = 0; t < a.assigned_partitions_len; t++)
         for (int32_t i = 0; i < a.assigned_partitions[t].partitions_len; i++)
-            known &= own(m, a.assigned_partitions[t].topic,
-                         a.assigned_partitions[t].partitions[i]);
+            known &= member_own(
+                m,
+                load_client_topic(m->client, a.assigned_partitions[t].topic,
+                                  UUID_ZERO),
+                a.assigned_partitions[t].partitions[i]);
     history_assigned(m->history, m->options.group, m->generation, who, 0, -1);
     for (size_t i = 0; i < m->owned_len; i++)
         history_assigned(m->history, m->options.group, m->generation, who,

@@ -6,6 +6,8 @@
 
 enum {
     COMMIT_FLOOR = 1, /* with a generation */
+    COMMIT_WITH_INSTANCE = 7,
+    WITH_EPOCH = 9, /* both calls */
     FETCH_FLOOR = 1,
     FETCH_OF_GROUPS = 8,
     FETCH_WITH_IDS = 10,
@@ -23,6 +25,13 @@ static struct owned *find_owned(struct load_member *m, struct slice name,
 }
 
 /* ---- commits ------------------------------------------------------------- */
+
+static int16_t commit_floor(const struct load_member *m)
+{
+    if (m->options.modern)
+        return WITH_EPOCH;
+    return m->options.instance_id != NULL ? COMMIT_WITH_INSTANCE : COMMIT_FLOOR;
+}
 
 static void end_commit(struct load_member *m, struct owned *o,
                        enum history_outcome outcome)
@@ -47,6 +56,8 @@ static enum history_outcome outcome_of(enum err error)
     case ERR_UNKNOWN_MEMBER_ID:
     case ERR_REBALANCE_IN_PROGRESS:
     case ERR_FENCED_INSTANCE_ID:
+    case ERR_STALE_MEMBER_EPOCH:
+    case ERR_GROUP_ID_NOT_FOUND:
         return HISTORY_REFUSED;
     default: /* it may have been written */
         return HISTORY_UNKNOWN;
@@ -147,10 +158,8 @@ bool member_commit(struct load_member *m)
     if (any) {
         m->committing = true;
         load_client_call(m->client, node, API_OFFSET_COMMIT,
-                         load_client_version(
-                             m->client, API_OFFSET_COMMIT,
-                             m->options.instance_id != NULL ? 7 : COMMIT_FLOOR,
-                             INT16_MAX),
+                         load_client_version(m->client, API_OFFSET_COMMIT,
+                                             commit_floor(m), INT16_MAX),
                          &q, 0, committed, m);
     }
     arena_free(&arena);
@@ -195,12 +204,10 @@ void member_commit_late(struct load_member *m)
     q.topics = arena_array(&arena, 1, sizeof *q.topics);
     add(&q, &o, offset, 1, &arena);
     m->late = o.commit;
-    load_client_call(
-        m->client, node, API_OFFSET_COMMIT,
-        load_client_version(m->client, API_OFFSET_COMMIT,
-                            m->options.instance_id != NULL ? 7 : COMMIT_FLOOR,
-                            INT16_MAX),
-        &q, 0, late_done, m);
+    load_client_call(m->client, node, API_OFFSET_COMMIT,
+                     load_client_version(m->client, API_OFFSET_COMMIT,
+                                         commit_floor(m), INT16_MAX),
+                     &q, 0, late_done, m);
     arena_free(&arena);
 }
 
@@ -290,6 +297,10 @@ static void name_owned(const struct load_member *m, int16_t version,
 
     offset_fetch_request_group_init(g);
     g->group_id = slice_str(m->options.group);
+    if (m->options.modern) {
+        g->member_id = slice_str(m->id);
+        g->member_epoch = m->generation;
+    }
     g->topics = arena_array(a, m->owned_len + 1, sizeof *g->topics);
     q->topics = arena_array(a, m->owned_len + 1, sizeof *q->topics);
     g->topics_len = q->topics_len = (int32_t)m->owned_len;
@@ -319,8 +330,9 @@ void member_fetch_offsets(struct load_member *m)
     int32_t node = load_client_coordinator(m->client, m->options.group);
     struct offset_fetch_request q;
     struct arena arena;
-    int16_t version = load_client_version(m->client, API_OFFSET_FETCH,
-                                          FETCH_FLOOR, INT16_MAX);
+    int16_t version = load_client_version(
+        m->client, API_OFFSET_FETCH,
+        m->options.modern ? WITH_EPOCH : FETCH_FLOOR, INT16_MAX);
 
     if (m->owned_len == 0)
         m->placed = true;

@@ -1,5 +1,6 @@
-/* What member.c (membership), member_assign.c (the leader's work) and
- * member_offsets.c (commits) share. */
+/* What member.c (membership), member_assign.c (the leader's work),
+ * member_modern.c (membership by KIP-848) and member_offsets.c (commits) share.
+ */
 #ifndef TESTS_SIM_LOAD_MEMBER_PARTS_H
 #define TESTS_SIM_LOAD_MEMBER_PARTS_H
 
@@ -11,7 +12,8 @@ enum member_state {
     MEMBER_JOINING,
     MEMBER_SYNCING,
     MEMBER_IN,       /* heartbeats */
-    MEMBER_REVOKING, /* the last commit before it joins again or leaves */
+    MEMBER_REVOKING, /* the last commit before it joins again, leaves, or takes
+                        over what it was given (KIP-848) */
     MEMBER_LEAVING,
 };
 
@@ -22,6 +24,12 @@ struct owned {
     int32_t partition;
     int64_t committed; /* last sent; -1 */
     int64_t commit;    /* number of the commit in flight; -1 */
+};
+
+/* KIP-848 names topics by id. */
+struct given {
+    struct uuid id;
+    int32_t partition;
 };
 
 struct load_member {
@@ -41,8 +49,8 @@ struct load_member {
     bool placed;  /* the reader knows where to begin */
     bool leave;   /* when revoked */
     bool stopped;
-    char *id; /* "" until the coordinator gave one */
-    int32_t generation;
+    char *id;                /* "" until the coordinator gave one */
+    int32_t generation;      /* KIP-848: the member's epoch */
     int32_t last_generation; /* of the assignment before this one; -1 none */
     int64_t next_ms;         /* of the state's next attempt */
     int64_t next_beat_ms;
@@ -53,6 +61,13 @@ struct load_member {
     size_t owned_len;
     uint64_t assignments; /* how many came so far */
     uint64_t placing_for; /* the one that OffsetFetch was sent for */
+
+    /* ---- KIP-848 ---------------------------------------------------------*/
+    struct given *given; /* what it is to have, when its last commit is over */
+    size_t given_len;
+    int64_t sent_ms;  /* of the heartbeat under way */
+    int64_t heard_ms; /* of the last one that was answered */
+    bool has_news;    /* the coordinator does not know what it owns */
 };
 
 struct slice member_instance(const struct load_member *m);
@@ -60,7 +75,30 @@ struct slice member_instance(const struct load_member *m);
  * member has to join again. */
 bool member_take_error(struct load_member *m, enum err error);
 
+/* Gives everything up and joins, in a while. */
+void member_join_again(struct load_member *m, int64_t wait_ms);
+/* One last commit, then it leaves, or goes on. */
+void member_revoke(struct load_member *m, bool leave);
+void member_left(void *arg, enum err error, const void *response);
+
+/* ---- member_modern.c */
+/* The one call of KIP-848: it joins, or lives. */
+void modern_beat(struct load_member *m);
+void modern_leave(struct load_member *m, int32_t node);
+/* The last commit of what it gives up is over. */
+void modern_take(struct load_member *m);
+/* Nothing is its own any more. */
+void modern_release(struct load_member *m);
+/* It was not answered for so long that others may have what it had. */
+bool modern_is_unsure(const struct load_member *m);
+
 /* ---- member_assign.c */
+/* Topics to subscribe to; 0: none is known. */
+int32_t member_topics(struct load_member *m, struct arena *a,
+                      struct slice **names);
+/* False: it is of a topic that we don't know. */
+bool member_own(struct load_member *m, const struct load_topic *t,
+                int32_t partition);
 struct slice member_subscription(struct load_member *m, struct arena *a);
 /* Range assignment of every partition that the metadata names. */
 void member_assign(struct load_member *m, const struct join_group_response *r,

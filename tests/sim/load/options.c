@@ -115,4 +115,7 @@ void load_options_print(const struct load_options *o, struct buf *out)
                (long long)o->metadata_age_ms, o->newest_versions,
                o->transactors, o->txn_offsets, o->txn_deaths,
                (long long)o->txn_interval_ms);
+    if (o->modern_percent > 0)
+        buf_printf(out, " modern %d%% session %d", o->modern_percent,
+                   o->modern_session_timeout_ms);
 }

@@ -27,6 +27,8 @@ struct load_options {
     int groups;
     int members; /* of each group */
     int static_percent;
+    int modern_percent;                /* of groups: by KIP-848 */
+    int32_t modern_session_timeout_ms; /* the brokers', too */
 
     int transactors; /* clients with transactions */
 

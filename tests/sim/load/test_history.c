@@ -581,6 +581,24 @@ Test(history, two_owners)
     expect("two-owners");
 }
 
+Test(history, a_partition_is_claimed_while_another_has_it)
+{
+    history_claimed(h, "g", 1, "a", TOPIC, PART);
+    history_claimed(h, "g", 2, "b", TOPIC, PART);
+    expect("two-owners");
+}
+
+Test(history, a_partition_is_claimed_when_another_has_given_it_up)
+{
+    history_claimed(h, "g", 1, "a", TOPIC, PART);
+    history_claimed(h, "g", 2, "a", TOPIC, PART);
+    history_claimed(h, "f", 2, "b", TOPIC, PART);
+    history_released(h, "g", "b", TOPIC, PART);
+    history_released(h, "g", "a", TOPIC, PART);
+    history_claimed(h, "g", 2, "b", TOPIC, PART);
+    expect(NULL);
+}
+
 Test(history, owners_change_with_generations)
 {
     history_assigned(h, "g", 1, "a", TOPIC, PART);
