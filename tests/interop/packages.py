@@ -1,5 +1,6 @@
-"""Clients that come from npm and Maven, in .cache/interop, by the versions that
-node/package-lock.json and java/pom.xml fix.  Runs may install at the same time.
+"""Clients that come from npm, Maven and PyPI, in .cache/interop, by the versions
+that node/package-lock.json, java/pom.xml and python/requirements.txt fix.  Runs
+may install at the same time.
 """
 
 import hashlib
@@ -71,3 +72,14 @@ def node_modules():
     home = cached("node", files, lambda made: call(
         ["npm", "ci", "--no-progress"], "npm ci", cwd=made, timeout=600))
     return os.path.join(home, "node_modules")
+
+
+def python_modules():
+    """Where pip has put the clients of python/requirements.txt."""
+    home = cached("python", ["python/requirements.txt"], lambda made: call(
+        ["/usr/bin/python3", "-m", "pip", "install", "--quiet", "--no-deps",
+         "--only-binary", ":all:", "--require-hashes",
+         "--disable-pip-version-check", "--root-user-action", "ignore",
+         "--target", "modules", "-r", "requirements.txt"], "pip", cwd=made,
+        timeout=600))
+    return os.path.join(home, "modules")

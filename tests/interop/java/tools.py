@@ -2,7 +2,8 @@
 
 Each check starts the tools as their shell scripts would and reads what they
 print.  JARS is the directory of the jars, BOOTSTRAP the cluster, and DATA the
-directory of a cluster of scripts/cluster, or empty when there is none.
+directory of a cluster of scripts/cluster, or empty when there is none.  With
+GROUP_PROTOCOL=consumer only groups, by the protocol of KIP-848.
 """
 
 import glob
@@ -20,6 +21,10 @@ from suite import Wrong, check, equal, finish, key, until, value  # noqa: E402
 
 JARS = os.environ["JARS"]
 DATA = os.environ.get("DATA", "")
+MODERN = os.environ.get("GROUP_PROTOCOL") == "consumer"
+# The new protocol leaves heartbeats to the broker.
+PROTOCOL = ["--command-property", "group.protocol=consumer" if MODERN else
+            "heartbeat.interval.ms=200"]
 SERVER = ["--bootstrap-server", ",".join(BOOTSTRAP)]
 HOME = tempfile.mkdtemp(prefix="java-tools-")
 
@@ -39,7 +44,7 @@ DUMP = "org.apache.kafka.tools.DumpLogSegments"
 
 
 def unique(what):
-    return "java-%s-%s" % (what, RUN)
+    return "java-%s%s-%s" % ("modern-" if MODERN else "", what, RUN)
 
 
 TOPIC = unique("records")
@@ -111,7 +116,7 @@ def parse(lines):
 
 
 def consume(topic, *words):
-    done = subprocess.run(consume_command(topic, *words), text=True,
+    done = subprocess.run(consume_command(topic, *PROTOCOL, *words), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=120)
     if done.returncode:
@@ -221,8 +226,7 @@ class Member:
         self.path = os.path.join(HOME, name)
         self.out = open(self.path, "w")
         self.process = subprocess.Popen(
-            consume_command(topic, "--group", group, "--command-property",
-                            "heartbeat.interval.ms=200"),
+            consume_command(topic, "--group", group, *PROTOCOL),
             stdout=self.out, stderr=subprocess.DEVNULL)
 
     def seen(self):
@@ -235,6 +239,33 @@ class Member:
         self.process.terminate()
         self.process.wait(30)
         self.out.close()
+
+
+def verbose():
+    """What only the new protocol has: epochs, targets, the type of a group."""
+    group = unique("verbose")
+    a = Member(group, TOPIC, "verbose")
+    try:
+        until(lambda: members(group) == [3], 40, "the member has not all")
+        out = tool(GROUPS, *SERVER, "--describe", "--members", "--verbose",
+                   "--group", group)
+        if not re.search(r"CURRENT-EPOCH\s+CURRENT-ASSIGNMENT\s+TARGET-EPOCH"
+                         r"\s+TARGET-ASSIGNMENT", out) or \
+                out.count(TOPIC + ":0,1,2") != 2:
+            raise Wrong("members: %s" % out)
+        out = tool(GROUPS, *SERVER, "--describe", "--state", "--verbose",
+                   "--group", group)
+        if not re.search(r"uniform\s+Stable\s+\d+\s+\d+\s+1", out):
+            raise Wrong("state: %s" % out)
+        out = tool(GROUPS, *SERVER, "--list", "--type", "consumer",
+                   "--state", "Stable")
+        if not re.search(r"^%s\s+Consumer\s+Stable" % group, out, re.M):
+            raise Wrong("list: %s" % out)
+    finally:
+        a.leave()
+    until(lambda: "has no active members" in tool(
+        GROUPS, *SERVER, "--describe", "--members", "--group", group), 40,
+        "the member is still there")
 
 
 def members(group):
@@ -389,6 +420,17 @@ def dump_offsets():
 
 check("kafka-topics creates three partitions with three replicas", create,
       vital=True)
+if MODERN:
+    produce(TOPIC, range(RECORDS))
+    check("kafka-console-consumer resumes from committed offsets", resume)
+    check("a group rebalances when a second member joins and leaves",
+          rebalance)
+    check("kafka-consumer-groups tells epochs, targets and types", verbose)
+    if DATA:
+        check("kafka-dump-log decodes our __consumer_offsets", dump_offsets)
+    check("kafka-consumer-groups resets offsets and deletes a group",
+          reset_and_delete)
+    finish()
 check("kafka-topics describes them as in sync", describe)
 check("kafka-topics alters, lists and deletes", list_alter_delete)
 check("kafka-topics shows a refusal", refuse)
