@@ -588,6 +588,85 @@ static void describe_groups(struct request *r)
     calls_start(g);
 }
 
+/* ---- groups of the new protocol (KIP-848)
+ * ---------------------------------------------------------- */
+
+/* Without it clients are told to use the classic one. */
+static bool offers_consumer(const struct request *r)
+{
+    return r->shard->broker->config->group_protocol_consumer;
+}
+
+static void consumer_group_heartbeat(struct request *r)
+{
+    const struct consumer_group_heartbeat_request *q = r->msg;
+    struct consumer_group_heartbeat_response a;
+
+    if (offers_consumer(r)) {
+        one_group(r, q->group_id);
+        return;
+    }
+    consumer_group_heartbeat_response_init(&a);
+    a.error_code = ERR_UNSUPPORTED_VERSION;
+    request_respond(r, &a);
+}
+
+static void describe_consumer_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    const struct consumer_group_describe_request *q = r->msg;
+    struct consumer_group_describe_response a;
+
+    consumer_group_describe_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct consumer_group_describe_response *one =
+            &g->calls[i].answer->response.consumer_group_describe;
+
+        if (one->groups_len != 1)
+            continue;
+        a.groups[a.groups_len] = one->groups[0];
+        if (q->include_authorized_operations &&
+            one->groups[0].error_code == ERR_NONE)
+            a.groups[a.groups_len].authorized_operations = GROUP_OPERATIONS_ALL;
+        a.groups_len++;
+    }
+    respond_merged(g, &a);
+}
+
+static void consumer_group_describe(struct request *r)
+{
+    const struct consumer_group_describe_request *q = r->msg;
+
+    if (!offers_consumer(r)) {
+        struct consumer_group_describe_response a;
+
+        consumer_group_describe_response_init(&a);
+        a.groups =
+            arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *a.groups);
+        for (int i = 0; i < q->group_ids_len; i++) {
+            consumer_group_describe_response_described_group_init(&a.groups[i]);
+            a.groups[i].group_id = q->group_ids[i];
+            a.groups[i].error_code = ERR_UNSUPPORTED_VERSION;
+        }
+        a.groups_len = q->group_ids_len;
+        request_respond(r, &a);
+        return;
+    }
+    struct group_calls *g =
+        calls_new(r, q->group_ids_len, describe_consumer_done);
+    struct consumer_group_describe_request *single =
+        arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *single);
+    for (int i = 0; i < q->group_ids_len; i++) {
+        single[i] = *q;
+        single[i].group_ids = &q->group_ids[i];
+        single[i].group_ids_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].call.partition = coordinator_of(r, q->group_ids[i]);
+    }
+    calls_start(g);
+}
+
 static void delete_done(struct group_calls *g)
 {
     struct request *r = g->request;
@@ -680,6 +759,12 @@ void api_group_request(struct request *r)
         break;
     case API_LEAVE_GROUP:
         one_group(r, ((const struct leave_group_request *)r->msg)->group_id);
+        break;
+    case API_CONSUMER_GROUP_HEARTBEAT:
+        consumer_group_heartbeat(r);
+        break;
+    case API_CONSUMER_GROUP_DESCRIBE:
+        consumer_group_describe(r);
         break;
     case API_OFFSET_DELETE:
         offset_delete(r);

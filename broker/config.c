@@ -422,6 +422,8 @@ static enum err load(const struct server_config_sources *s,
     if (error == ERR_NONE)
         error = config_read_endpoints(c, why);
     if (error == ERR_NONE)
+        error = config_read_groups(c, why);
+    if (error == ERR_NONE)
         error = config_read_listeners(c, s->host_name, why);
     if (error != ERR_NONE)
         return error;

@@ -99,6 +99,27 @@
     X(int32_t, group_min_session_timeout_ms, "group.min.session.timeout.ms")   \
     X(int32_t, group_max_session_timeout_ms, "group.max.session.timeout.ms")   \
     X(int32_t, group_max_size, "group.max.size")                               \
+    X(int32_t, group_consumer_max_size, "group.consumer.max.size")             \
+    X(int32_t, group_consumer_session_timeout_ms,                              \
+      "group.consumer.session.timeout.ms")                                     \
+    X(int32_t, group_consumer_min_session_timeout_ms,                          \
+      "group.consumer.min.session.timeout.ms")                                 \
+    X(int32_t, group_consumer_max_session_timeout_ms,                          \
+      "group.consumer.max.session.timeout.ms")                                 \
+    X(int32_t, group_consumer_heartbeat_interval_ms,                           \
+      "group.consumer.heartbeat.interval.ms")                                  \
+    X(int32_t, group_consumer_min_heartbeat_interval_ms,                       \
+      "group.consumer.min.heartbeat.interval.ms")                              \
+    X(int32_t, group_consumer_max_heartbeat_interval_ms,                       \
+      "group.consumer.max.heartbeat.interval.ms")                              \
+    X(int32_t, group_consumer_assignment_interval_ms,                          \
+      "group.consumer.assignment.interval.ms")                                 \
+    X(int32_t, group_consumer_min_assignment_interval_ms,                      \
+      "group.consumer.min.assignment.interval.ms")                             \
+    X(int32_t, group_consumer_max_assignment_interval_ms,                      \
+      "group.consumer.max.assignment.interval.ms")                             \
+    X(int64_t, group_consumer_regex_refresh_interval_ms,                       \
+      "group.consumer.regex.refresh.interval.ms")                              \
     X(int32_t, transaction_max_timeout_ms, "transaction.max.timeout.ms")       \
     X(int64_t, transactional_id_expiration_ms,                                 \
       "transactional.id.expiration.ms")                                        \
@@ -153,6 +174,8 @@ struct server_endpoint {
     uint16_t port;
 };
 
+enum { GROUP_ASSIGNORS_MAX = 2 };
+
 struct server_config {
 #define X(type, field, key) type field;
     SERVER_CONFIG_FIELDS(X)
@@ -196,6 +219,11 @@ struct server_config {
     /* Exceptions to max_connections_per_ip, in "address:count,..." order. */
     struct server_endpoint *connection_overrides; /* id is the count */
     size_t connection_overrides_len;
+
+    /* group.consumer.assignors: constants, the default first. */
+    const char *group_consumer_assignors[GROUP_ASSIGNORS_MAX];
+    uint32_t group_consumer_assignors_len; /* at least one */
+    bool group_protocol_consumer; /* group.coordinator.rebalance.protocols */
 
     struct map values; /* every key that was given -> its text, char * */
     char **warnings;   /* to be logged once, in order */

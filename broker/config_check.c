@@ -133,6 +133,83 @@ enum err config_read_endpoints(struct server_config *c, char **why)
     return error;
 }
 
+/* ---- groups -------------------------------------------------------------- */
+
+/* Kafka's names, short and long. */
+static const char *assignor_of(struct slice name)
+{
+    static const struct {
+        const char *name;
+        const char *class;
+    } assignors[] = {
+        {"uniform",
+         "org.apache.kafka.coordinator.group.assignor.UniformAssignor"},
+        {"range", "org.apache.kafka.coordinator.group.assignor.RangeAssignor"},
+    };
+
+    for (size_t i = 0; i < sizeof assignors / sizeof *assignors; i++)
+        if (slice_eq_str(name, assignors[i].name) ||
+            slice_eq_str(name, assignors[i].class))
+            return assignors[i].name;
+    return NULL;
+}
+
+static bool has_assignor(const struct server_config *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->group_consumer_assignors_len; i++)
+        if (strcmp(c->group_consumer_assignors[i], name) == 0)
+            return true;
+    return false;
+}
+
+static enum err read_assignors(struct server_config *c, char **why)
+{
+    const char *key = "group.consumer.assignors";
+    struct slice rest = config_text(c, key);
+    struct slice item;
+
+    while (config_list_next(&rest, &item)) {
+        const char *name = assignor_of(item);
+
+        if (name == NULL)
+            return fail(why,
+                        xasprintf("%s=%s: there is no assignor %.*s; "
+                                  "take uniform or range",
+                                  key, config_shown(c, key), SLICE_FMT(item)));
+        if (!has_assignor(c, name))
+            c->group_consumer_assignors[c->group_consumer_assignors_len++] =
+                name;
+    }
+    if (c->group_consumer_assignors_len == 0)
+        return fail(why, xasprintf("%s= is empty; take uniform or range", key));
+    return ERR_NONE;
+}
+
+static enum err read_protocols(struct server_config *c, char **why)
+{
+    const char *key = "group.coordinator.rebalance.protocols";
+    struct slice rest = config_text(c, key);
+    struct slice item;
+    bool classic = false;
+
+    while (config_list_next(&rest, &item)) {
+        classic = classic || slice_eq_str(item, "classic");
+        c->group_protocol_consumer =
+            c->group_protocol_consumer || slice_eq_str(item, "consumer");
+    }
+    return classic ? ERR_NONE
+                   : fail(why, xasprintf("%s=%s: the classic protocol cannot "
+                                         "be left out; add classic",
+                                         key, config_shown(c, key)));
+}
+
+enum err config_read_groups(struct server_config *c, char **why)
+{
+    enum err error = read_assignors(c, why);
+
+    return error == ERR_NONE ? read_protocols(c, why) : error;
+}
+
 /* ---- rules between keys -------------------------------------------------- */
 
 static enum err check_quorum(const struct server_config *c, char **why)
@@ -211,11 +288,33 @@ static enum err check_heartbeats(const struct server_config *c, char **why)
                           c->broker_session_timeout_ms));
 }
 
+/* Each not above the next. */
 static enum err check_groups(const struct server_config *c, char **why)
 {
-    return check_order(c, "group.min.session.timeout.ms",
-                       "group.max.session.timeout.ms",
-                       "no member could ask for a timeout in between", why);
+    static const char *const rows[][3] = {
+        {"group.min.session.timeout.ms", "group.max.session.timeout.ms",
+         "no member could ask for a timeout in between"},
+        {"group.consumer.min.session.timeout.ms",
+         "group.consumer.session.timeout.ms", "it is the lower bound"},
+        {"group.consumer.session.timeout.ms",
+         "group.consumer.max.session.timeout.ms", "it is the upper bound"},
+        {"group.consumer.min.heartbeat.interval.ms",
+         "group.consumer.heartbeat.interval.ms", "it is the lower bound"},
+        {"group.consumer.heartbeat.interval.ms",
+         "group.consumer.max.heartbeat.interval.ms", "it is the upper bound"},
+        {"group.consumer.heartbeat.interval.ms",
+         "group.consumer.session.timeout.ms",
+         "members would be given up between two heartbeats"},
+        {"group.consumer.min.assignment.interval.ms",
+         "group.consumer.assignment.interval.ms", "it is the lower bound"},
+        {"group.consumer.assignment.interval.ms",
+         "group.consumer.max.assignment.interval.ms", "it is the upper bound"},
+    };
+    enum err error = ERR_NONE;
+
+    for (size_t i = 0; error == ERR_NONE && i < sizeof rows / sizeof *rows; i++)
+        error = check_order(c, rows[i][0], rows[i][1], rows[i][2], why);
+    return error;
 }
 
 static int broker_listeners(const struct server_config *c)

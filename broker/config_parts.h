@@ -22,6 +22,8 @@ enum err config_read_listeners(struct server_config *c, const char *host_name,
                                char **why);
 /* Host and port lists: voters, bootstrap servers, per-address limits. */
 enum err config_read_endpoints(struct server_config *c, char **why);
+/* Assignors and protocols of groups. */
+enum err config_read_groups(struct server_config *c, char **why);
 /* Everything that several keys must agree on; needs all of *c. */
 enum err config_check_together(const struct server_config *c, char **why);
 

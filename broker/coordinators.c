@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/coord/group_shard.h"
+#include "broker/group_regex.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 
@@ -55,13 +56,49 @@ static struct slice topic_name(void *arg, struct uuid id)
     return t != NULL ? slice_str(t->name) : SLICE_NULL;
 }
 
+static bool regex_is_valid(void *arg, struct slice pattern)
+{
+    (void)arg;
+    return group_regex_is_valid(pattern);
+}
+
+static void on_look_up(void *arg, struct consumer_lookup *lookup)
+{
+    const struct coord_host *host = arg;
+
+    group_regex_look_up(host->shard, host->partition->index, lookup);
+}
+
 static const struct group_shard_ops ops = {
     .append = append,
     .answer = on_answer,
     .deadline = on_deadline,
+    .look_up = on_look_up,
 };
 
 /* ---- life ---------------------------------------------------------------- */
+
+static void take_consumer(const struct server_config *config,
+                          struct consumer_config *o)
+{
+    consumer_config_init(o);
+    o->group_consumer_max_size = config->group_consumer_max_size;
+    o->group_consumer_session_timeout_ms =
+        config->group_consumer_session_timeout_ms;
+    o->group_consumer_heartbeat_interval_ms =
+        config->group_consumer_heartbeat_interval_ms;
+    o->group_consumer_assignment_interval_ms =
+        config->group_consumer_assignment_interval_ms;
+    o->group_consumer_regex_refresh_interval_ms =
+        config->group_consumer_regex_refresh_interval_ms;
+    o->offsets_retention_check_interval_ms =
+        config->offsets_retention_check_interval_ms;
+    o->group_consumer_assignors_len = config->group_consumer_assignors_len;
+    for (uint32_t i = 0; i < config->group_consumer_assignors_len; i++)
+        o->group_consumer_assignors[i] =
+            slice_str(config->group_consumer_assignors[i]);
+    o->members_max_bytes = MEMBERS_MAX_BYTES;
+}
 
 static void take_options(const struct server_config *config,
                          const struct partition *p,
@@ -81,11 +118,12 @@ static void take_options(const struct server_config *config,
     o->coord.offsets_retention_check_interval_ms =
         config->offsets_retention_check_interval_ms;
     o->coord.members_max_bytes = MEMBERS_MAX_BYTES;
-    consumer_config_init(&o->consumer);
+    take_consumer(config, &o->consumer);
     o->world = (struct consumer_world){
         .arg = p->shard,
         .topic_by_name = topic_by_name,
         .topic_name = topic_name,
+        .regex_is_valid = regex_is_valid,
     };
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;
@@ -117,7 +155,8 @@ static void loader_free(void *loader) { group_loader_free(loader); }
 static void activate(struct coord_host *host, struct coord_time time)
 {
     group_shard_activate(host->core, host->loader, host->load_end,
-                         host->partition->high_watermark, 0, time);
+                         host->partition->high_watermark,
+                         host->shard->metadata_index, time);
 }
 
 static void turn(struct coord_host *host, struct coord_time time)
@@ -205,6 +244,44 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
     }
 }
 
+/* Those that this shard leads and that are loaded. */
+static struct coord_host *active_host(struct shard *s, int32_t partition)
+{
+    struct coord_host *host = coord_host_find(s, &coord_host_groups, partition);
+
+    return host != NULL && host->loader == NULL ? host : NULL;
+}
+
+void coordinators_topic_changed(struct shard *s, const char *topic)
+{
+    int32_t len = coord_host_partitions(s, &coord_host_groups);
+
+    for (int32_t i = 0; i < len; i++) {
+        struct coord_host *host = active_host(s, i);
+
+        if (host == NULL)
+            continue;
+        group_shard_topic_changed(host->core, slice_str(topic),
+                                  s->metadata_index, coord_host_time(host));
+        coord_host_rearm(host);
+    }
+}
+
+void coordinators_looked_up(struct shard *s, int32_t partition,
+                            struct consumer_lookup *lookup,
+                            int64_t topics_version)
+{
+    struct coord_host *host = active_host(s, partition);
+
+    if (host == NULL) {
+        consumer_lookup_free(lookup);
+        return;
+    }
+    group_shard_looked_up(host->core, lookup, topics_version,
+                          coord_host_time(host));
+    coord_host_rearm(host);
+}
+
 /* ---- calls --------------------------------------------------------------- */
 
 static void fill_context(struct group_call *call, struct shard *here,
@@ -242,6 +319,10 @@ static enum err refusal(const struct group_call *call)
     case API_LEAVE_GROUP:
         group = ((const struct leave_group_request *)call->msg)->group_id;
         break;
+    case API_CONSUMER_GROUP_HEARTBEAT:
+        group = ((const struct consumer_group_heartbeat_request *)call->msg)
+                    ->group_id;
+        break;
     default:
         break;
     }
@@ -253,7 +334,8 @@ static bool writes(enum api_key api)
 {
     return api == API_JOIN_GROUP || api == API_SYNC_GROUP ||
            api == API_LEAVE_GROUP || api == API_OFFSET_COMMIT ||
-           api == API_TXN_OFFSET_COMMIT || api == API_DELETE_GROUPS;
+           api == API_TXN_OFFSET_COMMIT || api == API_DELETE_GROUPS ||
+           api == API_CONSUMER_GROUP_HEARTBEAT;
 }
 
 static void refuse(struct group_call *call, enum err error)
@@ -262,7 +344,7 @@ static void refuse(struct group_call *call, enum err error)
 
     fill_context(call, call->call.owner, &context);
     answered(call, call->call.owner,
-             coord_refuse(&context, call->api, call->msg, error));
+             group_refuse(&context, call->api, call->msg, error));
 }
 
 static void ask(struct group_call *call, struct coord_host *host)

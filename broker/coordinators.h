@@ -2,6 +2,7 @@
 #ifndef BROKER_COORDINATORS_H
 #define BROKER_COORDINATORS_H
 
+#include "broker/coord/consumer/consumer_coord.h"
 #include "broker/coord_host.h"
 #include "broker/txn_verify.h"
 
@@ -16,6 +17,13 @@ void coordinators_marker(struct partition *p, const struct control_marker *m,
                          int64_t offset);
 /* A topic is gone: its committed offsets go, too. */
 void coordinators_topic_deleted(struct shard *s, const char *topic);
+/* A topic was made, is gone, or has more partitions; s->metadata_index says so.
+ */
+void coordinators_topic_changed(struct shard *s, const char *topic);
+/* What the regexes of a group match; takes the lookup. */
+void coordinators_looked_up(struct shard *s, int32_t partition,
+                            struct consumer_lookup *lookup,
+                            int64_t topics_version);
 
 /* One call to one coordinator. */
 struct group_call {

@@ -56,6 +56,8 @@ static const struct handler handlers[] = {
     {API_DESCRIBE_TRANSACTIONS, api_txn_request, false},
     {API_LIST_TRANSACTIONS, api_txn_request, false},
     {API_UPDATE_FEATURES, api_forward, true},
+    {API_CONSUMER_GROUP_HEARTBEAT, api_group_request, false},
+    {API_CONSUMER_GROUP_DESCRIBE, api_group_request, false},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
     {API_INITIALIZE_SHARE_GROUP_STATE, api_share_state, false},
     {API_READ_SHARE_GROUP_STATE, api_share_state, false},

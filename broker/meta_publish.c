@@ -310,8 +310,10 @@ void publish_send(struct meta *m)
     if (!m->features_told)
         features_tell(m);
     for (int i = 0; i < shards_len(m); i++) {
-        if (m->out[i] != NULL)
+        if (m->out[i] != NULL) {
+            m->out[i]->metadata_index = m->image.applied_index;
             shard_updates_post(m->out[i]);
+        }
         m->out[i] = NULL;
     }
     m->last_topic = UUID_ZERO;

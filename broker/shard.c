@@ -6,6 +6,7 @@
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
 #include "broker/coordinators.h"
+#include "broker/group_regex.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/partition.h"
 #include "broker/request.h"
@@ -98,6 +99,7 @@ static void broker_free(struct shard_broker *b)
 static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
 {
     struct shard_topic *t = shard_topic_by_id(s, &u->topic_id);
+    bool changed = t == NULL;
 
     if (t == NULL) {
         t = xcalloc(1, sizeof *t);
@@ -108,11 +110,14 @@ static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
         map_put(&s->topics_by_name, slice_str(t->name), t);
     }
     if (u->partition > t->partitions) {
+        changed = true;
         t->local = xrealloc(t->local, (size_t)u->partition * sizeof *t->local);
         for (int32_t i = t->partitions; i < u->partition; i++)
             t->local[i] = NULL;
         t->partitions = u->partition;
     }
+    if (changed)
+        coordinators_topic_changed(s, t->name);
     return t;
 }
 
@@ -141,6 +146,7 @@ static void drop_topic(struct shard *s, const struct uuid *id)
     map_remove(&s->topics_by_id, uuid_slice(id));
     if (map_get(&s->topics_by_name, slice_str(t->name)) == t)
         map_remove(&s->topics_by_name, slice_str(t->name));
+    coordinators_topic_changed(s, t->name);
     topic_free(t);
 }
 
@@ -304,6 +310,8 @@ static void updates_arrived(struct env_task *task)
         (struct shard_updates *)((char *)task -
                                  offsetof(struct shard_updates, task));
 
+    if (u->metadata_index > u->shard->metadata_index)
+        u->shard->metadata_index = u->metadata_index;
     for (size_t i = 0; i < u->len; i++)
         if (u->items[i].kind == SHARD_SETTINGS)
             expect_settings(u->shard, &u->items[i]);
@@ -395,6 +403,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->leaving);
     cleaner_init(s);
     list_init(&s->sessions);
+    list_init(&s->group_lookups);
     conns_init(s);
     s->codec = codec_new();
     s->tick.fn = on_tick;
@@ -449,6 +458,7 @@ void shard_free(struct shard *s)
     MAP_EACH (b, &s->brokers) {
         broker_free(b->value);
     }
+    group_regex_stop(s);
     map_free(&s->topics_by_id);
     map_free(&s->topics_by_name);
     map_free(&s->brokers);

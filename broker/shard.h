@@ -67,6 +67,8 @@ struct shard {
     struct map topics_by_name; /* name -> shard_topic */
     struct map topics_by_id;   /* 16 bytes -> shard_topic */
     struct map brokers;        /* int32 -> shard_broker */
+    int64_t metadata_index;    /* what we know of is in the log up to here */
+    struct list group_lookups; /* regexes being matched (group_regex.c) */
     int partitions_len;
 
     struct map places;      /* names we keep -> place (replica/places.c) */
@@ -159,6 +161,7 @@ struct shard_update {
 struct shard_updates {
     struct env_task task;
     struct shard *shard;
+    int64_t metadata_index; /* 0: not about metadata */
     struct shard_update *items;
     size_t len;
     size_t cap;

@@ -263,6 +263,8 @@ void coord_tick(struct coord *coord, struct coord_time time,
 /* Of a classic group: one that has only offsets is not present. */
 enum group_presence coord_presence(const struct coord *coord,
                                    struct slice group);
+/* Whether the name has offsets, or some in a transaction that is open. */
+bool coord_has_offsets(const struct coord *coord, struct slice group);
 /* The group that this JoinGroup would make if it is not there; null: none. */
 struct slice coord_join_claims(const struct coord *coord,
                                const struct join_group_request *request);

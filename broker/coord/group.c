@@ -129,6 +129,14 @@ static bool has_offsets(const struct group *group)
     return false;
 }
 
+bool coord_has_offsets(const struct coord *coord, struct slice id)
+{
+    const struct group *group = map_get(&coord->groups, id);
+
+    return group != NULL &&
+           (has_offsets(group) || !list_empty(&group->pending));
+}
+
 void group_forget(struct coord *coord, struct group *group)
 {
     group_drop_roster(coord, group);

@@ -61,6 +61,13 @@ static void delete_records(void *arg, struct slice group,
     group_kinds[kind]->delete_records(cores->of[kind], group, records);
 }
 
+/* ---- what consumer groups ask about offsets ------------------------------*/
+
+static bool any_offsets(void *arg, struct slice group)
+{
+    return coord_has_offsets(arg, group);
+}
+
 /* ---- life ----------------------------------------------------------------*/
 
 struct group_cores *
@@ -79,6 +86,9 @@ group_cores_create(const struct group_shard_options *options)
     for (int kind = 0; kind < GROUP_KINDS; kind++)
         cores->of[kind] = group_kinds[kind]->create(options);
     coord_set_others(group_cores_classic(cores), &others);
+    consumer_coord_set_offsets(
+        group_cores_consumer(cores),
+        &(struct consumer_offsets){group_cores_classic(cores), any_offsets});
     return cores;
 }
 
@@ -124,6 +134,14 @@ enum group_kind_id group_kind_of_api(enum api_key api)
             return (enum group_kind_id)kind;
     ASSERT(false); /* the caller sent us somebody else's request */
     return GROUP_KINDS;
+}
+
+struct coord_answer *group_refuse(const struct coord_context *context,
+                                  enum api_key api, const void *request,
+                                  enum err err)
+{
+    return group_kinds[group_kind_of_api(api)]->refuse(context, api, request,
+                                                       err);
 }
 
 enum group_kind_id group_cores_find(const struct group_cores *cores,

@@ -133,6 +133,10 @@ enum group_kind_id group_kind_of_record(struct slice key);
 enum err group_cores_replay(struct group_cores *cores,
                             struct coord_origin origin, struct slice key,
                             struct slice value);
+/* The answer that says `err` to a request of any kind, without any state. */
+struct coord_answer *group_refuse(const struct coord_context *context,
+                                  enum api_key api, const void *request,
+                                  enum err err);
 /* Whose request it is. */
 enum group_kind_id group_kind_of_api(enum api_key api);
 /* A kind but `but` that has the group, with or without members; GROUP_KINDS:

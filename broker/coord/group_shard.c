@@ -345,9 +345,8 @@ void group_shard_request(struct group_shard *shard,
     enum group_kind_id kind = group_kind_of_api(api);
 
     if (shard->state != SHARD_ACTIVE) {
-        shard->ops->answer(shard->arg,
-                           group_kinds[kind]->refuse(context, api, request,
-                                                     refusal(shard, api)));
+        shard->ops->answer(shard->arg, group_refuse(context, api, request,
+                                                    refusal(shard, api)));
         return;
     }
     enter(shard, (struct coord_time){context->now_ms, context->wall_ms});

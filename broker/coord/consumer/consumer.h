@@ -26,6 +26,7 @@ struct ctimer {
         CTIMER_SESSION,   /* struct cmember: it was not heard of for too long */
         CTIMER_REBALANCE, /* struct cmember: it does not give partitions up */
         CTIMER_ASSIGN,    /* struct cgroup: the next target may be computed */
+        CTIMER_EMPTY,     /* struct cgroup: it may be nobody's any more */
     } kind;
 };
 
@@ -107,6 +108,7 @@ struct cgroup {
     struct map subscriptions; /* topic name -> struct csubscription, owned */
     struct map owners;        /* topic id, 16 bytes -> struct cowners, owned */
     struct ctimer assign;
+    struct ctimer empty; /* runs while it has no members */
     /* ---- does not survive ------------------------------------------------*/
     bool stale;        /* topics changed since `hash` was computed */
     bool looking_up;   /* regexes are being matched */
@@ -116,8 +118,9 @@ struct cgroup {
 struct consumer_coord {
     struct consumer_config config;
     struct consumer_world world;
-    struct map groups; /* id -> struct cgroup, owned */
-    struct map topics; /* name -> struct ctopic, owned */
+    struct consumer_offsets offsets; /* .any NULL: there are none */
+    struct map groups;               /* id -> struct cgroup, owned */
+    struct map topics;               /* name -> struct ctopic, owned */
     struct heap timers;
     struct coord_time time; /* of the last call that came with it */
     size_t bytes;           /* of members */
@@ -261,6 +264,8 @@ const char *cgroup_state_name(const struct cgroup *group);
 
 /* It was heard of. */
 void cmember_heard(struct consumer_coord *coord, struct cmember *member);
+/* It may have become empty, or have members again. */
+void cgroup_watch_empty(struct consumer_coord *coord, struct cgroup *group);
 /* Its current assignment changed. */
 void cmember_arm(struct consumer_coord *coord, struct cmember *member);
 struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,

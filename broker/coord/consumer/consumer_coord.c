@@ -11,6 +11,7 @@ void consumer_config_init(struct consumer_config *config)
         .group_consumer_heartbeat_interval_ms = 5000,
         .group_consumer_assignment_interval_ms = 1000,
         .group_consumer_regex_refresh_interval_ms = 600000,
+        .offsets_retention_check_interval_ms = 600000,
         .group_consumer_assignors = {SLICE("uniform"), SLICE("range")},
         .group_consumer_assignors_len = 2,
         .members_max_bytes = (size_t)256 << 20,
@@ -32,6 +33,12 @@ consumer_coord_create(const struct consumer_config *config,
     coord->world = *world;
     coord->life = CONSUMER_LOADING;
     return coord;
+}
+
+void consumer_coord_set_offsets(struct consumer_coord *coord,
+                                const struct consumer_offsets *offsets)
+{
+    coord->offsets = *offsets;
 }
 
 void consumer_coord_free(struct consumer_coord *coord)
@@ -58,6 +65,7 @@ void consumer_coord_activate(struct consumer_coord *coord,
     MAP_EACH (entry, &coord->groups) {
         struct cgroup *group = entry->value;
 
+        cgroup_watch_empty(coord, group);
         MAP_EACH (member_entry, &group->members) {
             struct cmember *member = member_entry->value;
 

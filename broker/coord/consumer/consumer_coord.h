@@ -52,6 +52,8 @@ struct consumer_config {
     int32_t group_consumer_heartbeat_interval_ms;     /* 5000 */
     int32_t group_consumer_assignment_interval_ms;    /* 1000; 0: none */
     int64_t group_consumer_regex_refresh_interval_ms; /* 600000 */
+    /* An empty group without offsets goes when that is over. */
+    int64_t offsets_retention_check_interval_ms; /* 600000 */
     /* What members may choose; the first is the default.  Names that
      * assign_find() knows, not owned, valid as long as the coordinator. */
     struct slice group_consumer_assignors[2]; /* uniform, range */
@@ -128,12 +130,21 @@ struct consumer_lookup {
 
 void consumer_lookup_free(struct consumer_lookup *lookup);
 
+/* Who keeps the offsets of these groups. */
+struct consumer_offsets {
+    void *arg;
+    bool (*any)(void *arg, struct slice group);
+};
+
 /* ---- life -----------------------------------------------------------------*/
 
 /* Copies both.  Ready for consumer_coord_replay(). */
 struct consumer_coord *
 consumer_coord_create(const struct consumer_config *config,
                       const struct consumer_world *world);
+/* Copied.  Without this call no group has any. */
+void consumer_coord_set_offsets(struct consumer_coord *coord,
+                                const struct consumer_offsets *offsets);
 /* Frees everything.  All writes must have ended. */
 void consumer_coord_free(struct consumer_coord *coord);
 

@@ -35,6 +35,7 @@ struct cgroup *cgroup_get(struct consumer_coord *coord, struct slice id)
     group = xcalloc(1, sizeof *group);
     set_text(&group->id, id);
     group->assign.kind = CTIMER_ASSIGN;
+    group->empty.kind = CTIMER_EMPTY;
     group->stale = true;
     map_put(&coord->groups, id, group);
     return group;
@@ -62,6 +63,7 @@ void cgroup_free(struct consumer_coord *coord, struct cgroup *group)
     map_free(&group->subscriptions);
     map_free(&group->owners);
     heap_remove(&coord->timers, &group->assign.node);
+    heap_remove(&coord->timers, &group->empty.node);
     map_remove(&coord->groups, group->id);
     set_text(&group->id, SLICE_NULL);
     free(group);
@@ -258,6 +260,7 @@ void cmember_set_profile(struct consumer_coord *coord, struct cmember *member,
         member->profile_block = NULL;
         member->profile = (struct cprofile){0};
         count_bytes(coord, member);
+        cgroup_watch_empty(coord, group);
         return;
     }
     copy_profile(member, profile);
@@ -269,6 +272,7 @@ void cmember_set_profile(struct consumer_coord *coord, struct cmember *member,
     csubscribe(coord, group, profile->names, profile->names_len, 1);
     if (cprofile_has_regex(profile))
         cregex_count(group, profile->regex, 1);
+    cgroup_watch_empty(coord, group);
     count_bytes(coord, member);
 }
 

@@ -59,6 +59,34 @@ static void assign(struct cstep *step, struct cgroup *group)
         heap_remove(&step->coord->timers, &group->assign.node);
 }
 
+void cgroup_watch_empty(struct consumer_coord *coord, struct cgroup *group)
+{
+    int64_t interval = coord->config.offsets_retention_check_interval_ms;
+
+    if (group->size != 0 || coord->life != CONSUMER_ACTIVE)
+        heap_remove(&coord->timers, &group->empty.node);
+    else if (!heap_has(&group->empty.node))
+        heap_set(&coord->timers, &group->empty.node,
+                 coord->time.now_ms + interval);
+}
+
+/* With offsets it goes when the last of them expires. */
+static void drop_empty(struct cstep *step, struct cgroup *group)
+{
+    struct consumer_coord *coord = step->coord;
+    const struct consumer_offsets *offsets = &coord->offsets;
+
+    heap_set(&coord->timers, &group->empty.node,
+             step->time.now_ms +
+                 coord->config.offsets_retention_check_interval_ms);
+    if (group->size != 0 || !group->exists ||
+        (offsets->any != NULL && offsets->any(offsets->arg, group->id)))
+        return;
+    struct consumer_write *write = cwrite_new(NULL);
+    cwrite_group_gone(&write->pending.records, group);
+    cwrite_send(step, write);
+}
+
 void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
                          struct coord_update *update)
 {
@@ -79,6 +107,9 @@ void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
         break;
     case CTIMER_ASSIGN:
         assign(&step, HEAP_ENTRY(timer, struct cgroup, assign));
+        break;
+    case CTIMER_EMPTY:
+        drop_empty(&step, HEAP_ENTRY(timer, struct cgroup, empty));
         break;
     }
 }

@@ -516,6 +516,20 @@ Test(config, times_that_must_fit_together)
             "group.min.session.timeout.ms=9000000 is above "
             "group.max.session.timeout.ms=1800000: no member could ask for a "
             "timeout in between. Lower the first or raise the second");
+    refuses("group.consumer.session.timeout.ms=90000\n",
+            "group.consumer.session.timeout.ms=90000 is above "
+            "group.consumer.max.session.timeout.ms=60000: it is the upper "
+            "bound. Lower the first or raise the second");
+    refuses("group.consumer.min.heartbeat.interval.ms=6000\n",
+            "group.consumer.min.heartbeat.interval.ms=6000 is above "
+            "group.consumer.heartbeat.interval.ms=5000: it is the lower "
+            "bound. Lower the first or raise the second");
+    refuses("group.consumer.assignors=uniform,nearest\n",
+            "group.consumer.assignors=uniform,nearest: there is no assignor "
+            "nearest; take uniform or range");
+    refuses("group.coordinator.rebalance.protocols=consumer\n",
+            "group.coordinator.rebalance.protocols=consumer: the classic "
+            "protocol cannot be left out; add classic");
     refuses("log.retention.ms=0\n",
             "log.retention.ms=0 would delete every record at once: set it to 1 "
             "or more, or to -1 to keep records forever");

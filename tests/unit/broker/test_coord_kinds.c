@@ -311,6 +311,18 @@ Test(coord_kinds, offsets_expire_when_nobody_subscribes)
     cr_assert_listed(NULL, "");
 }
 
+Test(coord_kinds, an_empty_group_that_never_had_offsets_goes)
+{
+    make_consumer("g");
+    leave_consumer("g");
+    world_fail_over(&w);
+    world_pass(&w, 599000);
+    cr_assert_listed(NULL, "g/consumer/Empty");
+    world_pass(&w, 2000);
+    cr_assert_listed(NULL, "");
+    cr_assert_eq(group_shard_next_deadline(w.shard), INT64_MAX);
+}
+
 /* ---- topics --------------------------------------------------------------*/
 
 Test(coord_kinds, a_topic_that_grows_is_shared_out_anew)

@@ -2,8 +2,8 @@
  * markers that fail, time. */
 #include "tests/unit/broker/txn_fixture.h"
 
-#include "broker/coord/txn/marker_request.h"
 #include "broker/coord/pattern.h"
+#include "broker/coord/txn/marker_request.h"
 #include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
@@ -528,7 +528,8 @@ Test(coord_pattern, rows)
         {"[z-a]", "", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct coord_pattern *p = coord_pattern_compile(slice_str(rows[i].pattern));
+        struct coord_pattern *p =
+            coord_pattern_compile(slice_str(rows[i].pattern));
         int got =
             p == NULL ? -1 : coord_pattern_matches(p, slice_str(rows[i].id));
 
