@@ -140,11 +140,85 @@ static void read_group(const struct describe_groups_response_described_group *g,
         const struct describe_groups_response_described_group_member *m =
             &g->members[i];
         view->members[i] =
-            (struct group_member){m->member_id, m->group_instance_id,
-                                  m->client_id, m->client_host,
-                                  NULL,         0};
+            (struct group_member){.id = m->member_id,
+                                  .instance_id = m->group_instance_id,
+                                  .client_id = m->client_id,
+                                  .host = m->client_host,
+                                  .epoch = -1};
         read_assignment(m->member_assignment, a, &view->members[i]);
     }
+}
+
+/* ---- groups of the new protocol (KIP-848) */
+
+static struct partition_offset *
+read_partitions(const struct consumer_group_describe_response_assignment *given,
+                struct arena *a, int32_t *len)
+{
+    struct partition_offset *items;
+    int32_t count = 0;
+
+    for (int32_t t = 0; t < given->topic_partitions_len; t++)
+        count += given->topic_partitions[t].partitions_len;
+    items = arena_array(a, (size_t)count + 1, sizeof *items);
+    *len = 0;
+    for (int32_t t = 0; t < given->topic_partitions_len; t++)
+        for (int32_t i = 0; i < given->topic_partitions[t].partitions_len; i++)
+            items[(*len)++] = (struct partition_offset){
+                .topic = given->topic_partitions[t].topic_name,
+                .partition = given->topic_partitions[t].partitions[i],
+                .offset = -1};
+    partition_offsets_sort(items, *len);
+    return items;
+}
+
+static void
+read_modern(const struct consumer_group_describe_response_described_group *g,
+            struct arena *a, struct group_view *view)
+{
+    view->state = g->group_state;
+    view->assignor = g->assignor_name;
+    view->epoch = g->group_epoch;
+    view->target_epoch = g->assignment_epoch;
+    view->members =
+        arena_array(a, (size_t)g->members_len + 1, sizeof *view->members);
+    view->members_len = g->members_len;
+    for (int32_t i = 0; i < g->members_len; i++) {
+        const struct consumer_group_describe_response_member *m =
+            &g->members[i];
+        struct group_member *to = &view->members[i];
+
+        *to = (struct group_member){.id = m->member_id,
+                                    .instance_id = m->instance_id,
+                                    .client_id = m->client_id,
+                                    .host = m->client_host,
+                                    .epoch = m->member_epoch};
+        to->partitions =
+            read_partitions(&m->assignment, a, &to->partitions_len);
+        to->target = read_partitions(&m->target_assignment, a, &to->target_len);
+    }
+}
+
+/* GROUP_ID_NOT_FOUND: it is not such a group. */
+static enum err describe_modern(struct client *c, struct group_view *view,
+                                struct arena *a)
+{
+    struct consumer_group_describe_request q;
+    struct consumer_group_describe_response r;
+
+    consumer_group_describe_request_init(&q);
+    q.group_ids = &view->group;
+    q.group_ids_len = 1;
+    enum err error = client_call(c, view->coordinator,
+                                 API_CONSUMER_GROUP_DESCRIBE, &q, &r, a);
+    if (error != ERR_NONE || r.groups_len != 1)
+        return error != ERR_NONE ? error : ERR_GROUP_ID_NOT_FOUND;
+    error = r.groups[0].error_code;
+    if (error == ERR_GROUP_ID_NOT_FOUND || error == ERR_UNSUPPORTED_VERSION)
+        return error;
+    if (error == ERR_NONE)
+        read_modern(&r.groups[0], a, view);
+    return told(c, error, r.groups[0].error_message);
 }
 
 static enum err describe_once(struct client *c, struct group_view *view,
@@ -156,6 +230,9 @@ static enum err describe_once(struct client *c, struct group_view *view,
     view->coordinator = client_coordinator(c, view->group);
     if (view->coordinator < 0)
         return ERR_GROUP_ID_NOT_FOUND;
+    enum err modern = describe_modern(c, view, a);
+    if (modern != ERR_GROUP_ID_NOT_FOUND && modern != ERR_UNSUPPORTED_VERSION)
+        return modern;
     describe_groups_request_init(&q);
     q.groups = &view->group;
     q.groups_len = 1;
@@ -182,7 +259,7 @@ enum err admin_group_describe(struct client *c, struct slice group,
     struct client_retry retry;
     enum err error;
 
-    *view = (struct group_view){.group = group, .coordinator = -1};
+    *view = (struct group_view){.group = group, .epoch = -1, .coordinator = -1};
     client_retry_init(c, &retry);
     do {
         error = describe_once(c, view, a);

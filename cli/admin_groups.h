@@ -25,12 +25,17 @@ struct group_member {
     struct slice host;
     struct partition_offset *partitions; /* assigned; offset unused */
     int32_t partitions_len;
+    int32_t epoch; /* -1: the group has none, and no target either */
+    struct partition_offset *target;
+    int32_t target_len;
 };
 
 struct group_view {
     struct slice group;
     struct slice state; /* "Dead": there is no such group */
     struct slice assignor;
+    int32_t epoch; /* -1: a classic group */
+    int32_t target_epoch;
     int32_t coordinator;
     struct group_member *members;
     int32_t members_len;

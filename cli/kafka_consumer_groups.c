@@ -301,21 +301,21 @@ static void print_rows(struct job *j, const struct group_view *view,
 }
 
 /* "topic:0,1;other:2" */
-static const char *assignment(const struct group_member *m, struct arena *a)
+static const char *assignment(const struct partition_offset *items, int32_t len,
+                              struct arena *a)
 {
     struct buf b = BUF_INIT;
 
-    for (int32_t i = 0; i < m->partitions_len; i++) {
-        const struct partition_offset *p = &m->partitions[i];
-        bool same = i > 0 && slice_eq(p->topic, m->partitions[i - 1].topic);
+    for (int32_t i = 0; i < len; i++) {
+        const struct partition_offset *p = &items[i];
+        bool same = i > 0 && slice_eq(p->topic, items[i - 1].topic);
         if (same)
             buf_printf(&b, ",%d", p->partition);
         else
             buf_printf(&b, "%s%.*s:%d", i == 0 ? "" : ";", SLICE_FMT(p->topic),
                        p->partition);
     }
-    const char *text =
-        m->partitions_len == 0 ? "-" : arena_strdup(a, buf_slice(&b));
+    const char *text = len == 0 ? "-" : arena_strdup(a, buf_slice(&b));
     buf_free(&b);
     return text;
 }
@@ -334,7 +334,8 @@ static void print_members(struct job *j, const struct group_view *view)
         instance = wider(instance, m->instance_id);
         host = wider(host, m->host);
         client = wider(client, m->client_id);
-        given = wider(given, slice_str(assignment(m, a)));
+        given = wider(
+            given, slice_str(assignment(m->partitions, m->partitions_len, a)));
         instances |= m->instance_id.len != 0;
     }
     printf("\n%-*s %-*s ", group, "GROUP", id, "CONSUMER-ID");
@@ -355,8 +356,10 @@ static void print_members(struct job *j, const struct group_view *view)
         printf("%-*s %-*s %-15d ", host, arena_strdup(a, m->host), client,
                arena_strdup(a, m->client_id), m->partitions_len);
         if (verbose) /* members of classic groups have no epochs */
-            printf("%-15s %-*s %-15s %-20s", "-", given, assignment(m, a), "-",
-                   "-");
+            printf("%-15s %-*s %-15s %-20s", number(m->epoch, a), given,
+                   assignment(m->partitions, m->partitions_len, a),
+                   number(m->epoch < 0 ? -1 : view->target_epoch, a),
+                   assignment(m->target, m->target_len, a));
         putchar('\n');
     }
 }
@@ -369,14 +372,21 @@ static void print_state(struct job *j, const struct group_view *view)
                      node != NULL ? node->port : 0, view->coordinator);
     int group = wider(15, view->group);
     int width = wider(25, coordinator);
+    bool verbose = options_has(j->options, "verbose");
 
-    printf("\n%-*s %-*s %-20s %-20s %s", group, "GROUP", width,
-           "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS");
-    printf("\n%-*s %-*s %-20s %-20s %d\n", group,
+    printf("\n%-*s %-*s %-20s %-20s ", group, "GROUP", width,
+           "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE");
+    if (verbose)
+        printf("%-15s %-25s ", "GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH");
+    printf("%s\n%-*s %-*s %-20s %-20s ", "#MEMBERS", group,
            arena_strdup(&j->arena, view->group), width,
            (const char *)coordinator.data,
            text_or_dash(view->assignor, &j->arena),
-           arena_strdup(&j->arena, view->state), view->members_len);
+           arena_strdup(&j->arena, view->state));
+    if (verbose)
+        printf("%-15s %-25s ", number(view->epoch, &j->arena),
+               number(view->epoch < 0 ? -1 : view->target_epoch, &j->arena));
+    printf("%d\n", view->members_len);
 }
 
 static bool describe_one(struct job *j, struct slice name)

@@ -5,6 +5,7 @@ while two members read; node I listens at the I-th address of BOOTSTRAP.
 """
 
 import os
+import re
 import subprocess
 import threading
 
@@ -167,6 +168,30 @@ def regex():
     member.stop()
 
 
+def tool(group, *words):
+    """What our kafka-consumer-groups.sh prints."""
+    return subprocess.run(
+        [os.path.join(os.environ["LEAT_TOP"], "scripts",
+                      "kafka-consumer-groups.sh"), "--bootstrap-server",
+         SERVERS["bootstrap.servers"], "--describe", "--group", group, *words],
+        check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+
+def described():
+    group = unique("described")
+    member = Member(group, [TOPIC])
+    until(lambda: counts(member) == [3], 40,
+          lambda: "it owns %s" % member.owned)
+    out = tool(group, "--members", "--verbose")
+    if not re.search(r"\s3\s+1\s+%s:0,1,2\s+1\s+%s:0,1,2" % (TOPIC, TOPIC),
+                     out):
+        raise Wrong("members: %s" % out)
+    out = tool(group, "--state", "--verbose")
+    if not re.search(r"uniform\s+Stable\s+1\s+1\s+1$", out, re.M):
+        raise Wrong("state: %s" % out)
+    member.stop()
+
+
 def coordinator(group):
     """The node that tells of it, from the group's description."""
     found = admin.describe_consumer_groups([group])[group].result(30)
@@ -218,6 +243,7 @@ check("produces 10,000 records", lambda: produce(TOPIC, range(RECORDS)),
 check("a member of the new protocol reads them complete and in order",
       read_all)
 check("resumes from committed offsets", resume)
+check("kafka-consumer-groups.sh tells epochs and targets", described)
 check("subscribes to a regex that the broker matches", regex)
 check("rebalances while the coordinator is killed", coordinator_dies)
 finish()
