@@ -3,11 +3,14 @@
 #include <string.h>
 
 /* metadata.version only names what Kafka's tools ask for: the records are our
- * own.  Voters and eligible replicas are never without what kraft.version and
- * eligible.leader.replicas.version turn on. */
+ * own.  What group.version turns on is turned off by
+ * group.coordinator.rebalance.protocols.  Voters and eligible replicas are
+ * never without what kraft.version and eligible.leader.replicas.version turn
+ * on. */
 const struct feature_range feature_ranges[FEATURES_LEN] = {
     [FEATURE_ELIGIBLE_LEADER_REPLICAS] = {"eligible.leader.replicas.version", 1,
                                           1, 1},
+    [FEATURE_GROUP] = {"group.version", 1, 1, 1},
     [FEATURE_KRAFT] = {"kraft.version", 1, 1, 1},
     [FEATURE_METADATA] = {"metadata.version", 30, 30, 30},
     [FEATURE_TRANSACTION] = {"transaction.version", 0, 2, 2},

@@ -17,6 +17,7 @@
 
 enum feature {
     FEATURE_ELIGIBLE_LEADER_REPLICAS, /* KIP-966 */
+    FEATURE_GROUP,                    /* KIP-848 */
     FEATURE_KRAFT,                    /* KIP-853 */
     FEATURE_METADATA,
     FEATURE_TRANSACTION, /* KIP-890; 1: flexible records, 2: epochs bump */
