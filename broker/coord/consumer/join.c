@@ -48,9 +48,6 @@ validate_shape(int16_t version,
     else if (epoch == CONSUMER_LEAVES_FOR_NOW &&
              slice_is_null(request->instance_id))
         *why = "InstanceId can't be null.";
-    else if (request->rebalance_timeout_ms < -1 ||
-             request->rebalance_timeout_ms == 0)
-        *why = "RebalanceTimeoutMs is invalid.";
     return *why != NULL ? ERR_INVALID_REQUEST : ERR_NONE;
 }
 

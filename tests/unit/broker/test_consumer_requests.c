@@ -83,6 +83,18 @@ Test(consumer_requests, requests)
     cr_assert_eq(consumer_coord_groups_count(r.coord), 1);
 }
 
+/* As @platformatic/kafka does. */
+Test(consumer_requests, who_leaves_may_say_any_timeout)
+{
+    struct consumer_group_heartbeat_request request = joining();
+
+    cr_assert_eq(ask(&request, 1), ERR_NONE);
+    request.member_epoch = -1;
+    request.rebalance_timeout_ms = 0;
+    cr_assert_eq(ask(&request, 1), ERR_NONE);
+    cr_assert_eq(ask(&request, 1), ERR_UNKNOWN_MEMBER_ID);
+}
+
 Test(consumer_requests, who_joins_owns_nothing)
 {
     struct consumer_group_heartbeat_request request = joining();
