@@ -14,7 +14,9 @@ const options = {
   clientId: 'interop', bootstrapBrokers: t.bootstrap, retries: 10, retryDelay: 100,
 };
 const admin = new Admin({ ...options, strict: true });
-const topic = t.unique('records');
+const modern = process.env.GROUP_PROTOCOL === 'consumer';
+const unique = (what) => t.unique(modern ? `modern-${what}` : what);
+const topic = unique('records');
 
 async function create(name) {
   await admin.createTopics({ topics: [name], partitions: t.PARTITIONS, replicas: t.REPLICAS });
@@ -30,7 +32,6 @@ async function produce(name, list, extra = {}) {
   await producer.close();
 }
 
-const modern = process.env.GROUP_PROTOCOL === 'consumer';
 // The new protocol leaves sessions and heartbeats to the broker.
 const groupOptions = modern ? { groupProtocol: 'consumer' }
   : { sessionTimeout: 10000, rebalanceTimeout: 10000, heartbeatInterval: 200 };
@@ -63,7 +64,7 @@ async function member(groupId, name, each, extra = {}) {
 
 async function readAll(name, count) {
   const ledger = new t.Ledger();
-  const reader = await member(t.unique(`read-${name}`), name,
+  const reader = await member(unique(`read-${name}`), name,
     (p, m) => ledger.add(p, m.key, m.value, headersOf(m)));
   const detail = await ledger.complete(count);
   await reader.close();
@@ -95,7 +96,7 @@ async function topicChecks() {
   });
 
   await t.check('admin adds partitions and deletes a topic', async () => {
-    const name = t.unique('grows');
+    const name = unique('grows');
     await create(name);
     const ids = [...(await admin.metadata({ topics: [name] })).brokers.keys()];
     const assignments = [0, 1].map(() => ({ brokerIds: ids.slice(0, t.REPLICAS) }));
@@ -126,7 +127,7 @@ async function recordChecks() {
 
   for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd']) {
     await t.check(`compression ${compression} produces and consumes`, async () => {
-      const name = t.unique(`compressed-${compression}`);
+      const name = unique(`compressed-${compression}`);
       await create(name);
       await produce(name, t.records(1500), { compression });
       return readAll(name, 1500);
@@ -134,7 +135,7 @@ async function recordChecks() {
   }
 
   await t.check('idempotent producer writes each record once', async () => {
-    const name = t.unique('idempotent');
+    const name = unique('idempotent');
     await create(name);
     await produce(name, t.records(t.RECORDS), { idempotent: true });
     return readAll(name, t.RECORDS);
@@ -143,7 +144,7 @@ async function recordChecks() {
 
 async function groupChecks() {
   await t.check('resumes from committed offsets', async () => {
-    const groupId = t.unique('resume');
+    const groupId = unique('resume');
     const first = new t.Ledger();
     let last = null;
     const one = await member(groupId, topic, (p, m) => {
@@ -172,7 +173,7 @@ async function groupChecks() {
   await t.check('a stream paused and resumed misses nothing', async () => {
     const ledger = new t.Ledger();
     let pauses = 0;
-    const reader = await member(t.unique('pause'), topic, (p, m, { stream }) => {
+    const reader = await member(unique('pause'), topic, (p, m, { stream }) => {
       ledger.add(p, m.key, m.value, headersOf(m));
       if (ledger.count % 2500 === 0) {
         pauses++;
@@ -186,8 +187,8 @@ async function groupChecks() {
   });
 
   await t.check('rebalances when a second member joins and leaves', async () => {
-    const name = t.unique('rebalance');
-    const group = t.unique('rebalance');
+    const name = unique('rebalance');
+    const group = unique('rebalance');
     const tally = new t.Tally();
     await create(name);
     const a = await member(group, name, (_, m) => tally.add('a', m.key));
@@ -219,7 +220,7 @@ async function groupChecks() {
   });
 
   await t.check('admin lists and deletes a group', async () => {
-    const group = t.unique('resume');
+    const group = unique('resume');
     const types = [modern ? 'consumer' : 'classic'];
     t.equal((await admin.listGroups({ types })).has(group), true, 'listed');
     const [stored] = await admin.listConsumerGroupOffsets({ groups: [group] });
