@@ -167,18 +167,20 @@ static bool same_features(const struct image_broker *b,
 }
 
 /* What the new process may lack of what the old one had: without any of its
- * directories it has nothing (KIP-858). */
+ * directories it has nothing (KIP-858), without one of several nobody knows
+ * what. */
 static enum replica_loss loss_of(const struct image_broker *b,
                                  const Leat__RegisterBrokerRequest *r)
 {
-    if (r->previous_broker_epoch == b->epoch ||
-        PLANTED(CONTROLLER_TAKES_CRASH_FOR_STOP))
-        return LOSS_NONE;
+    size_t kept = 0;
+
     for (size_t i = 0; i < b->log_dirs_len; i++)
         for (size_t j = 0; j < r->n_log_dirs; j++)
-            if (memcmp(b->log_dirs[i].bytes, r->log_dirs[j].data, 16) == 0)
-                return LOSS_TAIL;
-    return b->log_dirs_len != 0 ? LOSS_ALL : LOSS_TAIL;
+            kept += memcmp(b->log_dirs[i].bytes, r->log_dirs[j].data, 16) == 0;
+    if ((r->previous_broker_epoch == b->epoch && kept == b->log_dirs_len) ||
+        PLANTED(CONTROLLER_TAKES_CRASH_FOR_STOP))
+        return LOSS_NONE;
+    return kept != 0 || b->log_dirs_len == 0 ? LOSS_TAIL : LOSS_ALL;
 }
 
 /* Whether the registered process is alive, as far as we can tell.
@@ -247,6 +249,7 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
         state->leaving = true;
         if (!PLANTED(CONTROLLER_KEEPS_RESTARTED_IN_SYNC))
             partitions_leave(s, b->id, loss_of(b, r));
+        partitions_come_online(s, b->id);
         put_registration(s, r, NULL);
         state->leaving = false;
     } else if (b == NULL) {

@@ -129,7 +129,7 @@ static int32_t first_kept(const struct change *ch, const struct id_set *set)
 
         if (!id_set_has(set, id))
             continue;
-        if (broker_is_active(ch->s->c, id))
+        if (broker_is_active(ch->s->c, id) && !id_set_has(&ch->offline, id))
             return id;
         if (first == -1)
             first = id;
@@ -162,7 +162,7 @@ static bool may_lead(const struct change *ch, int32_t id)
 {
     return (broker_is_active(ch->s->c, id) ||
             PLANTED(CONTROLLER_ELECTS_FENCED)) &&
-           !step_broker(ch->s->c, id)->leaving;
+           !step_broker(ch->s->c, id)->leaving && !id_set_has(&ch->offline, id);
 }
 
 /* First in the order of assignment among `set` (NULL: any replica); one whose
@@ -238,7 +238,8 @@ static bool differs(const struct change *ch)
            !equals(&ch->adding, image_adding(old)) ||
            !equals(&ch->removing, image_removing(old)) ||
            !equals(&ch->elr, image_elr(old)) ||
-           !equals(&ch->last_known_elr, image_last_known_elr(old));
+           !equals(&ch->last_known_elr, image_last_known_elr(old)) ||
+           !equals(&ch->offline, image_offline(old));
 }
 
 static bool raises_leader_epoch(const struct change *ch)
@@ -277,6 +278,8 @@ static void put(struct change *ch)
     r.elr = ch->elr.at;
     r.n_last_known_elr = ch->last_known_elr.len;
     r.last_known_elr = ch->last_known_elr.at;
+    r.n_offline = ch->offline.len;
+    r.offline = ch->offline.at;
     step_put(ch->s, &RECORD(partition, PARTITION, &r));
 }
 
@@ -295,6 +298,7 @@ void change_begin(struct step *s, struct image_topic *topic, int32_t partition,
     id_set_copy(&ch->removing, image_removing(old));
     id_set_copy(&ch->elr, image_elr(old));
     id_set_copy(&ch->last_known_elr, image_last_known_elr(old));
+    id_set_copy(&ch->offline, image_offline(old));
     ch->leader = old->leader;
     ch->recovering = old->recovering;
     ch->prefer = false;
@@ -305,9 +309,20 @@ void change_begin(struct step *s, struct image_topic *topic, int32_t partition,
     ch->even_so = false;
 }
 
+static void keep_offline(struct change *ch)
+{
+    struct id_set was = ch->offline;
+
+    ch->offline.len = 0;
+    for (uint32_t i = 0; i < was.len; i++)
+        if (id_set_has(&ch->replicas, was.at[i]))
+            id_set_add(&ch->offline, was.at[i]);
+}
+
 bool change_put(struct change *ch)
 {
     finish_reassignment(ch);
+    keep_offline(ch);
     keep_eligible(ch);
     refill_isr(ch);
     elect(ch);

@@ -5,8 +5,9 @@
  * whose new replicas are in sync, keep the eligible leader replicas (KIP-966),
  * elect, raise the epochs, put the record if anything differs.
  *
- * Election.  Candidates are active and not leaving; among equals the order of
- * assignment decides, and brokers whose connection is gone come last.
+ * Election.  Candidates are active, not leaving, and their log directory has
+ * not failed; among equals the order of assignment decides, and brokers whose
+ * connection is gone come last.
  *   1. the present leader, if it is in sync (with `prefer`: the preferred
  *      replica before it)
  *   2. a replica in sync
@@ -62,6 +63,7 @@ struct change {
     struct id_set removing;
     struct id_set elr;
     struct id_set last_known_elr;
+    struct id_set offline;
     int32_t leader;
     bool recovering;
 

@@ -240,6 +240,20 @@ enum err controller_allocate_producer_ids(
     return error;
 }
 
+enum err
+controller_offline_replicas(struct controller *c,
+                            const struct controller_call *call,
+                            const Leat__OfflineReplicasRequest *request,
+                            const char **why, struct controller_update *update)
+{
+    struct step s;
+
+    step_begin(&s, c, call, update);
+    enum err error = partitions_offline(&s, request, why);
+    step_end(&s);
+    return error;
+}
+
 /* ---- any call ------------------------------------------------------------ */
 
 static enum err handle_register(struct controller *c,
@@ -301,6 +315,21 @@ handle_producer_ids(struct controller *c, const struct controller_call *call,
     return controller_allocate_producer_ids(c, call, request, r, why, update);
 }
 
+static enum err
+handle_offline_replicas(struct controller *c,
+                        const struct controller_call *call,
+                        const Leat__OfflineReplicasRequest *request,
+                        Leat__ControlResponse *response, const char **why,
+                        struct controller_update *update)
+{
+    Leat__OfflineReplicasResponse *r = arena_alloc(call->arena, sizeof *r);
+
+    leat__offline_replicas_response__init(r);
+    response->result_case = LEAT__CONTROL_RESPONSE__RESULT_OFFLINE_REPLICAS;
+    response->offline_replicas = r;
+    return controller_offline_replicas(c, call, request, why, update);
+}
+
 static bool is_int16(int32_t number)
 {
     return number >= 0 && number <= INT16_MAX;
@@ -360,6 +389,9 @@ static enum err dispatch(struct controller *c,
     case LEAT__CONTROL_REQUEST__CALL_ALLOCATE_PRODUCER_IDS:
         return handle_producer_ids(c, call, request->allocate_producer_ids,
                                    response, why, update);
+    case LEAT__CONTROL_REQUEST__CALL_OFFLINE_REPLICAS:
+        return handle_offline_replicas(c, call, request->offline_replicas,
+                                       response, why, update);
     case LEAT__CONTROL_REQUEST__CALL_FORWARD:
         return handle_forward(c, call, request->forward, response, update);
     case LEAT__CONTROL_REQUEST__CALL_FETCH_METADATA:

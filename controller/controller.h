@@ -225,7 +225,14 @@ enum err controller_allocate_producer_ids(
     Leat__AllocateProducerIdsResponse *response, const char **why,
     struct controller_update *update);
 
-/* Any of the four, and ForwardRequest: fills the response, error included, in
+/* ERR_STALE_BROKER_EPOCH */
+enum err
+controller_offline_replicas(struct controller *c,
+                            const struct controller_call *call,
+                            const Leat__OfflineReplicasRequest *request,
+                            const char **why, struct controller_update *update);
+
+/* Any of the five, and ForwardRequest: fills the response, error included, in
  * the arena.  ERR_INVALID_REQUEST there for calls that the owner answers itself
  * (FetchMetadata) or that are missing. */
 void controller_handle(struct controller *c, const struct controller_call *call,

@@ -538,7 +538,8 @@ static bool partition_valid(const Leat__PartitionRecord *r)
         !list_valid(r->isr, r->n_isr) || !list_valid(r->adding, r->n_adding) ||
         !list_valid(r->removing, r->n_removing) ||
         !list_valid(r->elr, r->n_elr) ||
-        !list_valid(r->last_known_elr, r->n_last_known_elr))
+        !list_valid(r->last_known_elr, r->n_last_known_elr) ||
+        !list_valid(r->offline, r->n_offline))
         return false;
     for (uint32_t i = 0; i < isr.len; i++)
         if (!image_ids_have(replicas, isr.at[i]))
@@ -558,7 +559,7 @@ static struct image_partition *
 partition_of_record(const Leat__PartitionRecord *r)
 {
     size_t total = r->n_replicas + r->n_isr + r->n_adding + r->n_removing +
-                   r->n_elr + r->n_last_known_elr;
+                   r->n_elr + r->n_last_known_elr + r->n_offline;
     struct image_partition *p = xmalloc(sizeof *p + total * sizeof p->ids[0]);
 
     *p = (struct image_partition){
@@ -571,6 +572,7 @@ partition_of_record(const Leat__PartitionRecord *r)
         .removing_len = (uint8_t)r->n_removing,
         .elr_len = (uint8_t)r->n_elr,
         .last_known_elr_len = (uint8_t)r->n_last_known_elr,
+        .offline_len = (uint8_t)r->n_offline,
         .recovering = r->recovering,
     };
     int32_t *to = p->ids;
@@ -579,7 +581,8 @@ partition_of_record(const Leat__PartitionRecord *r)
     to = ids_append(to, r->adding, r->n_adding);
     to = ids_append(to, r->removing, r->n_removing);
     to = ids_append(to, r->elr, r->n_elr);
-    ids_append(to, r->last_known_elr, r->n_last_known_elr);
+    to = ids_append(to, r->last_known_elr, r->n_last_known_elr);
+    ids_append(to, r->offline, r->n_offline);
     return p;
 }
 

@@ -93,8 +93,9 @@ struct image_partition {
     uint8_t removing_len;
     uint8_t elr_len;
     uint8_t last_known_elr_len;
+    uint8_t offline_len;
     bool recovering; /* elected uncleanly, until the leader says recovered */
-    int32_t ids[];   /* the six lists, in the order of their lengths above */
+    int32_t ids[];   /* the seven lists, in the order of their lengths above */
 };
 
 struct image_topic {
@@ -256,6 +257,13 @@ image_last_known_elr(const struct image_partition *p)
 {
     return (struct image_ids){image_elr(p).at + p->elr_len,
                               p->last_known_elr_len};
+}
+
+/* Replicas whose log directory failed. */
+static inline struct image_ids image_offline(const struct image_partition *p)
+{
+    return (struct image_ids){
+        image_last_known_elr(p).at + p->last_known_elr_len, p->offline_len};
 }
 
 static inline bool image_ids_have(struct image_ids ids, int32_t id)

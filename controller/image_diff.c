@@ -47,7 +47,8 @@ static bool broker_equal(const struct image_broker *a,
 static size_t ids_total(const struct image_partition *p)
 {
     return (size_t)p->replicas_len + p->isr_len + p->adding_len +
-           p->removing_len + p->elr_len + p->last_known_elr_len;
+           p->removing_len + p->elr_len + p->last_known_elr_len +
+           p->offline_len;
 }
 
 static bool partition_equal(const struct image_partition *a,
@@ -60,6 +61,7 @@ static bool partition_equal(const struct image_partition *a,
            a->adding_len == b->adding_len &&
            a->removing_len == b->removing_len && a->elr_len == b->elr_len &&
            a->last_known_elr_len == b->last_known_elr_len &&
+           a->offline_len == b->offline_len &&
            memcmp(a->ids, b->ids, ids_total(a) * sizeof a->ids[0]) == 0;
 }
 

@@ -1,4 +1,5 @@
 /* AlterPartition: the leader of a partition asks for another in-sync set.
+ * OfflineReplicas: a broker has lost the log directory of some of its own.
  *
  * Compare-and-set on the partition epoch.  The checks, in Kafka's order, tell a
  * leader that is behind (wait for metadata) from one that asks for a replica
@@ -71,7 +72,8 @@ static enum err check(const struct step *s, int32_t sender,
     if (item->recovering && (item->n_new_isr > 1 || !p->recovering))
         return ERR_INVALID_REQUEST;
     for (size_t i = 0; i < item->n_new_isr; i++)
-        if (!is_eligible(s, item->new_isr[i]))
+        if (!is_eligible(s, item->new_isr[i]) ||
+            image_ids_have(image_offline(p), item->new_isr[i]->broker_id))
             return ERR_INELIGIBLE_REPLICA;
     return ERR_NONE;
 }
@@ -158,6 +160,31 @@ enum err partitions_alter(struct step *s, const Leat__AlterPartitionRequest *r,
         out->partition = r->partitions[i]->partition;
         out->error = alter(s, r->broker_id, r->partitions[i], out);
         response->partitions[i] = out;
+    }
+    return ERR_NONE;
+}
+
+/* ---- failed log directories ---------------------------------------------- */
+
+/* What the broker does not know yet is not there any more, or is not its. */
+enum err partitions_offline(struct step *s,
+                            const Leat__OfflineReplicasRequest *r,
+                            const char **why)
+{
+    enum err error = broker_check_epoch(s, r->broker_id, r->broker_epoch, why);
+
+    if (error != ERR_NONE)
+        return error;
+    for (size_t i = 0; i < r->n_replicas; i++) {
+        const Leat__OfflineReplica *q = r->replicas[i];
+        struct uuid topic_id;
+
+        if (q->topic_id.len != sizeof topic_id.bytes)
+            continue;
+        memcpy(topic_id.bytes, q->topic_id.data, sizeof topic_id.bytes);
+        struct image_topic *topic = image_topic_by_id(s->image, topic_id);
+        if (topic != NULL && image_partition(topic, q->partition) != NULL)
+            partition_leave_offline(s, topic, q->partition, r->broker_id);
     }
     return ERR_NONE;
 }

@@ -52,6 +52,46 @@ void partitions_leave(struct step *s, int32_t broker_id, enum replica_loss loss)
         leave_one(s, refs[i], broker_id, loss);
 }
 
+/* A broker cannot use its replica: as if it were fenced, for this one. */
+void partition_leave_offline(struct step *s, struct image_topic *topic,
+                             int32_t partition, int32_t broker_id)
+{
+    const struct image_partition *p = topic->partitions[partition];
+    struct change ch;
+
+    if (!image_ids_have(image_replicas(p), broker_id) ||
+        image_ids_have(image_offline(p), broker_id))
+        return;
+    change_begin(s, topic, partition, &ch);
+    id_set_add(&ch.offline, broker_id);
+    if (p->isr_len > 1)
+        id_set_remove(&ch.isr, broker_id);
+    change_put(&ch);
+}
+
+/* Another process of a broker: its log directories may be there again. */
+void partitions_come_online(struct step *s, int32_t broker_id)
+{
+    const struct index_broker *b = index_broker(&s->c->index, broker_id);
+
+    if (b == NULL)
+        return;
+    uint32_t count = b->replicas.count;
+    const partition_ref *refs = ref_set_sorted(&b->replicas, s->arena);
+    for (uint32_t i = 0; i < count; i++) {
+        struct image_topic *topic = ref_topic(s, refs[i]);
+        int32_t partition = partition_ref_partition(refs[i]);
+        struct change ch;
+
+        if (!image_ids_have(image_offline(topic->partitions[partition]),
+                            broker_id))
+            continue;
+        change_begin(s, topic, partition, &ch);
+        id_set_remove(&ch.offline, broker_id);
+        change_put(&ch);
+    }
+}
+
 static void elect_where(struct step *s, int32_t broker_id)
 {
     uint32_t count = s->c->index.leaderless.count;

@@ -118,6 +118,8 @@ Leat__PartitionRecord record_of_partition(const struct image_topic *topic,
     r.elr = borrow(image_elr(p));
     r.n_last_known_elr = p->last_known_elr_len;
     r.last_known_elr = borrow(image_last_known_elr(p));
+    r.n_offline = p->offline_len;
+    r.offline = borrow(image_offline(p));
     return r;
 }
 

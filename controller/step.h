@@ -118,6 +118,9 @@ enum replica_loss {
 /* partition_moves.c: what a broker's change of state does to partitions */
 void partitions_leave(struct step *s, int32_t broker_id,
                       enum replica_loss loss);
+void partition_leave_offline(struct step *s, struct image_topic *topic,
+                             int32_t partition, int32_t broker_id);
+void partitions_come_online(struct step *s, int32_t broker_id);
 void partitions_elect_leaderless(struct step *s);
 void partitions_elect_leaderless_of(struct step *s, int32_t broker_id);
 void partitions_rebalance(struct step *s);
@@ -127,6 +130,9 @@ enum err partitions_alter(struct step *s,
                           const Leat__AlterPartitionRequest *request,
                           Leat__AlterPartitionResponse *response,
                           const char **why);
+enum err partitions_offline(struct step *s,
+                            const Leat__OfflineReplicasRequest *request,
+                            const char **why);
 /* producer_ids.c */
 enum err producer_ids_allocate(struct step *s,
                                const Leat__AllocateProducerIdsRequest *request,

@@ -324,7 +324,8 @@ enum err desk_register(struct desk *d, struct desk_broker b)
     uint8_t incarnation[16] = {(uint8_t)b.id, (uint8_t)process,
                                (uint8_t)(process >> 8)};
     uint8_t log_dir[16] = {(uint8_t)b.id, 0xdd, b.disk};
-    ProtobufCBinaryData log_dirs[] = {{16, log_dir}};
+    uint8_t second[16] = {(uint8_t)b.id, 0xde};
+    ProtobufCBinaryData log_dirs[] = {{16, log_dir}, {16, second}};
     const char *why = "";
 
     endpoint.listener = (char *)"PLAINTEXT";
@@ -339,7 +340,7 @@ enum err desk_register(struct desk *d, struct desk_broker b)
     request.endpoints = endpoints;
     request.n_endpoints = 1;
     request.log_dirs = log_dirs;
-    request.n_log_dirs = 1;
+    request.n_log_dirs = b.disks != 0 ? b.disks : 1;
     request.rack = (char *)(uintptr_t)(b.rack != NULL ? b.rack : "");
     if (!b.no_features)
         features_declare(&request, &d->arena);
@@ -468,6 +469,37 @@ void desk_pass(struct desk *d, int64_t ms)
         if (d->deadline_ms <= d->now_ms)
             desk_tick(d);
     }
+}
+
+enum err desk_offline(struct desk *d, int32_t broker, const char *topic,
+                      const char *partitions)
+{
+    struct controller_update update;
+    struct controller_call call = desk_call(d);
+    Leat__OfflineReplicasRequest request = LEAT__OFFLINE_REPLICAS_REQUEST__INIT;
+    struct uuid id = image_topic(&d->committed, slice_str(topic))->id;
+    int32_t count;
+    int32_t *at = desk_ids(d, partitions, &count);
+    Leat__OfflineReplica *items =
+        arena_array(&d->arena, (size_t)count, sizeof *items);
+    const char *why = "";
+
+    request.broker_id = broker;
+    request.broker_epoch = desk_epoch(d, broker);
+    request.n_replicas = (size_t)count;
+    request.replicas =
+        arena_array(&d->arena, (size_t)count, sizeof *request.replicas);
+    for (int32_t i = 0; i < count; i++) {
+        leat__offline_replica__init(&items[i]);
+        items[i].topic_id = (ProtobufCBinaryData){16, id.bytes};
+        items[i].partition = at[i];
+        request.replicas[i] = &items[i];
+    }
+    enum err error =
+        controller_offline_replicas(&d->c, &call, &request, &why, &update);
+    d->why = why;
+    desk_done(d, &update);
+    return error;
 }
 
 enum err desk_alter(struct desk *d, struct desk_alter a)
@@ -743,6 +775,7 @@ const char *desk_show(struct desk *d, const char *topic, int32_t partition)
     show_ids(&out, "removing", image_removing(p));
     show_ids(&out, "elr", image_elr(p));
     show_ids(&out, "last", image_last_known_elr(p));
+    show_ids(&out, "offline", image_offline(p));
     if (p->recovering)
         buf_printf(&out, " recovering");
     const char *text = arena_strdup(&d->arena, buf_slice(&out));

@@ -49,6 +49,7 @@ struct desk_broker {
     const char *host;       /* default "host<id>" */
     uint8_t disk;           /* another number: an empty one */
     bool no_features;       /* of a release that knew none */
+    uint8_t disks;          /* how many, default 1, at most 2 */
 };
 
 enum err desk_register(struct desk *d, struct desk_broker b);
@@ -85,6 +86,10 @@ struct desk_alter {
 };
 enum err desk_alter(struct desk *d, struct desk_alter a);
 
+/* The broker's log directory with these replicas of a topic ("0,2") failed. */
+enum err desk_offline(struct desk *d, int32_t broker, const char *topic,
+                      const char *partitions);
+
 /* ---- Kafka's requests ---------------------------------------------------- */
 
 /* Encodes, handles, decodes; the response lives in the arena. */
@@ -115,7 +120,8 @@ int32_t *desk_ids(struct desk *d, const char *text, int32_t *len);
 /* ---- looking ------------------------------------------------------------- */
 
 /* "leader 1 epochs 0/0 replicas 1,2,3 isr 1,2,3", with " adding", " removing",
- * " elr", " last" and " recovering" where there is something to say. */
+ * " elr", " last", " offline" and " recovering" where there is something to
+ * say. */
 const char *desk_show(struct desk *d, const char *topic, int32_t partition);
 const struct image_partition *
 desk_partition(const struct desk *d, const char *topic, int32_t partition);

@@ -359,3 +359,100 @@ Test(election, min_insync_replicas_above_the_replicas_counts_as_all)
     desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2"});
     SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1,2");
 }
+
+/* ---- failed log directories ---------------------------------------------- */
+
+Test(election, a_leader_whose_directory_fails_is_replaced)
+{
+    desk_create_at(&d, "t", "1,2,3 1,2,3");
+    cr_assert_eq(desk_offline(&d, 1, "t", "0"), ERR_NONE);
+    SHOWS("leader 2 epochs 1/1 replicas 1,2,3 isr 2,3 offline 1");
+    /* The broker goes on with what it has elsewhere. */
+    cr_assert_eq(desk_partition(&d, "t", 1)->leader, 1);
+    cr_assert_eq(desk_partition(&d, "t", 1)->partition_epoch, 0);
+}
+
+Test(election, saying_twice_that_a_directory_failed_changes_nothing)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_offline(&d, 3, "t", "0");
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2 offline 3");
+    desk_offline(&d, 3, "t", "0");
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,2 offline 3");
+}
+
+Test(election, an_offline_replica_never_leads_nor_gets_in_sync)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_topic_config(&d, "t", "unclean.leader.election.enable", "true");
+    desk_offline(&d, 2, "t", "0");
+    cr_assert_eq(
+        desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2"}),
+        ERR_INELIGIBLE_REPLICA);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/2 replicas 1,2 isr 1 offline 2");
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+}
+
+Test(election, the_last_in_sync_stays_so_when_its_directory_fails)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_kill(&d, 2);
+    desk_offline(&d, 1, "t", "0");
+    SHOWS("leader -1 epochs 1/2 replicas 1,2 isr 1 offline 1");
+    desk_kill(&d, 1);
+    /* The directory is there again, and all that was in it. */
+    desk_restart(&d, 1, true);
+    SHOWS("leader 1 epochs 2/4 replicas 1,2 isr 1");
+}
+
+Test(election, an_eligible_replica_with_a_failed_directory_waits)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    desk_topic_config(&d, "t", "min.insync.replicas", "3");
+    desk_offline(&d, 2, "t", "0");
+    SHOWS("leader 1 epochs 0/1 replicas 1,2,3 isr 1,3 elr 2 offline 2");
+    desk_kill(&d, 3);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1 elr 2,3 offline 2");
+    desk_kill(&d, 2);
+    desk_restart(&d, 2, true);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2 elr 3,1");
+}
+
+Test(election, what_another_broker_knows_of_a_replica_does_not_count)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_offline(&d, 3, "t", "0,7");
+    SHOWS("leader 1 epochs 0/0 replicas 1,2 isr 1,2");
+}
+
+Test(election, a_replica_that_moves_away_is_not_offline_any_more)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_offline(&d, 2, "t", "0");
+    desk_reassign(&d, "t", 0, "1,3");
+    desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,3"});
+    SHOWS("leader 1 epochs 1/3 replicas 1,3 isr 1,3");
+}
+
+Test(election, a_clean_stop_without_one_of_its_directories_counts_as_a_crash)
+{
+    desk_create_at(&d, "t", "1,2");
+    desk_topic_config(&d, "t", "min.insync.replicas", "2");
+    desk_kill(&d, 2);
+    cr_assert_eq(desk_register(&d, (struct desk_broker){.id = 2,
+                                                        .incarnation = 5,
+                                                        .disks = 2,
+                                                        .previous_epoch =
+                                                            desk_epoch(&d, 2)}),
+                 ERR_NONE);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    cr_assert_eq(desk_register(&d, (struct desk_broker){.id = 2,
+                                                        .incarnation = 6,
+                                                        .disks = 1,
+                                                        .previous_epoch =
+                                                            desk_epoch(&d, 2)}),
+                 ERR_NONE);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1 last 2");
+}
