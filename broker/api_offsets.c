@@ -454,9 +454,12 @@ static void fill_dir(struct request *r, const struct dirs *d, int dir,
     describe_log_dirs_response_result_init(out);
     out->log_dir = slice_str(l->path);
     out->topics = arena_array(&r->arena, (size_t)d->len, sizeof *out->topics);
-    if (env_disk_space(r->shard->env, l->path, &out->total_bytes,
-                       &out->usable_bytes) < 0)
+    if (log_dir_failed(l) ||
+        env_disk_space(r->shard->env, l->path, &out->total_bytes,
+                       &out->usable_bytes) < 0) {
         out->error_code = ERR_KAFKA_STORAGE_ERROR;
+        return;
+    }
     for (int i = 0; i < d->len; i++) {
         const struct dir_partition *p = &d->items[i];
 

@@ -38,9 +38,18 @@ struct broker {
         struct kv *checkpoints;
         struct env_file *lock;
         struct cleaner_file *cleaned; /* cleaner_file.h */
+        /* Given up until the next start; checkpoints is NULL if it was at the
+         * start of this one. */
+        _Atomic bool failed;
+        _Atomic int replicas; /* that are here */
     } * log_dirs;
     int log_dirs_len;
 };
+
+static inline bool log_dir_failed(const struct log_dir *dir)
+{
+    return atomic_load_explicit(&dir->failed, memory_order_relaxed);
+}
 
 /* The shard that owns a partition; the same on every thread, and for equal
  * shard counts on every broker. */

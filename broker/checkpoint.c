@@ -93,7 +93,7 @@ static struct checkpoint_batch *gather(struct shard *s)
         struct partition *p =
             LIST_ENTRY(node, struct partition, checkpoint_link);
 
-        if (p->log == NULL)
+        if (p->log == NULL || log_dir_failed(p->dir))
             continue;
         put(&b->batches[p->dir - s->broker->log_dirs], p);
         if (p->stored_point < log_recovery_point(p->log))
@@ -110,7 +110,7 @@ static void write_batches(struct checkpoint_batch *b, bool sync)
     struct broker *broker = b->shard->broker;
 
     for (int i = 0; i < broker->log_dirs_len; i++) {
-        if (b->batches[i].count == 0)
+        if (b->batches[i].count == 0 || log_dir_failed(&broker->log_dirs[i]))
             continue;
         int error =
             kv_write(broker->log_dirs[i].checkpoints, &b->batches[i], sync);
@@ -145,7 +145,7 @@ static void done(struct env_work *work)
 
     s->checkpoint_batch = NULL;
     if (b->failed != NULL)
-        meta_log_dir_failed(s->broker->meta, &b->failed->id);
+        meta_log_dir_failed(s->broker->meta, b->failed);
     batch_free(b);
     for (struct list *node; (node = list_pop_front(&s->leaving)) != NULL;)
         partition_written(LIST_ENTRY(node, struct partition, checkpoint_link));
@@ -189,7 +189,7 @@ int checkpoint_lower(struct partition *p, int64_t limit)
     if (error == 0)
         p->stored_point = limit;
     if (error < 0 && error != -ENOSPC)
-        meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
+        meta_log_dir_failed(p->shard->broker->meta, p->dir);
     return error;
 }
 
@@ -215,7 +215,9 @@ int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
     return error;
 }
 
-void checkpoint_forget(struct partition *p)
+void checkpoint_forget(struct partition *p) { checkpoint_forget_in(p, p->dir); }
+
+void checkpoint_forget_in(struct partition *p, const struct log_dir *dir)
 {
     struct shard *s = p->shard;
     uint8_t key[KEY_BYTES];
@@ -225,6 +227,6 @@ void checkpoint_forget(struct partition *p)
         s->forgotten =
             xcalloc((size_t)s->broker->log_dirs_len, sizeof *s->forgotten);
     make_key(key, &p->topic->id, p->index);
-    kv_batch_delete(&s->forgotten[p->dir - s->broker->log_dirs],
+    kv_batch_delete(&s->forgotten[dir - s->broker->log_dirs],
                     slice_of(key, KEY_BYTES));
 }

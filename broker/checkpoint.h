@@ -18,6 +18,7 @@
 struct shard;
 struct partition;
 struct kv;
+struct log_dir;
 
 struct checkpoint {
     int64_t high_watermark;
@@ -43,6 +44,8 @@ void checkpoint_touch(struct partition *p);
 int checkpoint_lower(struct partition *p, int64_t limit);
 /* Its replica is gone; written down with the next batch. */
 void checkpoint_forget(struct partition *p);
+/* Likewise what is known of it in one log directory. */
+void checkpoint_forget_in(struct partition *p, const struct log_dir *dir);
 /* Whether a batch is being written that p, which was forgotten, may be in: then
  * partition_written() is called after it. */
 bool checkpoint_holds_up(struct shard *s, struct partition *p);

@@ -78,7 +78,8 @@ struct image_ids cluster_view_offline(const struct cluster_view *v,
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < replicas.len; i++) {
-        if (view_broker_usable(cluster_view_broker(v, replicas.at[i])))
+        if (view_broker_usable(cluster_view_broker(v, replicas.at[i])) &&
+            !image_ids_have(image_offline(p), replicas.at[i]))
             continue;
         if (offline == NULL)
             offline = arena_array(v->arena, replicas.len, sizeof *offline);

@@ -204,6 +204,8 @@ static enum err read_range(const struct fetch_entry *e, int64_t end,
     enum err error = (part->old_format ? log_read_records : log_read)(
         p->log, e->ask.offset, end, max < 0 ? 0 : (uint32_t)max,
         part->bytes == 0, &out->range);
+    if (error == ERR_IO)
+        partition_write_failed(p);
     if (error == ERR_NONE && part->replica_id < 0 && part->read_committed)
         error = add_aborted(p, e->ask.offset, out);
     return error;

@@ -24,7 +24,8 @@ static enum err format(struct broker *broker, struct env *env, const char *path,
     struct prng random = {env_random(env)};
 
     snprintf(m->cluster_id, sizeof m->cluster_id, "%s",
-             broker->config->cluster_id);
+             broker->cluster_id != NULL ? broker->cluster_id
+                                        : broker->config->cluster_id);
     m->node_id = broker->config->node_id;
     m->directory_id = uuid_random(&random);
     log_info("server", "Formatting %s for cluster %s", path, m->cluster_id);
@@ -61,7 +62,8 @@ static enum err identify(struct broker *broker, struct env *env,
 {
     enum err error = meta_dir_read(env, path, m, why);
 
-    if (error == ERR_ABSENT && broker->config->cluster_id != NULL) {
+    if (error == ERR_ABSENT &&
+        (broker->config->cluster_id != NULL || broker->cluster_id != NULL)) {
         free(*why);
         *why = NULL;
         error = format(broker, env, path, m, why);
@@ -134,25 +136,109 @@ static enum err open_dir(struct broker *broker, struct env *env,
         error = open_checkpoints(env, dir, why);
     if (error == ERR_NONE && broker->config->is_broker)
         log_remove_leftovers(env, dir->path);
-    dir->cleaned = cleaner_file_new(dir->path);
     return error;
+}
+
+/* What this node cannot do without, and what it cannot have understood, ends
+ * the start; a disk that is not there does not. */
+static bool can_do_without(struct broker *broker, const struct log_dir *dir,
+                           enum err error)
+{
+    const char *metadata = broker->config->metadata_log_dir;
+
+    return error == ERR_IO && broker->config->is_broker &&
+           broker->config->log_dirs_len > 1 &&
+           (metadata == NULL || strcmp(metadata, dir->path) != 0);
+}
+
+static enum err open_or_leave(struct broker *broker, struct env *env,
+                              struct log_dir *dir, char **why)
+{
+    enum err error = open_dir(broker, env, dir, why);
+
+    if (error == ERR_NONE || !can_do_without(broker, dir, error))
+        return error;
+    log_error("server",
+              "The log directory %s is offline, and so are its replicas: %s",
+              dir->path, *why);
+    free(*why);
+    *why = NULL;
+    if (dir->checkpoints != NULL)
+        kv_close(dir->checkpoints);
+    dir->checkpoints = NULL;
+    atomic_store(&dir->failed, true);
+    return ERR_NONE;
+}
+
+static enum err check_some_left(const struct broker *broker, char **why)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++)
+        if (!log_dir_failed(&broker->log_dirs[i]))
+            return ERR_NONE;
+    *why = xstrdup("None of the directories in 'log.dirs' can be used. Check "
+                   "the disks");
+    return ERR_IO;
+}
+
+/* is_new: those that are not formatted; *first_why: the first of them. */
+static enum err open_formatted(struct broker *broker, struct env *env,
+                               bool *is_new, char **first_why, char **why)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        enum err error = open_or_leave(broker, env, &broker->log_dirs[i], why);
+
+        is_new[i] = error == ERR_ABSENT;
+        if (error != ERR_NONE && error != ERR_ABSENT)
+            return error;
+        if (*first_why == NULL)
+            *first_why = *why;
+        else
+            free(*why);
+        *why = NULL;
+    }
+    return ERR_NONE;
+}
+
+/* A disk was added: the others say which cluster this is. */
+static enum err open_new(struct broker *broker, struct env *env,
+                         const bool *is_new, char **first_why, char **why)
+{
+    for (int i = 0; i < broker->log_dirs_len; i++) {
+        enum err error = ERR_NONE;
+
+        if (is_new[i] && broker->cluster_id != NULL) {
+            error = open_or_leave(broker, env, &broker->log_dirs[i], why);
+        } else if (is_new[i]) {
+            *why = *first_why;
+            *first_why = NULL;
+            error = ERR_ABSENT;
+        }
+        if (error != ERR_NONE)
+            return error;
+    }
+    return ERR_NONE;
 }
 
 enum err log_dirs_open(struct broker *broker, struct env *env, char **why)
 {
     size_t n = broker->config->log_dirs_len;
+    bool *is_new = xcalloc(n, sizeof *is_new);
+    char *first_why = NULL;
 
     broker->node_id = broker->config->node_id;
     broker->log_dirs = xcalloc(n, sizeof *broker->log_dirs);
     broker->log_dirs_len = (int)n;
     for (size_t i = 0; i < n; i++) {
         broker->log_dirs[i].path = broker->config->log_dirs[i];
-        enum err error = open_dir(broker, env, &broker->log_dirs[i], why);
-
-        if (error != ERR_NONE)
-            return error;
+        broker->log_dirs[i].cleaned =
+            cleaner_file_new(broker->config->log_dirs[i]);
     }
-    return ERR_NONE;
+    enum err error = open_formatted(broker, env, is_new, &first_why, why);
+    if (error == ERR_NONE)
+        error = open_new(broker, env, is_new, &first_why, why);
+    free(is_new);
+    free(first_why);
+    return error != ERR_NONE ? error : check_some_left(broker, why);
 }
 
 void log_dirs_close(struct broker *broker)
@@ -210,6 +296,8 @@ int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env)
     int64_t epoch = INT64_MAX;
 
     for (int i = 0; i < broker->log_dirs_len; i++) {
+        if (log_dir_failed(&broker->log_dirs[i]))
+            continue; /* the registration tells that it is not there */
         int64_t found = take_mark(env, &broker->log_dirs[i]);
 
         if (found < epoch)
@@ -221,6 +309,8 @@ int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env)
 void log_dirs_leave_clean_marks(struct broker *broker, struct env *env)
 {
     for (int i = 0; i < broker->log_dirs_len; i++) {
+        if (log_dir_failed(&broker->log_dirs[i]))
+            continue;
         char *path = xasprintf("%s/%s", broker->log_dirs[i].path, clean_name);
         struct buf text = BUF_INIT;
 

@@ -1,6 +1,9 @@
 /* The log directories at start and stop: formatted for this cluster and node,
  * locked against a second process, and whether the last stop was a clean one.
  *
+ * With several, one whose disk does not answer is left out (log_dir_failed()),
+ * and one that is new is formatted like the others.
+ *
  * Kafka's marks: meta.properties, .lock, .kafka_cleanshutdown (which holds the
  * broker epoch, so that the controller can tell that nothing was lost). */
 #ifndef BROKER_LOG_DIRS_H

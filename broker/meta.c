@@ -400,6 +400,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     publish_init(m);
     lifecycle_init(m);
     isr_init(m);
+    offline_init(m);
     ids_init(m);
     creations_init(m);
     m->relay = relay_new(m);
@@ -457,6 +458,7 @@ void meta_stop(struct meta *m)
     follow_stop(m);
     lifecycle_stop(m);
     isr_stop(m);
+    offline_stop(m);
     ids_stop(m);
     relay_stop(m->relay);
     txn_client_stop(m->txn_client);
@@ -468,6 +470,7 @@ void meta_free(struct meta *m)
         return;
     follow_free(m);
     lifecycle_free(m);
+    offline_free(m);
     creations_free(m);
     relay_free(m->relay);
     txn_client_free(m->txn_client);

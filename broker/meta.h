@@ -71,7 +71,10 @@ void meta_propose_isr(struct meta *m, struct isr_proposal *proposal);
  * thread. */
 void meta_suspect_broker(struct meta *m, int32_t broker, bool alive);
 
-/* Offline log directory: reported with the next heartbeat.  Any thread. */
-void meta_log_dir_failed(struct meta *m, const struct uuid *dir);
+/* Something in the directory failed: it is given up.  Any thread. */
+void meta_log_dir_failed(struct meta *m, const struct log_dir *dir);
+/* A replica of ours cannot be used until the next start.  Any thread. */
+void meta_replica_offline(struct meta *m, const struct uuid *topic_id,
+                          int32_t partition);
 
 #endif

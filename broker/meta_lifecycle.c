@@ -96,6 +96,7 @@ static void registered(struct meta *m, int64_t epoch)
     lead_if_registered(m);
     beat(m);
     isr_registered(m);
+    offline_registered(m);
     ids_registered(m);
 }
 
@@ -170,14 +171,15 @@ static void register_send(struct meta *m)
 
     m->life.state = LIFECYCLE_REGISTERING;
     for (int i = 0; i < b->log_dirs_len; i++)
-        dirs[i] = (ProtobufCBinaryData){16, b->log_dirs[i].id.bytes};
+        if (!log_dir_failed(&b->log_dirs[i]))
+            dirs[r.n_log_dirs++] =
+                (ProtobufCBinaryData){16, b->log_dirs[i].id.bytes};
     r.broker_id = b->node_id;
     r.incarnation = (ProtobufCBinaryData){16, b->incarnation.bytes};
     r.n_endpoints = fill_endpoints(config, endpoints, list);
     r.endpoints = list;
     r.rack =
         config->rack != NULL ? config->rack : (char *)protobuf_c_empty_string;
-    r.n_log_dirs = (size_t)b->log_dirs_len;
     r.log_dirs = dirs;
     arena_init(&arena, 0);
     features_declare(&r, &arena);
@@ -307,16 +309,11 @@ static void beat(struct meta *m)
         env_timer_start(m->env, &l->beat, beat_interval_ms(m));
         return;
     }
-    ProtobufCBinaryData *dirs = xcalloc(l->failed_dirs_len + 1, sizeof *dirs);
-    for (size_t i = 0; i < l->failed_dirs_len; i++)
-        dirs[i] = (ProtobufCBinaryData){16, l->failed_dirs[i].bytes};
     env_timer_stop(m->env, &l->beat);
     r.broker_id = m->broker->node_id;
     r.broker_epoch = epoch_of(m);
     r.applied_index = m->image.applied_index;
     r.want_shutdown = l->state == LIFECYCLE_LEAVING;
-    r.n_offline_log_dirs = l->failed_dirs_len;
-    r.offline_log_dirs = dirs;
     request.call_case = LEAT__CONTROL_REQUEST__CALL_HEARTBEAT;
     request.heartbeat = &r;
     l->beat_ms = env_now_ms(m->env);
@@ -326,7 +323,6 @@ static void beat(struct meta *m)
     l->heartbeat_call.deadline_ms = 2 * meta_attempt_ms(m);
     l->heartbeat_call.done = heartbeat_done;
     control_send(m->control, CONTROL_CALLS, &l->heartbeat_call, &request);
-    free(dirs);
 }
 
 static void on_beat(void *arg) { beat(arg); }
@@ -334,6 +330,8 @@ static void on_beat(void *arg) { beat(arg); }
 void lifecycle_connected(struct meta *m) { beat(m); }
 
 void lifecycle_shards_turn(struct meta *m) { beat(m); }
+
+void lifecycle_beat(struct meta *m) { beat(m); }
 
 void lifecycle_applied(struct meta *m)
 {
@@ -352,57 +350,6 @@ void lifecycle_applied(struct meta *m)
         if (m->ready != NULL)
             m->ready(m->ready_arg);
     }
-}
-
-/* ---- failed directories ------------------------------------------------- */
-
-struct dir_failure {
-    struct env_task task;
-    struct meta *meta;
-    struct uuid dir;
-};
-
-/* Its leaders would stand still for ever: the others take over when this
- * process is gone, as in Kafka when a broker has no directory left. */
-static void dir_is_lost(struct meta *m, const struct uuid *dir)
-{
-    const char *path = "?";
-
-    for (int i = 0; i < m->broker->log_dirs_len; i++)
-        if (uuid_eq(m->broker->log_dirs[i].id, *dir))
-            path = m->broker->log_dirs[i].path;
-    log_error("server",
-              "The log directory %s does not take writes any more; this node "
-              "stops, so that others lead its partitions. Check the disk, then "
-              "start it again",
-              path);
-    beat(m);
-    meta_fail(m);
-}
-
-static void dir_failed(struct env_task *task)
-{
-    struct dir_failure *f = LIST_ENTRY(task, struct dir_failure, task);
-    struct lifecycle *l = &f->meta->life;
-    size_t at = 0;
-
-    while (at < l->failed_dirs_len && !uuid_eq(l->failed_dirs[at], f->dir))
-        at++;
-    if (at == l->failed_dirs_len) {
-        l->failed_dirs =
-            xrealloc(l->failed_dirs, (at + 1) * sizeof *l->failed_dirs);
-        l->failed_dirs[l->failed_dirs_len++] = f->dir;
-        dir_is_lost(f->meta, &f->dir);
-    }
-    free(f);
-}
-
-void meta_log_dir_failed(struct meta *m, const struct uuid *dir)
-{
-    struct dir_failure *f = xmalloc(sizeof *f);
-
-    *f = (struct dir_failure){.task.fn = dir_failed, .meta = m, .dir = *dir};
-    env_post(m->env, &f->task);
 }
 
 /* ---- leaving ------------------------------------------------------------ */
@@ -472,8 +419,4 @@ void lifecycle_stop(struct meta *m)
     env_timer_stop(m->env, &l->shutdown);
 }
 
-void lifecycle_free(struct meta *m)
-{
-    vouch_free(m);
-    free(m->life.failed_dirs);
-}
+void lifecycle_free(struct meta *m) { vouch_free(m); }

@@ -6,6 +6,7 @@
  *   meta_lifecycle.c  registration, heartbeats, controlled shutdown
  *   meta_vouch.c      whether the shards still turn
  *   meta_isr.c        ISR proposals
+ *   meta_offline.c    failed log directories
  *   meta_ids.c        producer ids
  *   meta_create.c     topics that are created because somebody asked for them
  *   meta_park.c       requests that wait for metadata
@@ -92,10 +93,8 @@ struct lifecycle {
     bool was_ready;
     bool leads; /* our registration is in the image: what it says of leaders is
                    meant for this process, not for the one before */
-    bool left_wanted;      /* meta_shut_down() was called */
-    enum err last_refusal; /* of a registration; logged once */
-    struct uuid *failed_dirs;
-    size_t failed_dirs_len;
+    bool left_wanted;                 /* meta_shut_down() was called */
+    enum err last_refusal;            /* of a registration; logged once */
     struct shard_question *questions; /* meta_vouch.c, one for each shard */
     const struct shard *still_shard;  /* so no heartbeats; NULL: none is */
 };
@@ -130,6 +129,19 @@ struct image_place {
     int32_t partition;
 };
 
+/* Replicas that went offline in this process; the controller has confirmed the
+ * first `told` of them. */
+struct offline_replicas {
+    struct control_call call;
+    struct env_timer again;
+    struct image_place *items;
+    size_t len;
+    size_t cap;
+    size_t told;
+    size_t sent;        /* by the call under way, ... */
+    int64_t sent_epoch; /* ... as this broker epoch */
+};
+
 struct relay;
 struct txn_client;
 
@@ -143,6 +155,7 @@ struct meta {
     struct follow follow;
     struct lifecycle life;
     struct isr_queue isr;
+    struct offline_replicas offline;
     struct id_block ids;
     struct creations creations;
     struct list parked;
@@ -239,12 +252,22 @@ void lifecycle_stale(struct meta *m);
 /* The shard for which heartbeats were held back answers again. */
 void lifecycle_shards_turn(struct meta *m);
 
+/* A heartbeat now. */
+void lifecycle_beat(struct meta *m);
+
 /* ---- meta_vouch.c ------------------------------------------------------- */
 
 void vouch_start(struct meta *m);
 void vouch_free(struct meta *m);
 /* Asks the shards; false: a heartbeat would vouch for one that stands still. */
 bool vouch(struct meta *m);
+
+/* ---- meta_offline.c ----------------------------------------------------- */
+
+void offline_init(struct meta *m);
+void offline_registered(struct meta *m);
+void offline_stop(struct meta *m);
+void offline_free(struct meta *m);
 
 /* ---- meta_isr.c, meta_ids.c --------------------------------------------- */
 

@@ -221,6 +221,12 @@ static void drop_broker(struct shard *s, int32_t id)
     broker_free(old);
 }
 
+static void dir_failed(struct partition *p, int64_t dir)
+{
+    if (p->dir == &p->shard->broker->log_dirs[dir])
+        partition_dir_failed(p);
+}
+
 static void isr_result(struct shard *s, const struct shard_update *u)
 {
     enum err error;
@@ -268,6 +274,9 @@ static void apply(struct shard *s, struct shard_update *u)
         break;
     case SHARD_FEATURES:
         s->features = u->features;
+        break;
+    case SHARD_DIR_FAILED:
+        each_partition(s, dir_failed, u->dir);
         break;
     }
 }
@@ -368,7 +377,7 @@ static void on_tick(void *arg)
 static void retain(struct partition *p, int64_t now_wall_ms)
 {
     refusals_expire(&p->refusals, env_now_ms(p->shard->env));
-    if (p->log == NULL)
+    if (p->log == NULL || p->role == PARTITION_OFFLINE)
         return;
     int64_t active = log_active_base_offset(p->log);
     log_apply_retention(p->log, now_wall_ms, p->high_watermark);
@@ -420,8 +429,10 @@ static void close_partition(struct partition *p, int64_t clean)
 {
     struct shard *s = p->shard;
 
+    bool given_up = log_dir_failed(p->dir);
+
     p->topic->local[p->index] = NULL;
-    if (!partition_close(p, clean != 0))
+    if (!partition_close(p, clean != 0) && !given_up)
         s->unflushed = true;
 }
 
@@ -432,7 +443,8 @@ static bool knows_all_replicas(const struct shard *s)
     bool left_clean = true;
 
     for (int i = 0; i < s->broker->log_dirs_len; i++)
-        left_clean = left_clean && s->broker->log_dirs[i].clean;
+        left_clean = left_clean && (s->broker->log_dirs[i].clean ||
+                                    log_dir_failed(&s->broker->log_dirs[i]));
     return s->settled || left_clean;
 }
 

@@ -131,6 +131,7 @@ enum shard_update_kind {
     SHARD_ISR_RESULT, /* the controller's answer to a proposal */
     SHARD_SETTLED,    /* see shard.settled */
     SHARD_FEATURES,
+    SHARD_DIR_FAILED, /* a log directory of this broker */
 };
 
 /* A partition's registration, as far as a replica needs it. */
@@ -154,6 +155,7 @@ struct shard_update {
     struct shard_broker broker;      /* strings owned */
     enum err error;                  /* SHARD_ISR_RESULT */
     struct feature_levels features;  /* SHARD_FEATURES */
+    int dir;                         /* SHARD_DIR_FAILED: its number */
 };
 
 /* A message of many updates, applied in order.  Made by the metadata thread,

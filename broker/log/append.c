@@ -224,7 +224,7 @@ static enum err append_runs(struct log *log, struct slice bytes,
         struct segment *s = log_active(log);
         int rc = segment_load(log, s, NULL);
         if (rc < 0)
-            return log_errno(rc);
+            return log_refused(log, rc);
         if (s->created_ms < 0)
             s->created_ms = now_wall_ms;
         size_t n = run_length(log, s, bytes, now_wall_ms);
@@ -238,7 +238,7 @@ static enum err append_runs(struct log *log, struct slice bytes,
         struct slice run = slice_of(bytes.data, n);
         rc = write_run(log, s, run);
         if (rc < 0)
-            return log_errno(rc);
+            return log_refused(log, rc);
         note_run(log, s, run, info);
         bytes = slice_of(bytes.data + n, bytes.len - n);
     }
@@ -292,8 +292,8 @@ enum err log_append(struct log *log, struct slice bytes, int64_t now_wall_ms,
     uint32_t segments_before = log->segments_len;
     int64_t first_offset = (int64_t)be64_get(bytes.data);
     int rc = begin_files(log);
-    enum err err =
-        rc < 0 ? log_errno(rc) : append_runs(log, bytes, now_wall_ms, info);
+    enum err err = rc < 0 ? log_refused(log, rc)
+                          : append_runs(log, bytes, now_wall_ms, info);
     if (err != ERR_NONE) {
         if (!log->failed)
             undo(log, end_before, segments_before);

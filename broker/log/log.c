@@ -23,6 +23,27 @@ enum err log_errno(int negative_errno)
     }
 }
 
+bool log_is_disk_error(int negative_errno)
+{
+    switch (negative_errno) {
+    case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+    case -EAGAIN:
+    case -EINTR:
+        return false;
+    default:
+        return negative_errno < 0 && log_errno(negative_errno) == ERR_IO;
+    }
+}
+
+enum err log_refused(struct log *log, int negative_errno)
+{
+    if (log_is_disk_error(negative_errno))
+        log->disk_failed = true;
+    return log_errno(negative_errno);
+}
+
 char *log_file_path(const struct log *log, int64_t base_offset,
                     const char *suffix, char text[static PATH_MAX])
 {
@@ -130,7 +151,7 @@ enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms)
     rc = segment_create_file(log, s);
     if (rc < 0) {
         log->segments_len--;
-        return log_errno(rc);
+        return log_refused(log, rc);
     }
     s->created_ms = now_wall_ms;
     s->unsynced = true;
@@ -186,6 +207,11 @@ int64_t log_segment_base_offset(const struct log *log, int64_t offset)
 }
 
 bool log_failed(const struct log *log) { return log->failed; }
+
+bool log_disk_failed(const struct log *log)
+{
+    return log->failed || log->disk_failed;
+}
 
 int32_t log_latest_epoch(const struct log *log)
 {

@@ -128,6 +128,11 @@ int64_t log_active_base_offset(const struct log *log);
 /* Of the segment that holds `offset`; `offset` itself if all begin behind. */
 int64_t log_segment_base_offset(const struct log *log, int64_t offset);
 bool log_failed(const struct log *log);
+/* Or something was refused with an error that no room and no free file numbers
+ * mend: the disk is not to be trusted, though the log could go on. */
+bool log_disk_failed(const struct log *log);
+/* Whether it is of that kind. */
+bool log_is_disk_error(int negative_errno);
 
 /* ---- append ---------------------------------------------------------------
  * Bytes hold one or more whole batches that were validated and already carry

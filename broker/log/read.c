@@ -96,11 +96,11 @@ enum err log_read(struct log *log, int64_t offset, int64_t end_offset,
     if (rc == -ENOENT)
         return ERR_NONE;
     if (rc < 0)
-        return log_errno(rc);
+        return log_refused(log, rc);
     if (place.last_offset >= end_offset ||
         (place.size_bytes > max_bytes && !min_one))
         return ERR_NONE;
-    return log_errno(fill(log, i, &place, end_offset, max_bytes, range));
+    return log_refused(log, fill(log, i, &place, end_offset, max_bytes, range));
 }
 
 static bool has_records(const struct batch *b)

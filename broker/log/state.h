@@ -33,6 +33,7 @@ struct log {
     int64_t unsynced_since_ms; /* env_now_ms() of the oldest; -1 none */
 
     bool failed;
+    bool disk_failed;           /* see log_disk_failed() */
     bool has_metadata;          /* partition.metadata is written */
     bool dir_changed;           /* entries no directory sync has covered */
     bool is_new;                /* the directory itself may be such an entry */
@@ -54,6 +55,8 @@ static inline struct segment *log_active(struct log *log)
 
 /* ERR_FULL, ERR_DAMAGED or ERR_IO for a negative errno. */
 enum err log_errno(int negative_errno);
+/* The same, and remembers what it says of the disk. */
+enum err log_refused(struct log *log, int negative_errno);
 
 /* "PATH/00000000000000000042SUFFIX"; returns `text`. */
 char *log_file_path(const struct log *log, int64_t base_offset,

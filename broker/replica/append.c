@@ -401,16 +401,29 @@ enum err partition_replicate(struct partition *p, struct slice records,
     return ERR_NONE;
 }
 
+/* What was committed is cut off: the exact price of an unclean election.  Each
+ * replica that had the records says so. */
+static void report_loss(const struct partition *p, int64_t end_offset)
+{
+    log_error("replica",
+              "DATA LOSS in %s-%d: the records of offsets %lld to %lld were "
+              "committed, and the leader of epoch %d, n%d, does not have them "
+              "(%s). They are cut off %s",
+              p->topic->name, p->index, (long long)end_offset,
+              (long long)p->high_watermark - 1, (int)p->state.leader_epoch,
+              (int)p->state.leader,
+              p->state.recovering ? "it was elected though not in sync"
+                                  : "somebody before it was elected though "
+                                    "not in sync",
+              log_path(p->log));
+}
+
 enum err partition_truncate(struct partition *p, int64_t end_offset)
 {
     if (end_offset >= log_end_offset(p->log)) /* epochs without records go */
         return log_truncate(p->log, end_offset);
     if (end_offset < p->high_watermark)
-        log_warn("replica",
-                 "Truncating %s to %lld, below its high watermark %lld: the "
-                 "leader of epoch %d has a different history",
-                 log_path(p->log), (long long)end_offset,
-                 (long long)p->high_watermark, p->state.leader_epoch);
+        report_loss(p, end_offset);
     /* The log may be cut further, to the beginning of a batch. */
     enum err error = partition_lower_checkpoint(
         p, end_offset, log_segment_base_offset(p->log, end_offset));

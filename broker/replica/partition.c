@@ -20,8 +20,6 @@
  * files did not open. */
 enum { SYNC_INTERVAL_MS = 30000, SYNC_AGAIN_MS = 1000 };
 
-enum { OPEN_AGAIN_MS = 100, OPEN_AGAIN_FULL_MS = 1000 };
-
 static int32_t self_id(const struct partition *p)
 {
     return p->shard->broker->node_id;
@@ -76,8 +74,6 @@ int32_t partition_leader_hint(const struct partition *p)
     return p->state.leader == self_id(p) ? -1 : p->state.leader;
 }
 
-static void go_offline(struct partition *p);
-
 /* ---- waiters and watches ------------------------------------------------- */
 
 static void release(struct list *waiters, int64_t below)
@@ -128,11 +124,21 @@ void partition_watch(struct partition *p, struct partition_watch *w)
     list_push_back(&p->watches, &w->link);
 }
 
+/* With one directory the node ends when it is given up, so it is tried for as
+ * long as the log takes it; one of several is left at the first error. */
+static bool is_unusable(const struct partition *p)
+{
+    if (p->log == NULL || p->role == PARTITION_OFFLINE)
+        return false;
+    return p->shard->broker->log_dirs_len > 1 ? log_disk_failed(p->log)
+                                              : log_failed(p->log);
+}
+
 /* Not at once: whoever appends may be in the middle of something that ends with
  * the leadership. */
 void partition_write_failed(struct partition *p)
 {
-    if (log_failed(p->log) && list_unlinked(&p->watched_link))
+    if (is_unusable(p) && list_unlinked(&p->watched_link))
         list_push_back(&p->shard->watched, &p->watched_link);
 }
 
@@ -248,16 +254,14 @@ static void step(struct partition *p, struct leader_event *event)
         raise_high_watermark(p, update.high_watermark);
 }
 
-static void open_again(struct partition *p);
-
 void partition_tick(struct partition *p)
 {
     if (p->open_again_ms != 0) {
-        open_again(p);
+        partition_open_again(p);
         return;
     }
-    if (p->log != NULL && log_failed(p->log) && p->role != PARTITION_OFFLINE) {
-        go_offline(p);
+    if (is_unusable(p)) {
+        partition_go_offline(p);
         return;
     }
     step(p, &(struct leader_event){.type = LEADER_TICK});
@@ -339,7 +343,7 @@ void partition_sync_soon(struct partition *p)
 {
     int64_t now_ms = env_now_ms(p->shard->env);
 
-    if (now_ms < p->next_sync_ms)
+    if (p->role == PARTITION_OFFLINE || now_ms < p->next_sync_ms)
         return;
     p->next_sync_ms = now_ms + SYNC_INTERVAL_MS;
     start_flush(p);
@@ -360,12 +364,16 @@ static void flush_done(struct log_flush *flush)
         finish_delete(p);
         return;
     }
-    if (result < 0 && log_failed(p->log)) {
+    if (p->role == PARTITION_OFFLINE)
+        return;
+    if (result < 0 &&
+        (log_failed(p->log) ||
+         (p->shard->broker->log_dirs_len > 1 && log_is_disk_error(result)))) {
         log_error("log",
                   "Cannot sync %s: %s. The replica is offline; replace the "
                   "disk and restart this node",
                   log_path(p->log), strerror(-result));
-        go_offline(p);
+        partition_go_offline(p);
         return;
     }
     if (log_synced_offset(p->log) == log_end_offset(p->log))
@@ -416,13 +424,28 @@ static void stop_leading(struct partition *p)
         coord_host_lost(p);
 }
 
-static void go_offline(struct partition *p)
+void partition_leave_service(struct partition *p)
 {
     stop_leading(p);
     fetcher_remove(p);
+    cleaner_leave(p);
     p->role = PARTITION_OFFLINE;
     tell(p, NEWS_ROLE);
-    meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
+    meta_replica_offline(p->shard->broker->meta, &p->topic->id, p->index);
+}
+
+/* Its disk is no good, and nothing else in that directory is to be trusted. */
+void partition_go_offline(struct partition *p)
+{
+    partition_leave_service(p);
+    meta_log_dir_failed(p->shard->broker->meta, p->dir);
+}
+
+/* One that is being opened finds out by itself. */
+void partition_dir_failed(struct partition *p)
+{
+    if (p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE)
+        partition_leave_service(p);
 }
 
 static int effective_min_isr(const struct partition *p)
@@ -465,6 +488,17 @@ static void start_leading(struct partition *p)
         p->led_since_ms = now_ms;
         p->full_since_ms = 0;
         p->led_from_offset = log_end_offset(p->log);
+        if (p->state.recovering)
+            log_warn("replica",
+                     "UNCLEAN ELECTION: %s-%d is led by this broker in epoch "
+                     "%d, though it was not in sync. Its log ends at offset "
+                     "%lld and its high watermark is %lld: what others "
+                     "acknowledged behind %lld is lost; replicas that come "
+                     "back with it say what it was",
+                     p->topic->name, p->index, (int)p->state.leader_epoch,
+                     (long long)log_end_offset(p->log),
+                     (long long)p->high_watermark,
+                     (long long)log_end_offset(p->log) - 1);
     }
     p->leader = xmalloc(sizeof *p->leader);
     leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
@@ -638,241 +672,8 @@ void partition_isr_result(struct partition *p, enum err error,
     }
 }
 
-/* ---- opening ------------------------------------------------------------- */
-
-/* What a helper needs to open a log, and what comes of it. */
-struct partition_open {
-    struct env_work work;
-    struct partition *partition;
-    struct env *env;
-    struct log_dir *dir;
-    char *path;
-    struct uuid topic_id;
-    int32_t index;
-    struct log_config config;
-    int64_t wall_ms;
-    bool settled; /* shard.settled when it began */
-    struct log *log;
-    struct producers *producers;
-    struct checkpoint checkpoint;
-    struct log_open_report report;
-    enum err error;
-};
-
-/* A directory of a deleted topic that had the same name; if its replica were
- * still here, we would not have the place. */
-static void set_aside(struct partition_open *o)
-{
-    char *aside = log_doomed_path(o->env, o->path);
-
-    log_info("log", "Setting it aside as %s until the next start: %s", aside,
-             o->report.message);
-    env_rename(o->env, o->path, aside);
-    free(aside);
-}
-
-/* What is remembered is of a replica that was here before, went elsewhere and
- * took its files along.  Nothing of this one is on disk, and nothing may say so
- * after a power loss. */
-static bool forget_earlier(struct partition_open *o)
-{
-    int error = checkpoint_drop(o->dir->checkpoints, &o->topic_id, o->index);
-
-    o->checkpoint = (struct checkpoint){0};
-    if (error < 0)
-        o->error = error == -ENOSPC ? ERR_FULL : ERR_IO;
-    return error == 0;
-}
-
-/* A directory of another topic of that name is left from one that was deleted,
- * or we are the ones who are behind: the image we started with may be older
- * than what is on disk.  So nothing is moved before the image has caught up;
- * the tick tries again (open_again_ms). */
-static void open_run(struct env_work *work)
-{
-    struct partition_open *o = (struct partition_open *)(void *)work;
-
-    bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
-                                 &o->checkpoint);
-
-    if (!known)
-        o->checkpoint = (struct checkpoint){0};
-    else if (env_path_kind(o->env, o->path) == 0 && !forget_earlier(o))
-        return;
-    for (int attempt = 0; attempt < 2; attempt++) {
-        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
-                            o->checkpoint.recovery_point,
-                            o->checkpoint.start_offset, o->dir->clean,
-                            o->dir->clean ? o->dir->stopped_ms
-                                          : o->checkpoint.unchanged_ms,
-                            &o->log, &o->report);
-        if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
-            attempt == 1)
-            break;
-        set_aside(o);
-        free(o->report.message);
-        o->report.message = NULL;
-        if (known && !forget_earlier(o))
-            return;
-    }
-    /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
-     * read through for what may be undecided. */
-    if (o->error == ERR_NONE)
-        o->error = producers_load(
-            o->env, o->log,
-            known || !o->dir->clean ? o->checkpoint.high_watermark : INT64_MAX,
-            o->wall_ms, &o->producers);
-}
-
-static void opened(struct partition *p, struct partition_open *o)
-{
-    p->lost_until = o->report.lost_until;
-    p->lost_epoch = o->report.lost_epoch;
-    p->lost_torn = o->report.lost_torn;
-    p->lost_unsynced = o->report.lost_unsynced;
-    if (log_synced_offset(p->log) == log_end_offset(p->log))
-        p->unchanged_ms = log_changed_ms(p->log);
-    p->stored_point = o->checkpoint.recovery_point;
-    p->high_watermark = o->checkpoint.high_watermark;
-    if (p->high_watermark > log_end_offset(p->log))
-        p->high_watermark = log_end_offset(p->log);
-    if (p->high_watermark < log_start_offset(p->log))
-        p->high_watermark = log_start_offset(p->log);
-    log_set_config(p->log, &p->settings->log);
-    /* What damage cut off was clean; what is fetched again is not. */
-    p->first_dirty = o->checkpoint.first_dirty;
-    if (p->first_dirty > log_end_offset(p->log))
-        p->first_dirty = log_end_offset(p->log);
-    p->role = PARTITION_IDLE;
-    cleaner_note(p);
-    /* A recovered tail counts, and a follower asks for more, once it is on
-     * disk; perhaps nothing else comes that would start a flush. */
-    if (p->settings->fsync &&
-        log_synced_offset(p->log) < log_end_offset(p->log))
-        start_flush(p);
-    take_role(p, NULL);
-}
-
-static void open_free(struct partition_open *o)
-{
-    if (o->log != NULL)
-        log_close(o->log);
-    producers_free(o->producers);
-    free(o->report.message);
-    free(o->path);
-    free(o);
-}
-
-static void open_failed(struct partition *p, const struct partition_open *o)
-{
-    log_error("log",
-              "Cannot open %s: %s. The replica is offline; other replicas "
-              "serve it. Repair or empty the directory and restart",
-              o->path, err_text(o->error));
-    p->role = PARTITION_OFFLINE;
-    tell(p, NEWS_ROLE);
-    if (o->error == ERR_IO)
-        meta_log_dir_failed(p->shard->broker->meta, &p->dir->id);
-}
-
-/* What stood in the way may pass. */
-static void open_later(struct partition *p, struct partition_open *o)
-{
-    if (o->error == ERR_FULL)
-        log_error("log",
-                  "Cannot open %s: %s. Trying again every second; free space",
-                  o->path, err_text(o->error));
-    p->open_again_ms =
-        env_now_ms(p->shard->env) +
-        (o->error == ERR_FULL ? OPEN_AGAIN_FULL_MS : OPEN_AGAIN_MS);
-    if (list_unlinked(&p->watched_link))
-        list_push_back(&p->shard->watched, &p->watched_link);
-    open_free(o);
-}
-
-static void open_done(struct env_work *work)
-{
-    struct partition_open *o = (struct partition_open *)(void *)work;
-    struct partition *p = o->partition;
-
-    if (p == NULL) { /* closed meanwhile */
-        open_free(o);
-        return;
-    }
-    p->open = NULL;
-    if (!p->deleted &&
-        (o->error == ERR_FULL ||
-         (o->error == ERR_INCONSISTENT_TOPIC_ID && !o->settled))) {
-        open_later(p, o);
-        return;
-    }
-    if (o->report.message != NULL)
-        log_warn("log", "%s", o->report.message);
-    if (o->error == ERR_NONE || p->deleted) {
-        p->log = o->log;
-        p->producers = o->producers;
-        o->log = NULL;
-        o->producers = NULL;
-    }
-    if (p->deleted)
-        finish_delete(p);
-    else if (o->error == ERR_NONE)
-        opened(p, o);
-    else
-        open_failed(p, o);
-    open_free(o);
-}
-
-static char *path_in(const struct partition *p, const struct log_dir *dir)
-{
-    return xasprintf("%s/%s-%d", dir->path, p->topic->name, p->index);
-}
-
-/* The directory that holds the replica already, else the one whose turn it
- * is. */
-static struct log_dir *choose_dir(const struct partition *p)
-{
-    struct broker *b = p->shard->broker;
-
-    for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++) {
-        char *path = path_in(p, &b->log_dirs[i]);
-        bool there = env_path_kind(p->shard->env, path) == 2;
-        free(path);
-        if (there)
-            return &b->log_dirs[i];
-    }
-    return &b->log_dirs[(uint32_t)p->index % (uint32_t)b->log_dirs_len];
-}
-
-static void open_begin(struct partition *p)
-{
-    struct partition_open *o = xcalloc(1, sizeof *o);
-    struct env *env = p->shard->env;
-
-    p->open = o;
-    p->dir = choose_dir(p);
-    o->path = path_in(p, p->dir);
-    o->partition = p;
-    o->env = env;
-    o->dir = p->dir;
-    o->topic_id = p->topic->id;
-    o->index = p->index;
-    o->config = p->settings->log;
-    o->wall_ms = env_wall_ms(env);
-    o->settled = p->shard->settled;
-    o->work = (struct env_work){.run = open_run, .done = open_done};
-    env_work_start(env, &o->work);
-}
-
-static void open_again(struct partition *p)
-{
-    if (env_now_ms(p->shard->env) >= p->open_again_ms) {
-        p->open_again_ms = 0;
-        open_begin(p);
-    } else if (list_unlinked(&p->watched_link)) {
-        list_push_back(&p->shard->watched, &p->watched_link);
-    }
-}
+/* ---- the beginning --------------------------------------------------------
+ */
 
 struct partition *partition_new(struct shard *s, struct shard_topic *topic,
                                 int32_t index, struct topic_settings *settings,
@@ -895,8 +696,8 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->clean_link);
     list_init(&p->fetcher_link);
     list_init(&p->changed_link);
-    p->dir = choose_dir(p); /* again when the place is ours */
-    p->place = place_ask(s, topic->name, index, p, open_begin);
+    partition_choose_dir(p);
+    p->place = place_ask(s, topic->name, index, p, partition_open_begin);
     return p;
 }
 
@@ -923,6 +724,7 @@ static void partition_free(struct partition *p)
     refusals_free(p->refusals);
     topic_settings_unref(p->settings);
     place_give_back(p->place);
+    atomic_fetch_sub(&p->dir->replicas, 1);
     free(p);
 }
 
@@ -964,7 +766,7 @@ bool partition_close(struct partition *p, bool clean)
     if (p->flush != NULL)
         p->flush->arg = NULL;
     if (p->open != NULL)
-        p->open->partition = NULL;
+        partition_open_abandon(p);
     if (p->log != NULL) {
         flushed = flushed && log_flush_now(p->log) == ERR_NONE;
         if (flushed)
@@ -1005,6 +807,10 @@ int64_t partition_unchanged_ms(const struct partition *p)
 }
 
 void partition_tell_role(struct partition *p) { tell(p, NEWS_ROLE); }
+
+void partition_take_role(struct partition *p) { take_role(p, NULL); }
+
+void partition_start_flush(struct partition *p) { start_flush(p); }
 
 void partition_shortened(struct partition *p)
 {

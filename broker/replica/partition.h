@@ -126,6 +126,8 @@ void partition_isr_result(struct partition *p, enum err error,
 /* The leader whose epoch a client may be told with NOT_LEADER_OR_FOLLOWER; -1
  * if all that is known is that it isn't this broker. */
 int32_t partition_leader_hint(const struct partition *p);
+/* Its log directory is given up: offline until the next start. */
+void partition_dir_failed(struct partition *p);
 /* Gone from this broker: closes and deletes its files, frees. */
 void partition_delete(struct partition *p);
 /* For checkpoint.c and cleaner.c: what held up its end is over. */
@@ -247,6 +249,22 @@ int64_t partition_unchanged_ms(const struct partition *p);
 
 /* ---- between the files of this folder -------------------------------------*/
 
+/* Where a new replica shall be. */
+void partition_choose_dir(struct partition *p);
+/* The place is ours: opens the log, then takes the role; or tries again, when
+ * the tick says so, what did not do (open_again_ms). */
+void partition_open_begin(struct partition *p);
+void partition_open_again(struct partition *p);
+/* The replica is gone before its log is open. */
+void partition_open_abandon(struct partition *p);
+/* The role that p->state asks for, after nothing. */
+void partition_take_role(struct partition *p);
+/* Syncs, unless a sync is under way. */
+void partition_start_flush(struct partition *p);
+/* Offline until the next start, and the controller hears of it: this replica;
+ * likewise with everything in its log directory. */
+void partition_leave_service(struct partition *p);
+void partition_go_offline(struct partition *p);
 /* Leads, and has as many in sync as acks=all asks for? */
 enum err partition_check_replicas(const struct partition *p);
 /* Leader: appends a batch that was checked. */
@@ -260,8 +278,8 @@ enum err partition_lower_checkpoint(struct partition *p, int64_t end_offset,
                                     int64_t limit);
 /* A follower learned of the leader's high watermark. */
 void partition_follower_moved(struct partition *p, int64_t high_watermark);
-/* An append failed: if the log is of no use any more the replica goes offline
- * at the next tick. */
+/* An append or a read failed: if the log is of no use any more the replica goes
+ * offline at the next tick. */
 void partition_write_failed(struct partition *p);
 /* Proposes that `broker_id` leads in our place. */
 void partition_hand_over(struct partition *p, int32_t broker_id);

@@ -1,0 +1,341 @@
+/* A replica is opened: where it is, what its log and its checkpoint say, and
+ * what becomes of it if that does not do.
+ *
+ * With several log directories a replica is where its files are, or where a
+ * checkpoint knows it, as one that was never written to has no files.  A new
+ * one goes to the directory with the fewest.  While a directory is offline
+ * nothing is taken for new that might be in there. */
+#include "broker/replica/partition.h"
+
+#include "base/alloc.h"
+#include "base/kv.h"
+#include "base/log.h"
+#include "broker/checkpoint.h"
+#include "broker/cleaner.h"
+#include "broker/meta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { OPEN_AGAIN_MS = 100, OPEN_AGAIN_FULL_MS = 1000 };
+
+/* What a helper needs to open a log, and what comes of it. */
+struct partition_open {
+    struct env_work work;
+    struct partition *partition;
+    struct env *env;
+    struct broker *broker;
+    struct log_dir *dir; /* for a replica that is not there yet; then its own */
+    char *name;
+    char *path; /* NULL: not found yet */
+    struct uuid topic_id;
+    int32_t index;
+    struct log_config config;
+    int64_t wall_ms;
+    bool settled; /* shard.settled when it began */
+    struct log *log;
+    struct producers *producers;
+    struct checkpoint checkpoint;
+    struct log_open_report report;
+    enum err error;
+};
+
+/* The directory with the fewest replicas, for a new one. */
+static struct log_dir *emptiest_dir(struct broker *b)
+{
+    struct log_dir *best = NULL;
+
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        struct log_dir *dir = &b->log_dirs[i];
+
+        if (!log_dir_failed(dir) &&
+            (best == NULL ||
+             atomic_load(&dir->replicas) < atomic_load(&best->replicas)))
+            best = dir;
+    }
+    return best != NULL ? best : &b->log_dirs[0]; /* the node is about to end */
+}
+
+static void set_dir(struct partition *p, struct log_dir *dir)
+{
+    if (p->dir != NULL)
+        atomic_fetch_sub(&p->dir->replicas, 1);
+    p->dir = dir;
+    atomic_fetch_add(&dir->replicas, 1);
+}
+
+void partition_choose_dir(struct partition *p)
+{
+    set_dir(p, emptiest_dir(p->shard->broker));
+}
+
+static char *path_in(const struct partition_open *o, const struct log_dir *dir)
+{
+    return xasprintf("%s/%s", dir->path, o->name);
+}
+
+static bool is_in(const struct partition_open *o, const struct log_dir *dir)
+{
+    char *path = path_in(o, dir);
+    bool there = env_path_kind(o->env, path) == 2;
+
+    free(path);
+    return there;
+}
+
+/* Nothing was ever written to the replica, so it has no files, but a
+ * checkpoint. */
+static bool is_known_in(const struct partition_open *o,
+                        const struct log_dir *dir)
+{
+    struct checkpoint c;
+
+    return checkpoint_read(dir->checkpoints, &o->topic_id, o->index, &c);
+}
+
+/* Where the replica is already, else where it shall be.  False if it may be in
+ * a directory that failed: only what was assigned after this process had
+ * registered is surely not. */
+static bool find_dir(struct partition_open *o)
+{
+    struct broker *b = o->broker;
+    bool all_there = true;
+
+    if (b->log_dirs_len == 1)
+        return true;
+    for (int i = 0; i < b->log_dirs_len; i++)
+        all_there = all_there && !log_dir_failed(&b->log_dirs[i]);
+    for (int i = 0; i < b->log_dirs_len; i++)
+        if (!log_dir_failed(&b->log_dirs[i]) && is_in(o, &b->log_dirs[i])) {
+            o->dir = &b->log_dirs[i];
+            return true;
+        }
+    for (int i = 0; i < b->log_dirs_len; i++)
+        if (!log_dir_failed(&b->log_dirs[i]) &&
+            is_known_in(o, &b->log_dirs[i])) {
+            o->dir = &b->log_dirs[i];
+            return true;
+        }
+    return all_there || o->settled;
+}
+
+/* A directory of a deleted topic that had the same name; if its replica were
+ * still here, we would not have the place. */
+static void set_aside(struct partition_open *o)
+{
+    char *aside = log_doomed_path(o->env, o->path);
+
+    log_info("log", "Setting it aside as %s until the next start: %s", aside,
+             o->report.message);
+    env_rename(o->env, o->path, aside);
+    free(aside);
+}
+
+/* What is remembered is of a replica that was here before, went elsewhere and
+ * took its files along.  Nothing of this one is on disk, and nothing may say so
+ * after a power loss. */
+static bool forget_earlier(struct partition_open *o)
+{
+    int error = checkpoint_drop(o->dir->checkpoints, &o->topic_id, o->index);
+
+    o->checkpoint = (struct checkpoint){0};
+    if (error < 0)
+        o->error = error == -ENOSPC ? ERR_FULL : ERR_IO;
+    return error == 0;
+}
+
+static bool says_something(const struct checkpoint *c)
+{
+    return c->high_watermark != 0 || c->recovery_point != 0 ||
+           c->start_offset != 0;
+}
+
+/* A directory of another topic of that name is left from one that was deleted,
+ * or we are the ones who are behind: the image we started with may be older
+ * than what is on disk.  So nothing is moved before the image has caught up;
+ * the tick tries again (open_again_ms). */
+static void open_run(struct env_work *work)
+{
+    struct partition_open *o = (struct partition_open *)(void *)work;
+
+    if (!find_dir(o)) {
+        o->error = ERR_KAFKA_STORAGE_ERROR;
+        return;
+    }
+    o->path = path_in(o, o->dir);
+
+    bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
+                                 &o->checkpoint);
+
+    if (!known)
+        o->checkpoint = (struct checkpoint){0};
+    else if (says_something(&o->checkpoint) &&
+             env_path_kind(o->env, o->path) == 0 && !forget_earlier(o))
+        return;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
+                            o->checkpoint.recovery_point,
+                            o->checkpoint.start_offset, o->dir->clean,
+                            o->dir->clean ? o->dir->stopped_ms
+                                          : o->checkpoint.unchanged_ms,
+                            &o->log, &o->report);
+        if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
+            attempt == 1)
+            break;
+        set_aside(o);
+        free(o->report.message);
+        o->report.message = NULL;
+        if (known && !forget_earlier(o))
+            return;
+    }
+    /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
+     * read through for what may be undecided. */
+    if (o->error == ERR_NONE)
+        o->error = producers_load(
+            o->env, o->log,
+            known || !o->dir->clean ? o->checkpoint.high_watermark : INT64_MAX,
+            o->wall_ms, &o->producers);
+}
+
+static void opened(struct partition *p, struct partition_open *o)
+{
+    p->lost_until = o->report.lost_until;
+    p->lost_epoch = o->report.lost_epoch;
+    p->lost_torn = o->report.lost_torn;
+    p->lost_unsynced = o->report.lost_unsynced;
+    if (log_synced_offset(p->log) == log_end_offset(p->log))
+        p->unchanged_ms = log_changed_ms(p->log);
+    p->stored_point = o->checkpoint.recovery_point;
+    p->high_watermark = o->checkpoint.high_watermark;
+    if (p->high_watermark > log_end_offset(p->log))
+        p->high_watermark = log_end_offset(p->log);
+    if (p->high_watermark < log_start_offset(p->log))
+        p->high_watermark = log_start_offset(p->log);
+    log_set_config(p->log, &p->settings->log);
+    /* What damage cut off was clean; what is fetched again is not. */
+    p->first_dirty = o->checkpoint.first_dirty;
+    if (p->first_dirty > log_end_offset(p->log))
+        p->first_dirty = log_end_offset(p->log);
+    p->role = PARTITION_IDLE;
+    if (p->shard->broker->log_dirs_len > 1)
+        checkpoint_touch(p); /* so that it is found, see find_dir() */
+    cleaner_note(p);
+    /* A recovered tail counts, and a follower asks for more, once it is on
+     * disk; perhaps nothing else comes that would start a flush. */
+    if (p->settings->fsync &&
+        log_synced_offset(p->log) < log_end_offset(p->log))
+        partition_start_flush(p);
+    partition_take_role(p);
+}
+
+static void open_free(struct partition_open *o)
+{
+    if (o->log != NULL)
+        log_close(o->log);
+    producers_free(o->producers);
+    free(o->report.message);
+    free(o->path);
+    free(o->name);
+    free(o);
+}
+
+static void open_failed(struct partition *p, const struct partition_open *o)
+{
+    log_error("log",
+              "Cannot open %s: %s. The replica is offline; other replicas "
+              "serve it. Repair or empty the directory and restart",
+              o->path != NULL ? o->path : o->name, err_text(o->error));
+    if (o->error == ERR_IO)
+        partition_go_offline(p);
+    else
+        partition_leave_service(p);
+}
+
+/* What stood in the way may pass. */
+static void open_later(struct partition *p, struct partition_open *o)
+{
+    if (o->error == ERR_FULL)
+        log_error("log",
+                  "Cannot open %s: %s. Trying again every second; free space",
+                  o->path, err_text(o->error));
+    p->open_again_ms =
+        env_now_ms(p->shard->env) +
+        (o->error == ERR_FULL ? OPEN_AGAIN_FULL_MS : OPEN_AGAIN_MS);
+    if (list_unlinked(&p->watched_link))
+        list_push_back(&p->shard->watched, &p->watched_link);
+    open_free(o);
+}
+
+static void open_done(struct env_work *work)
+{
+    struct partition_open *o = (struct partition_open *)(void *)work;
+    struct partition *p = o->partition;
+
+    if (p == NULL) { /* closed meanwhile */
+        open_free(o);
+        return;
+    }
+    p->open = NULL;
+    if (p->dir != o->dir) {
+        if (p->deleted)
+            checkpoint_forget_in(p, o->dir);
+        set_dir(p, o->dir);
+    }
+    if (o->error == ERR_NONE && log_dir_failed(p->dir))
+        o->error = ERR_KAFKA_STORAGE_ERROR;
+    if (!p->deleted &&
+        (o->error == ERR_FULL ||
+         (o->error == ERR_INCONSISTENT_TOPIC_ID && !o->settled))) {
+        open_later(p, o);
+        return;
+    }
+    if (o->report.message != NULL)
+        log_warn("log", "%s", o->report.message);
+    if (o->error == ERR_NONE || p->deleted) {
+        p->log = o->log;
+        p->producers = o->producers;
+        o->log = NULL;
+        o->producers = NULL;
+    }
+    if (p->deleted)
+        partition_written(p);
+    else if (o->error == ERR_NONE)
+        opened(p, o);
+    else
+        open_failed(p, o);
+    open_free(o);
+}
+
+void partition_open_begin(struct partition *p)
+{
+    struct partition_open *o = xcalloc(1, sizeof *o);
+    struct env *env = p->shard->env;
+
+    p->open = o;
+    if (log_dir_failed(p->dir))
+        partition_choose_dir(p);
+    o->name = xasprintf("%s-%d", p->topic->name, p->index);
+    o->partition = p;
+    o->env = env;
+    o->broker = p->shard->broker;
+    o->dir = p->dir;
+    o->topic_id = p->topic->id;
+    o->index = p->index;
+    o->config = p->settings->log;
+    o->wall_ms = env_wall_ms(env);
+    o->settled = p->shard->settled;
+    o->work = (struct env_work){.run = open_run, .done = open_done};
+    env_work_start(env, &o->work);
+}
+
+void partition_open_again(struct partition *p)
+{
+    if (env_now_ms(p->shard->env) >= p->open_again_ms) {
+        p->open_again_ms = 0;
+        partition_open_begin(p);
+    } else if (list_unlinked(&p->watched_link)) {
+        list_push_back(&p->shard->watched, &p->watched_link);
+    }
+}
+
+void partition_open_abandon(struct partition *p) { p->open->partition = NULL; }
