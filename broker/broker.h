@@ -4,6 +4,7 @@
 #define BROKER_BROKER_H
 
 #include "base/env.h"
+#include "base/map.h"
 #include "base/uuid.h"
 #include "broker/config.h"
 
@@ -28,6 +29,7 @@ struct broker {
     int shards_len;
     struct meta *meta;
     _Atomic int cleanings; /* that run; see cleaner.h */
+    _Atomic int moves;     /* that copy; see replica/move.h */
 
     /* One entry for each of config's log.dirs, same order. */
     struct log_dir {
@@ -44,6 +46,9 @@ struct broker {
         _Atomic int replicas; /* that are here */
     } * log_dirs;
     int log_dirs_len;
+    /* TOPIC-PARTITION -> struct log_dir it was being moved to when the process
+     * before ended. */
+    struct map futures;
 };
 
 static inline bool log_dir_failed(const struct log_dir *dir)

@@ -48,6 +48,16 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
     return ok;
 }
 
+static void encode(const struct checkpoint *c,
+                   uint8_t value[static VALUE_BYTES])
+{
+    be64_put(value, (uint64_t)c->high_watermark);
+    be64_put(value + 8, (uint64_t)c->recovery_point);
+    be64_put(value + 16, (uint64_t)c->start_offset);
+    be64_put(value + 24, (uint64_t)c->unchanged_ms);
+    be64_put(value + 32, (uint64_t)c->first_dirty);
+}
+
 static void put_below(struct kv_batch *batch, const struct partition *p,
                       int64_t limit)
 {
@@ -56,18 +66,19 @@ static void put_below(struct kv_batch *batch, const struct partition *p,
                         ? log_end_offset(p->log)
                         : log_recovery_point(p->log);
 
-    make_key(key, &p->topic->id, p->index);
-    be64_put(value,
-             (uint64_t)(p->high_watermark < limit ? p->high_watermark : limit));
-    be64_put(value + 8, (uint64_t)(point < limit ? point : limit));
-    be64_put(value + 16, (uint64_t)log_start_offset(p->log));
-    be64_put(value + 24,
-             (uint64_t)(limit == INT64_MAX ? partition_unchanged_ms(p) : 0));
     /* It may have just been cut, or be about to. */
     int64_t end =
         log_end_offset(p->log) < limit ? log_end_offset(p->log) : limit;
-    be64_put(value + 32,
-             (uint64_t)(p->first_dirty < end ? p->first_dirty : end));
+
+    make_key(key, &p->topic->id, p->index);
+    const struct checkpoint c = {
+        .high_watermark = p->high_watermark < limit ? p->high_watermark : limit,
+        .recovery_point = point < limit ? point : limit,
+        .start_offset = log_start_offset(p->log),
+        .unchanged_ms = limit == INT64_MAX ? partition_unchanged_ms(p) : 0,
+        .first_dirty = p->first_dirty < end ? p->first_dirty : end,
+    };
+    encode(&c, value);
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
 }
 
@@ -200,6 +211,21 @@ bool checkpoint_holds_up(struct shard *s, struct partition *p)
     if (list_unlinked(&p->checkpoint_link))
         list_push_back(&s->leaving, &p->checkpoint_link);
     return true;
+}
+
+int checkpoint_write(struct kv *kv, const struct uuid *topic_id,
+                     int32_t partition, const struct checkpoint *c)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+    uint8_t key[KEY_BYTES], value[VALUE_BYTES];
+
+    make_key(key, topic_id, partition);
+    encode(c, value);
+    kv_batch_put(&batch, slice_of(key, KEY_BYTES),
+                 slice_of(value, VALUE_BYTES));
+    int error = kv_write(kv, &batch, true);
+    kv_batch_free(&batch);
+    return error;
 }
 
 int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,

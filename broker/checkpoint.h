@@ -49,6 +49,10 @@ void checkpoint_forget_in(struct partition *p, const struct log_dir *dir);
 /* Whether a batch is being written that p, which was forgotten, may be in: then
  * partition_written() is called after it. */
 bool checkpoint_holds_up(struct shard *s, struct partition *p);
+/* Of a replica that is not there yet; blocking and durable, by a helper: 0 or
+ * -errno. */
+int checkpoint_write(struct kv *kv, const struct uuid *topic_id,
+                     int32_t partition, const struct checkpoint *c);
 /* Now, blocking and durable, by a helper before anything else is done with the
  * replica: 0 or -errno. */
 int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,

@@ -67,6 +67,17 @@ void cleaner_shortened(struct partition *p)
     write_down(p);
 }
 
+void cleaner_moves(struct partition *p, struct log_dir *to, int64_t first_dirty)
+{
+    if (p->first_dirty > 0)
+        cleaner_file_set(p->dir->cleaned, p->shard->env, p->topic->name,
+                         p->index, -1);
+    p->first_dirty = first_dirty;
+    if (first_dirty > 0)
+        cleaner_file_set(to->cleaned, p->shard->env, p->topic->name, p->index,
+                         first_dirty);
+}
+
 /* ---- one round ------------------------------------------------------------*/
 
 static void start_step(struct cleaning *c);
@@ -224,9 +235,10 @@ static void begin(struct partition *p, const struct log_dirt *dirt)
 
 static bool is_ready(const struct partition *p)
 {
-    return p->log != NULL && p->cleaning == NULL && !p->uncleanable &&
-           p->settings->log.compact_policy && p->role != PARTITION_OPENING &&
-           p->role != PARTITION_OFFLINE && p->role != PARTITION_DAMAGED;
+    return p->log != NULL && p->cleaning == NULL && p->move == NULL &&
+           !p->uncleanable && p->settings->log.compact_policy &&
+           p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE &&
+           p->role != PARTITION_DAMAGED;
 }
 
 /* A later look may find more than this one, though nothing is rolled. */

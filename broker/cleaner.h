@@ -19,6 +19,9 @@
 #ifndef BROKER_CLEANER_H
 #define BROKER_CLEANER_H
 
+#include <stdint.h>
+
+struct log_dir;
 struct partition;
 struct shard;
 
@@ -27,6 +30,9 @@ void cleaner_init(struct shard *s);
 void cleaner_note(struct partition *p);
 /* Its log ends or begins elsewhere now. */
 void cleaner_shortened(struct partition *p);
+/* It goes to another directory, and is clean up to there. */
+void cleaner_moves(struct partition *p, struct log_dir *to,
+                   int64_t first_dirty);
 /* It is about to go, and a cleaning under way is of no use. */
 void cleaner_leave(struct partition *p);
 /* Behind cleaner_leave().  Its files are to be deleted: once p->cleaning has

@@ -71,6 +71,8 @@
     X(int32_t, replica_fetch_backoff_ms, "replica.fetch.backoff.ms")           \
     X(int32_t, replica_fetch_response_max_bytes,                               \
       "replica.fetch.response.max.bytes")                                      \
+    X(int64_t, replica_alter_log_dirs_bytes_per_second,                        \
+      "replica.alter.log.dirs.io.max.bytes.per.second")                        \
     X(int32_t, replica_socket_timeout_ms, "replica.socket.timeout.ms")         \
     X(int32_t, replica_socket_receive_buffer_bytes,                            \
       "replica.socket.receive.buffer.bytes")                                   \

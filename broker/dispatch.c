@@ -40,6 +40,7 @@ static const struct handler handlers[] = {
     {API_WRITE_TXN_MARKERS, api_write_txn_markers, false},
     {API_DESCRIBE_CONFIGS, api_describe_configs, true},
     {API_ALTER_CONFIGS, api_forward, true},
+    {API_ALTER_REPLICA_LOG_DIRS, api_alter_replica_log_dirs, false},
     {API_DESCRIBE_LOG_DIRS, api_describe_log_dirs, false},
     {API_CREATE_PARTITIONS, api_forward, true},
     {API_DELETE_GROUPS, api_group_request, false},

@@ -27,6 +27,7 @@ void api_fetch(struct request *r);
 void api_list_offsets(struct request *r);
 void api_offset_for_leader_epoch(struct request *r);
 void api_delete_records(struct request *r);
+void api_alter_replica_log_dirs(struct request *r);
 void api_describe_log_dirs(struct request *r);
 /* api_markers.c */
 void api_write_txn_markers(struct request *r);

@@ -120,6 +120,18 @@ static enum err open_checkpoints(struct env *env, struct log_dir *dir,
     return error < 0 ? ERR_IO : ERR_NONE;
 }
 
+struct future_of {
+    struct broker *broker;
+    struct log_dir *dir;
+};
+
+static void note_future(void *arg, struct slice name)
+{
+    const struct future_of *f = arg;
+
+    map_put(&f->broker->futures, name, f->dir);
+}
+
 static enum err open_dir(struct broker *broker, struct env *env,
                          struct log_dir *dir, char **why)
 {
@@ -135,7 +147,8 @@ static enum err open_dir(struct broker *broker, struct env *env,
     if (error == ERR_NONE && broker->config->is_broker)
         error = open_checkpoints(env, dir, why);
     if (error == ERR_NONE && broker->config->is_broker)
-        log_remove_leftovers(env, dir->path);
+        log_remove_leftovers(env, dir->path, note_future,
+                             &(struct future_of){broker, dir});
     return error;
 }
 
@@ -250,6 +263,7 @@ void log_dirs_close(struct broker *broker)
         if (broker->log_dirs[i].lock != NULL)
             env_file_unref(broker->log_dirs[i].lock);
     }
+    map_free(&broker->futures);
     free(broker->log_dirs);
     free((char *)(uintptr_t)broker->cluster_id);
     broker->log_dirs = NULL;

@@ -73,6 +73,11 @@ static void release(struct scatter_share *share)
 
 void scatter_item_done(struct scatter_item *item) { release(item->share); }
 
+struct shard *scatter_item_shard(const struct scatter_item *item)
+{
+    return item->share->shard;
+}
+
 static void share_run(struct env_task *task)
 {
     struct scatter_share *share = (struct scatter_share *)(void *)task;

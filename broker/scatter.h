@@ -43,6 +43,8 @@ struct scatter_item *scatter_set(struct scatter *s, int i, struct slice name,
                                  void *arg);
 void scatter_start(struct scatter *s);
 void scatter_item_done(struct scatter_item *item);
+/* In run(): the owner. */
+struct shard *scatter_item_shard(const struct scatter_item *item);
 
 /* One call on every shard, one after the other, then `done` at home. */
 struct scatter_all {

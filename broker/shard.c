@@ -8,6 +8,7 @@
 #include "broker/coordinators.h"
 #include "broker/group_regex.h"
 #include "broker/replica/fetcher.h"
+#include "broker/replica/move.h"
 #include "broker/replica/partition.h"
 #include "broker/request.h"
 #include "broker/sessions.h"
@@ -64,6 +65,33 @@ struct partition *shard_partition(struct shard *s, const struct uuid *topic_id,
     }
     *error = ERR_NONE;
     return t->local[index];
+}
+
+enum { WANTED_DIRS_MAX = 10000, WANTED_KEY_BYTES = 20 };
+
+static struct slice wanted_key(uint8_t key[static WANTED_KEY_BYTES],
+                               const struct uuid *topic_id, int32_t index)
+{
+    memcpy(key, topic_id->bytes, 16);
+    be32_put(key + 16, (uint32_t)index);
+    return slice_of(key, WANTED_KEY_BYTES);
+}
+
+void shard_want_dir(struct shard *s, const struct uuid *topic_id, int32_t index,
+                    struct log_dir *dir)
+{
+    uint8_t key[WANTED_KEY_BYTES];
+
+    if (map_count(&s->wanted_dirs) < WANTED_DIRS_MAX)
+        map_put(&s->wanted_dirs, wanted_key(key, topic_id, index), dir);
+}
+
+struct log_dir *shard_wanted_dir(struct shard *s, const struct uuid *topic_id,
+                                 int32_t index)
+{
+    uint8_t key[WANTED_KEY_BYTES];
+
+    return map_remove(&s->wanted_dirs, wanted_key(key, topic_id, index));
 }
 
 static void each_partition(struct shard *s,
@@ -223,7 +251,10 @@ static void drop_broker(struct shard *s, int32_t id)
 
 static void dir_failed(struct partition *p, int64_t dir)
 {
-    if (p->dir == &p->shard->broker->log_dirs[dir])
+    struct log_dir *failed = &p->shard->broker->log_dirs[dir];
+
+    move_dir_failed(p, failed);
+    if (p->dir == failed)
         partition_dir_failed(p);
 }
 
@@ -475,6 +506,7 @@ void shard_free(struct shard *s)
     map_free(&s->topics_by_name);
     map_free(&s->brokers);
     map_free(&s->fetchers);
+    map_free(&s->wanted_dirs);
     map_free(&s->places);
     env_intake_free(s->intake);
     codec_free(s->codec);

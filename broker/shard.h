@@ -72,6 +72,8 @@ struct shard {
     int partitions_len;
 
     struct map places;      /* names we keep -> place (replica/places.c) */
+    struct map wanted_dirs; /* topic id, partition -> log_dir, for replicas
+                               that are not here yet */
     struct map fetchers;    /* leader id int32 -> fetcher */
     struct list watched;    /* partitions that need LEADER_TICK */
     struct list checkpoint; /* partitions whose checkpoint is out of date */
@@ -117,6 +119,12 @@ struct shard_topic *shard_topic_by_id(struct shard *s, const struct uuid *id);
 struct partition *shard_partition(struct shard *s, const struct uuid *topic_id,
                                   int32_t index, enum err *error);
 struct shard_broker *shard_broker(struct shard *s, int32_t id);
+/* A replica that comes here is to be made in this directory. */
+void shard_want_dir(struct shard *s, const struct uuid *topic_id, int32_t index,
+                    struct log_dir *dir);
+/* NULL: in any.  Forgets it. */
+struct log_dir *shard_wanted_dir(struct shard *s, const struct uuid *topic_id,
+                                 int32_t index);
 
 /* ---- what the metadata thread says ---------------------------------------*/
 

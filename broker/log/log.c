@@ -228,6 +228,35 @@ enum err log_assign_epoch(struct log *log, int32_t epoch, int64_t start_offset)
     return ERR_NONE;
 }
 
+void log_take_epochs(struct log *log, const struct log *from)
+{
+    epoch_cache_clear(&log->epochs);
+    for (uint32_t i = 0; i < from->epochs.len; i++)
+        epoch_cache_assign(&log->epochs, from->epochs.entries[i].epoch,
+                           from->epochs.entries[i].start_offset);
+    log->epochs.changed = true;
+    log_write_epochs(log);
+}
+
+bool log_is_flushing(const struct log *log)
+{
+    return !list_empty(&log->flushes);
+}
+
+int log_rename(struct log *log, const char *path)
+{
+    ASSERT(!log_is_flushing(log));
+    log_bury_doomed(log);
+    int rc = env_rename(log->env, log->path, path);
+
+    if (rc == 0) {
+        free(log->path);
+        log->path = xstrdup(path);
+        log->dir_changed = log->is_new = true;
+    }
+    return rc;
+}
+
 void log_end_offset_for_epoch(const struct log *log, int32_t epoch,
                               int32_t *found_epoch, int64_t *end_offset)
 {

@@ -301,9 +301,20 @@ void log_delete(struct log *log);
 /* What a log's directory that is to go is renamed to, Kafka's way:
  * "PARENT/TOPIC-PARTITION.0123...-delete".  The caller frees it. */
 char *log_doomed_path(struct env *env, const char *path);
+/* Where a log is made that shall be at `path` later: "PATH.0123...-future". */
+char *log_future_path(struct env *env, const char *path);
 /* Removes the -delete directories that a crash, or a topic made anew, left in
- * log directory `dir`; returns how many.  [helper] */
-int log_remove_leftovers(struct env *env, const char *dir);
+ * log directory `dir`, and the -future ones, of which `future` is told the name
+ * they were to get; returns how many.  [helper] */
+int log_remove_leftovers(struct env *env, const char *dir,
+                         void (*future)(void *arg, struct slice name),
+                         void *arg);
+/* Its directory gets another name, in the same file system; not while
+ * log_is_flushing().  0 or -errno.  The name is not on disk yet. */
+int log_rename(struct log *log, const char *path);
+bool log_is_flushing(const struct log *log);
+/* Which leader epochs began where, as in another log with the same records. */
+void log_take_epochs(struct log *log, const struct log *from);
 
 /* ---- walking all batches ------------------------------------------------- */
 

@@ -295,28 +295,41 @@ static void removal_done(struct env_work *work)
 
 enum { HEX_ID_LEN = 32, NAME_MAX_LEN = 255 };
 static const char delete_suffix[] = "-delete";
+static const char future_suffix[] = "-future";
 
 /* A long name is cut so that the whole fits a file system's limit. */
-char *log_doomed_path(struct env *env, const char *path)
+static char *path_with(struct env *env, const char *path, const char *suffix)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
-    int room = NAME_MAX_LEN - HEX_ID_LEN - 1 - (int)strlen(delete_suffix);
+    int room = NAME_MAX_LEN - HEX_ID_LEN - 1 - (int)strlen(suffix);
 
     return xasprintf("%.*s%.*s.%016llx%016llx%s", (int)(name - path), path,
                      room, name, (unsigned long long)env_random(env),
-                     (unsigned long long)env_random(env), delete_suffix);
+                     (unsigned long long)env_random(env), suffix);
 }
 
-static bool is_doomed_name(const char *name)
+char *log_doomed_path(struct env *env, const char *path)
 {
-    size_t len = strlen(name), tail = strlen(delete_suffix);
+    return path_with(env, path, delete_suffix);
+}
 
-    if (len <= tail + HEX_ID_LEN + 1 ||
-        strcmp(name + len - tail, delete_suffix) != 0)
-        return false;
+char *log_future_path(struct env *env, const char *path)
+{
+    return path_with(env, path, future_suffix);
+}
+
+/* The length of what is before the id; 0: it has no such suffix. */
+static size_t name_before(const char *name, const char *suffix)
+{
+    size_t len = strlen(name), tail = strlen(suffix);
+
+    if (len <= tail + HEX_ID_LEN + 1 || strcmp(name + len - tail, suffix) != 0)
+        return 0;
     const char *id = name + len - tail - HEX_ID_LEN;
-    return id[-1] == '.' && strspn(id, "0123456789abcdef") == HEX_ID_LEN;
+    return id[-1] == '.' && strspn(id, "0123456789abcdef") == HEX_ID_LEN
+               ? (size_t)(id - 1 - name)
+               : 0;
 }
 
 void log_delete(struct log *log)
@@ -342,7 +355,9 @@ void log_delete(struct log *log)
         env_work_start(env, &r->work);
 }
 
-int log_remove_leftovers(struct env *env, const char *dir)
+int log_remove_leftovers(struct env *env, const char *dir,
+                         void (*future)(void *arg, struct slice name),
+                         void *arg)
 {
     char **names;
     size_t names_len;
@@ -351,7 +366,11 @@ int log_remove_leftovers(struct env *env, const char *dir)
     if (env_list_dir(env, dir, &names, &names_len) < 0)
         return 0;
     for (size_t i = 0; i < names_len; i++) {
-        if (is_doomed_name(names[i])) {
+        size_t of_future = name_before(names[i], future_suffix);
+
+        if (of_future != 0)
+            future(arg, slice_of(names[i], of_future));
+        if (of_future != 0 || name_before(names[i], delete_suffix) != 0) {
             char *path = xasprintf("%s/%s", dir, names[i]);
             removed += remove_dir(env, path) == 0;
             free(path);

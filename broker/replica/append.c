@@ -261,6 +261,9 @@ enum err partition_append(struct partition *p,
     result->report = produced.report;
     if (error != ERR_NONE)
         return error;
+    if (in->api_version >= 0 && p->settings->log.segment_bytes > 0 &&
+        produced.batch.size_bytes > p->settings->log.segment_bytes)
+        return ERR_RECORD_LIST_TOO_LARGE;
     if (produced.batch.size_bytes == 0) { /* an empty message set */
         result->base_offset = result->end_offset = log_end_offset(p->log);
         return ERR_NONE;
@@ -401,29 +404,37 @@ enum err partition_replicate(struct partition *p, struct slice records,
     return ERR_NONE;
 }
 
-/* What was committed is cut off: the exact price of an unclean election.  Each
- * replica that had the records says so. */
+/* The price of an unclean election, to the offset: each replica that had the
+ * records says so.  Those below its high watermark were committed; of those
+ * behind, it cannot know how many were. */
 static void report_loss(const struct partition *p, int64_t end_offset)
 {
-    log_error("replica",
-              "DATA LOSS in %s-%d: the records of offsets %lld to %lld were "
-              "committed, and the leader of epoch %d, n%d, does not have them "
-              "(%s). They are cut off %s",
-              p->topic->name, p->index, (long long)end_offset,
-              (long long)p->high_watermark - 1, (int)p->state.leader_epoch,
-              (int)p->state.leader,
-              p->state.recovering ? "it was elected though not in sync"
-                                  : "somebody before it was elected though "
-                                    "not in sync",
-              log_path(p->log));
+    int64_t end = log_end_offset(p->log);
+
+    if (end_offset < p->high_watermark)
+        log_error("replica",
+                  "DATA LOSS in %s-%d: the records of offsets %lld to %lld "
+                  "were committed, and the leader of epoch %d, node %d, does "
+                  "not have them. They are cut off %s",
+                  p->topic->name, p->index, (long long)end_offset,
+                  (long long)p->high_watermark - 1, (int)p->state.leader_epoch,
+                  (int)p->state.leader, log_path(p->log));
+    else if (p->state.recovering)
+        log_warn("replica",
+                 "POSSIBLE DATA LOSS in %s-%d: the records of offsets %lld to "
+                 "%lld may have been acknowledged, and the leader of epoch %d, "
+                 "node %d, which was elected though it was not in sync, does "
+                 "not have them. They are cut off %s",
+                 p->topic->name, p->index, (long long)end_offset,
+                 (long long)end - 1, (int)p->state.leader_epoch,
+                 (int)p->state.leader, log_path(p->log));
 }
 
 enum err partition_truncate(struct partition *p, int64_t end_offset)
 {
     if (end_offset >= log_end_offset(p->log)) /* epochs without records go */
         return log_truncate(p->log, end_offset);
-    if (end_offset < p->high_watermark)
-        report_loss(p, end_offset);
+    report_loss(p, end_offset);
     /* The log may be cut further, to the beginning of a batch. */
     enum err error = partition_lower_checkpoint(
         p, end_offset, log_segment_base_offset(p->log, end_offset));

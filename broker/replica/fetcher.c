@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/meta.h"
+#include "broker/replica/move.h"
 #include "proto/kafka/header.h"
 
 #include <stdlib.h>
@@ -137,7 +138,8 @@ static bool may_send(struct partition *p, int64_t now_ms)
     if (p->delayed_until_ms > now_ms)
         return false;
     return !p->settings->fsync || PLANTED(FSYNC_FOLLOWER_ACKS_UNSYNCED) ||
-           log_synced_offset(p->log) >= log_end_offset(p->log);
+           (log_synced_offset(p->log) >= log_end_offset(p->log) &&
+            !move_holds_sync(p));
 }
 
 static void fill_partition(struct fetch_request_partition *q,

@@ -13,6 +13,7 @@
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
 #include "broker/meta.h"
+#include "broker/replica/move.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ struct partition_open {
     int32_t index;
     struct log_config config;
     int64_t wall_ms;
-    bool settled; /* shard.settled when it began */
+    bool settled;   /* shard.settled when it began */
+    bool made_anew; /* though a directory is offline */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -56,7 +58,7 @@ static struct log_dir *emptiest_dir(struct broker *b)
     return best != NULL ? best : &b->log_dirs[0]; /* the node is about to end */
 }
 
-static void set_dir(struct partition *p, struct log_dir *dir)
+void partition_set_dir(struct partition *p, struct log_dir *dir)
 {
     if (p->dir != NULL)
         atomic_fetch_sub(&p->dir->replicas, 1);
@@ -66,7 +68,12 @@ static void set_dir(struct partition *p, struct log_dir *dir)
 
 void partition_choose_dir(struct partition *p)
 {
-    set_dir(p, emptiest_dir(p->shard->broker));
+    struct log_dir *wanted =
+        shard_wanted_dir(p->shard, &p->topic->id, p->index);
+
+    partition_set_dir(p, wanted != NULL && !log_dir_failed(wanted)
+                             ? wanted
+                             : emptiest_dir(p->shard->broker));
 }
 
 static char *path_in(const struct partition_open *o, const struct log_dir *dir)
@@ -81,6 +88,81 @@ static bool is_in(const struct partition_open *o, const struct log_dir *dir)
 
     free(path);
     return there;
+}
+
+static char *mark_in(const struct partition_open *o, const struct log_dir *dir)
+{
+    return xasprintf("%s/%s/" REPLICA_NEWEST, dir->path, o->name);
+}
+
+static bool is_marked(const struct partition_open *o, const struct log_dir *dir)
+{
+    char *path = mark_in(o, dir);
+    bool marked = env_path_kind(o->env, path) == 1;
+
+    free(path);
+    return marked;
+}
+
+/* An older replica of that name. */
+static void put_away(const struct partition_open *o, const struct log_dir *dir)
+{
+    char *path = path_in(o, dir);
+    char *aside = log_doomed_path(o->env, path);
+
+    log_info("log",
+             "%s is older than the replica in another directory; "
+             "setting it aside until the next start",
+             path);
+    if (env_rename(o->env, path, aside) == 0)
+        env_sync_dir(o->env, dir->path);
+    free(aside);
+    free(path);
+}
+
+static void unmark(const struct partition_open *o, const struct log_dir *dir)
+{
+    char *mark = mark_in(o, dir);
+    char *path = path_in(o, dir);
+
+    if (env_unlink(o->env, mark) == 0)
+        env_sync_dir(o->env, path);
+    free(path);
+    free(mark);
+}
+
+/* Of several the one that is marked (move.h).  The mark goes when surely no
+ * other is left. */
+static struct log_dir *find_files(const struct partition_open *o,
+                                  bool all_there)
+{
+    struct broker *b = o->broker;
+    struct log_dir *first = NULL, *marked = NULL;
+
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        struct log_dir *dir = &b->log_dirs[i];
+
+        if (log_dir_failed(dir) || !is_in(o, dir))
+            continue;
+        if (first == NULL)
+            first = dir;
+        if (marked == NULL && is_marked(o, dir))
+            marked = dir;
+    }
+    if (marked == NULL)
+        return first;
+    bool is_only = all_there;
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        struct log_dir *dir = &b->log_dirs[i];
+
+        if (dir == marked || log_dir_failed(dir) || !is_in(o, dir))
+            continue;
+        put_away(o, dir);
+        is_only = is_only && !is_in(o, dir);
+    }
+    if (is_only)
+        unmark(o, marked);
+    return marked;
 }
 
 /* Nothing was ever written to the replica, so it has no files, but a
@@ -105,11 +187,12 @@ static bool find_dir(struct partition_open *o)
         return true;
     for (int i = 0; i < b->log_dirs_len; i++)
         all_there = all_there && !log_dir_failed(&b->log_dirs[i]);
-    for (int i = 0; i < b->log_dirs_len; i++)
-        if (!log_dir_failed(&b->log_dirs[i]) && is_in(o, &b->log_dirs[i])) {
-            o->dir = &b->log_dirs[i];
-            return true;
-        }
+    struct log_dir *found = find_files(o, all_there);
+    if (found != NULL) {
+        o->dir = found;
+        return true;
+    }
+    o->made_anew = !all_there;
     for (int i = 0; i < b->log_dirs_len; i++)
         if (!log_dir_failed(&b->log_dirs[i]) &&
             is_known_in(o, &b->log_dirs[i])) {
@@ -150,6 +233,19 @@ static bool says_something(const struct checkpoint *c)
            c->start_offset != 0;
 }
 
+/* When the directory that is offline is there again, whatever it has of that
+ * name is older. */
+static enum err mark_newest(const struct partition_open *o)
+{
+    char *path = mark_in(o, o->dir);
+    int rc = env_write_all(o->env, path, SLICE("0\n"));
+
+    if (rc == 0)
+        rc = env_sync_dir(o->env, o->dir->path);
+    free(path);
+    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
+}
+
 /* A directory of another topic of that name is left from one that was deleted,
  * or we are the ones who are behind: the image we started with may be older
  * than what is on disk.  So nothing is moved before the image has caught up;
@@ -188,6 +284,8 @@ static void open_run(struct env_work *work)
         if (known && !forget_earlier(o))
             return;
     }
+    if (o->error == ERR_NONE && o->made_anew)
+        o->error = mark_newest(o);
     /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
      * read through for what may be undecided. */
     if (o->error == ERR_NONE)
@@ -226,6 +324,8 @@ static void opened(struct partition *p, struct partition_open *o)
         log_synced_offset(p->log) < log_end_offset(p->log))
         partition_start_flush(p);
     partition_take_role(p);
+    if (!o->settled)
+        partition_move_resume(p);
 }
 
 static void open_free(struct partition_open *o)
@@ -279,7 +379,7 @@ static void open_done(struct env_work *work)
     if (p->dir != o->dir) {
         if (p->deleted)
             checkpoint_forget_in(p, o->dir);
-        set_dir(p, o->dir);
+        partition_set_dir(p, o->dir);
     }
     if (o->error == ERR_NONE && log_dir_failed(p->dir))
         o->error = ERR_KAFKA_STORAGE_ERROR;

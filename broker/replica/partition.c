@@ -10,6 +10,7 @@
 #include "broker/coord_host.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
+#include "broker/replica/move.h"
 #include "broker/replica/places.h"
 #include "broker/txn_verify.h"
 
@@ -328,7 +329,7 @@ static void flush_done(struct log_flush *flush);
 /* One fdatasync at a time; what is appended meanwhile shares the next one. */
 static void start_flush(struct partition *p)
 {
-    if (p->flush != NULL)
+    if (p->flush != NULL || move_holds_sync(p))
         return;
     p->flush = xcalloc(1, sizeof *p->flush);
     p->flush->done = flush_done;
@@ -350,6 +351,7 @@ void partition_sync_soon(struct partition *p)
 }
 
 static void finish_delete(struct partition *p);
+static void note_synced(struct partition *p);
 
 static void flush_done(struct log_flush *flush)
 {
@@ -387,6 +389,12 @@ static void flush_done(struct log_flush *flush)
     if (p->settings->fsync &&
         log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
+    note_synced(p);
+}
+
+/* What is on disk counts now. */
+static void note_synced(struct partition *p)
+{
     /* After a switch to fsync more may count than is synced yet. */
     if (p->leader != NULL && p->settings->fsync &&
         log_synced_offset(p->log) >=
@@ -398,12 +406,22 @@ static void flush_done(struct log_flush *flush)
         fetcher_synced(p);
 }
 
+void partition_may_sync(struct partition *p)
+{
+    if (p->log == NULL || p->role == PARTITION_OFFLINE)
+        return;
+    if (log_synced_offset(p->log) < log_end_offset(p->log))
+        start_flush(p);
+    note_synced(p);
+}
+
 /* What our own end counts for: with fsync only what is on disk.  What is
  * committed is on the disks of others. */
 static int64_t counted_end(const struct partition *p)
 {
-    int64_t end =
-        p->settings->fsync ? log_synced_offset(p->log) : log_end_offset(p->log);
+    int64_t end = !p->settings->fsync  ? log_end_offset(p->log)
+                  : move_holds_sync(p) ? p->high_watermark
+                                       : log_synced_offset(p->log);
 
     return end > p->high_watermark ? end : p->high_watermark;
 }
@@ -426,6 +444,7 @@ static void stop_leading(struct partition *p)
 
 void partition_leave_service(struct partition *p)
 {
+    move_leave(p);
     stop_leading(p);
     fetcher_remove(p);
     cleaner_leave(p);
@@ -491,14 +510,12 @@ static void start_leading(struct partition *p)
         if (p->state.recovering)
             log_warn("replica",
                      "UNCLEAN ELECTION: %s-%d is led by this broker in epoch "
-                     "%d, though it was not in sync. Its log ends at offset "
-                     "%lld and its high watermark is %lld: what others "
-                     "acknowledged behind %lld is lost; replicas that come "
-                     "back with it say what it was",
+                     "%d, though it was not in sync. Its high watermark is "
+                     "%lld, and what was acknowledged from offset %lld on is "
+                     "lost; replicas that come back with it say what it was",
                      p->topic->name, p->index, (int)p->state.leader_epoch,
-                     (long long)log_end_offset(p->log),
                      (long long)p->high_watermark,
-                     (long long)log_end_offset(p->log) - 1);
+                     (long long)log_end_offset(p->log));
     }
     p->leader = xmalloc(sizeof *p->leader);
     leader_init(p->leader, p->state.leader_epoch, self, p->state.replicas_len,
@@ -705,6 +722,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
 
 static void retire(struct partition *p)
 {
+    move_leave(p);
     stop_leading(p);
     fetcher_remove(p);
     cleaner_leave(p);
@@ -733,6 +751,7 @@ static void partition_free(struct partition *p)
 static void finish_delete(struct partition *p)
 {
     if (p->open != NULL || p->flush != NULL || p->cleaning != NULL ||
+        p->move != NULL ||
         (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
     if (p->log != NULL)
@@ -761,6 +780,7 @@ bool partition_close(struct partition *p, bool clean)
     bool flushed =
         clean && p->role != PARTITION_OPENING && p->role != PARTITION_OFFLINE;
 
+    move_closed(p);
     retire(p);
     cleaner_closed(p);
     if (p->flush != NULL)
@@ -776,6 +796,16 @@ bool partition_close(struct partition *p, bool clean)
     }
     partition_free(p);
     return flushed;
+}
+
+void partition_take_log(struct partition *p, struct log *log,
+                        struct log_dir *dir, int64_t stored_point)
+{
+    p->log = log;
+    partition_set_dir(p, dir);
+    p->stored_point = stored_point;
+    p->unchanged_ms = 0;
+    checkpoint_touch(p);
 }
 
 /* ---- for append.c -------------------------------------------------------- */
@@ -817,6 +847,7 @@ void partition_shortened(struct partition *p)
     p->unchanged_ms = 0;
     int64_t end = log_end_offset(p->log);
 
+    move_shortened(p);
     cleaner_shortened(p);
     if (p->high_watermark > end)
         p->high_watermark = end;

@@ -52,6 +52,7 @@ struct partition_watch {
 
 struct coord_host;
 struct dir_place;
+struct move;
 
 struct partition {
     struct shard *shard;
@@ -93,6 +94,7 @@ struct partition {
     struct dir_place *place;     /* our right to the directory */
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
+    struct move *move;           /* to another directory, or NULL */
     /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
      * directory is another topic's (see open_run()).  0: no. */
     int64_t open_again_ms;
@@ -259,6 +261,14 @@ void partition_open_again(struct partition *p);
 void partition_open_abandon(struct partition *p);
 /* The role that p->state asks for, after nothing. */
 void partition_take_role(struct partition *p);
+/* Another log, with the same records, in directory `dir`, is the replica's now;
+ * what is stored of it has this recovery point. */
+void partition_take_log(struct partition *p, struct log *log,
+                        struct log_dir *dir, int64_t stored_point);
+/* Syncs were held back (move.c), and are not any more. */
+void partition_may_sync(struct partition *p);
+/* Where it is, counted. */
+void partition_set_dir(struct partition *p, struct log_dir *dir);
 /* Syncs, unless a sync is under way. */
 void partition_start_flush(struct partition *p);
 /* Offline until the next start, and the controller hears of it: this replica;

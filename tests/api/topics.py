@@ -488,3 +488,23 @@ def describe_log_dirs(s, v):
     a = s.ask("unknown topic", 1, topics=[{"topic": topic + "-no",
                                            "partitions": [0]}])
     s.check("unknown topic", [r["topics"] for r in a["results"]], [[]])
+
+
+@covers("AlterReplicaLogDirs")
+def alter_replica_log_dirs(s, v):
+    """Nodes with several directories: tests/logdirs."""
+    topic = s.topic("settled")
+    here = s.call(1, "DescribeLogDirs", topics=None)["results"][0]["logDir"]
+
+    def ask(label, want, path=here, name=topic, partitions=(0,)):
+        a = s.ask(label, 1, dirs=[{"path": path, "topics": [{
+            "name": name, "partitions": list(partitions)}]}])
+        s.check(label, [(r["topicName"], [(p["partitionIndex"], p["errorCode"])
+                                          for p in r["partitions"]])
+                        for r in a["results"]], [(name, want)])
+    ask("where it is", [(0, 0), (2, 0)], partitions=(0, 2))
+    ask("no such directory", [(0, 57)], path="/nowhere")
+    ask("no such topic", [(0, 3)], name=topic + "-no")
+    ask("no such partition", [(0, 0), (77, 3)], partitions=(0, 77))
+    a = s.ask("nothing", 1, dirs=[])
+    s.check("nothing", a["results"], [])

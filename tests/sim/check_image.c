@@ -144,6 +144,7 @@ static void check_change(struct check_image *c, const struct image *image,
     for (int32_t id = 0; id < NODES_MAX && joined == 0; id++)
         if ((left >> id & 1) != 0 &&
             (!is_live(image, id) ||
+             image_ids_have(image_offline(t->partitions[partition]), id) ||
              image_broker(image, id)->in_controlled_shutdown))
             return;
     const struct asked *asked = check_partitions_asked(

@@ -39,6 +39,7 @@ struct env_file {
     struct node *node;
     const void *process;
     int refs;
+    int number; /* see number_of() */
     bool read_only;
 };
 
@@ -415,12 +416,31 @@ static int other(struct disk *disk)
     return is_frozen(disk) ? -EIO : 0;
 }
 
+/* Of "/data7/...": 7; 0 if its top directory has no number. */
+static int number_of(const char *path)
+{
+    size_t len = strcspn(path + 1, "/");
+    char last = path[len];
+
+    return last >= '1' && last <= '9' ? last - '0' : 0;
+}
+
+static bool number_is_dead(const struct disk *disk, int number)
+{
+    return number != 0 && number == disk->faults.dead_number;
+}
+
+static bool is_dead(const struct disk *disk, const char *path)
+{
+    return number_is_dead(disk, number_of(path));
+}
+
 int env_rename(struct env *env, const char *from, const char *to)
 {
     struct disk *disk = env_disk(env);
     struct node *node = lookup(disk, from), *old = lookup(disk, to);
 
-    if (other(disk) < 0)
+    if (other(disk) < 0 || is_dead(disk, from) || is_dead(disk, to))
         return -EIO;
     if (node == NULL)
         return -ENOENT;
@@ -439,7 +459,7 @@ int env_unlink(struct env *env, const char *path)
     struct disk *disk = env_disk(env);
     struct node *node = lookup(disk, path);
 
-    if (other(disk) < 0)
+    if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
     if (node == NULL)
         return -ENOENT;
@@ -454,7 +474,7 @@ int env_mkdir(struct env *env, const char *path)
     struct disk *disk = env_disk(env);
     struct node *node = lookup(disk, path);
 
-    if (other(disk) < 0)
+    if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
     if (node == NULL)
         change(disk, CHANGE_CREATE, path, NULL, node_new(disk, true));
@@ -474,7 +494,7 @@ int env_list_dir(struct env *env, const char *path, char ***names,
     size_t len = strlen(path), cap = 0, n = 0;
     char **list = NULL;
 
-    if (other(disk) < 0)
+    if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
     if (dir == NULL || !dir->is_dir)
         return dir == NULL ? -ENOENT : -ENOTDIR;
@@ -501,7 +521,7 @@ int env_rmdir(struct env *env, const char *path)
     struct disk *disk = env_disk(env);
     struct node *dir = lookup(disk, path);
 
-    if (other(disk) < 0)
+    if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
     if (dir == NULL || !dir->is_dir)
         return dir == NULL ? -ENOENT : -ENOTDIR;
@@ -517,7 +537,7 @@ int env_sync_dir(struct env *env, const char *path)
     struct disk *disk = env_disk(env);
 
     disk->counts.dir_syncs++;
-    if (is_frozen(disk))
+    if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
     for (size_t i = 0; i < disk->changes_len; i++)
         apply(disk, &disk->durable, &disk->changes[i]);
@@ -581,7 +601,7 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
     struct node *node = lookup(disk, path);
 
     disk->counts.opens++;
-    if (is_frozen(disk))
+    if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
     if (node != NULL && node->is_dir)
         return -EISDIR;
@@ -602,6 +622,7 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
                                .node = node,
                                .process = env_process(env),
                                .refs = 1,
+                               .number = number_of(path),
                                .read_only = (flags & ENV_READ) != 0};
     list_push_back(&disk->files, &(*file)->link);
     disk->open_files++;
@@ -676,7 +697,7 @@ int64_t env_file_read(struct env_file *file, void *data, size_t len,
                       int64_t position)
 {
     ASSERT(position >= 0);
-    if (file->disk == NULL)
+    if (file->disk == NULL || number_is_dead(file->disk, file->number))
         return -EIO;
     const struct buf *b = &file->node->data;
     file->disk->counts.reads++;
@@ -741,7 +762,7 @@ int env_file_write(struct env_file *file, const struct slice *parts,
     if (file->disk == NULL)
         return -EIO;
     file->disk->counts.writes++;
-    if (is_frozen(file->disk))
+    if (is_frozen(file->disk) || number_is_dead(file->disk, file->number))
         return -EIO;
     for (size_t i = 0; i < parts_len; i++)
         len += parts[i].len;
@@ -764,7 +785,7 @@ int env_file_truncate(struct env_file *file, int64_t size)
     struct disk *disk = file->disk;
 
     ASSERT(!file->read_only && size >= 0);
-    if (disk == NULL || other(disk) < 0)
+    if (disk == NULL || other(disk) < 0 || number_is_dead(disk, file->number))
         return -EIO;
     if (strikes(disk, &disk->faults.truncate_at, disk->faults.truncate_ppm))
         return error_of(disk);
@@ -797,7 +818,7 @@ int env_read_all(struct env *env, const char *path, size_t max_bytes,
     struct node *node = lookup(disk, path);
 
     disk->counts.reads++;
-    if (is_frozen(disk))
+    if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
     if (node == NULL || node->is_dir)
         return node == NULL ? -ENOENT : -EISDIR;
@@ -1028,7 +1049,7 @@ int disk_try_write(struct env_file *file, int64_t more)
     if (disk == NULL)
         return -EIO;
     disk->counts.writes++;
-    if (is_frozen(disk))
+    if (is_frozen(disk) || number_is_dead(disk, file->number))
         return -EIO;
     if (strikes(disk, &disk->faults.write_at, disk->faults.write_ppm))
         return error_of(disk);
@@ -1042,7 +1063,7 @@ int disk_try_sync(struct env_file *file)
     if (disk == NULL)
         return -EIO;
     disk->counts.syncs++;
-    if (is_frozen(disk))
+    if (is_frozen(disk) || number_is_dead(disk, file->number))
         return -EIO;
     return strikes(disk, &disk->faults.sync_at, disk->faults.sync_ppm)
                ? error_of(disk)

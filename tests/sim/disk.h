@@ -64,6 +64,9 @@ struct disk_faults {
     int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
     /* The same by chance, in millionths. */
     uint32_t write_ppm, sync_ppm, truncate_ppm, open_ppm;
+    /* One of several disks of a host is dead: everything in the top directory
+     * "/data" with this number behind it ("/data1") is -EIO.  0: none. */
+    int dead_number;
 };
 struct disk_faults *disk_faults(struct disk *disk);
 

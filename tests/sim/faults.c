@@ -3,8 +3,11 @@
 #include "tests/sim/faults.h"
 
 #include "base/alloc.h"
+#include "broker/replica/move.h"
+#include "broker/replica/partition.h"
 #include "tests/sim/loop.h"
 #include "tests/sim/members.h"
+#include "tests/sim/operators.h"
 #include "tests/sim/trace.h"
 
 #include <stdlib.h>
@@ -22,6 +25,8 @@ struct active {
     struct node *victim; /* what is to be started again */
     struct event step;   /* of a departure: the next look at it */
     struct node *leaver;
+    struct env_task move; /* to a shard */
+    struct shard *shard;
 };
 
 struct faults {
@@ -176,6 +181,9 @@ static void apply_to_disk(const struct active *x)
     case FAULT_SYNC_ERROR:
         d->sync_ppm = (uint32_t)x->fault->amount;
         break;
+    case FAULT_DIR_ERROR:
+        d->dead_number = (int)x->fault->amount;
+        break;
     default:
         break;
     }
@@ -298,7 +306,7 @@ static bool ends_a_process(enum fault_kind kind)
            kind == FAULT_ROLL || kind == FAULT_POWER ||
            kind == FAULT_POWER_ALL || kind == FAULT_ROT || kind == FAULT_WIPE ||
            kind == FAULT_DISK_ERROR || kind == FAULT_LEAVE ||
-           kind == FAULT_SYNC_ERROR;
+           kind == FAULT_SYNC_ERROR || kind == FAULT_DIR_ERROR;
 }
 
 static bool loses(const struct faults *f, const struct fault *fault)
@@ -408,6 +416,49 @@ static void stall_no_more(struct process *p)
         loop_go_on(LIST_ENTRY(node, struct env, link));
 }
 
+/* ---- replicas go to other directories ------------------------------------ */
+
+enum { MOVES_AT_ONCE = 3 };
+
+/* Some of a shard's, by the bits of `amount`. */
+static void move_some(struct env_task *task)
+{
+    struct active *x = LIST_ENTRY(task, struct active, move);
+    struct shard *s = x->shard;
+    uint64_t bits = (uint64_t)x->fault->amount;
+    int n = 0;
+
+    MAP_EACH (entry, &s->topics_by_id) {
+        const struct shard_topic *t = entry->value;
+
+        for (int32_t i = 0; i < t->partitions && n < MOVES_AT_ONCE; i++) {
+            struct partition *p = t->local[i];
+
+            bits = bits * 6364136223846793005u + 1442695040888963407u;
+            if (p == NULL || bits >> 62 != 0)
+                continue;
+            int to = (int)(bits >> 40 & 0xff) % s->broker->log_dirs_len;
+            enum err error = partition_move(p, &s->broker->log_dirs[to]);
+
+            trace_line(NULL, "fault %d: %s-%d goes to %s: %s", x->number,
+                       t->name, i, s->broker->log_dirs[to].path,
+                       err_text(error));
+            n++;
+        }
+    }
+}
+
+static void move(struct active *x, const struct node *n)
+{
+    const struct broker *b = n->server != NULL ? &n->server->broker : NULL;
+
+    if (b == NULL || !n->running || !n->is_broker || n->stopping)
+        return;
+    x->shard = b->shards[x->fault->b / 2 % b->shards_len];
+    x->move = (struct env_task){.fn = move_some};
+    loop_call(x->shard->env, &x->move);
+}
+
 static void begin_kind(struct active *x)
 {
     struct node *n = node_a(x);
@@ -467,6 +518,9 @@ static void begin_kind(struct active *x)
         break;
     case FAULT_LEAVE:
         leave(x);
+        break;
+    case FAULT_MOVE:
+        move(x, n);
         break;
     default:
         break;
@@ -569,6 +623,7 @@ static void end(struct event *event)
         stall_no_more(n->process);
     faults_set_links(f);
     set_disks(f);
+    operators_restore_dirs(n);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -628,5 +683,7 @@ void faults_end(struct faults *f)
     }
     faults_set_links(f);
     set_disks(f);
+    for (int i = 0; i < *f->options.nodes_len; i++)
+        operators_restore_dirs(f->options.nodes[i]);
     run_all(f);
 }

@@ -60,6 +60,24 @@ static bool help(struct node *n)
     return helped;
 }
 
+void operators_restore_dirs(struct node *n)
+{
+    const struct broker *b = n->server != NULL ? &n->server->broker : NULL;
+
+    if (b == NULL || !n->running || !n->is_broker || n->gone ||
+        disk_faults(n->host->disk)->dead_number != 0)
+        return;
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        if (!log_dir_failed(&b->log_dirs[i]))
+            continue;
+        trace_line(NULL, "n%d lacks %s: an operator restarts it", n->id,
+                   b->log_dirs[i].path);
+        node_kill(n);
+        node_start(n);
+        return;
+    }
+}
+
 bool operators_help(struct node *const *nodes, int nodes_len)
 {
     bool helped = false;

@@ -13,4 +13,8 @@
  * be lost by that.  True: there was such a node. */
 bool operators_help(struct node *const *nodes, int nodes_len);
 
+/* A node that goes on without one of its log directories is restarted, unless
+ * its disk is dead still. */
+void operators_restore_dirs(struct node *n);
+
 #endif

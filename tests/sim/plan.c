@@ -439,6 +439,40 @@ static void draw_modern(struct plan *plan)
         plan->load.groups = 1;
 }
 
+/* Several log directories, in one of two seeds from three million on, and in
+ * most of those the failure of one. */
+static void draw_dirs(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("dirs", 4)) *
+                     0x9e3779b97f4a7c15u};
+
+    plan->dirs = 1;
+    if (plan->seed < 3000000 || !one_in(&p, 2))
+        return;
+    plan->dirs = (int)between(&p, 2, 3);
+    for (int64_t n = PICK(&p, 0, 1, 1, 2, 4); n > 0; n--) {
+        struct fault *f = next_fault(plan);
+
+        f->kind = FAULT_DIR_ERROR;
+        f->at_us = between(&p, 0, plan->faults_us);
+        f->duration_us = between(&p, 100000, PICK(&p, 3000000, 15000000));
+        f->a = (int)prng_below(&p, 1000);
+        f->b = (int)prng_below(&p, 1000) & ~1; /* not for aims */
+        f->amount = between(&p, 1, plan->dirs - 1);
+    }
+    plan->move_rate = PICK(&p, 20000, 200000, 0);
+    for (int64_t n = PICK(&p, 0, 2, 5, 10); n > 0; n--) {
+        struct fault *f = next_fault(plan);
+
+        f->kind = FAULT_MOVE;
+        f->at_us = between(&p, 0, plan->faults_us);
+        f->duration_us = 1000;
+        f->a = (int)prng_below(&p, 1000);
+        f->b = (int)prng_below(&p, 1000) & ~1;
+        f->amount = (int64_t)(prng_next(&p) >> 2); /* which, and where to */
+    }
+}
+
 /* Enough to race with every fault; more would only cost time, and a few seeds
  * with many records most of it. */
 static void limit_records(struct plan *plan)
@@ -475,6 +509,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_stalls(plan);
     draw_transactions(plan);
     draw_modern(plan);
+    draw_dirs(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)
@@ -513,7 +548,8 @@ char *plan_properties(const struct plan *plan, int index)
     buf_printf(
         &b,
         "\ncontroller.listener.names=CONTROLLER\n"
-        "log.dirs=/data\n"
+        "log.dirs=/data%s\n"
+        "metadata.log.dir=/data\n"
         "num.network.threads=%d\n"
         "leat.durability=%s\n"
         "min.insync.replicas=%d\n"
@@ -537,12 +573,21 @@ char *plan_properties(const struct plan *plan, int index)
         "leat.broker.disconnect.grace.ms=%d\n"
         "metadata.log.max.record.bytes.between.snapshots=%lld\n"
         "group.initial.rebalance.delay.ms=100\n"
-        "unclean.leader.election.enable=%s\n",
+        "unclean.leader.election.enable=%s\n"
+        "%s",
+        plan->dirs == 3   ? ",/data1,/data2"
+        : plan->dirs == 2 ? ",/data1"
+                          : "",
         plan->shards, plan->fsync ? "fsync" : "replicated", plan->min_isr,
         plan->replication, plan->replication, plan->min_isr, plan->replication,
         plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
         plan->session_timeout_ms / 4, plan->grace_ms,
-        (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false");
+        (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false",
+        plan->move_rate == 20000
+            ? "replica.alter.log.dirs.io.max.bytes.per.second=20000\n"
+        : plan->move_rate != 0
+            ? "replica.alter.log.dirs.io.max.bytes.per.second=200000\n"
+            : "");
     if (plan->load.modern_percent > 0)
         buf_printf(&b,
                    "group.consumer.min.session.timeout.ms=1000\n"
@@ -556,14 +601,15 @@ char *plan_properties(const struct plan *plan, int index)
 
 void plan_print(const struct plan *plan)
 {
-    printf("seed %llu: %d nodes, %d controllers%s, %d spares, %d shards, %s, "
+    printf("seed %llu: %d nodes, %d controllers%s, %d spares, %d shards, %d "
+           "dirs, %s, "
            "RF %d, "
            "min ISR %d%s, roll %d ms, lag %d ms, session %d ms, grace %d ms, "
            "snapshots by %lld bytes, %lld entries kept, "
            "delay %lld us, work %lld us, faults for %lld s\n",
            (unsigned long long)plan->seed, plan->nodes, plan->controllers,
            plan->combined ? ", combined" : "", plan->spares, plan->shards,
-           plan->fsync ? "fsync" : "replicated", plan->replication,
+           plan->dirs, plan->fsync ? "fsync" : "replicated", plan->replication,
            plan->min_isr, plan->unclean ? ", unclean" : "", plan->roll_ms,
            plan->lag_max_ms, plan->session_timeout_ms, plan->grace_ms,
            (long long)plan->snapshot_bytes, (long long)plan->keep_entries,

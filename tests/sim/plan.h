@@ -45,7 +45,10 @@
     X(LEAVE, "leave")           /* a broker leaves for good */                 \
     /* Only drawn apart, see draw_ambushes() and draw_stalls(). */             \
     X(SYNC_ERROR, "sync-error") /* of the disk's calls only syncs fail */      \
-    X(STALL, "stall")           /* one thread of a process stands still */
+    X(STALL, "stall")           /* one thread of a process stands still */     \
+    X(DIR_ERROR, "dir-error")   /* one of several log directories fails, until \
+                                   the node is restarted at the end */         \
+    X(MOVE, "move") /* replicas are moved to other log directories */
 
 enum fault_kind {
 #define X(name, text) FAULT_##name,
@@ -116,6 +119,8 @@ struct plan {
     bool members_change;
     int spares; /* controllers that wait to be added, behind the others */
     int shards;
+    int dirs;          /* log directories of a node */
+    int64_t move_rate; /* bytes per second between them; 0: no limit */
     bool fsync;
     int min_isr;
     int replication;

@@ -174,13 +174,22 @@ static uint64_t records_seen(const struct run *r)
 
 static bool formed(struct run *r) { return records_seen(r) > 0; }
 
+/* Also those that noticed only after the fault was over. */
+static void restore_dirs(struct run *r)
+{
+    for (int i = 0; i < r->nodes_len; i++)
+        operators_restore_dirs(r->nodes[i]);
+}
+
 static bool healed(struct run *r)
 {
+    restore_dirs(r);
     return check_unhealed(r->check, false) == NULL;
 }
 
 static bool alike(struct run *r)
 {
+    restore_dirs(r);
     return check_unhealed(r->check, true) == NULL;
 }
 

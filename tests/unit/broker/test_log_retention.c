@@ -221,6 +221,41 @@ Test(log_retention, a_deleted_log_is_gone)
     cr_assert_eq(log_end_offset(f.log), 0);
 }
 
+static int futures;
+
+static void on_future(void *arg, struct slice name)
+{
+    futures++;
+    cr_assert(slice_eq(name, SLICE("t.with.dots-12")));
+}
+
+Test(log_retention, a_replica_that_was_to_come_here_is_removed_and_told)
+{
+    char *path = log_future_path(f.env, LOG_DIR "/t.with.dots-12");
+    char *file = xasprintf("%s/00000000000000000000.log", path);
+
+    cr_assert_eq(env_mkdir(f.env, path), 0);
+    cr_assert_eq(env_write_all(f.env, file, SLICE("some")), 0);
+    cr_assert_eq(log_remove_leftovers(f.env, LOG_DIR, on_future, NULL), 1);
+    cr_assert_eq(futures, 1);
+    cr_assert_eq(env_path_kind(f.env, path), 0);
+    free(file);
+    free(path);
+}
+
+Test(log_retention, a_log_goes_on_under_another_name)
+{
+    env_mem_run(f.env);
+    cr_assert_not(log_is_flushing(f.log));
+    cr_assert_eq(log_rename(f.log, LOG_DIR "/u-0"), 0);
+    cr_assert_str_eq(log_path(f.log), LOG_DIR "/u-0");
+    cr_assert_eq(env_path_kind(f.env, LOG_DIR "/u-0"), 2);
+    append_n(&f, 3);
+    cr_assert_eq(count_batches(&f), 4 * PER_SEGMENT + 3);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_synced_offset(f.log), log_end_offset(f.log));
+}
+
 Test(log_retention, leftovers_of_deletions_are_removed_at_start)
 {
     const char *stay[] = {"t-0", "x.00-delete", "meta.properties",
@@ -236,8 +271,9 @@ Test(log_retention, leftovers_of_deletions_are_removed_at_start)
         env_mkdir(f.env, path);
         free(path);
     }
-    cr_assert_eq(log_remove_leftovers(f.env, LOG_DIR), 1);
-    cr_assert_eq(log_remove_leftovers(f.env, LOG_DIR), 0);
+    cr_assert_eq(log_remove_leftovers(f.env, LOG_DIR, on_future, NULL), 1);
+    cr_assert_eq(log_remove_leftovers(f.env, LOG_DIR, on_future, NULL), 0);
+    cr_assert_eq(futures, 0);
     for (int i = 0; i < 4; i++) {
         char *path = xasprintf(LOG_DIR "/%s", stay[i]);
         cr_assert_eq(env_path_kind(f.env, path), 2);
