@@ -16,12 +16,17 @@
 
 #include <stdlib.h>
 
-/* Any key of any resource must fit into a key of the store. */
-enum { KEY_MAX_BYTES = 240 };
+/* Any key of any resource must fit into a key of the store.  Keys of groups and
+ * subscriptions are those of the tables, so their names may be longer. */
+enum { KEY_MAX_BYTES = 240, NAME_MAX_BYTES = 400, TABLE_KEY_MAX_BYTES = 64 };
 static_assert(sizeof IMAGE_KV_PREFIX + 1 + 1 + TOPIC_NAME_MAX + 1 +
                       KEY_MAX_BYTES <=
                   KV_KEY_MAX,
               "a topic's longest name and the longest key");
+static_assert(sizeof IMAGE_KV_PREFIX + 1 + 1 + NAME_MAX_BYTES + 1 +
+                      TABLE_KEY_MAX_BYTES <=
+                  KV_KEY_MAX,
+              "a group's longest name and its longest key");
 
 enum config_operation {
     OPERATION_SET,
@@ -120,24 +125,72 @@ static struct verdict check_broker(struct step *s, const struct target *t,
     return verdict_of(s, error, why);
 }
 
+/* Of a group, or of a subscription to clients' metrics. */
+static struct verdict check_named(struct step *s, const struct target *t,
+                                  struct slice key, struct slice value)
+{
+    char *why = NULL;
+    struct verdict v = check_text(s, key, value);
+
+    if (v.error != ERR_NONE)
+        return v;
+    enum err error = (t->type == IMAGE_RESOURCE_GROUP
+                          ? config_validate_group
+                          : config_validate_client_metrics)(key, value, &why);
+    return verdict_of(s, error, why);
+}
+
 static struct verdict check_value(struct step *s, const struct target *t,
                                   struct slice key, struct slice value)
 {
-    return t->type == IMAGE_RESOURCE_TOPIC ? config_check_topic(s, key, value)
-                                           : check_broker(s, t, key, value);
+    switch (t->type) {
+    case IMAGE_RESOURCE_TOPIC:
+        return config_check_topic(s, key, value);
+    case IMAGE_RESOURCE_BROKER:
+        return check_broker(s, t, key, value);
+    default:
+        return check_named(s, t, key, value);
+    }
+}
+
+/* Limits on connections that would let nobody in, brokers neither. */
+static struct verdict check_connections(struct step *s, const struct target *t)
+{
+    static const char *const keys[] = {"max.connections",
+                                       "max.connection.creation.rate",
+                                       "max.connections.per.ip"};
+    const char *overrides =
+        map_get(&t->next, SLICE("max.connections.per.ip.overrides"));
+    int32_t number;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = map_get(&t->next, slice_str(keys[i]));
+
+        if (value == NULL || !config_parse_int32(slice_str(value), &number) ||
+            number > 0 || (i == 2 && overrides != NULL && *overrides != '\0'))
+            continue;
+        return refuse(s, ERR_INVALID_REQUEST,
+                      "Invalid value 0 for configuration %s: it lets nobody in",
+                      keys[i]);
+    }
+    return VERDICT_GOOD;
 }
 
 static struct verdict check_all(struct step *s, const struct target *t)
 {
     if (t->type == IMAGE_RESOURCE_TOPIC)
         return config_check_topic_all(s, &t->next);
+    if (t->type == IMAGE_RESOURCE_GROUP)
+        return group_config_check(s, &t->next);
+    if (t->type != IMAGE_RESOURCE_BROKER)
+        return VERDICT_GOOD;
     if (!t->per_broker && t->now != NULL &&
         map_get(t->now, SLICE("min.insync.replicas")) != NULL &&
         map_get(&t->next, SLICE("min.insync.replicas")) == NULL)
         return refuse(s, ERR_INVALID_CONFIG,
                       "Cluster-level min.insync.replicas cannot be removed "
                       "while ELR is enabled.");
-    return VERDICT_GOOD;
+    return check_connections(s, t);
 }
 
 /* ---- the resource -------------------------------------------------------- */
@@ -160,19 +213,48 @@ static struct verdict find_broker(struct step *s, struct target *t)
     return VERDICT_GOOD;
 }
 
+/* A group whether or not it exists, and a subscription that is made by setting
+ * something of it. */
+static struct verdict find_named(struct step *s, struct target *t)
+{
+    if (t->name.len == 0)
+        return refuse(s, ERR_INVALID_REQUEST,
+                      t->type == IMAGE_RESOURCE_GROUP
+                          ? "Default group resources are not allowed."
+                          : "Subscription name can't be empty");
+    if (t->name.len > NAME_MAX_BYTES ||
+        memchr(t->name.data, 0, t->name.len) != NULL)
+        return refuse(s, ERR_INVALID_REQUEST,
+                      "Only names of up to %d bytes, and none of them zero, "
+                      "can have configs.",
+                      NAME_MAX_BYTES);
+    return VERDICT_GOOD;
+}
+
+static struct verdict find_resource(struct step *s, struct target *t)
+{
+    switch (t->type) {
+    case IMAGE_RESOURCE_BROKER:
+        return find_broker(s, t);
+    case IMAGE_RESOURCE_GROUP:
+    case IMAGE_RESOURCE_CLIENT_METRICS:
+        return find_named(s, t);
+    case IMAGE_RESOURCE_TOPIC:
+        if (image_topic(s->image, t->name) != NULL)
+            return VERDICT_GOOD;
+        return refuse(s, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                      "The topic '%.*s' does not exist.", SLICE_FMT(t->name));
+    default:
+        return refuse(s, ERR_INVALID_REQUEST,
+                      "Configs of resource type %d cannot be altered.",
+                      (int)t->type);
+    }
+}
+
 static struct verdict find_target(struct step *s, struct target *t)
 {
-    struct verdict v = VERDICT_GOOD;
+    struct verdict v = find_resource(s, t);
 
-    if (t->type == IMAGE_RESOURCE_BROKER)
-        v = find_broker(s, t);
-    else if (t->type != IMAGE_RESOURCE_TOPIC)
-        v = refuse(s, ERR_INVALID_REQUEST,
-                   "Configs of resource type %d cannot be altered.",
-                   (int)t->type);
-    else if (image_topic(s->image, t->name) == NULL)
-        v = refuse(s, ERR_UNKNOWN_TOPIC_OR_PARTITION,
-                   "The topic '%.*s' does not exist.", SLICE_FMT(t->name));
     if (v.error != ERR_NONE)
         return v;
     const struct image_configs *configs =
@@ -462,13 +544,25 @@ static struct slice list_edit(struct step *s, struct slice old,
     return out;
 }
 
+static enum config_scope scope_of(const struct target *t)
+{
+    switch (t->type) {
+    case IMAGE_RESOURCE_TOPIC:
+        return CONFIG_TOPIC;
+    case IMAGE_RESOURCE_GROUP:
+        return CONFIG_GROUP;
+    case IMAGE_RESOURCE_CLIENT_METRICS:
+        return CONFIG_CLIENT_METRICS;
+    default:
+        return CONFIG_BROKER;
+    }
+}
+
 static struct verdict alter_list(struct step *s, struct target *t,
                                  const alteration *a, struct slice *value)
 {
     bool append = a->config_operation == OPERATION_APPEND;
-    enum config_scope scope =
-        t->type == IMAGE_RESOURCE_TOPIC ? CONFIG_TOPIC : CONFIG_BROKER;
-    const struct config_def *def = config_find(scope, a->name);
+    const struct config_def *def = config_find(scope_of(t), a->name);
 
     if (def == NULL || def->type != CONFIG_LIST)
         return refuse(s, ERR_INVALID_CONFIG,

@@ -20,6 +20,7 @@ struct table {
 static const struct table broker_tables[] = {CONFIG_BROKER_TABLES(X)};
 static const struct table topic_tables[] = {X(topic)};
 static const struct table group_tables[] = {X(consumer_group)};
+static const struct table client_metrics_tables[] = {X(client_metrics)};
 #undef X
 
 static size_t tables_of(enum config_scope scope, const struct table **tables)
@@ -31,6 +32,9 @@ static size_t tables_of(enum config_scope scope, const struct table **tables)
     case CONFIG_GROUP:
         *tables = group_tables;
         return CONFIG_TABLE_LEN(group_tables);
+    case CONFIG_CLIENT_METRICS:
+        *tables = client_metrics_tables;
+        return CONFIG_TABLE_LEN(client_metrics_tables);
     case CONFIG_BROKER:
         break;
     }
@@ -478,6 +482,69 @@ enum err config_validate_group(struct slice key, struct slice value, char **why)
         return check_all(def, key, value, why);
     *why = xasprintf("Unknown group config name: %.*s", SLICE_FMT(key));
     return ERR_INVALID_CONFIG;
+}
+
+/* "client_id=shop.*": what a client is known by, and a pattern. */
+static bool is_match(struct slice item)
+{
+    static const char *const names[] = {
+        "client_instance_id",    "client_id",
+        "client_software_name",  "client_software_version",
+        "client_source_address", "client_source_port"};
+    const uint8_t *equals =
+        item.len == 0 ? NULL : memchr(item.data, '=', item.len);
+
+    if (equals == NULL)
+        return false;
+    size_t n = (size_t)(equals - item.data);
+    struct slice name = config_trim(slice_of(item.data, n));
+    struct slice pattern = slice_of(equals + 1, item.len - n - 1);
+    if (pattern.len == 0 || memchr(pattern.data, '=', pattern.len) != NULL)
+        return false;
+    for (size_t i = 0; i < CONFIG_TABLE_LEN(names); i++)
+        if (slice_eq_str(name, names[i]))
+            return true;
+    return false;
+}
+
+static enum err check_matches(struct slice value, char **why)
+{
+    struct slice item;
+
+    while (config_list_next(&value, &item))
+        if (!is_match(item)) {
+            *why = xasprintf("Illegal client matching pattern: %.*s",
+                             SLICE_FMT(item));
+            return ERR_INVALID_CONFIG;
+        }
+    return ERR_NONE;
+}
+
+enum err config_validate_client_metrics(struct slice key, struct slice value,
+                                        char **why)
+{
+    const struct config_def *def = config_find(CONFIG_CLIENT_METRICS, key);
+    int64_t interval_ms = 0;
+
+    if (def == NULL) {
+        *why = xasprintf("Unknown client metrics configuration: %.*s",
+                         SLICE_FMT(key));
+        return ERR_INVALID_REQUEST;
+    }
+    enum err error = check_all(def, key, value, why);
+    if (error != ERR_NONE || slice_is_null(value))
+        return error;
+    if (slice_eq_str(key, "match"))
+        return check_matches(value, why);
+    if (def->type != CONFIG_INT)
+        return ERR_NONE;
+    config_parse_int64(value, &interval_ms);
+    if (interval_ms >= 100 && interval_ms <= 3600000)
+        return ERR_NONE;
+    *why = xasprintf("Invalid value %lld for %.*s, interval must be between "
+                     "100 and 3600000 (1 hour)",
+                     (long long)interval_ms, SLICE_FMT(key));
+    return ERR_INVALID_REQUEST;
 }
 
 enum err config_validate_broker_dynamic(struct slice key, struct slice value,

@@ -26,7 +26,12 @@ enum config_type {
     CONFIG_PASSWORD = 9,
 };
 
-enum config_scope { CONFIG_TOPIC, CONFIG_BROKER, CONFIG_GROUP };
+enum config_scope {
+    CONFIG_TOPIC,
+    CONFIG_BROKER,
+    CONFIG_GROUP,
+    CONFIG_CLIENT_METRICS,
+};
 
 /* Who may change a broker key while the broker runs. */
 enum config_update {
@@ -105,6 +110,10 @@ enum err config_validate_topic(struct slice key, struct slice value,
                                char **why);
 enum err config_validate_group(struct slice key, struct slice value,
                                char **why);
+/* Of a subscription to clients' metrics (KIP-714); the error of keys and
+ * intervals is ERR_INVALID_REQUEST, as in Kafka. */
+enum err config_validate_client_metrics(struct slice key, struct slice value,
+                                        char **why);
 /* As a change to running brokers: also refuses keys that cannot change, and
  * with per_broker false those that cannot change for all brokers at once.
  * Keys we do not know are accepted, as in Kafka, and the error is

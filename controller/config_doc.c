@@ -61,6 +61,7 @@ static const struct section sections[] = {
     {"Keys of old releases", ROWS(legacy)},
     {"Configurations of topics", ROWS(topic)},
     {"Configurations of groups", ROWS(consumer_group)},
+    {"Subscriptions to metrics of clients", ROWS(client_metrics)},
 };
 #undef ROWS
 
@@ -157,8 +158,9 @@ static void print_row(struct buf *page, const struct config_def *def,
 
 static void print_section(struct buf *page, const struct section *s)
 {
-    bool is_broker =
-        s->defs != config_table_topic && s->defs != config_table_consumer_group;
+    bool is_broker = s->defs != config_table_topic &&
+                     s->defs != config_table_consumer_group &&
+                     s->defs != config_table_client_metrics;
 
     buf_printf(page, "\n## %s\n\n", s->title);
     buf_printf(page, "| key | type | default | %s | | what it does |\n",

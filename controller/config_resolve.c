@@ -187,6 +187,27 @@ struct slice config_effective(const struct config_def *def,
     return value.value;
 }
 
+void config_resolve_group(const struct config_def *def,
+                          const struct config_layers *layers, struct arena *a,
+                          struct config_value *out)
+{
+    struct slice own = layer_get(layers->topic, def->key);
+    struct slice name = arena_printf(a, "group.%s", def->key);
+    const struct config_def *broker = config_find(CONFIG_BROKER, name);
+    enum config_source source = CONFIG_SOURCE_GROUP;
+
+    if (slice_is_null(own)) {
+        source = CONFIG_SOURCE_DEFAULT;
+        own = slice_str(def->fallback);
+        if (broker != NULL) {
+            config_resolve_broker(broker, layers, a, out);
+            own = out->value;
+        }
+    }
+    *out = (struct config_value){.value = own, .source = source};
+    add(out, def->key, own, source);
+}
+
 void config_resolve_broker(const struct config_def *def,
                            const struct config_layers *layers, struct arena *a,
                            struct config_value *out)

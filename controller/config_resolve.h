@@ -40,7 +40,7 @@ struct config_layer config_layer_of_map(const struct map *m);
 
 /* Layers without a get function are empty. */
 struct config_layers {
-    struct config_layer topic;          /* ignored for brokers */
+    struct config_layer topic;          /* or group; ignored for brokers */
     struct config_layer broker;         /* this broker, dynamic */
     struct config_layer broker_default; /* all brokers, dynamic */
     struct config_layer file;           /* this broker, from its file */
@@ -73,9 +73,20 @@ void config_resolve_topic(const struct config_def *def,
 struct slice config_effective(const struct config_def *def,
                               const struct config_layers *layers,
                               struct arena *a);
+/* `def` is a group's key; layers->topic is the group's own.  Without a value of
+ * its own a group takes that of the broker key group.KEY.  As in Kafka the
+ * first synonym is the group's key itself, with the value in effect. */
+void config_resolve_group(const struct config_def *def,
+                          const struct config_layers *layers, struct arena *a,
+                          struct config_value *out);
 /* `def` is a broker key. */
 void config_resolve_broker(const struct config_def *def,
                            const struct config_layers *layers, struct arena *a,
                            struct config_value *out);
+
+/* A value as Kafka tells it, once it has read its text: "TRUE " as true, a
+ * double "5" as 5.0.  In the arena, constant, or the value itself. */
+struct slice config_canonical(const struct config_def *def, struct slice value,
+                              struct arena *a);
 
 #endif

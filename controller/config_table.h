@@ -58,7 +58,8 @@
 #define CONFIG_ALL_TABLES(X)                                                   \
     CONFIG_BROKER_TABLES(X)                                                    \
     X(topic)                                                                   \
-    X(consumer_group)
+    X(consumer_group)                                                          \
+    X(client_metrics)
 
 #define X(name)                                                                \
     extern const struct config_def config_table_##name[];                      \

@@ -29,44 +29,44 @@ const struct config_def config_table_network[] = {
     {"listener.security.protocol.map", CONFIG_STRING,
      "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_"
      "PLAINTEXT",
-     ANY, CONFIG_PER_BROKER, CONFIG_USED,
-     "Security protocol of each listener name, as `NAME:PROTOCOL,...`.", NULL},
-    {"listeners", CONFIG_LIST, "PLAINTEXT://:9092", ANY, CONFIG_PER_BROKER,
+     ANY, CONFIG_READ_ONLY, CONFIG_USED,
+     "Security protocol of each listener name, as `NAME:PROTOCOL,...`. Unlike "
+     "in Kafka it needs a restart.",
+     NULL},
+    {"listeners", CONFIG_LIST, "PLAINTEXT://:9092", ANY, CONFIG_READ_ONLY,
      CONFIG_USED,
      "Where to listen, as `NAME://host:port,...`; an empty host is every "
-     "interface.",
+     "interface. Unlike in Kafka it needs a restart.",
      NULL},
     {"max.connection.creation.rate", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
      "Most new connections per second; more wait to be accepted, but not those "
-     "on the listener between brokers if there is another one. From the file: "
-     "a dynamic change, or one of a single listener, has no effect.",
+     "on the listener between brokers if there is another one. One of a single "
+     "listener has no effect.",
      NULL},
     {"max.connections", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
      "Most connections of clients and brokers; more wait to be accepted, but "
      "not those on the listener between brokers if there is another one: they "
-     "take the place of the connection least recently used. From the file: a "
-     "dynamic change, or one of a single listener, has no effect.",
+     "take the place of the connection least recently used. One of a single "
+     "listener has no effect.",
      NULL},
     {"max.connections.per.ip", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
-     "Most connections from one address; more are closed. From the file: a "
-     "dynamic change has no effect.",
-     NULL},
+     "Most connections from one address; more are closed.", NULL},
     {"max.connections.per.ip.overrides", CONFIG_STRING, "", ANY,
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
      "Exceptions to `max.connections.per.ip`, as `address:count,...`; a name "
-     "is looked up once, at the start. From the file: a dynamic change has no "
-     "effect.",
+     "is looked up once, when it is set or at the start.",
      NULL},
     {"num.io.threads", CONFIG_INT, "8", AT_LEAST(1), CONFIG_CLUSTER_WIDE,
      CONFIG_NO_EFFECT, "Threads that execute requests.",
      "requests run on the shards, blocking disk work on helper threads"},
-    {"num.network.threads", CONFIG_INT, "3", AT_LEAST(1), CONFIG_CLUSTER_WIDE,
+    {"num.network.threads", CONFIG_INT, "3", AT_LEAST(1), CONFIG_READ_ONLY,
      CONFIG_USED,
      "Number of shards, each one thread with its own connections and "
-     "partitions. Not given: one per processor core.",
+     "partitions. Not given: one per processor core. Unlike in Kafka it needs "
+     "a restart.",
      NULL},
     {"queued.max.request.bytes", CONFIG_LONG, "-1", ANY, CONFIG_READ_ONLY,
      CONFIG_USED,

@@ -18,9 +18,10 @@ const struct config_def config_table_replica[] = {
      "How often waiting fetches are tidied.",
      "a fetch that is done is removed at once"},
     {"follower.replication.throttled.rate", CONFIG_LONG, "9223372036854775807",
-     AT_LEAST(0), CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT,
-     "Bytes per second for throttled replicas on followers.",
-     "replication is not throttled in this release"},
+     AT_LEAST(0), CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Bytes per second that replicas here take together while they are not in "
+     "sync, of those in `follower.replication.throttled.replicas`.",
+     NULL},
     {"leader.imbalance.check.interval.seconds", CONFIG_LONG, "300", AT_LEAST(1),
      CONFIG_READ_ONLY, CONFIG_USED,
      "How often preferred leaders are looked for.", NULL},
@@ -28,9 +29,10 @@ const struct config_def config_table_replica[] = {
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "Imbalance that starts a rebalance.",
      "leadership goes back whenever the preferred replica can take it"},
     {"leader.replication.throttled.rate", CONFIG_LONG, "9223372036854775807",
-     AT_LEAST(0), CONFIG_CLUSTER_WIDE, CONFIG_NO_EFFECT,
-     "Bytes per second for throttled replicas on leaders.",
-     "replication is not throttled in this release"},
+     AT_LEAST(0), CONFIG_CLUSTER_WIDE, CONFIG_USED,
+     "Bytes per second that go from here to replicas that are not in sync, of "
+     "those in `leader.replication.throttled.replicas`.",
+     NULL},
     {"max.incremental.fetch.session.cache.slots", CONFIG_INT, "1000",
      AT_LEAST(0), CONFIG_READ_ONLY, CONFIG_USED,
      "Fetch sessions that are remembered.", NULL},
@@ -77,9 +79,14 @@ const struct config_def config_table_replica[] = {
      "A follower that has not caught up for this long leaves the in-sync "
      "replicas.",
      NULL},
-    {"replica.selector.class", CONFIG_STRING, NULL, ANY, CONFIG_READ_ONLY,
-     CONFIG_NO_EFFECT, "Class that picks the replica a consumer reads from.",
-     "consumers read from the leader"},
+    {"replica.selector.class", CONFIG_STRING, NULL,
+     ONE_OF("org.apache.kafka.common.replica.LeaderSelector, "
+            "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Which replica a consumer reads from: the leader (also if not given), or "
+     "one in the consumer's rack (`client.rack`, `broker.rack`), as the two "
+     "selectors of Kafka do. Other Java classes cannot be loaded.",
+     NULL},
     {"replica.socket.receive.buffer.bytes", CONFIG_INT, "65536", ANY,
      CONFIG_READ_ONLY, CONFIG_USED,
      "Receive buffer of a follower's connection. -1 or not given: the system "

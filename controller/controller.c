@@ -17,6 +17,8 @@ void controller_config_init(struct controller_config *config)
         .leader_imbalance_check_interval_ms = 300000,
         .leader_rebalance_delay_ms = 5000,
         .unclean_leader_election_interval_ms = 300000,
+        .quota_window_num = 11,
+        .quota_window_size_seconds = 1,
         .num_partitions = 1,
         .default_replication_factor = 1,
         .delete_topic_enable = true,
@@ -48,6 +50,9 @@ void controller_deactivate(struct controller *c)
     MAP_EACH (entry, &c->brokers)
         free(entry->value);
     map_free(&c->brokers);
+    MAP_EACH (entry, &c->mutation_rates)
+        free(entry->value);
+    map_free(&c->mutation_rates);
     index_free(&c->index);
     index_init(&c->index);
     image_free(&c->image);
@@ -335,6 +340,14 @@ static bool is_int16(int32_t number)
     return number >= 0 && number <= INT16_MAX;
 }
 
+/* The name in "User:NAME". */
+static struct slice after_colon(const char *principal)
+{
+    const char *colon = strchr(principal, ':');
+
+    return slice_str(colon != NULL ? colon + 1 : principal);
+}
+
 static enum err handle_forward(struct controller *c,
                                const struct controller_call *call,
                                const Leat__ForwardRequest *request,
@@ -344,12 +357,15 @@ static enum err handle_forward(struct controller *c,
     Leat__ForwardResponse *r = arena_alloc(call->arena, sizeof *r);
     bool sound = is_int16(request->api_key) && is_int16(request->api_version);
     struct buf body = BUF_INIT;
+    struct controller_call whose = *call;
 
+    whose.user = after_colon(request->principal);
+    whose.client_id = slice_str(request->client_id);
     leat__forward_response__init(r);
     response->result_case = LEAT__CONTROL_RESPONSE__RESULT_FORWARD;
     response->forward = r;
     enum err error = controller_handle_kafka(
-        c, call, sound ? (int16_t)request->api_key : -1,
+        c, &whose, sound ? (int16_t)request->api_key : -1,
         (int16_t)request->api_version,
         slice_of(request->body.data, request->body.len), &body, update);
     struct slice copy = arena_copy(call->arena, buf_slice(&body));

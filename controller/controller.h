@@ -81,6 +81,10 @@ struct controller_config {
     int16_t default_replication_factor;
     bool delete_topic_enable;
 
+    /* controller.quota.window.num and .size.seconds */
+    int32_t quota_window_num;
+    int32_t quota_window_size_seconds;
+
     /* This node's file, for defaults of topic configs (min.insync.replicas,
      * unclean.leader.election.enable, ...).  Outlives the controller. */
     struct config_layer file;
@@ -100,6 +104,9 @@ struct controller_call {
     int64_t next_index;  /* of the next entry in the log */
     uint64_t seed;       /* for topic ids and placement */
     struct arena *arena; /* no limit; responses and scratch live here */
+    /* Of Kafka's requests: whose quotas count.  user empty: nobody's. */
+    struct slice user;
+    struct slice client_id;
 };
 
 struct controller_batch {
@@ -150,6 +157,9 @@ struct controller {
         int32_t min_insync_replicas;
         bool unclean_election;
     } policy;
+
+    struct map mutation_rates; /* bucket -> struct rate; mutation_quota.c */
+    uint32_t mutation_sweep_at;
 
     /* For metrics; never reset. */
     uint64_t elections;         /* leaders changed */

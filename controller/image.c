@@ -654,14 +654,26 @@ static void config_unset(struct image *image, enum image_resource type,
         configs_remove(image, type, name);
 }
 
+static bool resource_is_known(enum image_resource type)
+{
+    switch (type) {
+    case IMAGE_RESOURCE_TOPIC:
+    case IMAGE_RESOURCE_BROKER:
+    case IMAGE_RESOURCE_CLIENT_METRICS:
+    case IMAGE_RESOURCE_GROUP:
+    case IMAGE_RESOURCE_CLIENT_QUOTA:
+        return true;
+    }
+    return false;
+}
+
 static enum err replay_config(struct image *image, const Leat__ConfigRecord *r,
                               const struct image_observer *o)
 {
     struct slice name = slice_str(r->resource_name);
     enum image_resource type = (enum image_resource)r->resource_type;
 
-    if ((type != IMAGE_RESOURCE_TOPIC && type != IMAGE_RESOURCE_BROKER) ||
-        r->key[0] == '\0')
+    if (!resource_is_known(type) || r->key[0] == '\0')
         return ERR_DAMAGED;
     if (type == IMAGE_RESOURCE_TOPIC && image_topic(image, name) == NULL)
         return ERR_DAMAGED;

@@ -31,10 +31,13 @@ enum {
     IMAGE_PARTITIONS_MAX = 1 << 24, /* per topic */
 };
 
-/* As in ConfigRecord and in Kafka's requests. */
+/* As in ConfigRecord and, but for quotas, in Kafka's requests. */
 enum image_resource {
     IMAGE_RESOURCE_TOPIC = 2,
     IMAGE_RESOURCE_BROKER = 4,
+    IMAGE_RESOURCE_CLIENT_METRICS = 16,
+    IMAGE_RESOURCE_GROUP = 32,
+    IMAGE_RESOURCE_CLIENT_QUOTA = 100, /* names: quota_entity.h */
 };
 
 /* Broker ids that somebody else owns. */
@@ -108,7 +111,9 @@ struct image_topic {
     int32_t partitions_cap;
 };
 
-/* What has configs: a topic, a broker, or all brokers (name ""). */
+/* What has configs: a topic, a broker, all brokers (name ""), a group whether
+ * or not there is one, a subscription to clients' metrics, those whom a quota
+ * is for. */
 struct image_configs {
     enum image_resource type;
     char *name;

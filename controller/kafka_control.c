@@ -21,6 +21,7 @@ static const struct handler handlers[] = {
     {API_INCREMENTAL_ALTER_CONFIGS, configs_alter_incrementally},
     {API_ALTER_PARTITION_REASSIGNMENTS, reassignments_alter},
     {API_LIST_PARTITION_REASSIGNMENTS, reassignments_list},
+    {API_ALTER_CLIENT_QUOTAS, client_quotas_alter},
     {API_UPDATE_FEATURES, features_update},
     {API_UNREGISTER_BROKER, broker_unregister_kafka},
 };

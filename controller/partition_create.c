@@ -116,6 +116,8 @@ static struct verdict grow(struct step *s, const request_topic *t,
         placement_init(&placement, s->image, s->arena, &s->prng);
         v = placement_check(s, &placement, replication_factor(topic));
     }
+    if (v.error == ERR_NONE)
+        v = mutation_quota_take(s, t->count - topic->partitions_len);
     if (v.error != ERR_NONE || validate_only)
         return v;
     step_group_begin(s);
@@ -142,6 +144,7 @@ void partitions_create(struct step *s, int16_t version, const void *in,
     response->results = arena_array(s->arena, (size_t)request->topics_len,
                                     sizeof *response->results);
     response->results_len = 0;
+    mutation_quota_begin(s, version >= 3);
     for (int32_t i = 0; i < request->topics_len; i++) {
         const request_topic *t = &request->topics[i];
         bool twice = map_get(&duplicates, t->name) != NULL;
@@ -159,6 +162,7 @@ void partitions_create(struct step *s, int16_t version, const void *in,
         result->error_code = (int16_t)v.error;
         result->error_message = v.why;
     }
+    response->throttle_time_ms = mutation_quota_pause_ms(s);
     map_free(&told);
     map_free(&seen);
     map_free(&duplicates);

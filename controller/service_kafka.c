@@ -326,6 +326,8 @@ static bool decide(struct service_conn *c, const struct request_header *h,
         struct controller_update update;
 
         service_begin(s, &call, arena);
+        call.user = SLICE("ANONYMOUS");
+        call.client_id = h->client_id;
         error = controller_handle_kafka(
             &s->controller, &call, h->request_api_key, h->request_api_version,
             body, &response, &update);

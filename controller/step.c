@@ -84,6 +84,8 @@ void step_begin(struct step *s, struct controller *c,
         .arena = call->arena,
         .prng = {call->seed},
         .now_ms = call->now_ms,
+        .user = call->user,
+        .client_id = call->client_id,
         .update = update,
         .index = call->next_index,
         .observer =

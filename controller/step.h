@@ -11,6 +11,8 @@
 #include "controller/controller.h"
 #include "controller/records.h"
 
+struct rate;
+
 struct step {
     struct controller *c;
     struct image *image; /* &c->image */
@@ -24,6 +26,13 @@ struct step {
     int64_t index; /* of the open batch */
     int group;     /* > 0: the batch must not be closed */
     struct image_observer observer;
+    struct slice user, client_id; /* as in the call */
+    struct {
+        bool strict;
+        struct rate *rate; /* NULL: no limit */
+        double per_second;
+        int64_t pause_ns; /* the client's, once it has its answer */
+    } mutation;
 };
 
 void step_begin(struct step *s, struct controller *c,
@@ -160,6 +169,8 @@ void configs_alter(struct step *s, int16_t version, const void *request,
                    void *response);
 void configs_alter_incrementally(struct step *s, int16_t version,
                                  const void *request, void *response);
+void client_quotas_alter(struct step *s, int16_t version, const void *request,
+                         void *response);
 void leaders_elect(struct step *s, int16_t version, const void *request,
                    void *response);
 void reassignments_alter(struct step *s, int16_t version, const void *request,
@@ -169,6 +180,17 @@ void reassignments_list(struct step *s, int16_t version, const void *request,
 void broker_unregister_kafka(struct step *s, int16_t version,
                              const void *request, void *response);
 
+/* mutation_quota.c */
+/* Before the first topic of a request.  strict: what is above the quota is
+ * refused, else it is carried out. */
+void mutation_quota_begin(struct step *s, bool strict);
+/* ERR_THROTTLING_QUOTA_EXCEEDED */
+struct verdict mutation_quota_take(struct step *s, int32_t partitions);
+/* What to answer as throttle_time_ms. */
+int32_t mutation_quota_pause_ms(const struct step *s);
+/* group_config.c */
+/* All that will be set on a group, together; key -> NUL-terminated value. */
+struct verdict group_config_check(struct step *s, const struct map *values);
 /* config_control.c */
 /* One config of a topic, by itself. */
 struct verdict config_check_topic(struct step *s, struct slice key,

@@ -230,6 +230,8 @@ static struct verdict create_topic(struct step *s, int16_t version,
     if (v.error == ERR_NONE)
         v = t->assignments_len > 0 ? plan_by_hand(s, &plan)
                                    : plan_by_placement(s, &plan);
+    if (v.error == ERR_NONE)
+        v = mutation_quota_take(s, plan.partitions);
     if (v.error == ERR_NONE) {
         out->num_partitions = plan.partitions;
         out->replication_factor = (int16_t)plan.replicas;
@@ -270,6 +272,7 @@ void topics_create(struct step *s, int16_t version, const void *in, void *out)
         map_put(&seen, t->name, (void *)(uintptr_t)(again ? 2 : 1));
         partitions += partitions_wanted(s, t);
     }
+    mutation_quota_begin(s, version >= 6);
     response->topics = arena_array(s->arena, (size_t)request->topics_len,
                                    sizeof *response->topics);
     for (int32_t i = 0; i < request->topics_len; i++) {
@@ -294,5 +297,6 @@ void topics_create(struct step *s, int16_t version, const void *in, void *out)
         result->error_code = (int16_t)v.error;
         result->error_message = v.why;
     }
+    response->throttle_time_ms = mutation_quota_pause_ms(s);
     map_free(&seen);
 }

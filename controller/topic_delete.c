@@ -63,6 +63,9 @@ static struct verdict delete_topic(struct step *s, int16_t version,
     struct verdict v = find(s, t, &topic);
     if (v.error != ERR_NONE)
         return v;
+    v = mutation_quota_take(s, topic->partitions_len);
+    if (v.error != ERR_NONE)
+        return v;
     out->name = arena_copy(s->arena, slice_str(topic->name));
     out->topic_id = topic->id;
     put_removal(s, topic);
@@ -106,6 +109,7 @@ void topics_delete(struct step *s, int16_t version, const void *in, void *out)
     struct map told = MAP_INIT; /* duplicates that have their answer */
 
     find_duplicates(request, version, count, &duplicates);
+    mutation_quota_begin(s, version >= 5);
     response->responses =
         arena_array(s->arena, (size_t)count, sizeof *response->responses);
     response->responses_len = 0;
@@ -125,6 +129,7 @@ void topics_delete(struct step *s, int16_t version, const void *in, void *out)
         result->error_code = (int16_t)v.error;
         result->error_message = v.why;
     }
+    response->throttle_time_ms = mutation_quota_pause_ms(s);
     map_free(&told);
     map_free(&duplicates);
 }
