@@ -68,7 +68,10 @@ static void add_entry(const struct describing *d, const char *key,
 
     describe_configs_response_resource_result_init(e);
     e->name = slice_str(key);
-    e->value = secret ? SLICE_NULL : value->value;
+    if (!secret)
+        e->value = config_canonical(def, value->value, &d->request->arena);
+    else
+        e->value = SLICE_NULL;
     e->read_only = read_only;
     e->is_sensitive = secret;
     if (d->request->version == 0)
@@ -80,6 +83,12 @@ static void add_entry(const struct describing *d, const char *key,
                            ? slice_str(def->doc)
                            : SLICE_NULL;
     add_synonyms(d, value, secret, e);
+}
+
+/* Of a broker key; what we do not know nobody may change, as in Kafka. */
+static bool is_read_only(const struct config_def *def)
+{
+    return def == NULL || def->update == CONFIG_READ_ONLY;
 }
 
 static void reserve(const struct describing *d, size_t n)
@@ -123,11 +132,77 @@ static void describe_topic(const struct describing *d)
     }
 }
 
+/* A key that was set while brokers run and that is in no table: a listener's
+ * own (listener.name.NAME.KEY), or one that only its owner knows. */
+static void describe_other(const struct describing *d, struct slice key,
+                           const struct config_layers *layers)
+{
+    const struct config_def *def = config_find(CONFIG_BROKER, key);
+    const char *name = arena_strdup(&d->request->arena, key);
+    struct config_value *value = arena_alloc(&d->request->arena, sizeof *value);
+    struct slice own = layers->broker.get == NULL
+                           ? SLICE_NULL
+                           : layers->broker.get(layers->broker.set, key);
+    struct slice everyones =
+        layers->broker_default.get == NULL
+            ? SLICE_NULL
+            : layers->broker_default.get(layers->broker_default.set, key);
+
+    *value = (struct config_value){0};
+    if (!slice_is_null(own))
+        value->synonyms[value->synonyms_len++] =
+            (struct config_synonym){name, own, CONFIG_SOURCE_BROKER};
+    if (!slice_is_null(everyones))
+        value->synonyms[value->synonyms_len++] = (struct config_synonym){
+            name, everyones, CONFIG_SOURCE_BROKER_DEFAULT};
+    value->value = value->synonyms[0].value;
+    value->source = value->synonyms[0].source;
+    add_entry(d, name, def, is_read_only(def), value);
+}
+
+static bool is_other(struct slice key)
+{
+    const struct config_def *def = config_find(CONFIG_BROKER, key);
+
+    return def == NULL || !slice_eq_str(key, def->key);
+}
+
+static void describe_others(const struct describing *d,
+                            const struct config_layers *layers)
+{
+    const struct image *image = &d->meta->image;
+    const struct image_configs *own =
+        image_configs(image, IMAGE_RESOURCE_BROKER, slice_str(d->meta->own_id));
+    const struct image_configs *everyones =
+        image_configs(image, IMAGE_RESOURCE_BROKER, SLICE(""));
+
+    if (own != NULL)
+        MAP_EACH (e, &own->by_key) {
+            if (is_other(e->key) && is_wanted(d, e->key))
+                describe_other(d, e->key, layers);
+        }
+    if (everyones != NULL)
+        MAP_EACH (e, &everyones->by_key) {
+            if (is_other(e->key) && is_wanted(d, e->key) &&
+                (own == NULL || map_get(&own->by_key, e->key) == NULL))
+                describe_other(d, e->key, layers);
+        }
+}
+
+static size_t count_set(const struct describing *d, struct slice broker)
+{
+    const struct image_configs *set =
+        image_configs(&d->meta->image, IMAGE_RESOURCE_BROKER, broker);
+
+    return set != NULL ? map_count(&set->by_key) : 0;
+}
+
 static void describe_broker(const struct describing *d)
 {
     struct config_layers layers = meta_config_layers(d->meta, NULL);
 
-    reserve(d, config_count(CONFIG_BROKER));
+    reserve(d, config_count(CONFIG_BROKER) + count_set(d, SLICE("")) +
+                   count_set(d, slice_str(d->meta->own_id)));
     for (size_t i = 0; i < config_count(CONFIG_BROKER); i++) {
         const struct config_def *def = config_at(CONFIG_BROKER, i);
         struct config_value *value =
@@ -136,8 +211,9 @@ static void describe_broker(const struct describing *d)
         if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
             continue;
         config_resolve_broker(def, &layers, &d->request->arena, value);
-        add_entry(d, def->key, def, def->update == CONFIG_READ_ONLY, value);
+        add_entry(d, def->key, def, is_read_only(def), value);
     }
+    describe_others(d, &layers);
 }
 
 /* The default of all brokers: only what was set. */
@@ -160,23 +236,52 @@ static void describe_broker_default(const struct describing *d)
         };
 
         if (is_wanted(d, e->key))
-            add_entry(d, key, config_find(CONFIG_BROKER, e->key), false,
-                      &value);
+            add_entry(d, key, config_find(CONFIG_BROKER, e->key),
+                      is_read_only(config_find(CONFIG_BROKER, e->key)), &value);
     }
 }
 
 static void describe_group(const struct describing *d)
 {
+    struct config_layers layers = meta_config_layers(d->meta, NULL);
+    const struct image_configs *own = image_configs(
+        &d->meta->image, IMAGE_RESOURCE_GROUP, d->asked->resource_name);
+
+    if (own != NULL)
+        layers.topic = config_layer_of_map(&own->by_key);
     reserve(d, config_count(CONFIG_GROUP));
     for (size_t i = 0; i < config_count(CONFIG_GROUP); i++) {
         const struct config_def *def = config_at(CONFIG_GROUP, i);
-        struct config_value value = {
-            .value = slice_str(def->fallback),
-            .source = CONFIG_SOURCE_DEFAULT,
-        };
+        struct config_value *value =
+            arena_alloc(&d->request->arena, sizeof *value);
 
-        if (is_wanted(d, slice_str(def->key)))
-            add_entry(d, def->key, def, false, &value);
+        if (!is_wanted(d, slice_str(def->key)))
+            continue;
+        config_resolve_group(def, &layers, &d->request->arena, value);
+        add_entry(d, def->key, def, false, value);
+    }
+}
+
+/* Only what was set, and as text, whatever the type. */
+static void describe_client_metrics(const struct describing *d)
+{
+    const struct image_configs *set =
+        image_configs(&d->meta->image, IMAGE_RESOURCE_CLIENT_METRICS,
+                      d->asked->resource_name);
+
+    if (set == NULL)
+        return;
+    reserve(d, map_count(&set->by_key));
+    MAP_EACH (e, &set->by_key) {
+        config_entry *entry = &d->out->configs[d->out->configs_len];
+
+        if (!is_wanted(d, e->key))
+            continue;
+        describe_configs_response_resource_result_init(entry);
+        entry->name = arena_copy(&d->request->arena, e->key);
+        entry->value = arena_copy(&d->request->arena, slice_str(e->value));
+        entry->config_source = CONFIG_SOURCE_CLIENT_METRICS;
+        d->out->configs_len++;
     }
 }
 
@@ -210,13 +315,23 @@ static void describe(const struct describing *d)
             refuse_broker(d);
         break;
     case RESOURCE_BROKER_LOGGER: /* there are no levels per logger */
-        if (!is_own_id(d))
+        if (d->asked->resource_name.len == 0)
+            fail(d, ERR_INVALID_REQUEST, SLICE("Broker id must not be empty"));
+        else if (!is_own_id(d))
             refuse_broker(d);
         break;
-    case RESOURCE_CLIENT_METRICS: /* none are collected */
+    case RESOURCE_CLIENT_METRICS:
+        if (d->asked->resource_name.len == 0)
+            fail(d, ERR_INVALID_REQUEST,
+                 SLICE("Client metrics subscription name must not be empty"));
+        else
+            describe_client_metrics(d);
         break;
     case RESOURCE_GROUP:
-        describe_group(d);
+        if (d->asked->resource_name.len == 0)
+            fail(d, ERR_INVALID_REQUEST, SLICE("Group name must not be empty"));
+        else
+            describe_group(d);
         break;
     default:
         fail(d, ERR_INVALID_REQUEST,
@@ -281,7 +396,14 @@ static void list_type(struct listing *l, int8_t type)
         break;
     case RESOURCE_CLIENT_METRICS:
     case RESOURCE_GROUP:
-        break; /* nothing is ever set on these */
+        MAP_EACH (e, &image->configs) {
+            const struct image_configs *set = e->value;
+
+            if (set->type == (enum image_resource)type)
+                list_add(l, type,
+                         arena_copy(&l->request->arena, slice_str(set->name)));
+        }
+        break;
     default:
         l->answer.error_code = ERR_UNSUPPORTED_VERSION;
     }
@@ -325,9 +447,10 @@ void api_list_config_resources(struct request *r)
     struct listing l = {.request = r};
 
     list_config_resources_response_init(&l.answer);
-    l.answer.config_resources =
-        arena_array(&r->arena, image->topics_len + 2 * image->brokers_len,
-                    sizeof *l.answer.config_resources);
+    l.answer.config_resources = arena_array(
+        &r->arena,
+        image->topics_len + 2 * image->brokers_len + map_count(&image->configs),
+        sizeof *l.answer.config_resources);
     if (!types_known(r->msg))
         l.answer.error_code = ERR_UNSUPPORTED_VERSION;
     for (size_t i = 0;

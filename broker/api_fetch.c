@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "broker/dispatch.h"
 #include "broker/fetch_part.h"
+#include "broker/quotas.h"
 #include "broker/sessions.h"
 #include "proto/record/message_set.h"
 
@@ -25,6 +26,7 @@
 enum {
     SESSION_IDLE_MAX_MS = 120000,
     EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
+    REWRITTEN_MAX_BYTES = 4 << 20,  /* read for one answer to an old client */
 };
 
 enum fetch_state {
@@ -55,6 +57,7 @@ struct fetch_session {
     bool hurry;         /* don't wait any longer */
     bool unknown_names; /* the request names a topic that does not exist */
     bool *unknown;      /* which of its topics; in the request's arena */
+    bool withheld;      /* what was found last did not go out */
     struct env_timer timer;
     int parts_len;
     struct fetch_part parts[];
@@ -203,7 +206,14 @@ static int32_t max_bytes_of(const struct request *r)
 {
     const struct fetch_request *q = r->msg;
     int32_t max = r->shard->broker->config->fetch_max_bytes;
+    int32_t largest =
+        r->exempt ? INT32_MAX : quota_largest(r->quotas, QUOTA_FETCH);
 
+    if (largest < max)
+        max = largest;
+    /* Rewritten records are held in memory until they are sent. */
+    if (r->version < 4 && REWRITTEN_MAX_BYTES < max)
+        max = REWRITTEN_MAX_BYTES;
     return r->version >= 3 && q->max_bytes < max ? q->max_bytes : max;
 }
 
@@ -250,7 +260,7 @@ static void add_endpoint(struct request *r, struct fetch_response *a,
 static enum err down_convert(struct request *r, const struct fetch_result *f,
                              struct kafka_records *out)
 {
-    uint8_t *data = arena_alloc(&r->arena, f->range.len);
+    uint8_t *data = xmalloc(f->range.len);
     struct buf set = BUF_INIT;
     struct message_set_down how = {
         .magic = r->version < 2 ? 0 : 1,
@@ -263,13 +273,14 @@ static enum err down_convert(struct request *r, const struct fetch_result *f,
     };
     size_t consumed;
 
-    if (env_file_read(f->range.file, data, f->range.len, f->range.position) <
+    enum err error = ERR_KAFKA_STORAGE_ERROR;
+    if (env_file_read(f->range.file, data, f->range.len, f->range.position) ==
         (int64_t)f->range.len)
-        return ERR_KAFKA_STORAGE_ERROR;
-    enum err error = message_set_down(
-        r->shard->codec, slice_of(data, f->range.len), &how, &set, &consumed);
+        error = message_set_down(r->shard->codec, slice_of(data, f->range.len),
+                                 &how, &set, &consumed);
     out->bytes = arena_copy(&r->arena, buf_slice(&set));
     buf_free(&set);
+    free(data);
     return error;
 }
 
@@ -306,6 +317,7 @@ static void fill_partition(struct request *r, struct fetch_response *a,
     out->high_watermark = f->high_watermark;
     out->last_stable_offset = f->last_stable_offset;
     out->log_start_offset = f->start_offset;
+    out->preferred_read_replica = f->preferred;
     out->diverging_epoch.epoch = f->diverging_epoch;
     out->diverging_epoch.end_offset = f->diverging_end;
     out->aborted_transactions_len =
@@ -398,6 +410,61 @@ static void fill_unknown(struct request *r, const bool *unknown,
     }
 }
 
+/* Bytes of records, and about as many for each partition as its fields take. */
+static int64_t answer_bytes(const struct fetch_session *s)
+{
+    enum { PARTITION_BYTES = 60 };
+    int64_t bytes = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        for (int j = 0; j < s->parts[i].results_len; j++)
+            bytes += PARTITION_BYTES + s->parts[i].results[j].range.len;
+    return bytes;
+}
+
+/* Above its quota a consumer gets nothing, which counts for nothing, and pauses
+ * for as long as what there is would have taken.  As in Kafka there is no new
+ * session then. */
+static bool withhold(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    const struct fetch_request *q = r->msg;
+    double bytes = (double)answer_bytes(s);
+    int64_t now_us = env_now_us(s->shard->env);
+    struct fetch_response a;
+
+    if (r->exempt || r->quotas == NULL)
+        return false;
+    int32_t ms = quota_would_be(r->quotas, QUOTA_FETCH, bytes, now_us);
+    if (ms == 0) {
+        request_throttle(r, quota_take(r->quotas, QUOTA_FETCH, bytes, now_us));
+        return false;
+    }
+    for (int i = 0; i < s->parts_len; i++)
+        fetch_part_discard(&s->parts[i]);
+    s->withheld = true;
+    if (q->session_epoch <= 0) {
+        session_unlist(s);
+        s->id = 0;
+    }
+    fetch_response_init(&a);
+    a.session_id = s->id;
+    request_throttle(r, ms);
+    request_respond(r, &a);
+    return true;
+}
+
+static void count_throttled(const struct fetch_session *s)
+{
+    int64_t bytes = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        for (int j = 0; j < s->parts[i].results_len; j++)
+            if (s->parts[i].results[j].throttled)
+                bytes += s->parts[i].results[j].range.len;
+    throttle_count(s->shard, THROTTLE_LEADER, bytes);
+}
+
 static void respond(struct fetch_session *s)
 {
     struct request *r = s->request;
@@ -406,6 +473,9 @@ static void respond(struct fetch_session *s)
     int n, k = 0;
 
     trim(s, max_bytes_of(r));
+    if (withhold(s))
+        return;
+    count_throttled(s);
     n = count_results(s);
     struct sorted *sorted = arena_array(&r->arena, (size_t)n, sizeof *sorted);
     struct log_range *ranges =
@@ -603,6 +673,7 @@ static void distribute(struct fetch_session *s, struct request *r, bool count)
                     .last_fetched_epoch = p->last_fetched_epoch,
                     .max_bytes = p->partition_max_bytes,
                     .offset = p->fetch_offset,
+                    .start_offset = p->log_start_offset,
                 };
             part->asks_len++;
         }
@@ -645,6 +716,17 @@ static void distribute_request(struct fetch_session *s, struct request *r)
     distribute(s, r, false);
 }
 
+/* By which a consumer may be sent to another replica. */
+static struct slice rack_of(const struct fetch_session *s,
+                            const struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+    bool counts = s->replica_id < 0 && r->version >= 11 &&
+                  s->shard->broker->config->reads_by_rack;
+
+    return counts ? q->rack_id : SLICE_NULL;
+}
+
 /* The connection is gone: nobody waits for the answer any more. */
 static void on_cancel(struct request *r)
 {
@@ -670,10 +752,11 @@ static void begin(struct fetch_session *s, struct request *r)
     distribute_request(s, r);
     for (int i = 0; i < s->parts_len; i++) {
         s->parts[i].full = full;
-        s->parts[i].sent = true; /* those of the request before */
+        s->parts[i].sent = !s->withheld; /* those of the request before */
         s->parts[i].replica_id = s->replica_id;
         s->parts[i].read_committed = q->isolation_level == READ_COMMITTED;
         s->parts[i].followers_too = s->replica_id < 0 && r->version >= 11;
+        s->parts[i].rack = rack_of(s, r);
         s->parts[i].old_format = s->replica_id < 0 && r->version < 4;
         s->parts[i].replica_epoch =
             r->version >= 15 ? q->replica_state.replica_epoch : -1;
@@ -684,6 +767,7 @@ static void begin(struct fetch_session *s, struct request *r)
         session_unlist(s);
         s->id = 0;
     }
+    s->withheld = false;
     r->context = s;
     r->cancel = on_cancel;
     if (r->conn == NULL)
@@ -741,6 +825,7 @@ void api_fetch(struct request *r)
 {
     const struct fetch_request *q = r->msg;
 
+    r->exempt = replica_of(r) >= 0;
     if (r->version < 7) {
         begin_new(r, false);
         return;

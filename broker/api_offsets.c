@@ -269,6 +269,7 @@ void api_offset_for_leader_epoch(struct request *r)
         arena_alloc(&r->arena, sizeof *a);
     int count = 0, at = 0;
 
+    r->exempt = q->replica_id >= 0;
     for (int i = 0; i < q->topics_len; i++)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);

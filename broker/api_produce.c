@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/dispatch.h"
+#include "broker/quotas.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
 #include "broker/txn_verify.h"
@@ -310,6 +311,14 @@ static void free_parts(struct produce *produce)
         arena_free(&produce->parts[i].arena);
 }
 
+/* Bytes of the whole request count, as in Kafka. */
+static void take_quota(struct request *r)
+{
+    request_throttle(r,
+                     quota_take(r->quotas, QUOTA_PRODUCE, (double)r->size_bytes,
+                                env_now_us(r->shard->env)));
+}
+
 static void respond(struct produce *produce)
 {
     struct request *r = produce->request;
@@ -345,6 +354,7 @@ static void finish(struct produce *produce)
 {
     struct request *r = produce->request;
 
+    take_quota(r);
     if (produce->q->acks != 0) {
         respond(produce);
         return;

@@ -5,11 +5,14 @@
 
 #include "base/env.h"
 #include "base/map.h"
+#include "base/rate.h"
 #include "base/uuid.h"
 #include "broker/config.h"
+#include "broker/throttle.h"
 
 #include <stdatomic.h>
 
+struct listeners;
 struct shard;
 struct meta;
 struct kv;
@@ -28,8 +31,10 @@ struct broker {
     struct shard **shards;
     int shards_len;
     struct meta *meta;
-    _Atomic int cleanings; /* that run; see cleaner.h */
-    _Atomic int moves;     /* that copy; see replica/move.h */
+    struct listeners *listeners;            /* NULL: none, in tests */
+    struct rate replicated[THROTTLE_SIDES]; /* throttle.h */
+    _Atomic int cleanings;                  /* that run; see cleaner.h */
+    _Atomic int moves;                      /* that copy; see replica/move.h */
 
     /* One entry for each of config's log.dirs, same order. */
     struct log_dir {

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "broker/checkpoint.h"
 #include "broker/cleaner_file.h"
+#include "broker/live.h"
 #include "broker/log/clean.h"
 #include "broker/replica/partition.h"
 
@@ -21,7 +22,6 @@ struct cleaning {
     struct partition *partition; /* NULL: closed meanwhile */
     struct log_clean *clean;
     enum log_clean_next next; /* what the last step said */
-    double bytes_per_ms;
     int64_t step_began_us;
     int64_t began_us;
 };
@@ -30,7 +30,7 @@ struct cleaning {
 
 static const struct server_config *config_of(const struct shard *s)
 {
-    return s->broker->config;
+    return &s->live->config;
 }
 
 static void look_later(struct shard *s)
@@ -44,9 +44,8 @@ void cleaner_note(struct partition *p)
 {
     const struct server_config *config = config_of(p->shard);
 
-    if (!config->log_cleaner_enable || config->log_cleaner_threads <= 0 ||
-        !p->settings->log.compact_policy || p->deleted ||
-        !list_unlinked(&p->clean_link))
+    if (!config->log_cleaner_enable || !p->settings->log.compact_policy ||
+        p->deleted || !list_unlinked(&p->clean_link))
         return;
     list_push_back(&p->shard->cleanable, &p->clean_link);
     look_later(p->shard);
@@ -146,9 +145,15 @@ static bool is_over(const struct cleaning *c)
 /* So that bytes and time since the step began go with the rate. */
 static int64_t pause_ms(const struct cleaning *c)
 {
-    if (c->bytes_per_ms <= 0)
+    const struct server_config *config = config_of(c->shard);
+    int32_t sharers =
+        config->log_cleaner_threads > 1 ? config->log_cleaner_threads : 1;
+    double bytes_per_ms =
+        config->log_cleaner_io_max_bytes_per_second / 1000 / sharers;
+
+    if (bytes_per_ms <= 0)
         return 0;
-    double due_ms = (double)log_clean_step_bytes(c->clean) / c->bytes_per_ms;
+    double due_ms = (double)log_clean_step_bytes(c->clean) / bytes_per_ms;
     double took_ms =
         (double)(env_now_us(c->shard->env) - c->step_began_us) / 1000;
 
@@ -220,8 +225,6 @@ static void begin(struct partition *p, const struct log_dirt *dirt)
     options.producer_offsets = offsets;
     c->shard = p->shard;
     c->partition = p;
-    c->bytes_per_ms = config->log_cleaner_io_max_bytes_per_second / 1000 /
-                      config->log_cleaner_threads;
     c->pause.fn = on_pause;
     c->pause.arg = c;
     c->began_us = env_now_us(p->shard->env);
@@ -303,6 +306,12 @@ static void clean_next(struct shard *s)
 }
 
 static void on_cleaner(void *arg) { clean_next(arg); }
+
+void cleaner_reconfigured(struct shard *s)
+{
+    env_timer_stop(s->env, &s->cleaner);
+    look_later(s);
+}
 
 void cleaner_init(struct shard *s)
 {

@@ -26,6 +26,9 @@ struct partition;
 struct shard;
 
 void cleaner_init(struct shard *s);
+/* shard.live is another one now: log.cleaner.* count at once, but for memory of
+ * a round under way. */
+void cleaner_reconfigured(struct shard *s);
 /* Its log may have something to clean. */
 void cleaner_note(struct partition *p);
 /* Its log ends or begins elsewhere now. */

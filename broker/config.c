@@ -282,6 +282,19 @@ bool server_config_set(struct server_config *c, struct slice key,
     return false;
 }
 
+size_t server_config_dynamic_count(void)
+{
+    return sizeof fields / sizeof *fields;
+}
+
+const char *server_config_dynamic_key(size_t i)
+{
+    const struct config_def *def =
+        config_find(CONFIG_BROKER, slice_str(fields[i].key));
+
+    return def->update == CONFIG_READ_ONLY ? NULL : def->key;
+}
+
 /* ---- who the node is ------------------------------------------------------
  */
 
@@ -372,11 +385,16 @@ static enum err read_log_dirs(struct server_config *c, char **why)
     return ERR_NONE;
 }
 
+#define RACK_AWARE_SELECTOR                                                    \
+    "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
 static void read_rest(struct server_config *c, int32_t processors)
 {
     struct slice rack = config_text(c, "broker.rack");
 
     c->rack = slice_is_null(rack) ? xstrdup("") : slice_dup(rack);
+    c->reads_by_rack = slice_eq_str(config_text(c, "replica.selector.class"),
+                                    RACK_AWARE_SELECTOR);
     c->durability = durability_parse(config_text(c, "leat.durability"));
     c->num_network_threads = config_given(c, "num.network.threads")
                                  ? int_text(c, "num.network.threads")

@@ -49,6 +49,10 @@
     X(bool, delete_topic_enable, "delete.topic.enable")                        \
     X(int32_t, min_insync_replicas, "min.insync.replicas")                     \
     X(int32_t, message_max_bytes, "message.max.bytes")                         \
+    X(int64_t, leader_replication_throttled_rate,                              \
+      "leader.replication.throttled.rate")                                     \
+    X(int64_t, follower_replication_throttled_rate,                            \
+      "follower.replication.throttled.rate")                                   \
     X(int64_t, log_retention_check_interval_ms,                                \
       "log.retention.check.interval.ms")                                       \
     X(int32_t, log_flush_checkpoint_interval_ms,                               \
@@ -83,6 +87,14 @@
       "leader.imbalance.check.interval.seconds")                               \
     X(bool, unclean_leader_election_enable, "unclean.leader.election.enable")  \
     X(int32_t, fetch_max_bytes, "fetch.max.bytes")                             \
+    X(int32_t, controller_quota_window_size_seconds,                           \
+      "controller.quota.window.size.seconds")                                  \
+    X(int32_t, controller_quota_window_num, "controller.quota.window.num")     \
+    X(int32_t, replication_quota_window_size_seconds,                          \
+      "replication.quota.window.size.seconds")                                 \
+    X(int32_t, replication_quota_window_num, "replication.quota.window.num")   \
+    X(int32_t, quota_window_size_seconds, "quota.window.size.seconds")         \
+    X(int32_t, quota_window_num, "quota.window.num")                           \
     X(int32_t, fetch_session_slots,                                            \
       "max.incremental.fetch.session.cache.slots")                             \
     X(int32_t, describe_partitions_max, "max.request.partition.size.limit")    \
@@ -190,8 +202,10 @@ struct server_config {
     bool is_broker;
     bool is_controller;
     int32_t node_id;
-    char *rack;       /* "" if none */
-    char *cluster_id; /* from CLUSTER_ID: format empty directories; or NULL */
+    char *rack;         /* "" if none */
+    bool reads_by_rack; /* replica.selector.class sends consumers to replicas
+                           in their rack */
+    char *cluster_id;   /* from CLUSTER_ID: format empty directories; or NULL */
     int32_t num_network_threads; /* shards; the processors unless given */
     enum durability durability;
 
@@ -254,6 +268,11 @@ void server_config_free(struct server_config *config);
  * False for a key that is no field, or a value that is not valid. */
 bool server_config_set(struct server_config *config, struct slice key,
                        struct slice value);
+
+/* The fields, by number from 0; NULL for a key that cannot change while the
+ * node runs. */
+size_t server_config_dynamic_count(void);
+const char *server_config_dynamic_key(size_t i);
 
 /* What the file gave, as the file layer of config_resolve.h. */
 struct config_layer server_config_layer(const struct server_config *config);

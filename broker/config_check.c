@@ -95,7 +95,22 @@ static enum err read_bootstrap(struct server_config *c, char **why)
     return ERR_NONE;
 }
 
-/* "10.0.0.1:100,host:5": the last colon separates the count. */
+bool config_parse_override(struct slice item, struct slice *host,
+                           int32_t *count)
+{
+    size_t colon = item.len;
+
+    while (colon > 0 && item.data[colon - 1] != ':')
+        colon--;
+    if (colon < 2 ||
+        !config_parse_int32(slice_of(item.data + colon, item.len - colon),
+                            count) ||
+        *count < 0)
+        return false;
+    *host = config_trim(slice_of(item.data, colon - 1));
+    return true;
+}
+
 static enum err read_connection_overrides(struct server_config *c, char **why)
 {
     const char *key = "max.connections.per.ip.overrides";
@@ -103,21 +118,16 @@ static enum err read_connection_overrides(struct server_config *c, char **why)
     struct slice item;
 
     while (config_list_next(&rest, &item)) {
-        size_t colon = item.len;
-        int32_t count = -1;
+        struct slice host;
+        int32_t count;
 
-        while (colon > 0 && item.data[colon - 1] != ':')
-            colon--;
-        if (colon < 2 ||
-            !config_parse_int32(slice_of(item.data + colon, item.len - colon),
-                                &count) ||
-            count < 0)
+        if (!config_parse_override(item, &host, &count))
             return fail(why,
                         xasprintf("%s=%s: \"%.*s\" is not of the form "
                                   "address:count",
                                   key, config_shown(c, key), SLICE_FMT(item)));
         add_endpoint(&c->connection_overrides, &c->connection_overrides_len,
-                     count, config_trim(slice_of(item.data, colon - 1)), 0);
+                     count, host, 0);
     }
     return ERR_NONE;
 }

@@ -32,4 +32,9 @@ enum err config_check_together(const struct server_config *c, char **why);
 bool config_parse_host_port(struct slice text, struct slice *host,
                             uint16_t *port);
 
+/* One of max.connections.per.ip.overrides, "10.0.0.1:100": the last colon
+ * separates the count. */
+bool config_parse_override(struct slice item, struct slice *host,
+                           int32_t *count);
+
 #endif

@@ -33,6 +33,8 @@ static void take_config(const struct server_config *config,
         config->leader_imbalance_check_interval_seconds * 1000;
     c->num_partitions = config->num_partitions;
     c->default_replication_factor = (int16_t)config->default_replication_factor;
+    c->quota_window_num = config->controller_quota_window_num;
+    c->quota_window_size_seconds = config->controller_quota_window_size_seconds;
     c->delete_topic_enable = config->delete_topic_enable;
     c->file = server_config_layer(config);
 }

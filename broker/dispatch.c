@@ -49,6 +49,8 @@ static const struct handler handlers[] = {
     {API_ALTER_PARTITION_REASSIGNMENTS, api_forward, true},
     {API_LIST_PARTITION_REASSIGNMENTS, api_forward, true},
     {API_OFFSET_DELETE, api_group_request, false},
+    {API_DESCRIBE_CLIENT_QUOTAS, api_describe_client_quotas, true},
+    {API_ALTER_CLIENT_QUOTAS, api_forward, true},
     {API_DESCRIBE_QUORUM, api_forward, true},
     {API_ADD_RAFT_VOTER, api_forward, true},
     {API_REMOVE_RAFT_VOTER, api_forward, true},

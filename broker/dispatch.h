@@ -46,6 +46,7 @@ void api_describe_cluster(struct request *r);
 void api_describe_topic_partitions(struct request *r);
 void api_init_producer_id(struct request *r);
 /* api_configs.c, on the metadata thread */
+void api_describe_client_quotas(struct request *r);
 void api_describe_configs(struct request *r);
 void api_list_config_resources(struct request *r);
 /* api_forward.c: what only the active controller may answer */

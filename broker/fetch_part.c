@@ -257,6 +257,14 @@ static enum err check_role(const struct fetch_entry *e)
     return e->ask.offset > log_end_offset(p->log) ? error : ERR_NONE;
 }
 
+static bool is_behind(const struct partition *p, int32_t broker_id)
+{
+    int number = partition_replica_number(p, broker_id);
+
+    return p->leader != NULL && number >= 0 &&
+           !replica_in(p->leader->isr, number);
+}
+
 static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
                            struct fetch_result *out)
 {
@@ -279,16 +287,28 @@ static enum err read_entry(struct fetch_entry *e, int64_t left_bytes,
     out->high_watermark = p->high_watermark;
     if (out->diverging_epoch >= 0)
         return error;
-    if (part->replica_id >= 0)
+    if (part->replica_id >= 0) {
+        partition_follower_starts(p, part->replica_id, e->ask.start_offset);
         partition_fetched(p, part->replica_id, e->ask.offset, part->number,
                           part->order);
+    }
     out->high_watermark = p->high_watermark;
     out->last_stable_offset = partition_last_stable(p);
+    out->preferred = partition_nearest(p, part->rack, e->ask.offset);
+    if (out->preferred >= 0)
+        return ERR_NONE;
     int64_t end = readable_end(part, p);
     if (e->ask.offset >= end && part->replica_id < 0 && partition_is_cut_off(p))
         return ERR_NOT_LEADER_OR_FOLLOWER;
     if (e->ask.offset >= end || left_bytes <= 0)
         return ERR_NONE;
+    if (part->replica_id >= 0) {
+        out->throttled = throttle_lists(p, THROTTLE_LEADER);
+        e->held_back = out->throttled && is_behind(p, part->replica_id) &&
+                       throttle_wait_ms(part->shard, THROTTLE_LEADER) > 0;
+        if (e->held_back)
+            return ERR_NONE;
+    }
     return read_range(e, end, left_bytes, out);
 }
 
@@ -323,7 +343,9 @@ static bool run_entry(struct fetch_entry *e)
         .diverging_end = -1,
         .leader = -1,
         .leader_epoch = -1,
+        .preferred = -1,
     };
+    e->held_back = false;
     resolve(e, &out->error);
     if (e->partition != NULL)
         out->error = read_entry(e, left_bytes, out);
@@ -331,7 +353,8 @@ static bool run_entry(struct fetch_entry *e)
         out->leader = partition_leader_hint(e->partition);
         out->leader_epoch = e->partition->state.leader_epoch;
     }
-    bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0;
+    bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0 ||
+                  out->preferred >= 0;
     bool news = out->high_watermark != e->told_high_watermark ||
                 out->start_offset != e->told_start_offset;
     if (part->full || urgent || news || out->range.len != 0) {
@@ -343,7 +366,7 @@ static bool run_entry(struct fetch_entry *e)
         list_remove(&e->shown_link);
         list_push_back(&part->shown, &e->shown_link);
     }
-    return urgent || out->range.len != 0 || left_bytes <= 0;
+    return urgent || out->range.len != 0 || left_bytes <= 0 || e->held_back;
 }
 
 static void run_all(struct fetch_part *part)

@@ -24,6 +24,7 @@ struct fetch_ask {
     int32_t last_fetched_epoch;
     int32_t max_bytes;
     int64_t offset;
+    int64_t start_offset; /* of a follower's log; -1: a consumer */
 };
 
 struct fetch_result {
@@ -39,7 +40,9 @@ struct fetch_result {
     int32_t diverging_epoch; /* -1: the histories agree */
     int64_t diverging_end;
     int32_t leader, leader_epoch; /* with NOT_LEADER_OR_FOLLOWER */
-    struct log_range range;       /* file referenced if len > 0 */
+    int32_t preferred; /* KIP-392: whom to read from, without records; or -1 */
+    struct log_range range; /* file referenced if len > 0 */
+    bool throttled; /* to a follower, and counted for the leader's throttle */
     struct buf aborted; /* owned; of struct log_aborted, for read_committed */
 };
 
@@ -53,6 +56,7 @@ struct fetch_part {
     int32_t replica_id; /* -1: a consumer */
     int64_t replica_epoch;
     bool followers_too; /* KIP-392: a replica that follows answers, too */
+    struct slice rack;  /* the consumer's, while it counts; in its request */
     bool old_format;    /* message sets: what has no records is left out */
     void (*returned)(struct fetch_part *part); /* home thread */
     void (*woke)(struct fetch_part *part);     /* home thread */
@@ -102,6 +106,7 @@ struct fetch_entry {
     struct partition *partition; /* NULL: not (or no longer) here */
     struct fetch_ask ask;
     char *name;                  /* owned; what ask.name points to */
+    bool held_back;              /* by the leader's throttle */
     int64_t told_high_watermark; /* what the client knows */
     int64_t told_start_offset;
     int64_t shown_high_watermark; /* what it will know if the last run's result

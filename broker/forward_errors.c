@@ -46,6 +46,35 @@ static void delete_topics(struct request *r, int16_t error,
     request_respond(r, &a);
 }
 
+static void alter_client_quotas(struct request *r, int16_t error,
+                                struct slice message)
+{
+    const struct alter_client_quotas_request *q = r->msg;
+    struct alter_client_quotas_response a;
+
+    alter_client_quotas_response_init(&a);
+    a.entries = ARRAY(r, q->entries_len, *a.entries);
+    a.entries_len = count(q->entries_len);
+    for (int32_t i = 0; i < a.entries_len; i++) {
+        int32_t parts = count(q->entries[i].entity_len);
+
+        alter_client_quotas_response_entry_data_init(&a.entries[i]);
+        a.entries[i].error_code = error;
+        a.entries[i].error_message = message;
+        a.entries[i].entity = ARRAY(r, parts, *a.entries[i].entity);
+        a.entries[i].entity_len = parts;
+        for (int32_t j = 0; j < parts; j++) {
+            alter_client_quotas_response_entity_data_init(
+                &a.entries[i].entity[j]);
+            a.entries[i].entity[j].entity_type =
+                q->entries[i].entity[j].entity_type;
+            a.entries[i].entity[j].entity_name =
+                q->entries[i].entity[j].entity_name;
+        }
+    }
+    request_respond(r, &a);
+}
+
 static void create_partitions(struct request *r, int16_t error,
                               struct slice message)
 {
@@ -211,6 +240,7 @@ void forward_respond_error(struct request *r, enum err error,
         {API_UPDATE_FEATURES, update_features},
         {API_ALTER_CONFIGS, alter_configs},
         {API_INCREMENTAL_ALTER_CONFIGS, incremental_alter_configs},
+        {API_ALTER_CLIENT_QUOTAS, alter_client_quotas},
         {API_ELECT_LEADERS, elect_leaders},
         {API_ALTER_PARTITION_REASSIGNMENTS, alter_reassignments},
         {API_LIST_PARTITION_REASSIGNMENTS, list_reassignments},

@@ -37,15 +37,15 @@ struct listeners {
     struct env_timer hold; /* on the first shard */
     struct shard_port *ports;
     size_t ports_len;
-    struct address_limits *addresses; /* or NULL */
+    struct address_limits *addresses;
 
-    int32_t max_connections;
+    _Atomic int32_t max_connections;
     _Atomic int32_t connections;
     _Atomic bool wanted; /* a port waits for a connection to end */
 
     /* The generic cell rate algorithm over one second: when the connections so
      * far, spread evenly, will have been due. */
-    int64_t rate_interval_ns; /* 0: no limit */
+    _Atomic int64_t rate_interval_ns; /* 0: no limit */
     _Atomic int64_t rate_due_ns;
 };
 
@@ -81,7 +81,7 @@ static bool slot_take(struct listeners *l)
 {
     int32_t n = atomic_load(&l->connections);
 
-    while (n < l->max_connections)
+    while (n < atomic_load(&l->max_connections))
         if (atomic_compare_exchange_weak(&l->connections, &n, n + 1))
             return true;
     return false;
@@ -113,16 +113,17 @@ static void slot_wait(struct shard_port *port)
     /* In this order, and the other way round in slot_release(): one of the two
      * sees what the other did. */
     atomic_store(&l->wanted, true);
-    if (atomic_load(&l->connections) < l->max_connections)
+    if (atomic_load(&l->connections) < atomic_load(&l->max_connections))
         resume_all(l);
 }
 
 /* ---- max.connection.creation.rate ---------------------------------------- */
 
 /* 0, or the nanoseconds until one more may come. */
-static int64_t rate_take(struct listeners *l, int64_t now_ns)
+static int64_t rate_take(struct listeners *l, int64_t interval_ns,
+                         int64_t now_ns)
 {
-    int64_t room = SECOND_NS - l->rate_interval_ns;
+    int64_t room = SECOND_NS - interval_ns;
     int64_t due = atomic_load(&l->rate_due_ns);
 
     for (;;) {
@@ -131,7 +132,7 @@ static int64_t rate_take(struct listeners *l, int64_t now_ns)
         if (from - now_ns > room)
             return from - now_ns - room;
         if (atomic_compare_exchange_weak(&l->rate_due_ns, &due,
-                                         from + l->rate_interval_ns))
+                                         from + interval_ns))
             return 0;
     }
 }
@@ -141,9 +142,10 @@ static bool rate_allows(struct shard_port *port)
     struct listeners *l = port->listeners;
     struct env *env = port->shard->env;
 
-    if (l->rate_interval_ns == 0)
+    int64_t interval_ns = atomic_load(&l->rate_interval_ns);
+    if (interval_ns == 0)
         return true;
-    int64_t wait_ns = rate_take(l, env_now_us(env) * 1000);
+    int64_t wait_ns = rate_take(l, interval_ns, env_now_us(env) * 1000);
     if (wait_ns == 0)
         return true;
     complain(port, "max.connection.creation.rate is reached");
@@ -181,8 +183,10 @@ static void unadmit(void *owner)
 
     if (!port->counted)
         return;
-    if (!port->exempt && l->rate_interval_ns != 0)
-        atomic_fetch_sub(&l->rate_due_ns, l->rate_interval_ns);
+    /* If the rate changed meanwhile the next few come a little early or late.
+     */
+    if (!port->exempt)
+        atomic_fetch_sub(&l->rate_due_ns, atomic_load(&l->rate_interval_ns));
     slot_release(l);
 }
 
@@ -201,8 +205,8 @@ static void on_evict(struct env_task *task)
     struct listeners *l = e->listeners;
     struct broker *b = l->broker;
 
-    if (atomic_load(&l->connections) <= l->max_connections || e->left-- == 0 ||
-        conns_close_oldest(b->shards[e->shard], e->exempt)) {
+    if (atomic_load(&l->connections) <= atomic_load(&l->max_connections) ||
+        e->left-- == 0 || conns_close_oldest(b->shards[e->shard], e->exempt)) {
         free(e);
         return;
     }
@@ -214,7 +218,7 @@ static void make_room(struct shard_port *port)
 {
     struct listeners *l = port->listeners;
 
-    if (atomic_load(&l->connections) <= l->max_connections)
+    if (atomic_load(&l->connections) <= atomic_load(&l->max_connections))
         return;
     struct eviction *e = xcalloc(1, sizeof *e);
     e->task.fn = on_evict;
@@ -318,15 +322,23 @@ static void on_held_long(void *arg)
     resume_all(l);
 }
 
+/* One a second at least: a rate of 0 is refused where it is set. */
+static void set_limits(struct listeners *l, const struct server_config *config)
+{
+    int32_t rate = config->max_connection_creation_rate;
+
+    atomic_store(&l->max_connections, config->max_connections);
+    atomic_store(&l->rate_interval_ns,
+                 rate == INT32_MAX ? 0 : SECOND_NS / (rate > 0 ? rate : 1));
+}
+
 struct listeners *listeners_new(struct broker *broker, char **why)
 {
     const struct server_config *config = broker->config;
     struct listeners *l = xcalloc(1, sizeof *l);
 
     l->broker = broker;
-    l->max_connections = config->max_connections;
-    if (config->max_connection_creation_rate != INT32_MAX)
-        l->rate_interval_ns = SECOND_NS / config->max_connection_creation_rate;
+    set_limits(l, config);
     l->ports = xcalloc(config->listeners_len * (size_t)broker->shards_len,
                        sizeof *l->ports);
     /* When it fails the process ends: nothing to unwind. */
@@ -346,6 +358,15 @@ struct listeners *listeners_new(struct broker *broker, char **why)
     l->hold.arg = l;
     env_timer_start(broker->shards[0]->env, &l->hold, LISTENERS_HOLD_MS);
     return l;
+}
+
+void listeners_reconfigured(struct listeners *l,
+                            const struct server_config *config)
+{
+    set_limits(l, config);
+    if (atomic_load(&l->phase) ==
+        PHASE_OPEN) /* else nobody waits for a limit */
+        resume_all(l);
 }
 
 void listeners_open(struct listeners *l)

@@ -27,6 +27,10 @@ enum { LISTENERS_HOLD_MS = 5000 };
 struct listeners *listeners_new(struct broker *broker, char **why);
 /* Any thread. */
 void listeners_open(struct listeners *l);
+/* Any thread: max.connections and max.connection.creation.rate of `config`
+ * count from now on.  Connections that are there already stay. */
+void listeners_reconfigured(struct listeners *l,
+                            const struct server_config *config);
 /* A connection that was accepted there has ended; on its shard. */
 void listeners_left(struct shard_port *port);
 

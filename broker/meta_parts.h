@@ -3,6 +3,7 @@
  *   meta.c            life, polls for new metadata, the image's copy on disk
  *   meta_publish.c    what changed in the image -> messages to the shards
  *   meta_settings.c   effective settings of topics
+ *   meta_live.c       what changed of the node's own configuration
  *   meta_lifecycle.c  registration, heartbeats, controlled shutdown
  *   meta_vouch.c      whether the shards still turn
  *   meta_isr.c        ISR proposals
@@ -142,6 +143,19 @@ struct offline_replicas {
     int64_t sent_epoch; /* ... as this broker epoch */
 };
 
+/* meta_live.c */
+struct live_change {
+    struct env_work work;
+    struct meta *meta;
+    struct live *now;  /* told last; NULL: none yet */
+    struct live *next; /* while its addresses are looked up */
+    char *text;        /* of the overrides looked up last */
+    char *why;
+    bool running;
+    bool again; /* something changed meanwhile */
+};
+
+struct live;
 struct relay;
 struct txn_client;
 
@@ -158,6 +172,7 @@ struct meta {
     struct offline_replicas offline;
     struct id_block ids;
     struct creations creations;
+    struct live_change live;
     struct list parked;
     struct relay *relay;
     struct txn_client *txn_client;
@@ -181,6 +196,8 @@ struct meta {
     size_t early_leavers_len;
     bool defaults_changed;
     bool features_told; /* the shards know the levels */
+    bool quotas_changed;
+    uint64_t quotas_generation; /* of what the shards were told last */
 
     void (*ready)(void *arg);
     void *ready_arg;
@@ -236,6 +253,12 @@ void settings_free(struct meta *m);
 /* Layers for controller/config_resolve.h; topic may be NULL. */
 struct config_layers meta_config_layers(const struct meta *m,
                                         const struct image_topic *topic);
+
+/* ---- meta_live.c -------------------------------------------------------- */
+
+/* Some key of this broker, or of all, changed. */
+void live_refresh(struct meta *m);
+void live_free(struct meta *m);
 
 /* ---- meta_lifecycle.c --------------------------------------------------- */
 

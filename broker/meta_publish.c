@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "broker/quotas.h"
 
 #include <stdlib.h>
 
@@ -236,6 +237,18 @@ void publish_led(struct meta *m)
 
 /* ---- settings ----------------------------------------------------------- */
 
+static void group_config_changed(struct meta *m, const char *group,
+                                 const char *key, const char *value)
+{
+    for (int i = 0; i < shards_len(m); i++) {
+        struct shard_update *u = add(m, i, SHARD_GROUP);
+
+        u->name = xstrdup(group);
+        u->key = xstrdup(key);
+        u->value = value != NULL ? xstrdup(value) : NULL;
+    }
+}
+
 /* Several keys of one topic change together, so they are looked at when the
  * batch has been applied. */
 static void config_changed(void *arg, enum image_resource type,
@@ -243,12 +256,23 @@ static void config_changed(void *arg, enum image_resource type,
 {
     struct meta *m = arg;
 
-    (void)key;
-    (void)value;
-    if (type == IMAGE_RESOURCE_TOPIC)
+    switch (type) {
+    case IMAGE_RESOURCE_TOPIC:
         map_put(&m->changed_configs, slice_str(name), m);
-    else if (name[0] == '\0' || strcmp(name, m->own_id) == 0)
-        m->defaults_changed = true;
+        break;
+    case IMAGE_RESOURCE_BROKER:
+        if (name[0] == '\0' || strcmp(name, m->own_id) == 0)
+            m->defaults_changed = true;
+        break;
+    case IMAGE_RESOURCE_GROUP:
+        group_config_changed(m, name, key, value);
+        break;
+    case IMAGE_RESOURCE_CLIENT_QUOTA:
+        m->quotas_changed = true;
+        break;
+    case IMAGE_RESOURCE_CLIENT_METRICS:
+        break;
+    }
 }
 
 static void settings_changed(struct meta *m, const struct image_topic *topic,
@@ -304,11 +328,23 @@ void publish_diff(struct meta *m, const struct image *old)
     image_diff(old, &m->image, &observer);
 }
 
+static void refresh_quotas(struct meta *m)
+{
+    if (!m->quotas_changed)
+        return;
+    struct quotas *q = quotas_new(&m->image, ++m->quotas_generation);
+    for (int i = 0; i < shards_len(m); i++)
+        add(m, i, SHARD_QUOTAS)->quotas = quotas_ref(q);
+    quotas_unref(q);
+    m->quotas_changed = false;
+}
+
 void publish_send(struct meta *m)
 {
     settings_refresh(m, settings_changed);
     if (!m->features_told)
         features_tell(m);
+    refresh_quotas(m);
     for (int i = 0; i < shards_len(m); i++) {
         if (m->out[i] != NULL) {
             m->out[i]->metadata_index = m->image.applied_index;
@@ -334,4 +370,5 @@ void publish_free(struct meta *m)
     free(m->topic_item);
     free(m->early_leavers);
     settings_free(m);
+    live_free(m);
 }

@@ -48,6 +48,10 @@ static int level_of(const struct topic_config *c)
     }
 }
 
+static const char *const throttled_keys[THROTTLE_SIDES] = {
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas"};
+
 static struct topic_settings *resolve(const struct meta *m,
                                       const struct image_topic *topic)
 {
@@ -89,6 +93,11 @@ static struct topic_settings *resolve(const struct meta *m,
                          ? -1
                          : (int8_t)c.compression;
     s->compression_level = level_of(&c);
+    for (int i = 0; topic != NULL && i < THROTTLE_SIDES; i++)
+        throttled_parse(slice_str(image_config(&m->image, IMAGE_RESOURCE_TOPIC,
+                                               slice_str(topic->name),
+                                               slice_str(throttled_keys[i]))),
+                        m->broker->node_id, &s->throttled[i]);
     return s;
 }
 
@@ -122,7 +131,9 @@ static bool equal(const struct topic_settings *a,
            a->timestamp_before_max_ms == b->timestamp_before_max_ms &&
            a->timestamp_after_max_ms == b->timestamp_after_max_ms &&
            a->compression == b->compression &&
-           a->compression_level == b->compression_level;
+           a->compression_level == b->compression_level &&
+           throttled_equal(&a->throttled[0], &b->throttled[0]) &&
+           throttled_equal(&a->throttled[1], &b->throttled[1]);
 }
 
 /* ---- who has which ------------------------------------------------------ */
@@ -204,8 +215,10 @@ static void refresh_all(struct meta *m, changed_fn changed)
 
 void settings_refresh(struct meta *m, changed_fn changed)
 {
-    if (m->defaults_changed)
+    if (m->defaults_changed) {
         refresh_all(m, changed);
+        live_refresh(m);
+    }
     MAP_EACH (e, &m->changed_configs) {
         struct image_topic *topic = image_topic(&m->image, e->key);
         if (topic != NULL)

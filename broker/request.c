@@ -6,6 +6,8 @@
 #include "broker/address_limits.h"
 #include "broker/dispatch.h"
 #include "broker/listeners.h"
+#include "broker/live.h"
+#include "broker/quotas.h"
 #include "broker/shard.h"
 #include "proto/kafka/header.h"
 
@@ -37,12 +39,36 @@ struct conn {
     int in_flight;
     int listener;
     bool paused;
+    bool held; /* until it is known whether its address has room */
+    struct quota_use *quotas; /* of the client that asked last; or NULL */
+    struct env_timer mute;    /* while its client is above a quota, ... */
+    int64_t muted_until_ms;   /* ... until then */
 };
+
+/* The request this thread works on, for request_percentage. */
+static _Thread_local struct request *at_work;
 
 /* ---- the end of a request ------------------------------------------------ */
 
+static void work_begins(struct request *r)
+{
+    r->began_us = env_now_us(r->owner);
+    at_work = r;
+}
+
+static void work_ends(struct request *r)
+{
+    if (at_work != r)
+        return;
+    r->busy_us += env_now_us(r->owner) - r->began_us;
+    at_work = NULL;
+}
+
 static void request_free(struct request *r)
 {
+    if (at_work == r)
+        at_work = NULL;
+    quota_use_unref(r->quotas);
     list_remove(&r->link);
     if (r->out != NULL)
         env_out_free(r->out);
@@ -63,7 +89,7 @@ void request_drop_frame(struct request *r)
 
 static void conn_throttle(struct conn *c)
 {
-    bool full = c->in_flight >= IN_FLIGHT_MAX ||
+    bool full = c->in_flight >= IN_FLIGHT_MAX || env_timer_running(&c->mute) ||
                 env_conn_queued(c->stream) > QUEUED_MAX_BYTES ||
                 env_conn_queued_outs(c->stream) > QUEUED_MAX_ANSWERS;
 
@@ -98,6 +124,8 @@ static void conn_free(struct conn *c)
             r->cancel(r);
     }
     list_remove(&c->link);
+    env_timer_stop(c->shard->env, &c->mute);
+    quota_use_unref(c->quotas);
     if (c->visitor != NULL)
         visitor_leave(c->visitor);
     listeners_left(c->port);
@@ -187,6 +215,20 @@ bool conns_close_oldest(struct shard *s, int spared_listener)
            close_first(&s->busy_conns, spared_listener);
 }
 
+static void on_unmute(void *arg) { conn_throttle(arg); }
+
+/* A longer pause takes the place of a shorter one.  The loop's clock is a
+ * little behind the one that the pause was measured by. */
+static void conn_mute(struct conn *c, int32_t ms)
+{
+    int64_t until_ms = env_now_ms(c->shard->env) + ms + 1;
+
+    if (env_timer_running(&c->mute) && until_ms <= c->muted_until_ms)
+        return;
+    c->muted_until_ms = until_ms;
+    env_timer_start(c->shard->env, &c->mute, (int64_t)ms + 1);
+}
+
 /* Sends every answer that is ready and whose turn it is. */
 static void conn_flush(struct conn *c)
 {
@@ -202,6 +244,8 @@ static void conn_flush(struct conn *c)
         if (r->out != NULL)
             env_conn_send(c->stream, r->out);
         r->out = NULL;
+        if (r->throttle_ms > 0)
+            conn_mute(c, r->throttle_ms);
         if (--c->in_flight == 0)
             conn_is_idle(c);
         request_free(r);
@@ -228,6 +272,7 @@ static void finished_elsewhere(struct env_task *task)
 
 static void request_finish(struct request *r)
 {
+    work_ends(r);
     if (r->owner == r->shard->env) {
         finished_at_home(r);
         return;
@@ -246,9 +291,55 @@ static void send_whole(struct request *r, struct buf *b)
     request_finish(r);
 }
 
+void request_throttle(struct request *r, int32_t ms)
+{
+    if (ms > r->throttle_ms)
+        r->throttle_ms = ms;
+}
+
+/* What its work has cost so far counts, too. */
+static void take_work(struct request *r)
+{
+    int64_t us = r->busy_us;
+
+    if (r->quotas == NULL || r->exempt)
+        return;
+    if (at_work == r)
+        us += env_now_us(r->owner) - r->began_us;
+    request_throttle(r, quota_take(r->quotas, QUOTA_REQUEST, (double)us,
+                                   env_now_us(r->owner)));
+}
+
+static const struct kafka_field *throttle_field(const struct request *r)
+{
+    const struct kafka_desc *d = r->api->response;
+
+    for (int i = 0; i < d->plain_count; i++)
+        if (strcmp(d->fields[i].name, "throttleTimeMs") == 0)
+            return &d->fields[i];
+    return NULL;
+}
+
+/* Also into answers that somebody else has encoded: there it comes first. */
+static void tell_throttle(struct request *r, const void *response,
+                          struct buf *encoded, size_t body_at)
+{
+    const struct kafka_field *f = throttle_field(r);
+
+    if (r->throttle_ms == 0 || f == NULL || !kafka_field_in(f, r->version))
+        return;
+    if (response != NULL)
+        memcpy((char *)(uintptr_t)response + f->offset, &r->throttle_ms,
+               sizeof r->throttle_ms);
+    else if (f == r->api->response->fields && encoded->len >= body_at + 4)
+        be32_put(encoded->data + body_at, (uint32_t)r->throttle_ms);
+}
+
 static bool encode(struct request *r, const void *response, struct buf *b,
                    struct kafka_gaps *gaps)
 {
+    take_work(r);
+    tell_throttle(r, response, NULL, 0);
     enum err error = kafka_frame_response(b, r->api->key, r->version,
                                           r->correlation_id, response, gaps);
 
@@ -274,6 +365,16 @@ void request_respond(struct request *r, const void *response)
     request_finish(r);
 }
 
+/* The controller says that its client is above a quota. */
+static void take_throttle(struct request *r, struct slice body)
+{
+    const struct kafka_field *f = throttle_field(r);
+
+    if (f != NULL && f == r->api->response->fields &&
+        kafka_field_in(f, r->version) && body.len >= 4)
+        request_throttle(r, (int32_t)be32_get(body.data));
+}
+
 void request_respond_body(struct request *r, struct slice body)
 {
     struct buf b = BUF_INIT;
@@ -283,7 +384,11 @@ void request_respond_body(struct request *r, struct slice body)
     buf_put_u32(&b, (uint32_t)r->correlation_id);
     if (tagged)
         buf_put_u8(&b, 0);
+    size_t body_at = b.len;
     buf_put_slice(&b, body);
+    take_throttle(r, body);
+    take_work(r);
+    tell_throttle(r, NULL, &b, body_at);
     send_whole(r, &b);
 }
 
@@ -342,7 +447,10 @@ static void moved(struct env_task *task)
 {
     struct request *r =
         (struct request *)((char *)task - offsetof(struct request, task));
+    work_begins(r);
     r->moved(r);
+    if (at_work == r)
+        work_ends(r);
 }
 
 void request_move(struct request *r, struct env *to,
@@ -352,6 +460,7 @@ void request_move(struct request *r, struct env *to,
         fn(r);
         return;
     }
+    work_ends(r);
     r->owner = to;
     r->moved = fn;
     r->task.fn = moved;
@@ -406,6 +515,9 @@ static void start(struct conn *c, struct request *r, struct slice frame_body)
     env_intake_take(r->shard->intake, decoded);
     r->intake_bytes += decoded;
     dispatch(r);
+    /* It may be gone, or another thread's: then it is not at work here. */
+    if (at_work == r)
+        work_ends(r);
 }
 
 static void on_frame(struct env_conn *stream, void *arg,
@@ -439,10 +551,14 @@ static void on_frame(struct env_conn *stream, void *arg,
         arena_strdup(&r->arena, slice_str(env_conn_peer_host(c->stream)));
     r->listener = c->listener;
     r->arrived_us = env_now_us(c->shard->env);
+    r->size_bytes = frame->len;
+    c->quotas = quota_use_of(c->shard, c->quotas, r->client_id);
+    r->quotas = quota_use_ref(c->quotas);
     list_push_back(&c->requests, &r->link);
     c->in_flight++;
     conn_is_busy(c);
     conn_throttle(c);
+    work_begins(r);
     start(c, r, body);
 }
 
@@ -470,17 +586,27 @@ const struct env_conn_ops request_conn_ops = {
 
 /* Whether the address has room for this connection, which reads nothing before
  * it is known. */
-static void on_address_known(void *arg, bool admitted, int32_t max)
+static void on_refused(void *arg) { conn_close(arg); }
+
+static void on_address_known(void *arg, bool admitted, int32_t max,
+                             int32_t wait_ms)
 {
     struct conn *c = arg;
     struct shard *s = c->shard;
     int64_t now = env_now_ms(s->env);
 
     if (admitted) {
-        env_conn_resume(c->stream);
+        if (c->held)
+            env_conn_resume(c->stream);
+        c->held = false;
         return;
     }
     c->visitor = NULL;
+    if (wait_ms > 0) { /* so that it does not come again at once */
+        c->mute.fn = on_refused;
+        env_timer_start(s->env, &c->mute, wait_ms);
+        return;
+    }
     if (s->complained_ms == 0 || now - s->complained_ms >= COMPLAIN_MS) {
         s->complained_ms = now;
         log_warn("server",
@@ -501,11 +627,16 @@ struct conn *conn_new(struct shard *shard, struct env_conn *stream,
     c->stream = stream;
     c->port = port;
     c->listener = listener;
+    c->mute.fn = on_unmute;
+    c->mute.arg = c;
     list_init(&c->requests);
     list_init(&c->link);
     conn_is_idle(c);
     if (addresses != NULL) {
-        env_conn_pause(stream);
+        c->held = live_limits_addresses(shard->live) ||
+                  (shard->quotas != NULL && shard->quotas->limits_addresses);
+        if (c->held)
+            env_conn_pause(stream);
         c->visitor =
             visitor_ask(addresses, shard->index, env_conn_peer_host(stream),
                         on_address_known, c);

@@ -25,6 +25,7 @@
 
 struct shard;
 struct conn;
+struct quota_use;
 
 struct request {
     struct list link;    /* in the connection's queue, arrival order */
@@ -47,7 +48,14 @@ struct request {
     void *msg;               /* decoded, of api->request */
     /* Handlers that wait: called at home when the connection is closed. */
     void (*cancel)(struct request *r);
-    void *context;       /* the handler's */
+    void *context;            /* the handler's */
+    size_t size_bytes;        /* as it came, header included */
+    struct quota_use *quotas; /* that count for its client; NULL: none */
+    bool exempt;              /* of brokers: never throttled */
+    int32_t throttle_ms;      /* how long its connection is not read once it is
+                                 answered */
+    int64_t busy_us;     /* what threads did for it, but for the time since */
+    int64_t began_us;    /* ... this, if one does something just now */
     struct env_out *out; /* the answer, once there is one */
     bool done;
     bool close_after;
@@ -70,6 +78,10 @@ void request_respond(struct request *r, const void *response);
 struct log_range;
 void request_respond_ranges(struct request *r, const void *response,
                             struct log_range *ranges, int ranges_len);
+/* Its client is to pause that long (if nothing else says longer): the answer
+ * says so, and once it is out the connection is not read.  Before the answer,
+ * by the owner. */
+void request_throttle(struct request *r, int32_t ms);
 /* An encoded body, for forwarded answers. */
 void request_respond_body(struct request *r, struct slice body);
 /* acks=0: nothing goes out. */

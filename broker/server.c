@@ -58,6 +58,7 @@ static enum err start_broker(struct server *s, char **why)
     s->listeners = listeners_new(b, why);
     if (s->listeners == NULL)
         return ERR_IO;
+    b->listeners = s->listeners;
     meta_on_ready(b->meta, let_clients_in, s);
     meta_on_failed(b->meta, cannot_go_on, s);
     enum err error = meta_start(b->meta, why);

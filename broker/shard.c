@@ -7,6 +7,8 @@
 #include "broker/cleaner.h"
 #include "broker/coordinators.h"
 #include "broker/group_regex.h"
+#include "broker/live.h"
+#include "broker/quotas.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/move.h"
 #include "broker/replica/partition.h"
@@ -29,8 +31,11 @@ struct topic_settings *topic_settings_ref(struct topic_settings *s)
 
 void topic_settings_unref(struct topic_settings *s)
 {
-    if (s != NULL && atomic_fetch_sub(&s->refs, 1) == 1)
-        free(s);
+    if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    for (int i = 0; i < THROTTLE_SIDES; i++)
+        throttled_free(&s->throttled[i]);
+    free(s);
 }
 
 /* ---- directory ----------------------------------------------------------- */
@@ -268,6 +273,50 @@ static void isr_result(struct shard *s, const struct shard_update *u)
         partition_isr_result(p, u->error, &u->state);
 }
 
+static void set_live(struct shard *s, struct shard_update *u)
+{
+    live_unref(s->live);
+    s->live = live_ref(u->live);
+    cleaner_reconfigured(s);
+}
+
+static void group_configs_free(struct map *configs)
+{
+    MAP_EACH (e, configs) {
+        free(e->value);
+    }
+    map_free(configs);
+    free(configs);
+}
+
+static void set_group_config(struct shard *s, struct shard_update *u)
+{
+    struct slice group = slice_str(u->name);
+    struct map *configs = map_get(&s->group_configs, group);
+
+    if (configs == NULL) {
+        if (u->value == NULL)
+            return;
+        configs = xcalloc(1, sizeof *configs);
+        map_put(&s->group_configs, group, configs);
+    }
+    if (u->value != NULL)
+        free(map_put(configs, slice_str(u->key), u->value));
+    else
+        free(map_remove(configs, slice_str(u->key)));
+    u->value = NULL;
+    if (map_count(configs) == 0)
+        group_configs_free(map_remove(&s->group_configs, group));
+}
+
+struct slice shard_group_config(const struct shard *s, struct slice group,
+                                const char *key)
+{
+    const struct map *configs = map_get(&s->group_configs, group);
+
+    return slice_str(configs != NULL ? map_get(configs, slice_str(key)) : NULL);
+}
+
 static void apply(struct shard *s, struct shard_update *u)
 {
     struct shard_topic *t;
@@ -309,6 +358,16 @@ static void apply(struct shard *s, struct shard_update *u)
     case SHARD_DIR_FAILED:
         each_partition(s, dir_failed, u->dir);
         break;
+    case SHARD_LIVE:
+        set_live(s, u);
+        break;
+    case SHARD_GROUP:
+        set_group_config(s, u);
+        break;
+    case SHARD_QUOTAS:
+        quotas_unref(s->quotas);
+        s->quotas = quotas_ref(u->quotas);
+        break;
     }
 }
 
@@ -335,6 +394,10 @@ static void updates_free(struct shard_updates *u)
 {
     for (size_t i = 0; i < u->len; i++) {
         free(u->items[i].name);
+        free(u->items[i].key);
+        free(u->items[i].value);
+        live_unref(u->items[i].live);
+        quotas_unref(u->items[i].quotas);
         free(u->items[i].broker.host);
         free(u->items[i].broker.client_host);
         free(u->items[i].broker.rack);
@@ -416,7 +479,7 @@ static void retain(struct partition *p, int64_t now_wall_ms)
         partition_rolled(p);
     if (p->producers != NULL)
         producers_expire(p->producers, now_wall_ms,
-                         p->shard->broker->config->producer_id_expiration_ms);
+                         p->shard->live->config.producer_id_expiration_ms);
 }
 
 static void on_retention(void *arg)
@@ -438,6 +501,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     s->broker = broker;
     s->index = index;
     s->features = FEATURE_LEVELS_UNKNOWN;
+    s->live = live_new(broker->config, &(struct config_layers){0});
     list_init(&s->watched);
     list_init(&s->checkpoint);
     list_init(&s->leaving);
@@ -502,6 +566,13 @@ void shard_free(struct shard *s)
         broker_free(b->value);
     }
     group_regex_stop(s);
+    MAP_EACH (g, &s->group_configs) {
+        group_configs_free(g->value);
+    }
+    map_free(&s->group_configs);
+    live_unref(s->live);
+    quotas_unref(s->quotas);
+    quota_buckets_free(&s->quota_buckets);
     map_free(&s->topics_by_id);
     map_free(&s->topics_by_name);
     map_free(&s->brokers);

@@ -16,9 +16,12 @@
 #include "broker/log/log.h"
 #include "broker/replica/leader.h"
 #include "controller/features.h"
+#include "broker/throttle.h"
 
 struct codec;
 struct kv_batch;
+struct live;
+struct quotas;
 struct partition;
 struct fetcher;
 struct fetch_session;
@@ -34,6 +37,7 @@ struct topic_settings {
     int64_t timestamp_after_max_ms;
     int8_t compression; /* -1 producer, else enum compression */
     int compression_level;
+    struct throttled throttled[THROTTLE_SIDES];
 };
 
 struct topic_settings *topic_settings_ref(struct topic_settings *s);
@@ -63,6 +67,12 @@ struct shard {
     struct env *env;
     struct broker *broker;
     int index;
+
+    struct live *live;        /* the configuration as it is now; a reference */
+    struct map group_configs; /* group -> struct map *: key -> char * */
+    struct quotas *quotas;    /* a reference; NULL: none are known */
+    struct map quota_buckets; /* of which we are the owner; quotas.c */
+    uint32_t quota_sweep_at;
 
     struct map topics_by_name; /* name -> shard_topic */
     struct map topics_by_id;   /* 16 bytes -> shard_topic */
@@ -126,6 +136,11 @@ void shard_want_dir(struct shard *s, const struct uuid *topic_id, int32_t index,
 struct log_dir *shard_wanted_dir(struct shard *s, const struct uuid *topic_id,
                                  int32_t index);
 
+/* What a group has set for itself; null: nothing, the broker's group.* keys
+ * count. */
+struct slice shard_group_config(const struct shard *s, struct slice group,
+                                const char *key);
+
 /* ---- what the metadata thread says ---------------------------------------*/
 
 enum shard_update_kind {
@@ -140,6 +155,9 @@ enum shard_update_kind {
     SHARD_SETTLED,    /* see shard.settled */
     SHARD_FEATURES,
     SHARD_DIR_FAILED, /* a log directory of this broker */
+    SHARD_LIVE,       /* the node's configuration changed */
+    SHARD_GROUP,      /* a group's configuration changed */
+    SHARD_QUOTAS,     /* client quotas changed */
 };
 
 /* A partition's registration, as far as a replica needs it. */
@@ -157,7 +175,11 @@ struct shard_update {
     enum shard_update_kind kind;
     struct uuid topic_id;
     int32_t partition; /* SHARD_TOPIC: the count */
-    char *name;        /* owned; SHARD_TOPIC, SHARD_PARTITION */
+    char *name;        /* owned; SHARD_TOPIC, SHARD_PARTITION, SHARD_GROUP */
+    char *key;         /* owned; SHARD_GROUP */
+    char *value;       /* owned; SHARD_GROUP; NULL: back to the default */
+    struct live *live; /* a reference; SHARD_LIVE */
+    struct quotas *quotas; /* a reference; SHARD_QUOTAS */
     struct partition_state state;
     struct topic_settings *settings; /* a reference */
     struct shard_broker broker;      /* strings owned */

@@ -1,5 +1,6 @@
 #include "broker/txn_verify.h"
 
+#include "broker/live.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
 #include "broker/txn_client.h"
@@ -15,10 +16,8 @@ bool txn_verify_needed(const struct partition *p, int64_t producer_id,
 
 void txn_verify(struct txn_verify *v, struct partition *p)
 {
-    const struct server_config *config = p->shard->broker->config;
-
     list_init(&v->link);
-    if (!config->transaction_partition_verification_enable) {
+    if (!p->shard->live->config.transaction_partition_verification_enable) {
         v->done(v, p, ERR_NONE);
         return;
     }

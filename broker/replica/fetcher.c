@@ -83,6 +83,15 @@ static void forget_session(struct fetcher *f)
     }
 }
 
+/* With the next request the leader forgets it. */
+static void forget(struct fetcher *f, const struct partition *p)
+{
+    f->forgotten = xrealloc(f->forgotten, (size_t)(f->forgotten_len + 1) *
+                                              sizeof *f->forgotten);
+    f->forgotten[f->forgotten_len++] =
+        (struct forgotten){p->topic->id, p->index};
+}
+
 static void disconnected(struct fetcher *f)
 {
     env_timer_stop(f->shard->env, &f->patience);
@@ -317,6 +326,22 @@ static enum err take(struct partition *p,
                                d->log_start_offset);
 }
 
+/* Above the throttle of followers the leader is asked for nothing more of it
+ * for a while; so that it does not go on sending, it is told to forget it. */
+static void throttle(struct fetcher *f, struct partition *p, size_t bytes)
+{
+    if (!throttle_lists(p, THROTTLE_FOLLOWER))
+        return;
+    throttle_count(f->shard, THROTTLE_FOLLOWER, (int64_t)bytes);
+    int self = partition_replica_number(p, f->shard->broker->node_id);
+    int32_t wait_ms = throttle_wait_ms(f->shard, THROTTLE_FOLLOWER);
+    if (wait_ms == 0 || (self >= 0 && replica_in(p->state.isr, self)))
+        return;
+    delay(p, wait_ms);
+    if (f->session_id != 0)
+        forget(f, p);
+}
+
 static void take_partition(struct fetcher *f, const struct uuid *topic_id,
                            uint64_t seq,
                            const struct fetch_response_partition_data *d)
@@ -341,8 +366,10 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
                      ? STORAGE_RETRY_MS
                      : RETRY_MS);
     }
-    if (moved && p->fetcher == f)
+    if (moved && p->fetcher == f) {
         changed(p);
+        throttle(f, p, d->records.bytes.len);
+    }
 }
 
 static void take_answer(struct fetcher *f, uint64_t seq,
@@ -506,7 +533,7 @@ static void pump(struct env_task *task)
     if (f->in_flight == 0 ||
         (ready && f->in_flight < IN_FLIGHT_MAX && f->session_id != 0))
         send_fetch(f);
-    else if (wait_ms > 0)
+    if (wait_ms > 0 && f->stream != NULL)
         env_timer_start(f->shard->env, &f->retry, wait_ms);
 }
 
@@ -550,10 +577,7 @@ void fetcher_remove(struct partition *p)
     p->fetcher = NULL;
     if (f->session_id == 0 && f->in_flight == 0)
         return; /* no session knows it, or is about to */
-    f->forgotten = xrealloc(f->forgotten, (size_t)(f->forgotten_len + 1) *
-                                              sizeof *f->forgotten);
-    f->forgotten[f->forgotten_len++] =
-        (struct forgotten){p->topic->id, p->index};
+    forget(f, p);
     pump_later(f);
 }
 

@@ -11,6 +11,7 @@
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/move.h"
+#include "broker/replica/nearest.h"
 #include "broker/replica/places.h"
 #include "broker/txn_verify.h"
 
@@ -143,7 +144,9 @@ void partition_write_failed(struct partition *p)
         list_push_back(&p->shard->watched, &p->watched_link);
 }
 
-enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_ROLE };
+/* NEWS_OTHER: nothing to read, but something to say: where the log begins, who
+ * is in sync. */
+enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_OTHER, NEWS_ROLE };
 
 static void tell_watches(struct partition *p, enum news news, bool stable_moved)
 {
@@ -154,7 +157,8 @@ static void tell_watches(struct partition *p, enum news news, bool stable_moved)
         if (news == NEWS_END && !w->sees_uncommitted)
             continue;
         w->changed(w, news == NEWS_ROLE ||
-                          (w->sees_uncommitted == (news == NEWS_END) &&
+                          (news != NEWS_OTHER &&
+                           w->sees_uncommitted == (news == NEWS_END) &&
                            (!w->sees_stable || stable_moved)));
     }
 }
@@ -284,6 +288,37 @@ void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
                                    .offset = offset,
                                    .session = session,
                                    .order = order});
+}
+
+void partition_follower_starts(struct partition *p, int32_t broker_id,
+                               int64_t start_offset)
+{
+    int number = partition_replica_number(p, broker_id);
+
+    if (p->leader != NULL && number >= 0)
+        p->leader->followers[number].start_offset = start_offset;
+}
+
+int32_t partition_nearest(const struct partition *p, struct slice rack,
+                          int64_t offset)
+{
+    const struct leader *l = p->leader;
+    struct nearest_replica readable[LEADER_REPLICAS_MAX];
+    struct slice own = slice_str(p->shard->broker->config->rack);
+    int len = 0;
+
+    if (rack.len == 0 || l == NULL)
+        return -1;
+    for (int i = 0; i < p->state.replicas_len; i++) {
+        const struct leader_follower *f = &l->followers[i];
+        struct shard_broker *b = shard_broker(p->shard, p->state.replicas[i]);
+
+        if (i != l->self && b != NULL && f->eligible && replica_in(l->isr, i) &&
+            f->start_offset <= offset && f->end_offset >= offset)
+            readable[len++] = (struct nearest_replica){
+                b->id, slice_str(b->rack), f->end_offset, f->caught_up_ms};
+    }
+    return nearest_replica(rack, own, readable, len);
 }
 
 void partition_follower_silent(struct partition *p, int32_t broker_id,
@@ -592,6 +627,15 @@ static bool same_replicas(const struct partition_state *a,
                   a->replicas_len * sizeof *a->replicas) == 0;
 }
 
+/* Consumers may be better off with another replica now. */
+static void isr_committed(struct partition *p)
+{
+    step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
+                                   .isr = p->state.isr});
+    if (p->leader != NULL && p->shard->broker->config->reads_by_rack)
+        tell(p, NEWS_OTHER);
+}
+
 /* Brings the role in line with p->state. `old` is what it was, or NULL.  What
  * was heard before (the answer to a proposal comes twice, from the controller
  * and by the metadata log) says nothing of a proposal made since. */
@@ -612,8 +656,7 @@ static void take_role(struct partition *p, const struct partition_state *old)
         else if (!same_replicas(old, &p->state))
             renumber(p, old);
         else if (old->partition_epoch < p->state.partition_epoch)
-            step(p, &(struct leader_event){.type = LEADER_ISR_COMMITTED,
-                                           .isr = p->state.isr});
+            isr_committed(p);
     } else if (p->state.leader >= 0) {
         if (p->role != PARTITION_FOLLOWER || new_epoch)
             follow(p);
@@ -854,4 +897,5 @@ void partition_shortened(struct partition *p)
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
     checkpoint_touch(p);
+    tell(p, NEWS_OTHER);
 }

@@ -209,6 +209,13 @@ enum err partition_truncate(struct partition *p, int64_t end_offset);
  * `session`, the `order`th of its sessions. */
 void partition_fetched(struct partition *p, int32_t broker_id, int64_t offset,
                        uint64_t session, uint32_t order);
+/* Leader: that follower's log begins there. */
+void partition_follower_starts(struct partition *p, int32_t broker_id,
+                               int64_t start_offset);
+/* Leader: the replica in the reader's rack that it should read `offset` from
+ * (KIP-392): in sync, not fenced, with that offset.  -1: this one. */
+int32_t partition_nearest(const struct partition *p, struct slice rack,
+                          int64_t offset);
 /* It does not do so by that session any more. */
 void partition_follower_silent(struct partition *p, int32_t broker_id,
                                uint64_t session);
