@@ -1,7 +1,8 @@
 """ApiVersions, configs, the cluster and its quorum."""
 
+import records
 import wire
-from sweep import covers, wait_for
+from sweep import Wrong, covers, wait_for
 from topics import BITS_CLUSTER, INT_MIN
 
 TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
@@ -330,6 +331,126 @@ def sources(s):
         wait_for("the sources", there, 5)
     finally:
         s.check("sources of a broker's config", got, want)
+
+
+def change(s, kind, name, key, value):
+    """Sets one config, or deletes it, and says what the server says."""
+    a = s.call(2, "IncrementalAlterConfigs", 1, resources=[{
+        "resourceType": kind, "resourceName": name, "configs": [{
+            "name": key, "configOperation": DELETE if value is None else SET,
+            "value": value}]}])
+    return a["responses"][0]["errorCode"]
+
+
+@covers("IncrementalAlterConfigs")
+def groups_and_subscriptions(s, v):
+    group, metrics = s.name("group"), s.name("metrics")
+
+    def ask(label, want, kind, name, configs):
+        a = s.ask(label, 2, resources=[{
+            "resourceType": kind, "resourceName": name, "configs": [
+                {"name": k, "configOperation": SET, "value": x}
+                for k, x in configs]}])
+        r = a["responses"][0]
+        s.check(label, (r["errorCode"], bool(r["errorMessage"])),
+                (want, bool(want)))
+
+    def shown(kind, name, key):
+        a = s.call(2, "DescribeConfigs", 4, includeSynonyms=True, resources=[{
+            "resourceType": kind, "resourceName": name,
+            "configurationKeys": [key]}])
+        return [(c["value"], c["configSource"], c["readOnly"], [
+            (x["name"], x["value"], x["source"]) for x in c["synonyms"]])
+            for c in a["results"][0]["configs"]]
+
+    def settled(label, want, *what):
+        got = []
+
+        def there():
+            got[:] = [shown(*what)]
+            return got[0] == want
+        try:
+            wait_for(label, there, 5)
+        finally:
+            s.check(label, got[0], want)
+
+    key = "consumer.session.timeout.ms"
+    ask("a group", 0, GROUP, group, [(key, "50000")])
+    settled("a group's own", [("50000", 8, False, [(key, "50000", 8)])],
+            GROUP, group, key)
+    settled("another's", [("45000", 5, False, [(key, "45000", 5)])],
+            GROUP, group + "-no", key)
+    ask("below the broker's limit", 40, GROUP, group, [(key, "44999")])
+    ask("above it", 40, GROUP, group, [(key, "60001")])
+    ask("no number", 40, GROUP, group, [(key, "soon")])
+    ask("unknown key of a group", 40, GROUP, group, [("no.such", "1")])
+    ask("no group", 42, GROUP, "", [(key, "50000")])
+    ask("a subscription", 0, METRICS, metrics, [
+        ("interval.ms", "1000"), ("match", "client_id=a.*")])
+    settled("a subscription's", [("1000", 7, False, [])], METRICS, metrics,
+            "interval.ms")
+    ask("too often", 42, METRICS, metrics, [("interval.ms", "99")])
+    ask("unknown key of a subscription", 42, METRICS, metrics,
+        [("no.such", "1")])
+    ask("no such match", 40, METRICS, metrics, [("match", "colour=red")])
+    ask("no subscription", 42, METRICS, "", [("interval.ms", "1000")])
+    kinds = {(r["resourceType"], r["resourceName"]) for r in s.call(
+        2, "ListConfigResources", 1, resourceTypes=[])["configResources"]}
+    s.true("listed", {(GROUP, group), (METRICS, metrics)} <= kinds, kinds)
+    for kind, name, key in ((GROUP, group, key),
+                            (METRICS, metrics, "interval.ms"),
+                            (METRICS, metrics, "match")):
+        s.check("back: " + key, change(s, kind, name, key, None), 0)
+    settled("back", [], METRICS, metrics, "interval.ms")
+
+
+@covers("IncrementalAlterConfigs")
+def while_it_runs(s, v):
+    """Keys of brokers that count at once."""
+    if v != 1 or s.place != "broker" or not s.ours:
+        return
+    topic = s.topic("live", 1)
+
+    def produce():
+        try:
+            s.produce(topic, 0, records.batch([(None, b"x" * 3000)]))
+            return True
+        except Wrong:
+            return False
+
+    def room(address, want):
+        """Whether one more connection from there is served."""
+        c = wire.Connection(*s.nodes[3], source=address)
+        try:
+            c.call("ApiVersions", 0, {})
+            got = True
+        except OSError:
+            got = False
+        if got != want or not got:
+            c.close()
+        return c if got and want else got == want
+
+    s.true("a batch", produce())
+    s.check("message.max.bytes", change(s, BROKER, "1", "message.max.bytes",
+                                        "2000"), 0)
+    wait_for("a batch that is too large", lambda: not produce(), 5)
+    s.check("back", change(s, BROKER, "1", "message.max.bytes", None), 0)
+    wait_for("one that is not", produce, 5)
+
+    key = "max.connections.per.ip.overrides"
+    s.check("one connection", change(s, BROKER, "3", key, "127.0.0.2:1"), 0)
+    first = []
+
+    def refuses():
+        """A first one has room, a second has none."""
+        if not first:
+            first.append(room("127.0.0.2", True))
+        return room("127.0.0.2", False)
+    wait_for("no room for a second", refuses, 5)
+    s.check("back", change(s, BROKER, "3", key, None), 0)
+    second = wait_for("room again", lambda: room("127.0.0.2", True), 5)
+    for c in first + [second]:
+        c.close()
 
 
 @covers("ListConfigResources")

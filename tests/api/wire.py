@@ -240,8 +240,10 @@ def request_frame(api, version, correlation, value, client="sweep"):
 class Connection:
     """One request after the other."""
 
-    def __init__(self, host, port):
-        self.socket = socket.create_connection((host, port), 10)
+    def __init__(self, host, port, client_id="sweep", source=None):
+        self.client_id = client_id
+        self.socket = socket.create_connection(
+            (host, port), 10, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(ANSWER_SECONDS)
         self.correlation = 0
@@ -260,7 +262,8 @@ class Connection:
 
     def send(self, name, version, value):
         self.correlation += 1
-        frame = request_frame(APIS[name], version, self.correlation, value)
+        frame = request_frame(APIS[name], version, self.correlation, value,
+                              self.client_id)
         self.socket.sendall(struct.pack(">i", len(frame)) + frame)
 
     def answer(self, name, version):

@@ -193,3 +193,36 @@ Test(config_resolve, rules_between_keys)
     topic_config_resolve(&l, &c);
     cr_assert_eq(topic_config_check(&c, &why), ERR_NONE);
 }
+
+Test(config_resolve, values_as_kafka_shows_them)
+{
+    static const struct {
+        const char *key, *given, *shown;
+    } rows[] = {
+        {"log.preallocate", " TRUE ", "true"},
+        {"log.segment.bytes", "+2000000 ", "2000000"},
+        {"log.cleaner.io.max.bytes.per.second", "5000000", "5000000.0"},
+        {"log.cleaner.io.max.bytes.per.second", "50000000", "5.0E7"},
+        {"log.cleaner.io.max.bytes.per.second", "123456789.5", "1.234567895E8"},
+        {"log.cleaner.io.max.bytes.per.second", "1.7976931348623157E308",
+         "1.7976931348623157E308"},
+        {"log.cleaner.min.cleanable.ratio", "0", "0.0"},
+        {"log.cleaner.min.cleanable.ratio", "1", "1.0"},
+        {"log.cleaner.min.cleanable.ratio", "0.10", "0.1"},
+        {"log.cleaner.min.cleanable.ratio", "0.0001", "1.0E-4"},
+        {"log.cleanup.policy", "compact , delete", "compact,delete"},
+        {"log.cleanup.policy", "", ""},
+    };
+    struct arena a;
+
+    arena_init(&a, 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct slice got =
+            config_canonical(config_find(CONFIG_BROKER, slice_str(rows[i].key)),
+                             slice_str(rows[i].given), &a);
+
+        cr_assert(slice_eq_str(got, rows[i].shown), "%s=%s: %.*s", rows[i].key,
+                  rows[i].given, SLICE_FMT(got));
+    }
+    arena_free(&a);
+}

@@ -260,3 +260,86 @@ Test(configs, alter_configs_replaces_everything)
     cr_assert_not_null(image_config(&d.committed, IMAGE_RESOURCE_BROKER,
                                     SLICE(""), SLICE("min.insync.replicas")));
 }
+
+/* ---- groups and subscriptions -------------------------------------------- */
+
+#define EDIT_OF(type, name, ...)                                               \
+    edit_all(type, name, (struct edit[]){__VA_ARGS__},                         \
+             sizeof((struct edit[]){__VA_ARGS__}) / sizeof(struct edit),       \
+             false)
+#define GROUP(...) EDIT_OF(IMAGE_RESOURCE_GROUP, "g", __VA_ARGS__)
+
+Test(configs, groups_keep_theirs_whether_they_exist_or_not)
+{
+    cr_assert_eq(GROUP({"consumer.session.timeout.ms", "50000", SET}),
+                 ERR_NONE);
+    cr_assert_str_eq(image_config(&d.committed, IMAGE_RESOURCE_GROUP,
+                                  SLICE("g"),
+                                  SLICE("consumer.session.timeout.ms")),
+                     "50000");
+    desk_failover(&d);
+    cr_assert_eq(GROUP({"consumer.session.timeout.ms", NULL, DELETE}),
+                 ERR_NONE);
+    cr_assert_null(
+        image_configs(&d.committed, IMAGE_RESOURCE_GROUP, SLICE("g")));
+}
+
+Test(configs, values_of_groups_have_the_brokers_limits)
+{
+    static const struct {
+        struct edit edit;
+        const char *why;
+    } bad[] = {
+        {{"no.such", "1", SET}, "Unknown group config name: no.such"},
+        {{"consumer.session.timeout.ms", "44999", SET},
+         "consumer.session.timeout.ms must be greater than or equal to "
+         "group.consumer.min.session.timeout.ms"},
+        {{"consumer.session.timeout.ms", "60001", SET},
+         "consumer.session.timeout.ms must be less than or equal to "
+         "group.consumer.max.session.timeout.ms"},
+        {{"streams.num.standby.replicas", "3", SET},
+         "streams.num.standby.replicas must be less than or equal to "
+         "group.streams.max.standby.replicas"},
+        {{"share.isolation.level", "any", SET}, NULL},
+    };
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_eq(
+            edit_all(IMAGE_RESOURCE_GROUP, "g", &bad[i].edit, 1, false),
+            ERR_INVALID_CONFIG, "%s", bad[i].edit.key);
+        if (bad[i].why != NULL)
+            cr_assert_str_eq(d.why, bad[i].why);
+    }
+    cr_assert_eq(EDIT_OF(IMAGE_RESOURCE_GROUP, "",
+                         {"consumer.session.timeout.ms", "50000", SET}),
+                 ERR_INVALID_REQUEST);
+}
+
+Test(configs, subscriptions_to_metrics)
+{
+#define METRICS(...) EDIT_OF(IMAGE_RESOURCE_CLIENT_METRICS, "m", __VA_ARGS__)
+    cr_assert_eq(METRICS({"interval.ms", "100", SET},
+                         {"match", "client_id=a.*,client_software_name=b", SET},
+                         {"metrics", "org.", SET}),
+                 ERR_NONE);
+    cr_assert_eq(METRICS({"interval.ms", "99", SET}), ERR_INVALID_REQUEST);
+    cr_assert_eq(METRICS({"interval.ms", "soon", SET}), ERR_INVALID_CONFIG);
+    cr_assert_eq(METRICS({"match", "colour=red", SET}), ERR_INVALID_CONFIG);
+    cr_assert_eq(METRICS({"match", "client_id", SET}), ERR_INVALID_CONFIG);
+    cr_assert_eq(METRICS({"no.such", "1", SET}), ERR_INVALID_REQUEST);
+    cr_assert_eq(
+        EDIT_OF(IMAGE_RESOURCE_CLIENT_METRICS, "", {"interval.ms", "100", SET}),
+        ERR_INVALID_REQUEST);
+}
+
+Test(configs, limits_that_let_nobody_in_are_refused)
+{
+    cr_assert_eq(desk_broker_config(&d, -1, "max.connections", "0"),
+                 ERR_INVALID_REQUEST);
+    cr_assert_eq(desk_broker_config(&d, 1, "max.connection.creation.rate", "0"),
+                 ERR_INVALID_REQUEST);
+    cr_assert_eq(desk_broker_config(&d, -1, "max.connections.per.ip", "0"),
+                 ERR_INVALID_REQUEST);
+    cr_assert_eq(desk_broker_config(&d, -1, "max.connections.per.ip", "1"),
+                 ERR_NONE);
+}
