@@ -197,6 +197,26 @@ static size_t count_set(const struct describing *d, struct slice broker)
     return set != NULL ? map_count(&set->by_key) : 0;
 }
 
+/* The limits on replication are no configs of Kafka's brokers until they are
+ * set. */
+static bool is_rate(const struct config_def *def)
+{
+    return strcmp(def->key, "leader.replication.throttled.rate") == 0 ||
+           strcmp(def->key, "follower.replication.throttled.rate") == 0 ||
+           strcmp(def->key, "replica.alter.log.dirs.io.max.bytes.per.second") ==
+               0;
+}
+
+/* True if nothing else is left. */
+static bool drop_default(struct config_value *value)
+{
+    if (value->synonyms_len != 0 &&
+        value->synonyms[value->synonyms_len - 1].source ==
+            CONFIG_SOURCE_DEFAULT)
+        value->synonyms_len--;
+    return value->synonyms_len == 0;
+}
+
 static void describe_broker(const struct describing *d)
 {
     struct config_layers layers = meta_config_layers(d->meta, NULL);
@@ -211,6 +231,8 @@ static void describe_broker(const struct describing *d)
         if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
             continue;
         config_resolve_broker(def, &layers, &d->request->arena, value);
+        if (is_rate(def) && drop_default(value))
+            continue;
         add_entry(d, def->key, def, is_read_only(def), value);
     }
     describe_others(d, &layers);
@@ -262,26 +284,28 @@ static void describe_group(const struct describing *d)
     }
 }
 
-/* Only what was set, and as text, whatever the type. */
 static void describe_client_metrics(const struct describing *d)
 {
     const struct image_configs *set =
         image_configs(&d->meta->image, IMAGE_RESOURCE_CLIENT_METRICS,
                       d->asked->resource_name);
 
-    if (set == NULL)
-        return;
-    reserve(d, map_count(&set->by_key));
-    MAP_EACH (e, &set->by_key) {
-        config_entry *entry = &d->out->configs[d->out->configs_len];
+    reserve(d, config_count(CONFIG_CLIENT_METRICS));
+    for (size_t i = 0; i < config_count(CONFIG_CLIENT_METRICS); i++) {
+        const struct config_def *def = config_at(CONFIG_CLIENT_METRICS, i);
+        const char *own =
+            set == NULL ? NULL : map_get(&set->by_key, slice_str(def->key));
+        struct config_value value = {
+            .value = slice_str(own != NULL ? own : def->fallback),
+            .source = own != NULL ? CONFIG_SOURCE_CLIENT_METRICS
+                                  : CONFIG_SOURCE_DEFAULT,
+            .synonyms_len = 1,
+        };
 
-        if (!is_wanted(d, e->key))
-            continue;
-        describe_configs_response_resource_result_init(entry);
-        entry->name = arena_copy(&d->request->arena, e->key);
-        entry->value = arena_copy(&d->request->arena, slice_str(e->value));
-        entry->config_source = CONFIG_SOURCE_CLIENT_METRICS;
-        d->out->configs_len++;
+        value.synonyms[0] =
+            (struct config_synonym){def->key, value.value, value.source};
+        if (is_wanted(d, slice_str(def->key)))
+            add_entry(d, def->key, def, false, &value);
     }
 }
 

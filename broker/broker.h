@@ -12,7 +12,6 @@
 
 #include <stdatomic.h>
 
-struct listeners;
 struct shard;
 struct meta;
 struct kv;
@@ -31,7 +30,9 @@ struct broker {
     struct shard **shards;
     int shards_len;
     struct meta *meta;
-    struct listeners *listeners;            /* NULL: none, in tests */
+    /* The metadata thread has another configuration; NULL: nobody asks. */
+    void (*reconfigured)(void *arg, const struct server_config *now);
+    void *reconfigured_arg;
     struct rate replicated[THROTTLE_SIDES]; /* throttle.h */
     _Atomic int cleanings;                  /* that run; see cleaner.h */
     _Atomic int moves;                      /* that copy; see replica/move.h */

@@ -7,7 +7,6 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "broker/listeners.h"
 #include "broker/live.h"
 
 #include <stdlib.h>
@@ -38,8 +37,8 @@ static void tell(struct meta *m, struct live *live)
         item->live = live_ref(live);
         shard_updates_post(u);
     }
-    if (m->broker->listeners != NULL)
-        listeners_reconfigured(m->broker->listeners, &live->config);
+    if (m->broker->reconfigured != NULL)
+        m->broker->reconfigured(m->broker->reconfigured_arg, &live->config);
     live_unref(m->live.now);
     m->live.now = live;
 }

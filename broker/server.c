@@ -32,6 +32,11 @@ static void cannot_go_on(void *arg)
     s->host.ended(s->host.host);
 }
 
+static void reconfigured(void *arg, const struct server_config *now)
+{
+    listeners_reconfigured(arg, now);
+}
+
 static void make_shards(struct server *s)
 {
     struct broker *b = &s->broker;
@@ -58,7 +63,8 @@ static enum err start_broker(struct server *s, char **why)
     s->listeners = listeners_new(b, why);
     if (s->listeners == NULL)
         return ERR_IO;
-    b->listeners = s->listeners;
+    b->reconfigured = reconfigured;
+    b->reconfigured_arg = s->listeners;
     meta_on_ready(b->meta, let_clients_in, s);
     meta_on_failed(b->meta, cannot_go_on, s);
     enum err error = meta_start(b->meta, why);

@@ -559,6 +559,13 @@ enum err config_validate_broker_dynamic(struct slice key, struct slice value,
                          SLICE_FMT(key));
         return ERR_INVALID_REQUEST;
     }
+    if (def->update == CONFIG_PER_BROKER && slice_eq_str(key, def->key) &&
+        starts_with(key, SLICE("ssl."))) {
+        *why = xasprintf("These security configs can be dynamically updated "
+                         "only per-listener using the listener prefix: [%.*s]",
+                         SLICE_FMT(key));
+        return ERR_INVALID_REQUEST;
+    }
     if (def->update == CONFIG_PER_BROKER && !per_broker) {
         *why = xasprintf("Cannot update these configs at default cluster "
                          "level, broker id must be specified: [%.*s]",

@@ -147,6 +147,19 @@ static const char *principal(const struct config_def *def)
     return broker->key;
 }
 
+/* What a topic or a group has of its own, in front of the brokers' values. */
+static void put_first(struct config_value *out, const char *key,
+                      struct slice value, enum config_source source)
+{
+    ASSERT(out->synonyms_len < CONFIG_SYNONYMS_MAX);
+    memmove(out->synonyms + 1, out->synonyms,
+            out->synonyms_len * sizeof *out->synonyms);
+    out->synonyms_len++;
+    out->synonyms[0] = (struct config_synonym){key, value, source};
+    out->value = value;
+    out->source = source;
+}
+
 void config_resolve_topic(const struct config_def *def,
                           const struct config_layers *layers, struct arena *a,
                           struct config_value *out)
@@ -164,15 +177,8 @@ void config_resolve_topic(const struct config_def *def,
             out->value = convert(out->synonyms[0], a);
         drop_until(out, broker_key);
     }
-    if (!slice_is_null(own)) {
-        ASSERT(out->synonyms_len < CONFIG_SYNONYMS_MAX);
-        memmove(out->synonyms + 1, out->synonyms,
-                out->synonyms_len * sizeof *out->synonyms);
-        out->synonyms_len++;
-        out->synonyms[0] =
-            (struct config_synonym){def->key, own, CONFIG_SOURCE_TOPIC};
-        out->value = own;
-    }
+    if (!slice_is_null(own))
+        put_first(out, def->key, own, CONFIG_SOURCE_TOPIC);
     out->source = out->synonyms_len != 0 ? out->synonyms[0].source
                                          : CONFIG_SOURCE_DEFAULT;
 }
@@ -192,20 +198,16 @@ void config_resolve_group(const struct config_def *def,
                           struct config_value *out)
 {
     struct slice own = layer_get(layers->topic, def->key);
-    struct slice name = arena_printf(a, "group.%s", def->key);
-    const struct config_def *broker = config_find(CONFIG_BROKER, name);
-    enum config_source source = CONFIG_SOURCE_GROUP;
+    const struct config_def *broker =
+        config_find(CONFIG_BROKER, arena_printf(a, "group.%s", def->key));
 
-    if (slice_is_null(own)) {
-        source = CONFIG_SOURCE_DEFAULT;
-        own = slice_str(def->fallback);
-        if (broker != NULL) {
-            config_resolve_broker(broker, layers, a, out);
-            own = out->value;
-        }
-    }
-    *out = (struct config_value){.value = own, .source = source};
-    add(out, def->key, own, source);
+    if (broker != NULL)
+        config_resolve_broker(broker, layers, a, out);
+    else
+        *out = (struct config_value){.value = slice_str(def->fallback),
+                                     .source = CONFIG_SOURCE_DEFAULT};
+    if (!slice_is_null(own))
+        put_first(out, def->key, own, CONFIG_SOURCE_GROUP);
 }
 
 void config_resolve_broker(const struct config_def *def,

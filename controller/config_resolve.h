@@ -74,8 +74,8 @@ struct slice config_effective(const struct config_def *def,
                               const struct config_layers *layers,
                               struct arena *a);
 /* `def` is a group's key; layers->topic is the group's own.  Without a value of
- * its own a group takes that of the broker key group.KEY.  As in Kafka the
- * first synonym is the group's key itself, with the value in effect. */
+ * its own a group takes that of the broker key group.KEY, whose synonyms follow
+ * its own. */
 void config_resolve_group(const struct config_def *def,
                           const struct config_layers *layers, struct arena *a,
                           struct config_value *out);

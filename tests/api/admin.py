@@ -376,9 +376,11 @@ def groups_and_subscriptions(s, v):
 
     key = "consumer.session.timeout.ms"
     ask("a group", 0, GROUP, group, [(key, "50000")])
-    settled("a group's own", [("50000", 8, False, [(key, "50000", 8)])],
+    default = ("group." + key, "45000", 5)
+    settled("a group's own", [("50000", 8, False, [(key, "50000", 8),
+                                                   default])],
             GROUP, group, key)
-    settled("another's", [("45000", 5, False, [(key, "45000", 5)])],
+    settled("another's", [("45000", 5, False, [default])],
             GROUP, group + "-no", key)
     ask("below the broker's limit", 40, GROUP, group, [(key, "44999")])
     ask("above it", 40, GROUP, group, [(key, "60001")])
@@ -387,8 +389,10 @@ def groups_and_subscriptions(s, v):
     ask("no group", 42, GROUP, "", [(key, "50000")])
     ask("a subscription", 0, METRICS, metrics, [
         ("interval.ms", "1000"), ("match", "client_id=a.*")])
-    settled("a subscription's", [("1000", 7, False, [])], METRICS, metrics,
-            "interval.ms")
+    settled("a subscription's", [("1000", 7, False, [
+        ("interval.ms", "1000", 7)])], METRICS, metrics, "interval.ms")
+    settled("what it has not set", [("", 5, False, [("metrics", "", 5)])],
+            METRICS, metrics, "metrics")
     ask("too often", 42, METRICS, metrics, [("interval.ms", "99")])
     ask("unknown key of a subscription", 42, METRICS, metrics,
         [("no.such", "1")])
@@ -401,7 +405,8 @@ def groups_and_subscriptions(s, v):
                             (METRICS, metrics, "interval.ms"),
                             (METRICS, metrics, "match")):
         s.check("back: " + key, change(s, kind, name, key, None), 0)
-    settled("back", [], METRICS, metrics, "interval.ms")
+    settled("back", [("300000", 5, False, [("interval.ms", "300000", 5)])],
+            METRICS, metrics, "interval.ms")
 
 
 @covers("IncrementalAlterConfigs")

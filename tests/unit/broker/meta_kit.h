@@ -9,8 +9,10 @@
 
 #include "base/env_libevent.h"
 #include "broker/dispatch.h"
+#include "broker/live.h"
 #include "broker/log_dirs.h"
 #include "broker/meta_parts.h"
+#include "broker/quotas.h"
 #include "broker/transactions.h"
 #include "broker/txn_verify.h"
 #include "proto/kafka/header.h"
@@ -207,6 +209,15 @@ static inline void kit_print_update(struct buf *out,
                    (int)u->partition, u->error, (int)u->state.partition_epoch,
                    u->state.isr);
         break;
+    case SHARD_GROUP:
+        buf_printf(out, "group %s %s %s\n", u->name, u->key,
+                   u->value != NULL ? u->value : "-");
+        break;
+    case SHARD_QUOTAS:
+        buf_printf(out, "quotas of %u\n", map_count(&u->quotas->entities));
+        break;
+    case SHARD_LIVE: /* with every change of the defaults; it has tests */
+        break;
     case SHARD_SETTLED: /* comes once, with the registration */
         break;
     }
@@ -217,6 +228,10 @@ void shard_updates_post(struct shard_updates *u)
     for (size_t i = 0; i < u->len; i++) {
         kit_print_update(&kit_now->shard_text[u->shard->index], &u->items[i]);
         free(u->items[i].name);
+        free(u->items[i].key);
+        free(u->items[i].value);
+        live_unref(u->items[i].live);
+        quotas_unref(u->items[i].quotas);
         free(u->items[i].broker.host);
         free(u->items[i].broker.client_host);
         free(u->items[i].broker.rack);

@@ -37,9 +37,9 @@ static void every_default_is_valid(enum config_scope scope)
 Test(config_defs, every_key_is_found_documented_and_has_a_valid_default)
 {
     const enum config_scope scopes[] = {CONFIG_TOPIC, CONFIG_BROKER,
-                                        CONFIG_GROUP};
+                                        CONFIG_GROUP, CONFIG_CLIENT_METRICS};
 
-    for (size_t s = 0; s < 3; s++) {
+    for (size_t s = 0; s < 4; s++) {
         every_default_is_valid(scopes[s]);
         for (size_t i = 0; i < config_count(scopes[s]); i++) {
             const struct config_def *def = config_at(scopes[s], i);
@@ -195,17 +195,28 @@ Test(config_defs, brokers_take_some_changes_while_running)
     cr_assert_eq(config_validate_broker_dynamic(SLICE("log.retention.ms"),
                                                 SLICE("1000"), false, &why),
                  ERR_NONE);
+    cr_assert_eq(
+        config_validate_broker_dynamic(SLICE("sasl.enabled.mechanisms"),
+                                       SLICE("PLAIN"), true, &why),
+        ERR_NONE);
     cr_assert_eq(config_validate_broker_dynamic(
-                     SLICE("listeners"), SLICE("PLAINTEXT://:1"), true, &why),
+                     SLICE("listener.name.external.ssl.keystore.type"),
+                     SLICE("PEM"), true, &why),
                  ERR_NONE);
     cr_assert_eq(config_validate_broker_dynamic(SLICE("my.plugin.key"),
                                                 SLICE("x"), false, &why),
                  ERR_NONE);
     refuses_broker("node.id", "4", true,
                    "Cannot update these configs dynamically: [node.id]");
-    refuses_broker("listeners", "PLAINTEXT://:1", false,
+    refuses_broker("listeners", "PLAINTEXT://:1", true,
+                   "Cannot update these configs dynamically: [listeners]");
+    refuses_broker("sasl.enabled.mechanisms", "PLAIN", false,
                    "Cannot update these configs at default cluster level, "
-                   "broker id must be specified: [listeners]");
+                   "broker id must be specified: [sasl.enabled.mechanisms]");
+    refuses_broker("ssl.keystore.type", "PEM", true,
+                   "These security configs can be dynamically updated only "
+                   "per-listener using the listener prefix: "
+                   "[ssl.keystore.type]");
     refuses_broker("min.insync.replicas", "0", false,
                    "Invalid value 0 for configuration min.insync.replicas: "
                    "Value must be at least 1");

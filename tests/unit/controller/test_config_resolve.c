@@ -217,12 +217,12 @@ Test(config_resolve, values_as_kafka_shows_them)
 
     arena_init(&a, 0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct slice got =
+        struct slice shown =
             config_canonical(config_find(CONFIG_BROKER, slice_str(rows[i].key)),
                              slice_str(rows[i].given), &a);
 
-        cr_assert(slice_eq_str(got, rows[i].shown), "%s=%s: %.*s", rows[i].key,
-                  rows[i].given, SLICE_FMT(got));
+        cr_assert(slice_eq_str(shown, rows[i].shown), "%s=%s: %.*s",
+                  rows[i].key, rows[i].given, SLICE_FMT(shown));
     }
     arena_free(&a);
 }
