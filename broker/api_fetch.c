@@ -45,6 +45,8 @@ struct fetch_session {
     bool kept;
     bool by_id; /* asked by topic id (version 13 and later) */
     int32_t replica_id;
+    int64_t made_ms;
+    int64_t partitions; /* as of the last fetch that ended */
     int64_t used_ms;
     bool reported_silent;
 
@@ -63,6 +65,7 @@ struct fetch_session {
     struct fetch_part parts[];
 };
 
+static void session_end(struct fetch_session *s);
 static void start_round(struct fetch_session *s);
 static void begin(struct fetch_session *s, struct request *r);
 
@@ -122,6 +125,7 @@ static struct fetch_session *session_new(struct shard *shard)
         xcalloc(1, sizeof *s + (size_t)n * sizeof *s->parts);
 
     s->shard = shard;
+    s->made_ms = env_now_ms(shard->env);
     s->parts_len = n;
     s->replica_id = -1;
     s->timer.fn = on_deadline;
@@ -145,25 +149,60 @@ static struct fetch_session *session_find(struct shard *shard, int32_t id)
     return NULL;
 }
 
-/* Gives the session an id if there is room: an unused or, for a follower, any
- * idle consumer's session makes way. */
+static bool is_younger(const struct fetch_session *s, int64_t now_ms)
+{
+    return now_ms - s->made_ms <= SESSION_IDLE_MAX_MS;
+}
+
+/* Consumers' before followers', smaller before larger ones. */
+static bool is_worth_less(const struct fetch_session *a,
+                          const struct fetch_session *b)
+{
+    bool follower = a->replica_id >= 0;
+
+    if (follower != (b->replica_id >= 0))
+        return !follower;
+    return a->partitions < b->partitions;
+}
+
+/* The session that `s` may take the place of, as in Kafka: one that nobody has
+ * used for long; for a follower any consumer's; else one that is not young and
+ * has no more partitions.  NULL: none. */
+static struct fetch_session *session_victim(const struct fetch_session *s)
+{
+    struct list *all = &s->shard->sessions;
+    int64_t now_ms = env_now_ms(s->shard->env);
+    struct fetch_session *victim =
+        LIST_ENTRY(all->next, struct fetch_session, link);
+
+    if (now_ms - victim->used_ms > SESSION_IDLE_MAX_MS)
+        return victim;
+    victim = NULL;
+    LIST_EACH (node, all) {
+        struct fetch_session *v = LIST_ENTRY(node, struct fetch_session, link);
+        bool open_to_us =
+            !is_younger(v, now_ms) || (s->replica_id >= 0 && v->replica_id < 0);
+
+        if (open_to_us && (victim == NULL || is_worth_less(v, victim)))
+            victim = v;
+    }
+    return victim != NULL && !is_worth_less(s, victim) ? victim : NULL;
+}
+
+/* Gives the session an id if there is room, or is made. */
 static void session_keep(struct fetch_session *s)
 {
     struct shard *shard = s->shard;
-    int max =
-        shard->broker->config->fetch_session_slots / shard->broker->shards_len +
-        1;
+    int32_t slots = shard->broker->config->fetch_session_slots;
 
-    if (shard->sessions_len >= max) {
-        struct fetch_session *oldest =
-            LIST_ENTRY(shard->sessions.next, struct fetch_session, link);
-        bool unused =
-            env_now_ms(shard->env) - oldest->used_ms > SESSION_IDLE_MAX_MS;
+    if (slots == 0)
+        return;
+    if (shard->sessions_len >= slots / shard->broker->shards_len + 1) {
+        struct fetch_session *victim = session_victim(s);
 
-        if (oldest->state != SESSION_IDLE ||
-            (!unused && (s->replica_id < 0 || oldest->replica_id >= 0)))
+        if (victim == NULL)
             return;
-        session_drop(oldest);
+        session_end(victim);
     }
     do {
         s->id = (int32_t)(env_random(shard->env) & INT32_MAX);
@@ -517,6 +556,9 @@ static void finish(struct fetch_session *s)
 
     env_timer_stop(s->shard->env, &s->timer);
     s->request->cancel = NULL;
+    s->partitions = 0;
+    for (int i = 0; i < s->parts_len; i++)
+        s->partitions += map_count(&s->parts[i].by_key);
     respond(s);
     s->request = s->next = NULL;
     s->state = SESSION_IDLE;
@@ -775,11 +817,22 @@ static void begin(struct fetch_session *s, struct request *r)
     start_round(s);
 }
 
+static int64_t count_partitions(const struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+    int64_t count = 0;
+
+    for (int i = 0; i < q->topics_len; i++)
+        count += q->topics[i].partitions_len;
+    return count;
+}
+
 static void begin_new(struct request *r, bool keep)
 {
     struct fetch_session *s = session_new(r->shard);
 
     s->replica_id = replica_of(r);
+    s->partitions = count_partitions(r);
     for (int i = 0; i < s->parts_len; i++)
         s->parts[i].order = (uint32_t)r->correlation_id;
     if (keep)

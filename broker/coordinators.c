@@ -6,6 +6,7 @@
 #include "base/planted.h"
 #include "broker/coord/group_shard.h"
 #include "broker/group_regex.h"
+#include "broker/live.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 
@@ -54,6 +55,40 @@ static struct slice topic_name(void *arg, struct uuid id)
     const struct shard_topic *t = shard_topic_by_id(arg, &id);
 
     return t != NULL ? slice_str(t->name) : SLICE_NULL;
+}
+
+/* A group's own value, within the broker's bounds: they may have changed since
+ * it was set. */
+static void take_own(const struct shard *s, struct slice group, const char *key,
+                     int32_t min, int32_t max, int32_t *value)
+{
+    struct slice own = shard_group_config(s, group, key);
+
+    if (slice_is_null(own) || !config_parse_int32(own, value))
+        return;
+    if (*value < min)
+        *value = min;
+    if (*value > max)
+        *value = max;
+}
+
+static void timeouts(void *arg, struct slice group, struct consumer_timeouts *t)
+{
+    const struct shard *s = arg;
+    const struct server_config *c = &s->live->config;
+
+    t->assignment_interval_ms = c->group_consumer_assignment_interval_ms;
+    take_own(s, group, "consumer.session.timeout.ms",
+             c->group_consumer_min_session_timeout_ms,
+             c->group_consumer_max_session_timeout_ms, &t->session_timeout_ms);
+    take_own(s, group, "consumer.heartbeat.interval.ms",
+             c->group_consumer_min_heartbeat_interval_ms,
+             c->group_consumer_max_heartbeat_interval_ms,
+             &t->heartbeat_interval_ms);
+    take_own(s, group, "consumer.assignment.interval.ms",
+             c->group_consumer_min_assignment_interval_ms,
+             c->group_consumer_max_assignment_interval_ms,
+             &t->assignment_interval_ms);
 }
 
 static bool regex_is_valid(void *arg, struct slice pattern)
@@ -124,6 +159,7 @@ static void take_options(const struct server_config *config,
         .topic_by_name = topic_by_name,
         .topic_name = topic_name,
         .regex_is_valid = regex_is_valid,
+        .timeouts = timeouts,
     };
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;

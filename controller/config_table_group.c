@@ -2,10 +2,6 @@
  * Sorted by key. */
 #include "controller/config_table.h"
 
-#define WHY_BOUNDS                                                             \
-    "groups have no settings of their own in this release; the broker's are "  \
-    "held against it at the start"
-
 const struct config_def config_table_group[] = {
     {"group.consumer.assignment.interval.ms", CONFIG_INT, "1000", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
@@ -16,14 +12,17 @@ const struct config_def config_table_group[] = {
      CONFIG_READ_ONLY, CONFIG_USED, "Heartbeat interval of consumer groups.",
      NULL},
     {"group.consumer.max.assignment.interval.ms", CONFIG_INT, "15000",
-     AT_LEAST(0), CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "Upper bound of the assignment interval.", WHY_BOUNDS},
+     AT_LEAST(0), CONFIG_READ_ONLY, CONFIG_USED,
+     "Upper bound of the assignment interval that a group may set for itself.",
+     NULL},
     {"group.consumer.max.heartbeat.interval.ms", CONFIG_INT, "15000",
-     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "Upper bound of the heartbeat interval.", WHY_BOUNDS},
+     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_USED,
+     "Upper bound of the heartbeat interval that a group may set for itself.",
+     NULL},
     {"group.consumer.max.session.timeout.ms", CONFIG_INT, "60000", AT_LEAST(1),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "Upper bound of the session timeout.",
-     WHY_BOUNDS},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Upper bound of the session timeout that a group may set for itself.",
+     NULL},
     {"group.consumer.max.size", CONFIG_INT, "2147483647", AT_LEAST(1),
      CONFIG_READ_ONLY, CONFIG_USED, "Most members of a consumer group.", NULL},
     {"group.consumer.migration.policy", CONFIG_STRING, "bidirectional",
@@ -31,14 +30,17 @@ const struct config_def config_table_group[] = {
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "How groups change between protocols.",
      "a group changes its protocol while it has no members"},
     {"group.consumer.min.assignment.interval.ms", CONFIG_INT, "0", AT_LEAST(0),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "Lower bound of the assignment interval.", WHY_BOUNDS},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Lower bound of the assignment interval that a group may set for itself.",
+     NULL},
     {"group.consumer.min.heartbeat.interval.ms", CONFIG_INT, "5000",
-     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
-     "Lower bound of the heartbeat interval.", WHY_BOUNDS},
+     AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_USED,
+     "Lower bound of the heartbeat interval that a group may set for itself.",
+     NULL},
     {"group.consumer.min.session.timeout.ms", CONFIG_INT, "45000", AT_LEAST(1),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "Lower bound of the session timeout.",
-     WHY_BOUNDS},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Lower bound of the session timeout that a group may set for itself.",
+     NULL},
     {"group.consumer.regex.refresh.interval.ms", CONFIG_INT, "600000",
      AT_LEAST(10000), CONFIG_READ_ONLY, CONFIG_USED,
      "How often subscribed patterns are matched again.", NULL},
