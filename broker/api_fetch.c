@@ -195,7 +195,7 @@ static void session_keep(struct fetch_session *s)
     struct shard *shard = s->shard;
     int32_t slots = shard->broker->config->fetch_session_slots;
 
-    if (slots == 0)
+    if (slots == 0 && s->replica_id < 0)
         return;
     if (shard->sessions_len >= slots / shard->broker->shards_len + 1) {
         struct fetch_session *victim = session_victim(s);
