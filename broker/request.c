@@ -503,8 +503,8 @@ static void start(struct conn *c, struct request *r, struct slice frame_body)
     }
     r->body = frame_body;
     r->msg = arena_alloc(&r->arena, api->request->size_bytes);
-    error =
-        kafka_decode(api->request, r->version, frame_body, &r->arena, r->msg);
+    error = kafka_decode_request(api->request, r->version, frame_body,
+                                 &r->arena, r->msg);
     if (error != ERR_NONE) {
         request_close(r, error == ERR_TOO_LARGE ? "is too large to decode"
                                                 : "cannot be decoded");

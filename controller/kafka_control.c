@@ -49,7 +49,8 @@ static enum err handle(struct step *s, int16_t api_key, int16_t version,
     if (handler == NULL || api == NULL)
         return ERR_UNSUPPORTED_VERSION;
     void *in = arena_alloc(scratch, api->request->size_bytes);
-    enum err error = kafka_decode(api->request, version, body, scratch, in);
+    enum err error =
+        kafka_decode_request(api->request, version, body, scratch, in);
     if (error != ERR_NONE)
         return error;
     /* Before anything is decided: the answer must be possible. */

@@ -57,8 +57,8 @@ static enum err check_software(const struct request_header *h,
 
     if (h->request_api_version < 3)
         return ERR_NONE;
-    if (kafka_decode(&api_versions_request_desc, h->request_api_version, body,
-                     arena, &q) != ERR_NONE ||
+    if (kafka_decode_request(&api_versions_request_desc, h->request_api_version,
+                             body, arena, &q) != ERR_NONE ||
         !api_software_name_ok(q.client_software_name) ||
         !api_software_name_ok(q.client_software_version))
         return ERR_INVALID_REQUEST;
@@ -97,8 +97,8 @@ static enum err describe_cluster(struct controller_service *s, int16_t version,
     struct describe_cluster_request q;
     struct describe_cluster_response a;
     struct raft_node_status status;
-    enum err error =
-        kafka_decode(&describe_cluster_request_desc, version, body, arena, &q);
+    enum err error = kafka_decode_request(&describe_cluster_request_desc,
+                                          version, body, arena, &q);
 
     if (error != ERR_NONE)
         return error;
@@ -238,8 +238,8 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
 {
     struct describe_quorum_request q;
     struct describe_quorum_response a;
-    enum err error =
-        kafka_decode(&describe_quorum_request_desc, version, body, arena, &q);
+    enum err error = kafka_decode_request(&describe_quorum_request_desc,
+                                          version, body, arena, &q);
 
     if (error != ERR_NONE)
         return error;

@@ -645,7 +645,7 @@ static enum err decode(const struct voter_reply *to,
                        const struct kafka_desc *desc, struct slice body,
                        struct arena *arena, void *q)
 {
-    return kafka_decode(desc, to->version, body, arena, q);
+    return kafka_decode_request(desc, to->version, body, arena, q);
 }
 
 static enum err add(struct controller_service *s, const struct voter_reply *to,

@@ -134,6 +134,13 @@ void kafka_init(const struct kafka_desc *d, void *msg);
 enum err kafka_decode(const struct kafka_desc *d, int16_t version,
                       struct slice body, struct arena *arena, void *msg);
 
+/* As kafka_decode, but what a client left behind its request is ignored, as
+ * Apache Kafka does.  librdkafka up to 2.16 at least leaves three bytes behind
+ * a Metadata request of all topics, version 9 and later. */
+enum err kafka_decode_request(const struct kafka_desc *d, int16_t version,
+                              struct slice body, struct arena *arena,
+                              void *msg);
+
 /* As kafka_decode, but of the next bytes of `r`; leaves `r` behind the message,
  * and anywhere after an error. */
 enum err kafka_decode_prefix(const struct kafka_desc *d, int16_t version,

@@ -367,3 +367,11 @@ enum err kafka_decode(const struct kafka_desc *d, int16_t version,
         return ERR_MALFORMED;
     return err;
 }
+
+enum err kafka_decode_request(const struct kafka_desc *d, int16_t version,
+                              struct slice body, struct arena *arena, void *msg)
+{
+    struct reader r = reader_of(body);
+
+    return kafka_decode_prefix(d, version, &r, arena, msg);
+}
