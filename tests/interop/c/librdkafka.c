@@ -262,10 +262,9 @@ static const char *produce(const char *topic, int from, int to,
 
 /* ---- consuming ---- */
 
-static rd_kafka_t *consumer_new(const char *group, const char *topic,
-                                const char *auto_commit)
+static rd_kafka_t *consumer_with(rd_kafka_conf_t *conf, const char *group,
+                                 const char *topic, const char *auto_commit)
 {
-    rd_kafka_conf_t *conf = conf_new();
     set(conf, "group.id", group);
     set(conf, "auto.offset.reset", "earliest");
     set(conf, "enable.auto.commit", auto_commit);
@@ -281,6 +280,46 @@ static rd_kafka_t *consumer_new(const char *group, const char *topic,
     rd_kafka_subscribe(rk, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     return rk;
+}
+
+static rd_kafka_t *consumer_new(const char *group, const char *topic,
+                                const char *auto_commit)
+{
+    return consumer_with(conf_new(), group, topic, auto_commit);
+}
+
+static unsigned bits_of(const rd_kafka_topic_partition_list_t *list)
+{
+    unsigned bits = 0;
+    for (int i = 0; i < list->cnt; i++)
+        bits |= 1u << list->elems[i].partition;
+    return bits;
+}
+
+/* Takes and gives as it is told, and notes in *opaque what was taken. */
+static void cooperate(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                      rd_kafka_topic_partition_list_t *parts, void *opaque)
+{
+    rd_kafka_error_t *error;
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        error = rd_kafka_incremental_assign(rk, parts);
+    } else {
+        *(unsigned *)opaque |= bits_of(parts);
+        error = rd_kafka_incremental_unassign(rk, parts);
+    }
+    if (error)
+        rd_kafka_error_destroy(error);
+}
+
+/* A member that keeps what it has while another joins or leaves. */
+static rd_kafka_t *cooperative_new(const char *group, const char *topic,
+                                   unsigned *taken)
+{
+    rd_kafka_conf_t *conf = conf_new();
+    set(conf, "partition.assignment.strategy", "cooperative-sticky");
+    rd_kafka_conf_set_opaque(conf, taken);
+    rd_kafka_conf_set_rebalance_cb(conf, cooperate);
+    return consumer_with(conf, group, topic, "true");
 }
 
 static void consumer_close(rd_kafka_t *rk)
@@ -331,11 +370,9 @@ static const char *read_all(const char *topic, int total)
 static unsigned owned(rd_kafka_t *rk)
 {
     rd_kafka_topic_partition_list_t *list;
-    unsigned bits = 0;
     if (rd_kafka_assignment(rk, &list))
         return 0;
-    for (int i = 0; i < list->cnt; i++)
-        bits |= 1u << list->elems[i].partition;
+    unsigned bits = bits_of(list);
     rd_kafka_topic_partition_list_destroy(list);
     return bits;
 }
@@ -466,6 +503,7 @@ struct pair {
     rd_kafka_t *a, *b; /* b is NULL before it joins and after it leaves */
     bool seen[600];
     int by_a, by_b;
+    bool cooperative;
 };
 
 static void take(struct pair *pair, rd_kafka_t *rk, int *by)
@@ -503,38 +541,64 @@ static const char *wait_for(struct pair *pair, int records)
     }
 }
 
-static const char *check_rebalance(void)
+static rd_kafka_t *member_new(struct pair *pair, const char *topic,
+                              unsigned *taken)
 {
-    char topic[128], group[128];
-    struct pair pair = {.b = NULL};
-    unique(group, "rebalance");
-    const char *why = topic_create(unique(topic, "rebalance"));
+    return pair->cooperative ? cooperative_new(topic, topic, taken)
+                             : consumer_new(topic, topic, "true");
+}
+
+/* A group on a topic of the same name. */
+static const char *rebalance(struct pair *pair, const char *topic)
+{
+    unsigned taken_a = 0, taken_b = 0;
+    const char *why = topic_create(topic);
     if (why)
         return why;
-    pair.a = consumer_new(group, topic, "true");
-    why = wait_for(&pair, 0);
+    pair->a = member_new(pair, topic, &taken_a);
+    why = wait_for(pair, 0);
     if (!why) {
-        pair.b = consumer_new(group, topic, "true");
-        why = wait_for(&pair, 0);
+        pair->b = member_new(pair, topic, &taken_b);
+        why = wait_for(pair, 0);
     }
+    if (!why && pair->cooperative && taken_a != owned(pair->b))
+        why = say("%x was taken for %x", taken_a, owned(pair->b));
     if (!why)
         why = produce(topic, 0, 300, NULL);
     if (!why)
-        why = wait_for(&pair, 300);
-    if (!why && (!pair.by_a || !pair.by_b))
+        why = wait_for(pair, 300);
+    if (!why && (!pair->by_a || !pair->by_b))
         why = "one member read nothing";
-    if (pair.b)
-        consumer_close(pair.b);
-    pair.b = NULL;
+    taken_a = 0;
+    if (pair->b)
+        consumer_close(pair->b);
+    pair->b = NULL;
     if (!why)
-        why = wait_for(&pair, 300);
+        why = wait_for(pair, 300);
+    if (!why && taken_a)
+        why = say("%x was taken when the other left", taken_a);
     if (!why)
         why = produce(topic, 300, 600, NULL);
     if (!why)
-        why = wait_for(&pair, 600);
-    consumer_close(pair.a);
-    snprintf(detail, sizeof(detail), "%d and %d records", pair.by_a, pair.by_b);
+        why = wait_for(pair, 600);
+    consumer_close(pair->a);
+    snprintf(detail, sizeof(detail), "%d and %d records", pair->by_a,
+             pair->by_b);
     return why;
+}
+
+static const char *check_rebalance(void)
+{
+    char topic[128];
+    struct pair pair = {.b = NULL};
+    return rebalance(&pair, unique(topic, "rebalance"));
+}
+
+static const char *check_cooperative(void)
+{
+    char topic[128];
+    struct pair pair = {.cooperative = true};
+    return rebalance(&pair, unique(topic, "cooperative"));
 }
 
 static bool check(const char *name, const char *(*work)(void))
@@ -574,5 +638,7 @@ int main(void)
     check("resumes from committed offsets", check_resume);
     check("finds the first, the last and an offset by time", check_watermarks);
     check("rebalances when a second member joins and leaves", check_rebalance);
+    check("a cooperative group takes only what it gives to another",
+          check_cooperative);
     return failed ? 1 : 0;
 }
