@@ -138,6 +138,11 @@ async function until(condition, seconds, why = () => 'the condition did not come
   }
 }
 
+/** True when the two are equal as JSON. */
+function same(a, b) {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
 /** Throws with a sentence unless the two are equal as JSON. */
 function equal(got, want, what) {
   const [g, w] = [got, want].map((x) =>
@@ -187,5 +192,5 @@ function suite(work) {
 module.exports = {
   PARTITIONS, REPLICAS, RECORDS, bootstrap, client,
   unique, record, records, text, Ledger, Tally,
-  sleep, until, equal, shared, check, suite,
+  sleep, until, same, equal, shared, check, suite,
 };
