@@ -1,10 +1,11 @@
-"""Clients that come from npm, Maven and PyPI, in .cache/interop, by the versions
-that node/package-lock.json, java/pom.xml and python/requirements.txt fix.  Runs
-may install at the same time.
+"""Clients that come from npm, Maven, PyPI and the Go proxy, in .cache/interop, by
+the versions that node/package-lock.json, the pom.xml of a folder,
+python/requirements.txt and go/go.sum fix.  Runs may install at the same time.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -74,6 +75,25 @@ def node_modules():
     return os.path.join(home, "node_modules")
 
 
+def maven(kind, folder, programs=(), options=()):
+    """Where Maven has put the jars of a folder's pom.xml, and the classes of
+    its programs."""
+    files = [os.path.join(folder, name) for name in ("pom.xml", *programs)]
+
+    def install(made):
+        call(["mvn", "--batch-mode", "--quiet",
+              "dependency:copy-dependencies", "-DoutputDirectory=jars",
+              *options], "mvn", cwd=made, timeout=600)
+        if programs:
+            call(["javac", "-Xlint:all", "-Werror", "-proc:none", "-cp",
+                  "jars/*", "-d", "classes", *programs], "javac", cwd=made,
+                 timeout=300)
+
+    home = cached(kind, files, install)
+    return {"JARS": os.path.join(home, "jars"),
+            "CLASSES": os.path.join(home, "classes")}
+
+
 def python_modules():
     """Where pip has put the clients of python/requirements.txt."""
     home = cached("python", ["python/requirements.txt"], lambda made: call(
@@ -83,3 +103,37 @@ def python_modules():
          "--target", "modules", "-r", "requirements.txt"], "pip", cwd=made,
         timeout=600))
     return os.path.join(home, "modules")
+
+
+GO = ["go/go.mod", "go/go.sum", "go/suite.go", "go/franz.go", "go/sarama.go",
+      "go/kafkago.go"]
+
+
+def go_command(home):
+    """A Go that is new enough for go/go.mod.  Debian 12's does not know yet how
+    to fetch a newer one, but it can fetch the module that holds it."""
+    with open(os.path.join(HERE, "go", "go.mod")) as file:
+        wanted = re.search(r"^go (\S+)", file.read(), re.MULTILINE)[1]
+    said = subprocess.run(["go", "version"], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    if tuple(map(int, re.search(r"go(\d+)\.(\d+)", said).groups())) >= (1, 21):
+        return "go"
+    module = "golang.org/toolchain@v0.0.1-go%s.linux-amd64" % wanted
+    environment = dict(os.environ, GOFLAGS="-mod=mod -modcacherw",
+                       GOMODCACHE=os.path.join(home, "modules"))
+    call(["go", "mod", "download", module], "go mod download", cwd=home,
+         env=environment, timeout=600)
+    root = os.path.join(home, "modules", module)
+    for folder in ("bin", os.path.join("pkg", "tool", "linux_amd64")):
+        for name in os.listdir(os.path.join(root, folder)):
+            os.chmod(os.path.join(root, folder, name), 0o755)
+    return os.path.join(root, "bin", "go")
+
+
+def go_program():
+    """The program of the Go suites."""
+    def install(made):
+        call([go_command(made), "build", "-mod=readonly", "-o", "interop",
+              "."], "go build", cwd=made, timeout=1500)
+
+    return os.path.join(cached("go", GO, install), "interop")
