@@ -8,8 +8,9 @@ had read everything resumes with the very next record, one that had not with
 its next record or an earlier one, as MirrorMaker remembers only some pairs of
 offsets exactly; none is skipped.
 
-CLUSTER is a cluster of this suite's own, the target, JARS are Connect's,
-KAFKA_JARS Apache Kafka's, LONG is a number of rounds of kills.
+CLUSTER is a cluster of this suite's own, the target, ORIGIN a directory for the
+other one, JARS are Connect's, KAFKA_JARS Apache Kafka's, LONG is a number of
+rounds of kills.
 """
 
 import os
@@ -59,8 +60,7 @@ class LeatSource(Nodes):
     def __init__(self):
         self.port = free_port(3, 10000)
         super().__init__(",".join("127.0.0.1:%d" % (self.port + i)
-                                  for i in range(3)),
-                         os.path.join(HOME, "origin"))
+                                  for i in range(3)), os.environ["ORIGIN"])
 
     def up(self):
         self.command("up", "--port", str(self.port))
@@ -211,15 +211,16 @@ def read(nodes, topic, group, count=None):
         return sum(map(len, found)) == count
 
     def poll():
-        message = reader.poll(0.5)
-        if message is not None and message.error():
-            if message.error().code() != KafkaError._PARTITION_EOF:
+        wanted = 500 if count is None else count - sum(map(len, found))
+        for message in reader.consume(min(wanted, 500), 0.5):
+            if not message.error():
+                p, i = map(int, message.value().split(b"-")[1:])
+                found[p].append(i)
+                last[p] = message
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+            else:
                 raise Wrong("a reader is told %s" % message.error())
-            ended.add(message.partition())
-        elif message is not None:
-            p, i = map(int, message.value().split(b"-")[1:])
-            found[p].append(i)
-            last[p] = message
         return enough()
 
     until(poll, SECONDS, "a reader has not got all")
@@ -277,7 +278,7 @@ def kill_mirror():
 
 
 def kill_nodes():
-    for node in target.numbers:
+    for node in target.victims:
         target.kill(node)
         write(400)
         await_copy()

@@ -6,6 +6,7 @@ directory for scripts/cluster.  Text goes in and out by kcat: `dump` and
 """
 
 import os
+import random
 import re
 import subprocess
 
@@ -49,6 +50,9 @@ class Nodes:
         self.bootstrap = ",".join(self.addresses)
         self.directory = directory or os.environ.get("CLUSTER")
         self.numbers = range(1, len(self.addresses) + 1)
+        # Those to kill in a round: one of them, all where there is time.
+        self.victims = (self.numbers if int(os.environ.get("LONG") or 1) > 1
+                        else [random.choice(self.numbers)])
 
     def command(self, *words):
         run(os.path.join(TOP, "scripts", "cluster"), *words, "--dir",
