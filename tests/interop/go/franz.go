@@ -255,6 +255,12 @@ func franzCopy() (string, error) {
 				session.Produce(ctx, &kgo.Record{
 					Topic: to, Partition: r.Partition, Key: r.Key, Value: r.Value}, nil)
 			})
+			// Not before it is written: to abort nothing, while the transaction
+			// before is not complete, fences the producer in Kafka.
+			if err := session.Client().Flush(ctx); err != nil {
+				cancel()
+				return "", err
+			}
 			// One batch in the middle is given up, and read again.
 			try := aborted || copied < total/2
 			ended, err := session.End(ctx, kgo.TransactionEndTry(try))
