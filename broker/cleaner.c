@@ -193,18 +193,20 @@ static void start_step(struct cleaning *c)
 
 static void on_pause(void *arg) { start_step(arg); }
 
-/* Of those that wrote into what may be cleaned. */
-static size_t last_offsets(const struct partition *p, int64_t to,
-                           int64_t **offsets)
+static size_t all_producers(const struct partition *p,
+                            struct clean_producer **list)
 {
     struct producer known;
     size_t len = 0;
 
-    *offsets = xcalloc(producers_count(p->producers) + 1, sizeof **offsets);
+    *list = xcalloc(producers_count(p->producers) + 1, sizeof **list);
     for (int64_t at = 0;
          (at = producers_next(p->producers, at, &known)) != PRODUCERS_END;)
-        if (known.last_offset >= 0 && known.last_offset < to)
-            (*offsets)[len++] = known.last_offset;
+        (*list)[len++] = (struct clean_producer){
+            .id = known.producer_id,
+            .last_offset = known.last_offset,
+            .epoch = known.epoch,
+        };
     return len;
 }
 
@@ -212,24 +214,24 @@ static void begin(struct partition *p, const struct log_dirt *dirt)
 {
     const struct server_config *config = config_of(p->shard);
     struct cleaning *c = xcalloc(1, sizeof *c);
-    int64_t *offsets;
+    struct clean_producer *producers;
     struct log_clean_options options = {
         .now_wall_ms = env_wall_ms(p->shard->env),
         .map_bytes = (uint64_t)(config->log_cleaner_dedupe_buffer_bytes /
                                 config->log_cleaner_threads),
         .map_load_factor = config->log_cleaner_load_factor,
         .io_bytes = (size_t)config->log_cleaner_io_buffer_bytes,
-        .producer_offsets_len = last_offsets(p, dirt->to, &offsets),
+        .producers_len = all_producers(p, &producers),
     };
 
-    options.producer_offsets = offsets;
+    options.producers = producers;
     c->shard = p->shard;
     c->partition = p;
     c->pause.fn = on_pause;
     c->pause.arg = c;
     c->began_us = env_now_us(p->shard->env);
     c->clean = log_clean_begin(p->log, dirt, &options);
-    free(offsets);
+    free(producers);
     p->cleaning = c;
     start_step(c);
 }
@@ -268,7 +270,8 @@ static struct partition *choose(struct shard *s, struct log_dirt *chosen)
             list_remove(node);
             continue;
         }
-        log_dirt(p->log, p->first_dirty, p->high_watermark, now_wall_ms, &dirt);
+        log_dirt(p->log, p->first_dirty, partition_last_stable(p), now_wall_ms,
+                 &dirt);
         if (!log_dirt_is_due(p->log, &dirt, now_wall_ms)) {
             if (!may_become_due(&dirt))
                 list_remove(node);

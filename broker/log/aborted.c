@@ -380,3 +380,85 @@ enum err log_aborted_in(struct log *log, int64_t offset,
               sizeof(struct log_aborted), by_first_offset);
     return ERR_NONE;
 }
+
+/* ---- for cleaning -------------------------------------------------------- */
+
+int aborted_below(struct log *log, uint32_t i, int64_t to, struct buf *out)
+{
+    bool all = false;
+    int rc = 0;
+
+    for (; rc == 0 && !all && i < log->segments_len; i++)
+        rc = collect(log, &log->segments[i], 0, to, out, &all);
+    return rc;
+}
+
+static int load_block(struct env_file *file, int64_t at, int64_t size,
+                      struct buf *out)
+{
+    uint8_t block[READ_ENTRIES * ABORTED_BYTES];
+    int64_t want =
+        size - at < (int64_t)sizeof block ? size - at : (int64_t)sizeof block;
+    int64_t n = env_file_read(file, block, (size_t)want, at);
+    struct log_aborted a;
+
+    if (n != want)
+        return n < 0 ? (int)n : -EBADMSG;
+    for (int64_t i = 0; i < want; i += ABORTED_BYTES) {
+        if (!decode(block + i, &a))
+            return -EBADMSG;
+        buf_put(out, &a, sizeof a);
+    }
+    return 0;
+}
+
+int aborted_load(struct env *env, const char *path, struct buf *out)
+{
+    struct env_file *file;
+    int rc = env_file_open(env, path, ENV_READ, &file);
+
+    if (rc < 0)
+        return rc;
+    int64_t size = env_file_size(file);
+    if (size < 0 || size % ABORTED_BYTES != 0)
+        rc = size < 0 ? (int)size : -EBADMSG;
+    for (int64_t at = 0; rc == 0 && at < size;
+         at += (int64_t)READ_ENTRIES * ABORTED_BYTES)
+        rc = load_block(file, at, size, out);
+    env_file_unref(file);
+    return rc;
+}
+
+int aborted_save(struct env *env, const char *path, struct slice entries)
+{
+    struct buf bytes = BUF_INIT;
+    struct env_file *file;
+    struct log_aborted a;
+    int rc = env_file_open(env, path, ENV_CREATE | ENV_EXCLUSIVE, &file);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < entries.len; i += sizeof a) {
+        memcpy(&a, entries.data + i, sizeof a);
+        encode(&a, &bytes);
+    }
+    struct slice all = buf_slice(&bytes);
+    rc = env_file_write(file, &all, 1, 0);
+    env_file_unref(file);
+    buf_free(&bytes);
+    return rc;
+}
+
+void aborted_replaced(struct segment *s, struct slice entries)
+{
+    struct log_aborted last = {.last_offset = -1};
+
+    if (entries.len != 0)
+        memcpy(&last, entries.data + entries.len - sizeof last, sizeof last);
+    buf_free(&s->aborted.unwritten);
+    s->aborted = (struct aborted_index){
+        .exists = entries.len != 0,
+        .stored = (uint32_t)(entries.len / sizeof last),
+        .last_offset = last.last_offset,
+    };
+}

@@ -14,6 +14,7 @@
 #ifndef BROKER_LOG_ABORTED_H
 #define BROKER_LOG_ABORTED_H
 
+#include "base/env.h"
 #include "base/slice.h"
 
 #include <stdint.h>
@@ -40,5 +41,16 @@ int aborted_reset(struct log *log, struct segment *s);
 int aborted_cut(struct log *log, struct segment *s, int64_t end_offset);
 /* Writes what is in memory. */
 int aborted_write(struct log *log, struct segment *s);
+
+/* ---- for cleaning (clean.h): struct log_aborted in a buffer ---------------*/
+
+/* Appends those of the segments from the i-th on that began below `to`. */
+int aborted_below(struct log *log, uint32_t i, int64_t to, struct buf *out);
+/* Appends all of a file.  [helper] */
+int aborted_load(struct env *env, const char *path, struct buf *out);
+/* Makes a file of them.  [helper] */
+int aborted_save(struct env *env, const char *path, struct slice entries);
+/* The file of the segment was replaced by these; none: it has no file. */
+void aborted_replaced(struct segment *s, struct slice entries);
 
 #endif

@@ -16,11 +16,11 @@
 /* ---- what there is to do --------------------------------------------------*/
 
 /* The first segment at or behind i that may not be cleaned. */
-static uint32_t first_kept(struct log *log, uint32_t i, int64_t high_watermark,
+static uint32_t first_kept(struct log *log, uint32_t i, int64_t last_stable,
                            int64_t now_wall_ms)
 {
-    int64_t below = high_watermark < log->recovery_point ? high_watermark
-                                                         : log->recovery_point;
+    int64_t below =
+        last_stable < log->recovery_point ? last_stable : log->recovery_point;
 
     for (; i + 1 < log->segments_len; i++) {
         struct segment *s = &log->segments[i];
@@ -50,7 +50,7 @@ static int64_t earliest(struct log *log, uint32_t i)
     return since_ms;
 }
 
-void log_dirt(struct log *log, int64_t first_dirty, int64_t high_watermark,
+void log_dirt(struct log *log, int64_t first_dirty, int64_t last_stable,
               int64_t now_wall_ms, struct log_dirt *dirt)
 {
     int64_t first = log->segments[0].base_offset;
@@ -61,7 +61,7 @@ void log_dirt(struct log *log, int64_t first_dirty, int64_t high_watermark,
     if (log->failed)
         return;
     uint32_t i = log_segment_of(log, first_dirty);
-    uint32_t end = first_kept(log, i, high_watermark, now_wall_ms);
+    uint32_t end = first_kept(log, i, last_stable, now_wall_ms);
     dirt->to = log->segments[end].base_offset;
     dirt->behind = end + 1 < log->segments_len;
     dirt->since_ms = earliest(log, i);
@@ -101,9 +101,10 @@ char *clean_path(const struct log_clean *c, int64_t base_offset,
     return text;
 }
 
-static int by_value(const void *a, const void *b)
+static int by_id(const void *a, const void *b)
 {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    int64_t x = ((const struct clean_producer *)a)->id;
+    int64_t y = ((const struct clean_producer *)b)->id;
 
     return x < y ? -1 : x > y;
 }
@@ -111,15 +112,14 @@ static int by_value(const void *a, const void *b)
 static void take_producers(struct log_clean *c,
                            const struct log_clean_options *options)
 {
-    size_t len = options->producer_offsets_len;
+    size_t len = options->producers_len;
 
-    c->producer_offsets = xcalloc(len + 1, sizeof *c->producer_offsets);
-    c->producer_offsets_len = len;
+    c->producers = xcalloc(len + 1, sizeof *c->producers);
+    c->producers_len = len;
     if (len == 0)
         return;
-    memcpy(c->producer_offsets, options->producer_offsets,
-           len * sizeof *c->producer_offsets);
-    qsort(c->producer_offsets, len, sizeof *c->producer_offsets, by_value);
+    memcpy(c->producers, options->producers, len * sizeof *c->producers);
+    qsort(c->producers, len, sizeof *c->producers, by_id);
 }
 
 static void take_sources(struct log_clean *c, const struct log *log, int64_t to)
@@ -132,11 +132,31 @@ static void take_sources(struct log_clean *c, const struct log *log, int64_t to)
             .end_offset = log->segments[i + 1].base_offset,
             .size_bytes = s->size_bytes,
             .created_ms = s->created_ms,
+            .aborted_len = s->aborted.stored,
         };
     }
-    while (c->at + 1 < c->sources_len &&
-           c->sources[c->at].end_offset <= c->from)
-        c->at++;
+}
+
+static bool was_aborted(const struct log *log)
+{
+    for (uint32_t i = 0; i < log->segments_len; i++)
+        if (log->segments[i].aborted.last_offset >= 0)
+            return true;
+    return false;
+}
+
+/* Markers may lie in segments behind; those in the sources are read from their
+ * files, which are complete below the recovery point. */
+static void take_aborted(struct log_clean *c, struct log *log, int64_t to)
+{
+    clean_txns_init(&c->txns);
+    if (!was_aborted(log))
+        return;
+    c->learned =
+        aborted_below(log, log_segment_of(log, to), to, &c->txns.aborted);
+    for (uint32_t i = 0; i < c->sources_len; i++)
+        if (log->segments[i].aborted.unwritten.len != 0)
+            c->learned = -EAGAIN; /* a write has failed; later */
 }
 
 /* Each takes an offset. */
@@ -164,6 +184,7 @@ struct log_clean *log_clean_begin(struct log *log, const struct log_dirt *dirt,
     atomic_init(&c->aborted, false);
     take_producers(c, options);
     take_sources(c, log, dirt->to);
+    take_aborted(c, log, dirt->to);
     c->map_bytes = options->map_bytes;
     c->map_load_factor = options->map_load_factor;
     c->keys_max = keys_max(dirt);
@@ -226,8 +247,10 @@ void log_clean_end(struct log_clean *c, struct log_clean_result *result)
         result->first_dirty = -1;
     codec_free(c->filter.codec);
     clean_filter_free(&c->filter);
+    clean_txns_free(&c->txns);
     buf_free(&c->out);
-    free(c->producer_offsets);
+    buf_free(&c->aborted_left);
+    free(c->producers);
     free(c->sources);
     free(c->path);
     free(c);
@@ -294,6 +317,46 @@ static int bad_records(struct log_clean *c, enum err err)
     return -EBADMSG;
 }
 
+/* ---- what was aborted -----------------------------------------------------*/
+
+static const char bad_aborted[] = "an index of aborted transactions is damaged";
+
+static int load_aborted(struct log_clean *c, const struct clean_source *s)
+{
+    char path[PATH_MAX];
+    size_t before = c->txns.aborted.len;
+    int rc =
+        aborted_load(c->env, clean_path(c, s->base_offset, ".txnindex", path),
+                     &c->txns.aborted);
+
+    if (rc == -EBADMSG)
+        c->why = bad_aborted;
+    c->step_bytes += c->txns.aborted.len - before;
+    return rc;
+}
+
+static int step_learn(struct log_clean *c)
+{
+    int rc = c->learned;
+
+    if (rc == -EBADMSG)
+        c->why = bad_aborted;
+    while (rc == 0 && !step_is_full(c) && c->at < c->sources_len) {
+        const struct clean_source *s = &c->sources[c->at++];
+        if (s->aborted_len != 0)
+            rc = load_aborted(c, s);
+    }
+    if (rc < 0 || c->at < c->sources_len)
+        return rc;
+    clean_txns_sort(&c->txns);
+    c->at = 0;
+    while (c->at + 1 < c->sources_len &&
+           c->sources[c->at].end_offset <= c->from)
+        c->at++;
+    c->phase = CLEAN_MAP;
+    return 0;
+}
+
 /* ---- map ------------------------------------------------------------------*/
 
 static void end_map(struct log_clean *c)
@@ -313,7 +376,9 @@ static int map_batch(struct log_clean *c, struct slice bytes, bool *full)
     const struct batch *b = &c->walk.batch;
 
     *full = false;
-    if (batch_last_offset(b) < c->from)
+    if (batch_last_offset(b) < c->from ||
+        (b->attributes & BATCH_CONTROL) != 0 ||
+        (clean_txns_aborted(&c->txns, b) && !PLANTED(CLEANER_KEEPS_ABORTED)))
         return 0;
     enum err err =
         clean_index_batch(&c->filter, &c->map, bytes, b, c->from, full);
@@ -359,7 +424,8 @@ static int step_map(struct log_clean *c)
 
 /* ---- copy -----------------------------------------------------------------*/
 
-static const char *const kinds[] = {".timeindex", ".index", ".log"};
+static const char *const kinds[] = {".timeindex", ".index", ".txnindex",
+                                    ".log"};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void unlink_cleaned(struct log_clean *c, int64_t base_offset)
@@ -395,10 +461,7 @@ static bool indexes_fit(const struct log_clean *c, int64_t bytes)
 
 static bool has_txn_index(const struct log_clean *c, uint32_t i)
 {
-    char path[PATH_MAX];
-
-    return env_path_kind(c->env, clean_path(c, c->sources[i].base_offset,
-                                            ".txnindex", path)) != 0;
+    return c->sources[i].aborted_len != 0;
 }
 
 /* Neighbours that are together no larger than a segment may be; not those with
@@ -478,11 +541,18 @@ static int write_out(struct log_clean *c)
 
 static bool is_producers_last(const struct log_clean *c, const struct batch *b)
 {
-    int64_t last = batch_last_offset(b);
+    struct clean_producer key = {.id = b->producer_id};
+    const struct clean_producer *p =
+        b->producer_id < 0 || c->producers_len == 0
+            ? NULL
+            : bsearch(&key, c->producers, c->producers_len, sizeof key, by_id);
 
-    return b->producer_id >= 0 &&
-           bsearch(&last, c->producer_offsets, c->producer_offsets_len,
-                   sizeof last, by_value) != NULL;
+    if (p == NULL)
+        return false;
+    if (p->last_offset >= 0)
+        return batch_last_offset(b) == p->last_offset;
+    return (b->attributes & BATCH_CONTROL) != 0 &&
+           b->producer_epoch == p->epoch;
 }
 
 /* See clean.h, "what never changes". */
@@ -499,8 +569,9 @@ static int copy_batch(struct log_clean *c, struct slice bytes)
     enum clean_kept kept;
     struct batch left;
 
-    enum err err =
-        clean_batch(&c->filter, bytes, b, keeps_header(c, b), &c->out, &kept);
+    enum clean_fate fate = clean_txns_fate(&c->txns, bytes, b);
+    enum err err = clean_batch(&c->filter, bytes, b, fate, keeps_header(c, b),
+                               &c->out, &kept);
     if (err != ERR_NONE)
         return bad_records(c, err);
     c->last_epoch = b->leader_epoch;
@@ -527,9 +598,32 @@ static void next_group(struct log_clean *c)
     c->phase = c->at < c->sources_len ? CLEAN_COPY : CLEAN_SYNC_DIR;
 }
 
+/* Only its first segment has entries, see choose_group(). */
+static void end_aborted(struct log_clean *c)
+{
+    uint32_t before = c->sources[c->group_first].aborted_len;
+
+    buf_free(&c->aborted_left);
+    clean_txns_take(&c->txns, &c->aborted_left);
+    c->new_aborted = c->aborted_left.len != before * sizeof(struct log_aborted);
+    c->changed |= c->new_aborted;
+}
+
+static int write_aborted(struct log_clean *c)
+{
+    char path[PATH_MAX];
+
+    if (!c->new_aborted || c->aborted_left.len == 0)
+        return 0;
+    return aborted_save(
+        c->env, clean_path(c, c->fresh.base_offset, ".txnindex.cleaned", path),
+        buf_slice(&c->aborted_left));
+}
+
 /* One segment of which everything stays is left alone. */
 static int end_group(struct log_clean *c)
 {
+    end_aborted(c);
     if (!c->changed) {
         clean_drop_group(c);
         next_group(c);
@@ -539,6 +633,8 @@ static int end_group(struct log_clean *c)
     segment_end_times(&c->fresh);
     if (rc == 0)
         rc = write_indexes(c);
+    if (rc == 0)
+        rc = write_aborted(c);
     /* As old as what it stands for: files that were changed while no broker ran
      * are known by their time (recovery.c). */
     if (rc == 0 && c->changed_ms > 0)
@@ -583,6 +679,8 @@ static int step_phase(struct log_clean *c)
     int rc = 0;
 
     switch (c->phase) {
+    case CLEAN_LEARN:
+        return step_learn(c);
     case CLEAN_MAP:
         return step_map(c);
     case CLEAN_COPY:
@@ -597,6 +695,11 @@ static int step_phase(struct log_clean *c)
         return rc;
     case CLEAN_SYNC_OFFSETS:
         rc = sync_index(c, ".index.cleaned");
+        c->phase = CLEAN_SYNC_ABORTED;
+        return rc;
+    case CLEAN_SYNC_ABORTED:
+        if (c->new_aborted && c->aborted_left.len != 0)
+            rc = sync_index(c, ".txnindex.cleaned");
         c->phase = CLEAN_SWAPPING;
         return rc;
     case CLEAN_SWAPPING: /* it was swapped in */

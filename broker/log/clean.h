@@ -2,23 +2,27 @@
  * KIP-354, KIP-534; Kafka's "log cleaner").
  *
  * Whole segments below the active one are cleaned, those whose offsets are all
- * below the high watermark and the recovery point, and whose records are all
- * older than min.compaction.lag.ms.  What earlier rounds have cleaned ends at
- * the first dirty offset, which the caller remembers.  One round:
+ * below the last stable offset and the recovery point, and whose records are
+ * all older than min.compaction.lag.ms.  What earlier rounds have cleaned ends
+ * at the first dirty offset, which the caller remembers.  One round:
  *
+ *   learn  which transactions were aborted (clean_txn.h)
  *   map    the dirty batches are read, the map gets the last offset of each key
  *          (clean_map.h); if it is full the round ends there
  *   copy   all segments up to there are written anew, without the records that
  *          clean_batch.h lets go; neighbours that are small together become one
  *   sync   BASE.log.cleaned and its indexes are on disk
- *   swap   .cleaned becomes .swap, the old files .deleted, .swap the real name
+ *   swap   a .txnindex with fewer entries takes its place: both the old and the
+ *          new log are right with it; .cleaned becomes .swap, the old files
+ * .deleted, .swap the real name
  *
  * and so on with the next group of segments, until the directory is synced.
  *
  * What never changes: the log's end; base and last offset of each batch that
  * stays; where a segment ends, as its last batch stays, emptied if need be; the
  * list of leader epochs, as the first batch of each stays, likewise; and the
- * last batch of each producer, whose sequence number is in it.
+ * last batch of each producer, whose sequence number is in it, or its markers
+ * of that epoch if it has none.
  *
  * Failures: until BASE.log.swap is there nothing has happened, and what is
  * found ending in .cleaned is removed at the next opening.  From then on the
@@ -26,8 +30,9 @@
  * segments or is closed meanwhile has the cleaning give up.  Damaged batches
  * and an I/O error end it; the log is as before.
  *
- * Memory: the map, two buffers of io_bytes or one batch, and what a compressed
- * batch expands to; all of it only while a round runs. */
+ * Memory: the map, an entry for each aborted transaction, two buffers of
+ * io_bytes or one batch, and what a compressed batch expands to; all of it only
+ * while a round runs. */
 #ifndef BROKER_LOG_CLEAN_H
 #define BROKER_LOG_CLEAN_H
 
@@ -45,7 +50,7 @@ struct log_dirt {
     bool behind; /* there are more such segments: later they may be cleaned */
 };
 
-void log_dirt(struct log *log, int64_t first_dirty, int64_t high_watermark,
+void log_dirt(struct log *log, int64_t first_dirty, int64_t last_stable,
               int64_t now_wall_ms, struct log_dirt *dirt);
 /* Dirty bytes among all of them, 0 to 1. */
 double log_dirt_ratio(const struct log_dirt *dirt);
@@ -53,15 +58,20 @@ double log_dirt_ratio(const struct log_dirt *dirt);
 bool log_dirt_is_due(const struct log *log, const struct log_dirt *dirt,
                      int64_t now_wall_ms);
 
+/* A producer that is known, as the log's end has it. */
+struct clean_producer {
+    int64_t id;
+    int64_t last_offset; /* of its last batch in that epoch; -1 none */
+    int16_t epoch;
+};
+
 struct log_clean_options {
     int64_t now_wall_ms;
     uint64_t map_bytes; /* log.cleaner.dedupe.buffer.size */
     double map_load_factor;
-    size_t io_bytes; /* log.cleaner.io.buffer.size */
-    /* The last offsets of the producers that are known, in any order; copied.
-     */
-    const int64_t *producer_offsets;
-    size_t producer_offsets_len;
+    size_t io_bytes;                        /* log.cleaner.io.buffer.size */
+    const struct clean_producer *producers; /* in any order; copied */
+    size_t producers_len;
 };
 
 struct log_clean;

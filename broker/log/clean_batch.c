@@ -30,8 +30,7 @@ enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
     struct record record;
 
     *full = false;
-    if (has(b, BATCH_CONTROL) || has(b, BATCH_TRANSACTIONAL))
-        return ERR_NONE;
+    ASSERT(!has(b, BATCH_CONTROL));
     enum err err =
         record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
     if (err != ERR_NONE)
@@ -46,23 +45,23 @@ enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
 
 /* The base timestamp says until when; Kafka's DefaultRecordBatch
  * deleteHorizonMs(). */
-static bool tombstones_expired(const struct clean_filter *f,
-                               const struct batch *b)
+static bool is_past_horizon(const struct clean_filter *f, const struct batch *b)
 {
-    return has(b, BATCH_DELETE_HORIZON) && !has(b, BATCH_TRANSACTIONAL) &&
-           f->now_ms >= b->base_timestamp;
+    return has(b, BATCH_DELETE_HORIZON) && f->now_ms >= b->base_timestamp;
 }
 
 static bool record_stays(const struct clean_filter *f, const struct batch *b,
                          const struct record *record)
 {
+    if (has(b, BATCH_CONTROL))
+        return true;
     if (slice_is_null(record->key))
         return false;
     int64_t last = clean_map_get(f->map, record->key);
     if (record->offset < last ||
         (PLANTED(CLEANER_DROPS_THE_LAST) && record->offset == last))
         return false;
-    return !slice_is_null(record->value) || !tombstones_expired(f, b);
+    return !slice_is_null(record->value) || !is_past_horizon(f, b);
 }
 
 struct tally {
@@ -149,36 +148,84 @@ static void put_rest(struct clean_filter *f, struct slice bytes,
 /* What the tombstones hide goes in the same round. */
 static bool wants_horizon(const struct batch *b, const struct tally *t)
 {
-    return t->tombstones > 0 && !has(b, BATCH_DELETE_HORIZON) &&
-           !has(b, BATCH_TRANSACTIONAL);
+    return t->tombstones > 0 && !has(b, BATCH_DELETE_HORIZON);
 }
 
-enum err clean_batch(struct clean_filter *f, struct slice bytes,
-                     const struct batch *b, bool keep_header, struct buf *out,
-                     enum clean_kept *kept)
+static void put_all(struct slice bytes, const struct batch *b, struct buf *out,
+                    enum clean_kept *kept)
 {
-    struct tally t = {0};
-
+    buf_put(out, bytes.data, b->size_bytes);
     *kept = CLEAN_ALL;
-    if (has(b, BATCH_CONTROL) || b->base_offset >= f->map_end) {
-        buf_put(out, bytes.data, b->size_bytes);
+}
+
+static void put_header(const struct batch *b, bool keep, struct buf *out,
+                       enum clean_kept *kept)
+{
+    *kept = !keep                                 ? CLEAN_NOTHING
+            : b->size_bytes == BATCH_HEADER_BYTES ? CLEAN_ALL
+                                                  : CLEAN_HEADER;
+    if (keep)
+        put_empty(b, out);
+}
+
+/* An empty one has been past its horizon before. */
+static enum err end_marker(struct clean_filter *f, struct slice bytes,
+                           const struct batch *b, bool keep, struct buf *out,
+                           enum clean_kept *kept)
+{
+    struct tally t;
+
+    if (b->records_count == 0 || is_past_horizon(f, b)) {
+        *kept = CLEAN_NOTHING;
+        if (keep)
+            put_all(bytes, b, out, kept);
         return ERR_NONE;
     }
     enum err err = count(f, bytes, b, &t);
     if (err != ERR_NONE)
         return err;
+    if (has(b, BATCH_DELETE_HORIZON)) {
+        put_all(bytes, b, out, kept);
+    } else {
+        *kept = CLEAN_SOME;
+        put_rest(f, bytes, b, true, out);
+    }
+    return ERR_NONE;
+}
+
+static enum err judge_records(struct clean_filter *f, struct slice bytes,
+                              const struct batch *b, bool keep_header,
+                              struct buf *out, enum clean_kept *kept)
+{
+    struct tally t;
+    enum err err = count(f, bytes, b, &t);
+
+    if (err != ERR_NONE)
+        return err;
     bool set_horizon = wants_horizon(b, &t);
     if (t.kept == 0) {
-        *kept = !keep_header                          ? CLEAN_NOTHING
-                : b->size_bytes == BATCH_HEADER_BYTES ? CLEAN_ALL
-                                                      : CLEAN_HEADER;
-        if (keep_header)
-            put_empty(b, out);
+        put_header(b, keep_header, out, kept);
     } else if (t.kept == b->records_count && !set_horizon) {
-        buf_put(out, bytes.data, b->size_bytes);
+        put_all(bytes, b, out, kept);
     } else {
         *kept = CLEAN_SOME;
         put_rest(f, bytes, b, set_horizon, out);
     }
+    return ERR_NONE;
+}
+
+enum err clean_batch(struct clean_filter *f, struct slice bytes,
+                     const struct batch *b, enum clean_fate fate,
+                     bool keep_header, struct buf *out, enum clean_kept *kept)
+{
+    if (fate == CLEAN_MARKER || b->base_offset >= f->map_end) {
+        put_all(bytes, b, out, kept);
+        return ERR_NONE;
+    }
+    if (fate == CLEAN_MARKER_OVER)
+        return end_marker(f, bytes, b, keep_header, out, kept);
+    if (fate == CLEAN_RECORDS)
+        return judge_records(f, bytes, b, keep_header, out, kept);
+    put_header(b, keep_header, out, kept);
     return ERR_NONE;
 }

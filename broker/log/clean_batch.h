@@ -10,10 +10,10 @@
  * now + delete.retention.ms, into the batch's base timestamp; the records'
  * timestamps are counted from there.
  *
- * Transactions: control batches stay as they are.  The records of a
- * transactional batch may be those of an aborted transaction, so they shadow
- * nothing (clean_index_batch() leaves them out) and their tombstones stay; they
- * do go when a later record outside of transactions has their key. */
+ * Transactions: which were aborted, and whose marker may go, is for the caller
+ * to say (clean_txn.h).  Records of aborted ones are not to be indexed.  A
+ * marker that may go gets a horizon as tombstones do, and goes when it has
+ * passed; one that must stay for its place in the log stays whole. */
 #ifndef BROKER_LOG_CLEAN_BATCH_H
 #define BROKER_LOG_CLEAN_BATCH_H
 
@@ -35,7 +35,8 @@ struct clean_filter {
 void clean_filter_init(struct clean_filter *f);
 void clean_filter_free(struct clean_filter *f);
 
-/* Takes the batch's keys into the map, those of records from `from` on.
+/* Takes the keys of a batch of data into the map, those of records from `from`
+ * on.
  * *full: the map had no room for all; the batch is not covered by it then.
  * Errors: what the records are damaged with. */
 enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
@@ -49,10 +50,17 @@ enum clean_kept {
     CLEAN_ALL,     /* byte for byte */
 };
 
+enum clean_fate {
+    CLEAN_RECORDS, /* each is judged by itself */
+    CLEAN_ABORTED_RECORDS,
+    CLEAN_MARKER,      /* a control batch that stays */
+    CLEAN_MARKER_OVER, /* one that may go, in time */
+};
+
 /* Appends what is left to `out`.  keep_header: if no record is left, a batch
  * without records stays in its place.  On error `out` is as it was. */
 enum err clean_batch(struct clean_filter *f, struct slice bytes,
-                     const struct batch *b, bool keep_header, struct buf *out,
-                     enum clean_kept *kept);
+                     const struct batch *b, enum clean_fate fate,
+                     bool keep_header, struct buf *out, enum clean_kept *kept);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "broker/log/clean.h"
 #include "broker/log/clean_batch.h"
+#include "broker/log/clean_txn.h"
 #include "broker/log/state.h"
 
 #include <stdatomic.h>
@@ -14,14 +15,17 @@ struct clean_source {
     int64_t end_offset; /* where the next one begins */
     uint32_t size_bytes;
     int64_t created_ms;
+    uint32_t aborted_len; /* entries of its .txnindex */
 };
 
 enum clean_phase {
+    CLEAN_LEARN, /* what was aborted */
     CLEAN_MAP,
     CLEAN_COPY,
     CLEAN_SYNC_LOG,
     CLEAN_SYNC_TIMES,
     CLEAN_SYNC_OFFSETS,
+    CLEAN_SYNC_ABORTED,
     CLEAN_SWAPPING, /* the owner's turn */
     CLEAN_SYNC_DIR,
     CLEAN_OVER,
@@ -42,14 +46,16 @@ struct log_clean {
     double map_load_factor;
     struct clean_source *sources; /* owned; all that may be cleaned */
     uint32_t sources_len;
-    int64_t *producer_offsets; /* owned; rising */
-    size_t producer_offsets_len;
+    struct clean_producer *producers; /* owned; by id */
+    size_t producers_len;
     /* -- both -- */
     _Atomic bool aborted;
     /* -- the helper's, or the owner's while no step runs -- */
     enum clean_phase phase;
     struct clean_map map;
     struct clean_filter filter; /* map_end: where the round ends */
+    struct clean_txns txns;
+    int learned; /* negative: what was aborted cannot be said */
     enum err error;
     const char *why;
     size_t step_bytes;
@@ -69,6 +75,9 @@ struct log_clean {
     struct buf out;     /* not written yet */
     int64_t changed_ms; /* of the newest source */
     bool changed;       /* the group differs from its sources */
+    /* Its entries of aborted transactions, if they are fewer than before. */
+    bool new_aborted;
+    struct buf aborted_left; /* of struct log_aborted */
 };
 
 /* "PATH/00000000000000000042SUFFIX" in the directory of the log. */

@@ -75,6 +75,25 @@ static uint32_t place_of_group(const struct log_clean *c)
     return i;
 }
 
+/* Before anything else: it is right for the segment as it is, too. */
+static int swap_aborted(struct log_clean *c, struct segment *first)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int rc;
+
+    if (!c->new_aborted)
+        return 0;
+    clean_path(c, c->fresh.base_offset, ".txnindex.cleaned", from);
+    clean_path(c, c->fresh.base_offset, ".txnindex", to);
+    rc = c->aborted_left.len != 0 ? env_rename(c->env, from, to)
+                                  : env_unlink(c->env, to);
+    if (rc == 0) {
+        aborted_replaced(first, buf_slice(&c->aborted_left));
+        c->log->dir_changed = true;
+    }
+    return rc;
+}
+
 static int become_swap(struct log_clean *c)
 {
     int64_t base = c->fresh.base_offset;
@@ -99,7 +118,9 @@ void log_clean_swap(struct log_clean *c)
     if (atomic_load(&c->aborted))
         return; /* the next step removes it */
     uint32_t at = place_of_group(c);
-    int rc = become_swap(c);
+    int rc = swap_aborted(c, &log->segments[at]);
+    if (rc == 0)
+        rc = become_swap(c);
     if (rc < 0) {
         log_warn("log", "%s could not be cleaned (%s)", log->path,
                  strerror(-rc));

@@ -1,6 +1,7 @@
 /* Compaction of a log: what stays, what goes, and what a crash leaves. */
 #include "broker/log/clean.h"
 #include "broker/log/state.h"
+#include "proto/record/control.h"
 #include "tests/unit/broker/log_fixture.h"
 
 #include <errno.h>
@@ -67,6 +68,25 @@ static void put1(struct fixture *f, const char *key, const char *value)
     put_kv(f, (struct put){.records = {{key, value}}});
 }
 
+/* Returns its offset. */
+static int64_t put_marker(struct fixture *f, int leader_epoch, int64_t producer,
+                          bool commit)
+{
+    struct control_marker m = {producer, 0, 1, commit};
+    int64_t offset = log_end_offset(f->log);
+    struct log_append_info info;
+    struct buf bytes = BUF_INIT;
+
+    control_marker_encode(&m, 1000, &bytes);
+    be64_put(bytes.data, (uint64_t)offset);
+    be32_put(bytes.data + 12, (uint32_t)leader_epoch);
+    cr_assert_eq(
+        log_append(f->log, buf_slice(&bytes), env_wall_ms(f->env), &info),
+        ERR_NONE);
+    buf_free(&bytes);
+    return offset;
+}
+
 /* What is there so far is in segments that may be cleaned. */
 static void roll(struct fixture *f)
 {
@@ -83,8 +103,9 @@ struct round {
     int64_t from;     /* first dirty offset */
     size_t map_bytes; /* 0: enough */
     size_t io_bytes;  /* 0: small, so that there are many steps */
-    int64_t *producers;
+    struct clean_producer *producers;
     size_t producers_len;
+    int64_t undecided; /* so much of the log's end is not stable */
     bool may_fail;
 };
 
@@ -106,13 +127,13 @@ static struct log_clean *begin(struct fixture *f, struct round r)
         .map_bytes = r.map_bytes != 0 ? r.map_bytes : 1 << 20,
         .map_load_factor = 0.9,
         .io_bytes = r.io_bytes != 0 ? r.io_bytes : 200,
-        .producer_offsets = r.producers,
-        .producer_offsets_len = r.producers_len,
+        .producers = r.producers,
+        .producers_len = r.producers_len,
     };
     struct log_dirt dirt;
 
-    log_dirt(f->log, r.from, log_end_offset(f->log), options.now_wall_ms,
-             &dirt);
+    log_dirt(f->log, r.from, log_end_offset(f->log) - r.undecided,
+             options.now_wall_ms, &dirt);
     return dirt.dirty_bytes > 0 ? log_clean_begin(f->log, &dirt, &options)
                                 : NULL;
 }
@@ -150,6 +171,12 @@ static bool see_batch(void *arg, const struct batch *b, struct slice bytes)
     if (!s->records_only)
         buf_printf(&s->text, "%s[%lld-%lld", s->text.len != 0 ? " " : "",
                    (long long)b->base_offset, (long long)batch_last_offset(b));
+    struct control_marker m;
+    if (control_marker_decode(bytes, b, &m)) {
+        buf_printf(&s->text, " %lld:%s", (long long)b->base_offset,
+                   m.commit ? "commit" : "abort");
+        record_next(&r, &record);
+    }
     while (record_next(&r, &record)) {
         cr_assert_eq(record.headers_count, 1);
         buf_printf(&s->text, "%s%lld:%.*s=%.*s", s->text.len != 0 ? " " : "",
@@ -269,27 +296,6 @@ Test(log_clean, rewrites_batches_in_place)
     struct batch b = batch_at(&f, 0);
     cr_assert_eq(b.records_count, 1);
     cr_assert_eq(b.max_timestamp, 1002);
-    fixture_end(&f);
-}
-
-/* Its index stays under the name of the segment, which is another one now. */
-Test(log_clean, aborted_transactions_are_known_as_before)
-{
-    struct fixture f;
-    struct log_range range;
-    struct buf list = BUF_INIT;
-
-    open_compacted(&f);
-    put1(&f, "a", "1");
-    put1(&f, "a", "2");
-    log_note_aborted(f.log, &(struct log_aborted){7, 0, 1, 2});
-    roll(&f);
-    cr_assert_gt(clean(&f, (struct round){0}), 0);
-    cr_assert_eq(log_read(f.log, 0, 2, 1 << 20, true, &range), ERR_NONE);
-    cr_assert_eq(log_aborted_in(f.log, 0, &range, &list), ERR_NONE);
-    cr_assert_eq(list.len, sizeof(struct log_aborted));
-    env_file_unref(range.file);
-    buf_free(&list);
     fixture_end(&f);
 }
 
@@ -499,7 +505,7 @@ Test(log_clean, records_keep_their_times)
 Test(log_clean, the_last_batch_of_a_producer_keeps_its_sequence)
 {
     struct fixture f;
-    int64_t lasts[] = {1};
+    struct clean_producer lasts[] = {{.id = 7, .last_offset = 1}};
 
     open_compacted(&f);
     put_kv(&f,
@@ -594,27 +600,162 @@ Test(log_clean, leader_epochs_stay_where_they_began)
     fixture_end(&f);
 }
 
-Test(log_clean, transactions_are_left_to_those_who_know_them)
+/* ---- transactions ---------------------------------------------------------*/
+
+static void put_txn(struct fixture *f, int64_t producer, const char *key,
+                    const char *value)
+{
+    put_kv(f, (struct put){.records = {{key, value}},
+                           .producer = producer,
+                           .attributes = BATCH_TRANSACTIONAL});
+}
+
+/* What a reader from the start is told of aborted transactions. */
+static size_t entries(struct fixture *f)
+{
+    struct buf list = BUF_INIT;
+
+    cr_assert_eq(aborted_below(f->log, 0, log_end_offset(f->log), &list), 0);
+    size_t n = list.len / sizeof(struct log_aborted);
+    buf_free(&list);
+    return n;
+}
+
+static bool has_horizon(struct fixture *f, int64_t offset)
+{
+    return (batch_at(f, offset).attributes & BATCH_DELETE_HORIZON) != 0;
+}
+
+Test(log_clean, what_was_committed_counts_and_what_was_aborted_goes)
 {
     struct fixture f;
 
     open_compacted(&f);
+    put1(&f, "z", "1");
     put1(&f, "a", "1");
     put1(&f, "b", "1");
-    put_kv(&f, (struct put){.records = {{"a", "2"}, {"b", "2"}, {"c", NULL}},
-                            .producer = 7,
-                            .attributes = BATCH_TRANSACTIONAL});
-    put_kv(&f, (struct put){.records = {{"x", "y"}},
-                            .producer = 7,
-                            .attributes = BATCH_TRANSACTIONAL | BATCH_CONTROL});
-    put1(&f, "b", "3");
-    put1(&f, "d", "1");
+    put_txn(&f, 7, "a", "2"); /* committed */
+    put_txn(&f, 8, "b", "2"); /* aborted */
+    put_txn(&f, 8, "c", "2");
+    put_marker(&f, 0, 7, true);
+    int64_t aborted = put_marker(&f, 0, 8, false);
+    log_note_aborted(f.log, &(struct log_aborted){8, 4, aborted, aborted + 1});
+    put_txn(&f, 8, "d", "1"); /* committed */
+    put_marker(&f, 0, 8, true);
+    put1(&f, "e", "1");
     roll(&f);
     clean(&f, (struct round){0});
-    /* a=2 may have been aborted; b=3 stands over both. */
-    IS(&f, "[0-0 0:a=1] [2-4 2:a=2 4:c=null] [5-5 5:x=y] [6-6 6:b=3] "
-           "[7-7 7:d=1]");
-    cr_assert_not(batch_at(&f, 2).attributes & BATCH_DELETE_HORIZON);
+    IS(&f, "[0-0 0:z=1] [2-2 2:b=1] [3-3 3:a=2] [6-6 6:commit] [7-7 7:abort] "
+           "[8-8 8:d=1] [9-9 9:commit] [10-10 10:e=1]");
+    cr_assert_eq(entries(&f), 1);
+    fixture_end(&f);
+}
+
+/* Its transaction's last batch goes in the first round; in the second none is
+ * found, and the horizon is set; when it has passed the marker goes. */
+Test(log_clean, a_marker_outlives_its_records)
+{
+    struct fixture f;
+    int64_t from;
+
+    open_compacted(&f);
+    put1(&f, "z", "1");
+    put_txn(&f, 7, "a", "1");
+    put_txn(&f, 8, "a", "2");
+    put_marker(&f, 0, 7, true);
+    int64_t aborted = put_marker(&f, 0, 8, false);
+    log_note_aborted(f.log, &(struct log_aborted){8, 2, aborted, aborted + 1});
+    put1(&f, "a", "3");
+    roll(&f);
+    from = clean(&f, (struct round){.now_ms = 2000});
+    IS(&f, "[0-0 0:z=1] [3-3 3:commit] [4-4 4:abort] [5-5 5:a=3]");
+    cr_assert(!has_horizon(&f, 3) && !has_horizon(&f, 4));
+    cr_assert_eq(entries(&f), 1);
+
+    put1(&f, "b", "1");
+    roll(&f);
+    from = clean(&f, (struct round){.now_ms = 3000, .from = from});
+    cr_assert(has_horizon(&f, 3) && has_horizon(&f, 4));
+    cr_assert_eq(entries(&f), 0);
+    int64_t point = log_recovery_point(f.log);
+    fixture_close(&f);
+    fixture_open(&f, true, point);
+    cr_assert_eq(entries(&f), 0);
+
+    put1(&f, "c", "1");
+    roll(&f);
+    from = clean(&f, (struct round){.now_ms = 3000 + DAY_MS - 1, .from = from});
+    cr_assert(has_horizon(&f, 3) && has_horizon(&f, 4));
+    put1(&f, "d", "1");
+    roll(&f);
+    clean(&f, (struct round){.now_ms = 3000 + DAY_MS, .from = from});
+    IS(&f, "[0-0 0:z=1] [5-5 5:a=3] [6-6 6:b=1] [7-7 7:c=1] [8-8 8:d=1]");
+    fixture_end(&f);
+}
+
+/* The horizon is that of the first round without records, not of the marker. */
+Test(log_clean, a_marker_stays_while_a_record_does)
+{
+    struct fixture f;
+    int64_t from = 0;
+
+    open_compacted(&f);
+    put1(&f, "z", "1");
+    put_txn(&f, 7, "a", "1");
+    put_marker(&f, 0, 7, true);
+    for (int i = 0; i < 3; i++) {
+        put1(&f, "x", "1");
+        roll(&f);
+        from =
+            clean(&f, (struct round){.now_ms = 2000 + 3 * i * (int64_t)DAY_MS,
+                                     .from = from});
+        cr_assert_not(has_horizon(&f, 2));
+    }
+    fixture_end(&f);
+}
+
+Test(log_clean, the_last_marker_of_a_producer_keeps_its_epoch)
+{
+    struct fixture f;
+    struct clean_producer last[] = {{.id = 7, .epoch = 0, .last_offset = -1}};
+
+    open_compacted(&f);
+    put1(&f, "z", "1");
+    put_marker(&f, 0, 7, true);
+    put_marker(&f, 0, 8, true);
+    for (int i = 0; i < 2; i++) {
+        put1(&f, "x", "1");
+        roll(&f);
+        clean(&f, (struct round){.now_ms = 2000 + 3 * i * (int64_t)DAY_MS,
+                                 .producers = last,
+                                 .producers_len = 1});
+    }
+    IS(&f, "[0-0 0:z=1] [1-1 1:commit] [4-4 4:x=1]");
+    fixture_end(&f);
+}
+
+/* The index of a damaged log would let what was aborted come back. */
+Test(log_clean, a_damaged_index_of_aborted_transactions_ends_it)
+{
+    struct fixture f;
+    char path[PATH_MAX];
+    struct env_file *file;
+    uint8_t bytes[ABORTED_BYTES] = {0xff};
+    struct slice zeros = slice_of(bytes, sizeof bytes);
+
+    open_compacted(&f);
+    put_txn(&f, 8, "a", "2");
+    int64_t aborted = put_marker(&f, 0, 8, false);
+    log_note_aborted(f.log, &(struct log_aborted){8, 0, aborted, aborted + 1});
+    put1(&f, "b", "1");
+    roll(&f);
+    cr_assert_eq(env_file_open(f.env,
+                               log_file_path(f.log, 0, ".txnindex", path), 0,
+                               &file),
+                 0);
+    cr_assert_eq(env_file_write(file, &zeros, 1, 0), 0);
+    env_file_unref(file);
+    cr_assert_eq(clean(&f, (struct round){.may_fail = true}), -1);
     fixture_end(&f);
 }
 
@@ -1040,52 +1181,163 @@ Test(log_clean, indexes_of_what_was_replaced_are_not_taken)
 
 /* ---- random histories -----------------------------------------------------*/
 
-enum { KEYS = 12, STEPS = 150, SEEDS = 150 };
+enum { KEYS = 12, STEPS = 150, SEEDS = 150, WRITERS = 3, FIRST_WRITER = 100 };
+
+struct values {
+    int64_t last[KEYS]; /* offset of the key's last record; -1 none */
+    bool deleted[KEYS]; /* that is a tombstone */
+};
 
 struct model {
     struct fixture f;
     struct prng prng;
     uint64_t seed;
-    int64_t last[KEYS];  /* offset of the key's last record; -1 none */
-    bool deleted[KEYS];  /* that is a tombstone */
+    struct values now;  /* of what is committed */
+    struct buf aborted; /* of struct log_aborted: all there were */
+    /* Producers with transactions; first -1: none is open. */
+    struct {
+        int64_t first;
+        int64_t last_batch; /* -1 none */
+        struct values values;
+    } writers[WRITERS];
     int64_t first_dirty; /* as it was written down */
     int64_t now_ms;
-    int cleanings, crashes, rounds;
+    int cleanings, crashes, rounds, aborts;
 };
+
+static const struct values nothing = {
+    {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, {false}};
+
+static int64_t last_stable(const struct model *m)
+{
+    int64_t stable = log_end_offset(m->f.log);
+
+    for (int i = 0; i < WRITERS; i++)
+        if (m->writers[i].first >= 0 && m->writers[i].first < stable)
+            stable = m->writers[i].first;
+    return stable;
+}
 
 static int64_t below(struct model *m, int64_t n)
 {
     return (int64_t)prng_below(&m->prng, (uint64_t)n);
 }
 
-static void model_put(struct model *m)
+static int model_epoch(const struct model *m)
+{
+    return m->seed % 3 == 0 ? 1 + (int)(m->now_ms / 90000) : 1;
+}
+
+/* writer -1: outside of transactions. */
+static void model_put_by(struct model *m, int writer)
 {
     static const enum compression codecs[] = {
         COMPRESSION_NONE, COMPRESSION_NONE, COMPRESSION_LZ4, COMPRESSION_ZSTD};
     static char keys[KEYS][4];
     struct put p = {.timestamp = m->now_ms,
-                    .epoch =
-                        m->seed % 3 == 0 ? 1 + (int)(m->now_ms / 90000) : 1,
+                    .epoch = model_epoch(m),
                     .compression = codecs[below(m, 4)]};
     int n = 1 + (int)below(m, 5);
+    struct values *to = &m->now;
+
+    if (writer >= 0) {
+        to = &m->writers[writer].values;
+        p.producer = FIRST_WRITER + writer;
+        p.attributes = BATCH_TRANSACTIONAL;
+        if (m->writers[writer].first < 0) {
+            m->writers[writer].first = log_end_offset(m->f.log);
+            *to = nothing;
+        }
+        m->writers[writer].last_batch = log_end_offset(m->f.log) + n - 1;
+    }
 
     for (int i = 0; i < n; i++) {
         int key = (int)below(m, KEYS);
         snprintf(keys[key], sizeof keys[key], "%d", key);
-        m->last[key] = log_end_offset(m->f.log) + i;
-        m->deleted[key] = below(m, 4) == 0;
+        to->last[key] = log_end_offset(m->f.log) + i;
+        to->deleted[key] = below(m, 4) == 0;
         p.records[i] =
-            (struct kv){keys[key], m->deleted[key] ? NULL : "some value"};
+            (struct kv){keys[key], to->deleted[key] ? NULL : "some value"};
     }
     put_kv(&m->f, p);
 }
 
+static void model_put(struct model *m) { model_put_by(m, -1); }
+
+static void model_end(struct model *m, int writer)
+{
+    int64_t first = m->writers[writer].first;
+    const struct values *values = &m->writers[writer].values;
+    bool commit = below(m, 2) == 0;
+    int64_t marker =
+        put_marker(&m->f, model_epoch(m), FIRST_WRITER + writer, commit);
+
+    m->writers[writer].first = -1;
+    if (below(m, 3) == 0)
+        m->writers[writer].last_batch = -1; /* its epoch was bumped */
+    if (first < 0)
+        return;
+    if (!commit) {
+        struct log_aborted a = {FIRST_WRITER + writer, first, marker,
+                                last_stable(m)};
+        log_note_aborted(m->f.log, &a);
+        buf_put(&m->aborted, &a, sizeof a);
+        m->aborts++;
+        return;
+    }
+    for (int i = 0; i < KEYS; i++)
+        if (values->last[i] > m->now.last[i]) {
+            m->now.last[i] = values->last[i];
+            m->now.deleted[i] = values->deleted[i];
+        }
+}
+
+static void model_txn(struct model *m)
+{
+    int writer = (int)below(m, WRITERS);
+
+    if (below(m, 3) == 0)
+        model_end(m, writer);
+    else
+        model_put_by(m, writer);
+}
+
+/* A reader of committed records, as Kafka's client does it: entries begin to
+ * count at their first offset and stop at a marker of their producer. */
 struct replayed {
     struct model *m;
-    int64_t last[KEYS];
-    bool deleted[KEYS];
+    struct values values;
     int64_t next;
+    struct buf aborted; /* of struct log_aborted, by first offset */
+    size_t taken;
+    bool hidden[WRITERS];
 };
+
+static void take_entries(struct replayed *r, int64_t offset)
+{
+    struct log_aborted a;
+
+    for (; r->taken < r->aborted.len / sizeof a; r->taken++) {
+        memcpy(&a, r->aborted.data + r->taken * sizeof a, sizeof a);
+        if (a.first_offset > offset)
+            return;
+        r->hidden[a.producer_id - FIRST_WRITER] = true;
+    }
+}
+
+static bool is_hidden(struct replayed *r, const struct batch *b,
+                      struct slice bytes)
+{
+    struct control_marker m;
+
+    if ((b->attributes & BATCH_TRANSACTIONAL) == 0)
+        return false;
+    if ((b->attributes & BATCH_CONTROL) == 0)
+        return r->hidden[b->producer_id - FIRST_WRITER];
+    if (control_marker_decode(bytes, b, &m) && !m.commit)
+        r->hidden[b->producer_id - FIRST_WRITER] = false;
+    return true;
+}
 
 static bool replay_batch(void *arg, const struct batch *b, struct slice bytes)
 {
@@ -1097,37 +1349,65 @@ static bool replay_batch(void *arg, const struct batch *b, struct slice bytes)
     cr_assert_geq(b->base_offset, r->next, "seed %llu",
                   (unsigned long long)r->m->seed);
     r->next = batch_last_offset(b) + 1;
+    take_entries(r, batch_last_offset(b));
     record_open(&reader, r->m->f.codec, bytes, b, 1 << 20, &scratch);
-    while (record_next(&reader, &record)) {
-        int key = atoi((const char *)record.key.data);
-        r->last[key] = record.offset;
-        r->deleted[key] = slice_is_null(record.value);
-    }
+    if (!is_hidden(r, b, bytes))
+        while (record_next(&reader, &record)) {
+            int key = atoi((const char *)record.key.data);
+            r->values.last[key] = record.offset;
+            r->values.deleted[key] = slice_is_null(record.value);
+        }
     cr_assert_eq(reader.err, ERR_NONE);
     buf_free(&scratch);
     return true;
+}
+
+static int entry_by_first(const void *a, const void *b)
+{
+    int64_t x = ((const struct log_aborted *)a)->first_offset;
+    int64_t y = ((const struct log_aborted *)b)->first_offset;
+
+    return x < y ? -1 : x > y;
+}
+
+/* With open transactions shown, to see them among the others. */
+static void hide_open(struct replayed *r)
+{
+    for (int i = 0; i < WRITERS; i++)
+        if (r->m->writers[i].first >= 0)
+            buf_put(&r->aborted,
+                    &(struct log_aborted){FIRST_WRITER + i,
+                                          r->m->writers[i].first, INT64_MAX, 0},
+                    sizeof(struct log_aborted));
 }
 
 /* A reader from the start ends with the values of the model; tombstones may
  * have gone, with all that they deleted. */
 static void model_check(struct model *m)
 {
-    struct replayed r = {.m = m};
+    struct replayed r = {.m = m, .values = nothing};
+    const struct values *is = &r.values, *want = &m->now;
 
-    for (int i = 0; i < KEYS; i++)
-        r.last[i] = -1;
+    cr_assert_eq(
+        aborted_below(m->f.log, 0, log_end_offset(m->f.log), &r.aborted), 0);
+    hide_open(&r);
+    if (r.aborted.len != 0)
+        qsort(r.aborted.data, r.aborted.len / sizeof(struct log_aborted),
+              sizeof(struct log_aborted), entry_by_first);
     cr_assert_eq(
         log_visit(m->f.log, 0, log_end_offset(m->f.log), replay_batch, &r),
         ERR_NONE);
     for (int i = 0; i < KEYS; i++) {
-        bool gone = r.last[i] == -1 && (m->last[i] == -1 || m->deleted[i]);
-        cr_assert(
-            gone || (r.last[i] == m->last[i] && r.deleted[i] == m->deleted[i]),
-            "seed %llu: key %d is at %lld%s, not at %lld%s",
-            (unsigned long long)m->seed, i, (long long)r.last[i],
-            r.deleted[i] ? " (deleted)" : "", (long long)m->last[i],
-            m->deleted[i] ? " (deleted)" : "");
+        bool gone =
+            is->last[i] == -1 && (want->last[i] == -1 || want->deleted[i]);
+        cr_assert(gone || (is->last[i] == want->last[i] &&
+                           is->deleted[i] == want->deleted[i]),
+                  "seed %llu: key %d is at %lld%s, not at %lld%s",
+                  (unsigned long long)m->seed, i, (long long)is->last[i],
+                  is->deleted[i] ? " (deleted)" : "", (long long)want->last[i],
+                  want->deleted[i] ? " (deleted)" : "");
     }
+    buf_free(&r.aborted);
 }
 
 struct digest {
@@ -1154,6 +1434,19 @@ static uint32_t digest(struct model *m, int64_t from)
     return d.sum;
 }
 
+/* As whoever opens a log does it, from its batches. */
+static void note_again(struct model *m)
+{
+    struct log_aborted a;
+
+    for (size_t i = 0; i < m->aborted.len; i += sizeof a) {
+        memcpy(&a, m->aborted.data + i, sizeof a);
+        if (a.last_offset >= log_aborted_known(m->f.log))
+            log_note_aborted(m->f.log, &a);
+    }
+    log_aborted_all_known(m->f.log);
+}
+
 static void model_crash(struct model *m)
 {
     enum env_mem_crash kind = (enum env_mem_crash)below(m, 3);
@@ -1165,6 +1458,7 @@ static void model_crash(struct model *m)
     cr_assert_lt(m->f.report.damaged_at, 0, "seed %llu",
                  (unsigned long long)m->seed);
     cr_assert_eq(log_end_offset(m->f.log), end);
+    note_again(m);
     m->crashes++;
 }
 
@@ -1176,7 +1470,14 @@ static void model_clean(struct model *m)
         .map_bytes = below(m, 2) == 0 ? 24 * (size_t)(8 + below(m, 10)) : 0,
         .io_bytes = 1 + (size_t)below(m, 500),
         .may_fail = true,
+        .undecided = log_end_offset(m->f.log) - last_stable(m),
+        .producers_len = WRITERS,
     };
+    struct clean_producer producers[WRITERS];
+    for (int i = 0; i < WRITERS; i++)
+        producers[i] = (struct clean_producer){
+            .id = FIRST_WRITER + i, .last_offset = m->writers[i].last_batch};
+    r.producers = producers;
     int64_t end = log_end_offset(m->f.log);
     struct log_clean_result result;
     bool crash = below(m, 4) == 0;
@@ -1187,7 +1488,7 @@ static void model_clean(struct model *m)
     if (c == NULL)
         return;
     struct log_dirt dirt;
-    log_dirt(m->f.log, r.from, end, r.now_ms, &dirt);
+    log_dirt(m->f.log, r.from, last_stable(m), r.now_ms, &dirt);
     uint32_t above = digest(m, dirt.to);
     if (crash)
         env_mem_faults(m->f.env)->freeze_at = 1 + (int)below(m, 60);
@@ -1221,6 +1522,14 @@ static void model_step(struct model *m)
         if (below(m, 6) == 0)
             m->now_ms += 30000; /* horizons pass */
         break;
+    case 4:
+    case 5:
+    case 6:
+        if (m->seed % 4 != 0) {
+            model_txn(m);
+            break;
+        }
+        /* fall through */
     default:
         model_put(m);
     }
@@ -1238,16 +1547,19 @@ static void run_seed(uint64_t seed, struct model *totals)
     m.f.config.segment_bytes = 400 + below(&m, 2000);
     m.f.config.index_interval_bytes = (int32_t)below(&m, 300);
     fixture_open(&m.f, true, 0);
-    for (int i = 0; i < KEYS; i++)
-        m.last[i] = -1;
+    m.now = nothing;
+    for (int i = 0; i < WRITERS; i++)
+        m.writers[i].first = m.writers[i].last_batch = -1;
     for (int i = 0; i < STEPS; i++) {
         model_step(&m);
         model_check(&m);
     }
     fixture_end(&m.f);
+    buf_free(&m.aborted);
     totals->cleanings += m.cleanings;
     totals->crashes += m.crashes;
     totals->rounds += m.rounds;
+    totals->aborts += m.aborts;
 }
 
 /* LOG_CLEAN_SEED=n runs one seed alone, LOG_CLEAN_SEEDS=n runs 1..n. */
@@ -1267,5 +1579,6 @@ Test(log_clean, random_histories, .timeout = 240)
     /* The histories are worth something. */
     cr_assert_gt(totals.cleanings, SEEDS);
     cr_assert_gt(totals.crashes, SEEDS);
+    cr_assert_gt(totals.aborts, SEEDS);
     cr_assert_gt(totals.rounds, 10, "full maps: %d", totals.rounds);
 }
