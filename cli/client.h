@@ -121,6 +121,8 @@ enum err client_topics(struct client *c, const struct slice *names,
 
 /* The coordinator of a group, asked for until there is one; -1 on failure. */
 int32_t client_coordinator(struct client *c, struct slice group);
+/* Likewise of transactions, asked for at each call. */
+int32_t client_txn_coordinator(struct client *c, struct slice transactional_id);
 void client_forget_coordinator(struct client *c, struct slice group);
 
 /* ---- repeating ----------------------------------------------------------- */

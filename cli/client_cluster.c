@@ -93,9 +93,12 @@ const char *client_cluster_id(const struct client *c)
 /* ---- coordinators
  * ------------------------------------------------------------------- */
 
+/* FindCoordinator's key types. */
+enum client_key { CLIENT_KEY_GROUP = 0, CLIENT_KEY_TRANSACTION = 1 };
+
 /* One attempt. */
-static enum err find_coordinator(struct client *c, struct slice group,
-                                 int32_t *node)
+static enum err find_coordinator(struct client *c, enum client_key type,
+                                 struct slice key, int32_t *node)
 {
     struct find_coordinator_request q;
     struct find_coordinator_response a;
@@ -107,11 +110,12 @@ static enum err find_coordinator(struct client *c, struct slice group,
         return ERR_REFUSED;
     arena_init(&arena, CLIENT_ARENA_BYTES);
     find_coordinator_request_init(&q);
+    q.key_type = (int8_t)type;
     if (client_version(c, any, API_FIND_COORDINATOR) >= 4) {
-        q.coordinator_keys = &group;
+        q.coordinator_keys = &key;
         q.coordinator_keys_len = 1;
     } else {
-        q.key = group;
+        q.key = key;
     }
     error = client_call(c, any, API_FIND_COORDINATOR, &q, &a, &arena);
     if (error == ERR_NONE && a.coordinators_len > 0) {
@@ -125,28 +129,42 @@ static enum err find_coordinator(struct client *c, struct slice group,
     return error;
 }
 
-int32_t client_coordinator(struct client *c, struct slice group)
+static int32_t look_for_coordinator(struct client *c, enum client_key type,
+                                    struct slice key)
 {
-    int32_t *known = map_get(&c->coordinators, group);
     struct client_retry retry;
     int32_t node = -1;
     enum err error;
 
-    if (known != NULL)
-        return *known;
     client_retry_init(c, &retry);
     do {
-        error = find_coordinator(c, group, &node);
+        error = find_coordinator(c, type, key, &node);
         if (error == ERR_NONE && client_node(c, node) == NULL)
             error = client_refresh(c);
     } while (client_retry(&retry, error));
-    if (error != ERR_NONE) {
-        client_fail(c, error, "group %.*s has no coordinator: %s",
-                    SLICE_FMT(group), err_text(error));
-        return -1;
-    }
-    map_put(&c->coordinators, group, xmemdup(&node, sizeof node));
+    if (error == ERR_NONE)
+        return node;
+    client_fail(c, error, "%s %.*s has no coordinator: %s",
+                type == CLIENT_KEY_GROUP ? "group" : "transactional id",
+                SLICE_FMT(key), err_text(error));
+    return -1;
+}
+
+int32_t client_coordinator(struct client *c, struct slice group)
+{
+    int32_t *known = map_get(&c->coordinators, group);
+
+    if (known != NULL)
+        return *known;
+    int32_t node = look_for_coordinator(c, CLIENT_KEY_GROUP, group);
+    if (node >= 0)
+        map_put(&c->coordinators, group, xmemdup(&node, sizeof node));
     return node;
+}
+
+int32_t client_txn_coordinator(struct client *c, struct slice transactional_id)
+{
+    return look_for_coordinator(c, CLIENT_KEY_TRANSACTION, transactional_id);
 }
 
 void client_forget_coordinator(struct client *c, struct slice group)

@@ -11,6 +11,7 @@ int cmd_consume(int argc, char **argv);
 int cmd_groups(int argc, char **argv);
 int cmd_configs(int argc, char **argv);
 int cmd_quorum(int argc, char **argv);
+int cmd_transactions(int argc, char **argv);
 int cmd_broker_versions(int argc, char **argv);
 
 /* Kafka's: the flags and the lines of the scripts of the same name. */
@@ -21,6 +22,7 @@ int kafka_console_consumer(int argc, char **argv);
 int kafka_consumer_groups(int argc, char **argv);
 int kafka_configs(int argc, char **argv);
 int kafka_metadata_quorum(int argc, char **argv);
+int kafka_transactions(int argc, char **argv);
 int kafka_broker_api_versions(int argc, char **argv);
 int kafka_log_dirs(int argc, char **argv);
 

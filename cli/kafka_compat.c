@@ -105,3 +105,17 @@ struct client *kafka_open(const struct options *o, const char *client_id)
     }
     return c;
 }
+
+void kafka_print_table(const struct table *t)
+{
+    size_t widths[16] = {0};
+
+    for (size_t i = 0; i < t->cells_len; i++) {
+        size_t n = strlen(t->cells[i]);
+        if (n > widths[i % t->columns])
+            widths[i % t->columns] = n;
+    }
+    for (size_t i = 0; i < t->cells_len; i++)
+        printf("%-*s%s", (int)widths[i % t->columns], t->cells[i],
+               (i + 1) % t->columns == 0 ? "\t\n" : "\t");
+}

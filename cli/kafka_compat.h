@@ -38,6 +38,10 @@ int kafka_usage(const struct kafka_tool *tool, const char *format, ...)
 struct client *kafka_open(const struct options *o, const char *client_id);
 bool kafka_has_bootstrap(const struct options *o);
 
+/* As Kafka does: pads every column, the last too, and separates with a tab.  At
+ * most 16 columns. */
+void kafka_print_table(const struct table *t);
+
 /* "--a", "--b" given without an action that allows it: Kafka's sentence. */
 int kafka_invalid(const struct kafka_tool *tool, const char *option,
                   const char *with);

@@ -18,6 +18,8 @@ static const struct command commands[] = {
     {"groups", cmd_groups, "list, describe, delete groups; move their offsets"},
     {"configs", cmd_configs, "look at and change configurations"},
     {"quorum", cmd_quorum, "the controllers: who leads, who follows how far"},
+    {"transactions", cmd_transactions,
+     "list, describe, abort transactions; find hanging ones"},
     {"broker-versions", cmd_broker_versions, "what each broker speaks"},
     {"kafka-storage", kafka_storage, NULL},
     {"kafka-topics", kafka_topics, NULL},
@@ -28,6 +30,7 @@ static const struct command commands[] = {
     {"kafka-metadata-quorum", kafka_metadata_quorum, NULL},
     {"kafka-broker-api-versions", kafka_broker_api_versions, NULL},
     {"kafka-log-dirs", kafka_log_dirs, NULL},
+    {"kafka-transactions", kafka_transactions, NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

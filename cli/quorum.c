@@ -266,21 +266,6 @@ static const struct kafka_tool kafka_tool_quorum = {
     "kafka-metadata-quorum",
     "This tool describes kraft metadata quorum status.", kafka_specs};
 
-/* Kafka pads every column, the last too, and separates with a tab. */
-static void print_kafka_table(const struct table *t)
-{
-    size_t widths[16] = {0};
-
-    for (size_t i = 0; i < t->cells_len; i++) {
-        size_t n = strlen(t->cells[i]);
-        if (n > widths[i % t->columns])
-            widths[i % t->columns] = n;
-    }
-    for (size_t i = 0; i < t->cells_len; i++)
-        printf("%-*s%s", (int)widths[i % t->columns], t->cells[i],
-               (i + 1) % t->columns == 0 ? "\t\n" : "\t");
-}
-
 static int describe_quorum(const struct options *o, struct client *c,
                            struct arena *a)
 {
@@ -298,7 +283,7 @@ static int describe_quorum(const struct options *o, struct client *c,
     }
     table_heading(&t);
     add_all(&t, &view, human);
-    print_kafka_table(&t);
+    kafka_print_table(&t);
     table_free(&t);
     return EXIT_OK;
 }
