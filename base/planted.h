@@ -107,6 +107,10 @@
       "the files of a deleted topic of the same name are taken")               \
     /* compaction */                                                           \
     X(CLEANER_DROPS_THE_LAST, "the last record of a key is compacted away")    \
+    X(CLEANER_KEEPS_ABORTED,                                                   \
+      "records of aborted transactions are kept, and hide others")             \
+    X(CLEANER_DROPS_MARKERS_FIRST,                                             \
+      "a marker may go though records of its transaction are there")           \
     X(CLEANER_SWAPS_UNSYNCED,                                                  \
       "a compacted segment replaces others before it is on disk")              \
     /* idempotent producers */                                                 \
@@ -135,7 +139,26 @@
     X(GROUPS_LOAD_WITHOUT_THE_LAST,                                            \
       "a new coordinator leaves out the last batch")                           \
     X(GROUPS_HAND_OUT_OLD,                                                     \
-      "a member gets its assignment of the generation before")
+      "a member gets its assignment of the generation before")                 \
+    /* transactions */                                                         \
+    X(TXN_COMMITS_ALL, "all markers commit")                                   \
+    X(TXN_SHOWS_UNDECIDED,                                                     \
+      "the last stable offset does not wait for open transactions")            \
+    X(TXN_UNVERIFIED, "a first batch is taken though its partition was not "   \
+                      "added to the transaction")                              \
+    X(TXN_TAKES_ZOMBIES, "an epoch is taken that a later one has fenced")      \
+    X(TXN_KEEPS_EPOCH, "InitProducerId gives the epoch of the producer "       \
+                       "before")                                               \
+    X(TXN_LOADS_WITHOUT_THE_LAST,                                              \
+      "a new coordinator leaves out the last batch")                           \
+    X(TXN_FORGETS_MARKERS_AT_LOADING,                                          \
+      "a new coordinator does not send the markers of what was decided")       \
+    X(TXN_SENDS_MARKERS_ONCE, "a marker that failed counts as written")        \
+    X(TXN_NEVER_TIMES_OUT, "a transaction is not aborted after its time")      \
+    X(TXN_FOLLOWERS_NOTE_NO_ABORTS,                                            \
+      "who opens or copies a log does not note what was aborted")              \
+    X(TXN_SHOWS_OFFSETS_EARLY,                                                 \
+      "offsets in a transaction are shown before it is committed")
 
 /* Of the Raft core alone: they need more elections and larger logs than a
  * cluster has.  Its own simulator finds them (tests/unit/raft/test_sim.c). */

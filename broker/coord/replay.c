@@ -5,6 +5,8 @@
  * is checked before anything changes. */
 #include "broker/coord/group.h"
 
+#include "base/planted.h"
+
 #include <stdlib.h>
 
 /* ---- offsets -------------------------------------------------------------*/
@@ -45,7 +47,7 @@ static void replay_commit(struct coord *coord, struct coord_origin origin,
                   ? INT64_MAX
                   : value->commit_wall_ms + retention;
     }
-    if (origin.producer_id >= 0)
+    if (origin.producer_id >= 0 && !PLANTED(TXN_SHOWS_OFFSETS_EARLY))
         offsets_put_pending(coord, group, origin.producer_id, key->topic,
                             key->partition, value);
     else

@@ -172,7 +172,7 @@ int64_t partition_stable_below(const struct partition *p, int64_t end)
 {
     int64_t undecided = producers_first_undecided(p->producers);
 
-    if (undecided < 0 || undecided >= end)
+    if (undecided < 0 || undecided >= end || PLANTED(TXN_SHOWS_UNDECIDED))
         return end;
     /* Its first records may have been deleted. */
     return undecided > log_start_offset(p->log) ? undecided

@@ -402,7 +402,8 @@ static enum err check(const struct entry *e, const struct batch *b)
     enum err error = ERR_NONE;
 
     if (b->producer_epoch < e->epoch)
-        return ERR_INVALID_PRODUCER_EPOCH;
+        return PLANTED(TXN_TAKES_ZOMBIES) ? ERR_NONE
+                                          : ERR_INVALID_PRODUCER_EPOCH;
     if (b->base_sequence >= 0)
         error = check_sequence(e, b);
     if (error == ERR_NONE && e->txn_first_offset >= 0 &&

@@ -351,7 +351,8 @@ static void take_marker(struct producers *p, struct log *log,
     producers_apply_marker(p, b, m, now_wall_ms, &ended);
     /* A log that was damaged and is believed may have them the other way. */
     if (!m->commit && ended.first_offset >= 0 &&
-        ended.first_offset < batch_last_offset(b))
+        ended.first_offset < batch_last_offset(b) &&
+        !PLANTED(TXN_FOLLOWERS_NOTE_NO_ABORTS))
         log_note_aborted(log,
                          &(struct log_aborted){
                              .producer_id = m->producer_id,

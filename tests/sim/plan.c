@@ -420,6 +420,11 @@ static void draw_transactions(struct plan *plan)
     if (plan->seed < 1000000 || !one_in(&p, 2))
         return;
     load_options_draw_transactions(&p, &plan->load);
+    if (plan->seed < 3000000)
+        return;
+    plan->load.txn_second = one_in(&p, 2);
+    plan->load.txn_compacted = one_in(&p, 2);
+    plan->load.txn_vanish = one_in(&p, 3);
 }
 
 /* Groups by the protocol of KIP-848, in one of two seeds from two million on,

@@ -13,6 +13,8 @@
  * successor's transaction. */
 #include "broker/coord/txn/txn.h"
 
+#include "base/planted.h"
+
 /* What the producer says it has; id -1: nothing. */
 struct had {
     int64_t id;
@@ -62,7 +64,8 @@ static enum err next_epoch(struct txn_coord *coord, const struct txn *txn,
         return ERR_PRODUCER_FENCED;
     *given = (struct given){
         txn->producer_id,
-        (int16_t)(bumps ? txn->epoch + 1 : txn->epoch),
+        (int16_t)(bumps && !PLANTED(TXN_KEEPS_EPOCH) ? txn->epoch + 1
+                                                     : txn->epoch),
         bumps ? (had.id >= 0 ? txn->epoch : -1) : txn->last_epoch,
     };
     return ERR_NONE;

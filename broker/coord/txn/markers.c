@@ -7,6 +7,8 @@
  * Complete* is written; if that fails, the same timer tries again. */
 #include "broker/coord/txn/txn.h"
 
+#include "base/planted.h"
+
 #include <stdlib.h>
 
 enum { PAUSE_MIN_MS = 50, PAUSE_MAX_MS = 1000 };
@@ -81,7 +83,8 @@ static void emit(struct txn_step *step, struct txn_partition *p)
         .id = owned(txn->id),
         .topic = owned(p->topic),
         .partition = p->partition,
-        .committed = txn->state == TXN_PREPARE_COMMIT,
+        .committed =
+            txn->state == TXN_PREPARE_COMMIT || PLANTED(TXN_COMMITS_ALL),
         .producer_id = txn->producer_id,
         .producer_epoch = txn->epoch,
         .coordinator_epoch = step->coord->epoch,
@@ -165,6 +168,12 @@ static void ended(struct txn_step *step, struct txn_partition *p,
     struct txn *txn = p->txn;
 
     if (result == TXN_MARKER_WRITTEN || result == TXN_MARKER_GONE) {
+        p->marker = MARKER_DONE;
+        txn->unwritten--;
+        complete_if_done(step, txn);
+        return;
+    }
+    if (PLANTED(TXN_SENDS_MARKERS_ONCE)) {
         p->marker = MARKER_DONE;
         txn->unwritten--;
         complete_if_done(step, txn);

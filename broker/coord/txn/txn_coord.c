@@ -1,6 +1,8 @@
 /* The coordinator as a whole: life, dispatch, the end of writes. */
 #include "broker/coord/txn/txn.h"
 
+#include "base/planted.h"
+
 #include <stdlib.h>
 
 void txn_config_init(struct txn_config *config)
@@ -96,8 +98,12 @@ static void go_on(struct txn_step *step, struct txn *txn)
 static void loaded(struct txn_step *step)
 {
     step->coord->life = TXN_COORD_ACTIVE;
-    MAP_EACH (entry, &step->coord->txns)
-        go_on(step, entry->value);
+    MAP_EACH (entry, &step->coord->txns) {
+        struct txn *txn = entry->value;
+
+        if (!PLANTED(TXN_FORGETS_MARKERS_AT_LOADING) || !txn_is_prepared(txn))
+            go_on(step, txn);
+    }
 }
 
 /* ---- requests ------------------------------------------------------------*/

@@ -201,6 +201,9 @@ static void add_txns(struct load *l)
         .timeout_ms = o->txn_timeout_ms,
         .offsets = o->txn_offsets,
         .deaths = o->txn_deaths,
+        .second = o->txn_second,
+        .compacted = o->txn_compacted,
+        .vanish = o->txn_vanish,
         .unclean_possible = o->unclean_possible};
 
     if (o->transactors > 0)

@@ -105,7 +105,7 @@ void load_options_print(const struct load_options *o, struct buf *out)
                "session-timeout %d commit %lld going %d admin %lld grow %d "
                "configs %d min-isr %d reassign %d elect %d delete-records %d "
                "request %lld metadata %lld newest %d transactors %d offsets "
-               "%d deaths %d every %lld",
+               "%d deaths %d every %lld second %d compacted %d vanish %d",
                o->sessions, o->long_polls, o->seeks, o->offset_queries,
                o->small_fetches, o->session_timeout_ms,
                (long long)o->commit_interval_ms, o->coming_and_going,
@@ -114,7 +114,8 @@ void load_options_print(const struct load_options *o, struct buf *out)
                o->delete_records, (long long)o->request_timeout_ms,
                (long long)o->metadata_age_ms, o->newest_versions,
                o->transactors, o->txn_offsets, o->txn_deaths,
-               (long long)o->txn_interval_ms);
+               (long long)o->txn_interval_ms, o->txn_second, o->txn_compacted,
+               o->txn_vanish);
     if (o->modern_percent > 0)
         buf_printf(out, " modern %d%% session %d", o->modern_percent,
                    o->modern_session_timeout_ms);

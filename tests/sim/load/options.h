@@ -31,6 +31,9 @@ struct load_options {
     int32_t modern_session_timeout_ms; /* the brokers', too */
 
     int transactors; /* clients with transactions */
+    bool txn_second; /* in the protocol of KIP-890's second part */
+    bool txn_compacted;
+    bool txn_vanish; /* one of them dies for good */
 
     /* Producers. */
     bool acks_0, acks_1; /* beside acks=all */

@@ -17,6 +17,9 @@ enum {
     RECORDS_MAX = 4, /* in a batch */
     PRODUCE_FLOOR = 3,
     PRODUCE_CAP = 11, /* from 12 on brokers add partitions */
+    PRODUCE_SECOND = 12,
+    OFFSET_COMMIT_SECOND = 5,
+    END_SECOND = 5, /* bumps the epoch */
     FLEXIBLE_COORDINATORS = 4,
 };
 
@@ -40,6 +43,7 @@ struct txns_client {
     struct prng *prng;
     enum step step;
     bool busy; /* a request is on its way */
+    bool gone; /* died for good */
     int64_t next_ms;
     int64_t step_until_ms;
     int32_t coordinator; /* of transactions; -1 */
@@ -258,7 +262,7 @@ static void step_idle(struct txns_client *c)
     c->with_offset = c->owner->options.offsets && prng_below(c->prng, 2) == 0;
     c->partitions = 1 + (uint32_t)prng_below(
                             c->prng, (1u << c->owner->options.partitions) - 1);
-    go(c, STEP_ADD);
+    go(c, c->owner->options.second ? STEP_PRODUCE : STEP_ADD);
 }
 
 static enum err added_error(const struct add_partitions_to_txn_response *a)
@@ -326,7 +330,9 @@ static void build(struct txns_client *c, int32_t partition)
         txn_history_put(&value,
                         (struct txn_history_id){c->number, c->txn, c->index++});
         batch_builder_append(&c->owner->builder, env_wall_ms(c->owner->env),
-                             SLICE_NULL, buf_slice(&value), NULL, 0);
+                             c->owner->options.compacted ? buf_slice(&value)
+                                                         : SLICE_NULL,
+                             buf_slice(&value), NULL, 0);
     }
     buf_free(&value);
     options.producer_id = c->producer_id;
@@ -342,6 +348,22 @@ static enum err produced_error(const struct produce_response *a)
     if (a->responses_len != 1 || a->responses[0].partition_responses_len != 1)
         return ERR_MALFORMED;
     return (enum err)a->responses[0].partition_responses[0].error_code;
+}
+
+static enum step after_records(const struct txns_client *c)
+{
+    if (c->with_offset)
+        return c->owner->options.second ? STEP_OFFSET : STEP_ADD_OFFSETS;
+    return c->commits ? STEP_COMMIT : STEP_ABORT;
+}
+
+/* In the second protocol the version says what is meant, so it is fixed. */
+static int16_t version_of(struct txns_client *c, enum api_key api, int16_t low,
+                          int16_t high, int16_t second)
+{
+    return c->owner->options.second
+               ? second
+               : load_client_version(c->client, api, low, high);
 }
 
 static void produced(void *arg, enum err error, const void *response)
@@ -362,9 +384,7 @@ static void produced(void *arg, enum err error, const void *response)
     if (c->partitions != 0)
         go(c, STEP_PRODUCE);
     else
-        go(c, c->with_offset ? STEP_ADD_OFFSETS
-              : c->commits   ? STEP_COMMIT
-                             : STEP_ABORT);
+        go(c, after_records(c));
 }
 
 static void step_produce(struct txns_client *c)
@@ -400,7 +420,7 @@ static void step_produce(struct txns_client *c)
     c->busy = true;
     load_client_call(
         c->client, node, API_PRODUCE,
-        load_client_version(c->client, API_PRODUCE, PRODUCE_FLOOR, PRODUCE_CAP),
+        version_of(c, API_PRODUCE, PRODUCE_FLOOR, PRODUCE_CAP, PRODUCE_SECOND),
         &q, 0, produced, c);
 }
 
@@ -474,11 +494,21 @@ static void step_offset(struct txns_client *c)
     c->busy = true;
     load_client_call(
         c->client, node, API_TXN_OFFSET_COMMIT,
-        load_client_version(c->client, API_TXN_OFFSET_COMMIT, 0, 4), &q, 0,
+        version_of(c, API_TXN_OFFSET_COMMIT, 0, 4, OFFSET_COMMIT_SECOND), &q, 0,
         offset_stored, c);
 }
 
 /* ---- the end ------------------------------------------------------------- */
+
+/* With it begin new numbers, so nothing is in doubt. */
+static void take_epoch(struct txns_client *c, const struct end_txn_response *a)
+{
+    c->producer_id = a->producer_id;
+    c->epoch = a->producer_epoch;
+    for (int i = 0; i < TXNS_PARTITIONS_MAX; i++)
+        c->sequence[i] = 0;
+    c->doubtful = false;
+}
 
 static void ended(void *arg, enum err error, const void *response)
 {
@@ -491,6 +521,8 @@ static void ended(void *arg, enum err error, const void *response)
                       c->step == STEP_COMMIT);
     c->txn = -1;
     c->batch.len = 0;
+    if (c->owner->options.second)
+        take_epoch(c, a);
     if (c->doubtful) {
         begin_anew(c);
         return;
@@ -516,8 +548,8 @@ static void step_end(struct txns_client *c)
     q.committed = c->step == STEP_COMMIT;
     c->busy = true;
     load_client_call(c->client, node, API_END_TXN,
-                     load_client_version(c->client, API_END_TXN, 0, 4), &q, 0,
-                     ended, c);
+                     version_of(c, API_END_TXN, 0, 4, END_SECOND), &q, 0, ended,
+                     c);
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -534,6 +566,19 @@ static void die(struct txns_client *c)
     begin_anew(c);
 }
 
+/* Nobody takes its place: what is open is the coordinator's to abort. */
+static bool vanishes(struct txns_client *c)
+{
+    if (c->owner->options.vanish && !c->gone &&
+        c->number == c->owner->options.clients - 1 &&
+        (c->step == STEP_PRODUCE || c->step == STEP_COMMIT) &&
+        (c->owner->stopped || prng_below(c->prng, 100) == 0)) {
+        die(c);
+        c->gone = true;
+    }
+    return c->gone;
+}
+
 void txns_client_tick(struct txns_client *c)
 {
     static void (*const steps[])(struct txns_client *) = {
@@ -547,6 +592,8 @@ void txns_client_tick(struct txns_client *c)
         [STEP_ABORT] = step_end,
     };
 
+    if (vanishes(c))
+        return;
     if (c->owner->options.deaths && !c->owner->stopped &&
         prng_below(c->prng, 400) == 0)
         die(c);
@@ -565,7 +612,7 @@ void txns_client_start(struct txns_client *c)
 /* Idle, after a last InitProducerId has ended what an earlier life began. */
 bool txns_client_is_quiet(const struct txns_client *c)
 {
-    return c->step == STEP_IDLE && !c->busy;
+    return c->gone || (c->step == STEP_IDLE && !c->busy);
 }
 
 const char *txns_client_group(const struct txns_client *c) { return c->group; }

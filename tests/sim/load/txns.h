@@ -2,9 +2,9 @@
  * at both; apart from the rest of the workload, on a topic of their own.
  *
  * A client has one transaction after another: records for some partitions, and
- * at times an offset in a group, in the protocol before KIP-890's second part.
- * Some end in an abort, and now and then a client dies in the middle, and comes
- * back under the same transactional id.
+ * at times an offset in a group, in the protocol before KIP-890's second part
+ * or in that one.  Some end in an abort, and now and then a client dies in the
+ * middle, and comes back under the same transactional id, or doesn't.
  *
  * Thread: the loop's. */
 #ifndef TESTS_SIM_LOAD_TXNS_H
@@ -24,6 +24,9 @@ struct load_txns_options {
     int32_t timeout_ms;  /* transaction.timeout.ms */
     bool offsets;
     bool deaths;
+    bool second;    /* KIP-890's second part: an epoch for each transaction */
+    bool compacted; /* each record has a key of its own */
+    bool vanish;    /* the last client dies in a transaction, for good */
     bool unclean_possible;
 };
 

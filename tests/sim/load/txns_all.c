@@ -70,6 +70,7 @@ static void made(void *arg, enum err error, const void *response)
 static void make_topic(struct load_txns *t)
 {
     struct create_topics_request_creatable_topic topic;
+    struct create_topics_request_creatable_topic_config policy;
     struct create_topics_request q;
 
     if (t->making || env_now_ms(t->env) < t->make_at_ms ||
@@ -80,6 +81,13 @@ static void make_topic(struct load_txns *t)
     topic.name = slice_str(t->topic);
     topic.num_partitions = t->options.partitions;
     topic.replication_factor = t->options.replication_factor;
+    if (t->options.compacted) {
+        create_topics_request_creatable_topic_config_init(&policy);
+        policy.name = SLICE("cleanup.policy");
+        policy.value = SLICE("compact");
+        topic.configs = &policy;
+        topic.configs_len = 1;
+    }
     q.topics = &topic;
     q.topics_len = 1;
     q.timeout_ms = 5000;
