@@ -34,6 +34,7 @@ public class Transactions {
         offsets.put(new TopicPartition(topic, 0),
                     new OffsetAndMetadata(commit ? n : 1000000 + n));
         producer.sendOffsetsToTransaction(offsets, metadata);
+        producer.flush(); // an abort would drop what was not sent yet
         if (commit)
             ended(producer::commitTransaction);
         else

@@ -91,7 +91,7 @@ async function transform() {
 }
 
 async function read() {
-  const ledger = new t.Ledger();
+  const ledger = new t.Ledger({ headers: false });
   const consumer = kafka.consumer({ groupId: t.unique('txn-reader'), maxWaitTimeInMs: 100 });
   await consumer.connect();
   await consumer.subscribe({ topics: [target], fromBeginning: true });
