@@ -27,6 +27,7 @@ void coord_update_init(struct coord_update *update)
     list_init(&update->answers);
     list_init(&update->writes);
     list_init(&update->lookups);
+    list_init(&update->creations);
 }
 
 /* ---- life ----------------------------------------------------------------*/

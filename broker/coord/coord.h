@@ -97,6 +97,8 @@ struct coord_answer {
         struct delete_groups_response delete_groups;
         struct consumer_group_heartbeat_response consumer_group_heartbeat;
         struct consumer_group_describe_response consumer_group_describe;
+        struct streams_group_heartbeat_response streams_group_heartbeat;
+        struct streams_group_describe_response streams_group_describe;
     } response;
 };
 
@@ -127,9 +129,10 @@ struct coord_write {
 /* Everything that one call decided, in order.  Initialise by
  * coord_update_init(); the caller empties the lists. */
 struct coord_update {
-    struct list answers; /* of coord_answer.link */
-    struct list writes;  /* of coord_pending.link: here in a coord_write */
-    struct list lookups; /* of consumer_lookup.link; see consumer_coord.h */
+    struct list answers;   /* of coord_answer.link */
+    struct list writes;    /* of coord_pending.link: here in a coord_write */
+    struct list lookups;   /* of consumer_lookup.link; see consumer_coord.h */
+    struct list creations; /* of streams_creation.link; see streams_coord.h */
 };
 
 void coord_update_init(struct coord_update *update);

@@ -1,0 +1,100 @@
+/* Sessions, deadlines for giving tasks up, the initial delay, and targets at
+ * intervals.  Each timer belongs to one member or group; nothing looks at all
+ * of them.
+ *
+ * A member whose time is up is removed by records, so its timer is set again
+ * until they are in the log. */
+#include "broker/coord/streams/streams.h"
+
+struct streams_settings sgroup_settings(const struct streams_coord *coord,
+                                        struct slice group)
+{
+    struct streams_settings s = coord->config.settings;
+
+    if (coord->world.settings != NULL)
+        coord->world.settings(coord->world.arg, group, &s);
+    return s;
+}
+
+void smember_heard(struct streams_coord *coord, struct smember *member)
+{
+    heap_set(&coord->timers, &member->session.node,
+             coord->time.now_ms +
+                 sgroup_settings(coord, member->group->id).session_timeout_ms);
+}
+
+void smember_arm(struct streams_coord *coord, struct smember *member)
+{
+    if (member->has_profile && member->current.state == SSTATE_UNREVOKED)
+        heap_set(&coord->timers, &member->rebalance.node,
+                 coord->time.now_ms + member->profile.rebalance_timeout_ms);
+    else
+        heap_remove(&coord->timers, &member->rebalance.node);
+}
+
+void sgroup_delay(struct streams_coord *coord, struct sgroup *group)
+{
+    int32_t delay_ms =
+        sgroup_settings(coord, group->id).initial_rebalance_delay_ms;
+
+    if (delay_ms <= 0 || group->delayed)
+        return;
+    group->delayed = true;
+    heap_set(&coord->timers, &group->assign.node,
+             coord->time.now_ms + delay_ms);
+}
+
+int64_t streams_coord_next_deadline(const struct streams_coord *coord)
+{
+    const struct heap_node *first = heap_first(&coord->timers);
+
+    return first != NULL ? first->key : INT64_MAX;
+}
+
+static void fence(struct sstep *step, struct stimer *timer,
+                  struct smember *member)
+{
+    heap_set(&step->coord->timers, &timer->node,
+             step->time.now_ms + STREAMS_RETRY_MS);
+    smember_fence(step, member, NULL);
+}
+
+static void assign(struct sstep *step, struct sgroup *group)
+{
+    int64_t left_ms;
+
+    group->delayed = false;
+    heap_remove(&step->coord->timers, &group->assign.node);
+    if (group->epoch <= group->target_epoch || group->size == 0)
+        return;
+    if (sgroup_may_assign(step, group, &left_ms)) {
+        left_ms = STREAMS_RETRY_MS;
+        sgroup_assign(step, group);
+    }
+    heap_set(&step->coord->timers, &group->assign.node,
+             step->time.now_ms + left_ms);
+}
+
+void streams_coord_tick(struct streams_coord *coord, struct coord_time time,
+                        struct coord_update *update)
+{
+    struct sstep step = {coord, time, update};
+    struct heap_node *first = heap_first(&coord->timers);
+
+    coord->time = time;
+    if (coord->life != STREAMS_ACTIVE || first == NULL ||
+        first->key > time.now_ms)
+        return;
+    struct stimer *timer = HEAP_ENTRY(first, struct stimer, node);
+    switch (timer->kind) {
+    case STIMER_SESSION:
+        fence(&step, timer, HEAP_ENTRY(timer, struct smember, session));
+        break;
+    case STIMER_REBALANCE:
+        fence(&step, timer, HEAP_ENTRY(timer, struct smember, rebalance));
+        break;
+    case STIMER_ASSIGN:
+        assign(&step, HEAP_ENTRY(timer, struct sgroup, assign));
+        break;
+    }
+}

@@ -1,0 +1,217 @@
+/* Requests as they come from anywhere: what is refused, what is bounded. */
+#include "tests/unit/broker/streams_fixture.h"
+
+#include "base/prng.h"
+
+#include <stdio.h>
+
+static struct scene s;
+
+static void set_up(void) { scene_open(&s); }
+static void tear_down(void) { scene_close(&s); }
+
+TestSuite(streams_requests, .init = set_up, .fini = tear_down);
+
+typedef struct streams_group_heartbeat_request request_t;
+
+static request_t joining(void)
+{
+    static topology_t topology;
+    request_t q;
+
+    streams_group_heartbeat_request_init(&q);
+    topology = plain_topology();
+    q.group_id = SLICE("g");
+    q.member_id = SLICE("m");
+    q.rebalance_timeout_ms = 1000;
+    q.topology = &topology;
+    q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
+    q.process_id = SLICE("p");
+    return q;
+}
+
+static enum err ask(const request_t *q)
+{
+    return beat_err(&s, scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, q));
+}
+
+/* One field is wrong, or all are right. */
+#define CHECK(field, value, want)                                              \
+    do {                                                                       \
+        request_t q_ = joining();                                              \
+        q_.field = value;                                                      \
+        cr_expect_eq((int)ask(&q_), (int)(want), #field " = " #value);         \
+    } while (0)
+
+Test(streams_requests, requests)
+{
+    CHECK(group_id, SLICE(""), ERR_INVALID_REQUEST);
+    CHECK(member_id, SLICE(""), ERR_INVALID_REQUEST);
+    CHECK(rack_id, SLICE(""), ERR_INVALID_REQUEST);
+    CHECK(instance_id, SLICE("i"), ERR_INVALID_REQUEST);
+    CHECK(rebalance_timeout_ms, -1, ERR_INVALID_REQUEST);
+    CHECK(rebalance_timeout_ms, 0, ERR_INVALID_REQUEST);
+    CHECK(rebalance_timeout_ms, -2, ERR_INVALID_REQUEST);
+    CHECK(topology, NULL, ERR_INVALID_REQUEST);
+    CHECK(member_epoch, 1, ERR_INVALID_REQUEST); /* with a topology */
+    CHECK(member_epoch, -2, ERR_INVALID_REQUEST);
+    CHECK(member_epoch, -3, ERR_INVALID_REQUEST);
+    CHECK(active_tasks_len, -1, ERR_INVALID_REQUEST);
+    CHECK(task_offsets_len, 0, ERR_INVALID_REQUEST);
+    CHECK(task_end_offsets_len, 0, ERR_INVALID_REQUEST);
+    request_t q = joining();
+    q.topology = NULL;
+    q.member_epoch = 3;
+    cr_assert_err(ask(&q), ERR_GROUP_ID_NOT_FOUND);
+    q.member_epoch = -1;
+    cr_assert_err(ask(&q), ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_eq(s.records, 0);
+    CHECK(rack_id, SLICE("r"), ERR_NONE);
+    q.member_id = SLICE("other");
+    cr_assert_err(ask(&q), ERR_UNKNOWN_MEMBER_ID);
+    q = joining();
+    cr_assert(slice_eq_str(streams_heartbeat_claims(&q), "g"));
+    q.member_epoch = 1;
+    cr_assert(slice_is_null(streams_heartbeat_claims(&q)));
+}
+
+Test(streams_requests, a_group_may_be_full)
+{
+    scene_close(&s);
+    scene_init(&s);
+    s.config.group_streams_max_size = 2;
+    scene_start(&s);
+    struct actor a = actor_join(&s, "a", "p"), b = actor_join(&s, "b", "q");
+    struct actor c = actor_of("c", "r");
+
+    cr_assert_err(beat_err(&s, JOIN(&s, &c)), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_err(beat_err(&s, JOIN(&s, &b)), ERR_NONE); /* it comes again */
+    a.epoch = -1;
+    BEAT(&s, &a);
+    cr_assert_err(beat_err(&s, JOIN(&s, &c)), ERR_NONE);
+}
+
+Test(streams_requests, memory_is_bounded)
+{
+    scene_close(&s);
+    scene_init(&s);
+    s.config.members_max_bytes = 8000;
+    scene_start(&s);
+    struct actor first = actor_join(&s, "first", "p");
+    enum err err = ERR_NONE;
+    int joined = 0;
+
+    for (; err == ERR_NONE && joined < 100; joined++) {
+        char id[16];
+        snprintf(id, sizeof id, "m%d", joined);
+        struct actor a = actor_of(id, id);
+        err = beat_err(&s, JOIN(&s, &a));
+    }
+    cr_assert_err(err, ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_lt(joined, 40);
+    actor_beat(&s, &first);
+}
+
+Test(streams_requests, a_topology_may_be_too_large)
+{
+    static sub_t subs[1001];
+    static char names[1001][8];
+    request_t q = joining();
+    topology_t t = {0, subs, 1001};
+
+    for (int i = 0; i < 1001; i++) {
+        subs[i] = plain_topology().subtopologies[0];
+        snprintf(names[i], sizeof names[i], "%d", i);
+        subs[i].subtopology_id = slice_str(names[i]);
+    }
+    q.topology = &t;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    t.subtopologies_len = 100;
+    scene_topic(&s, "in", 1000); /* 100,000 tasks */
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    cr_assert_eq(s.records, 0);
+    t.subtopologies_len = 60;
+    cr_assert_err(ask(&q), ERR_NONE);
+}
+
+/* Records of a log that is not ours. */
+Test(streams_requests, any_bytes_in_a_record_are_harmless)
+{
+    struct prng prng = {23};
+    uint8_t key[24], value[64];
+
+    for (int i = 0; i < 200000; i++) {
+        size_t key_len = 2 + prng_below(&prng, 20);
+        size_t value_len = 2 + prng_below(&prng, 60);
+
+        for (size_t k = 0; k < sizeof key; k++)
+            key[k] = (uint8_t)prng_below(&prng, 4);
+        for (size_t k = 0; k < sizeof value; k++)
+            value[k] = (uint8_t)prng_below(&prng, 5);
+        key[0] = 0;
+        key[1] = (uint8_t)(17 + prng_below(&prng, 7));
+        value[0] = value[1] = 0;
+        if (prng_below(&prng, 2) == 0) { /* a key that can be read */
+            static const uint8_t g[] = {0, 1, 'g', 0, 1, 'm'};
+            key_len = key[1] == 17 || key[1] == 20 || key[1] == 23 ? 5 : 8;
+            memcpy(key + 2, g, sizeof g);
+        }
+        streams_coord_replay(s.coord, slice_of(key, key_len),
+                             prng_below(&prng, 4) == 0
+                                 ? SLICE_NULL
+                                 : slice_of(value, value_len));
+        if (i % 64 == 0)
+            streams_coord_check(s.coord);
+    }
+}
+
+/* Anything that can be decoded, in any order. */
+Test(streams_requests, any_request_gets_an_answer)
+{
+    static const char *const ids[] = {"", "m", "n", "o"};
+    static const char *const texts[] = {NULL, NULL, "", "p", "q"};
+    struct prng prng = {1071};
+    topology_t topologies[] = {plain_topology(), two_step_topology(),
+                               plain_topology()};
+
+    topologies[2].epoch = 3;
+    for (int i = 0; i < 12000; i++) {
+        int32_t p[2] = {(int32_t)prng_below(&prng, 6) - 1,
+                        (int32_t)prng_below(&prng, 6)};
+        struct streams_group_heartbeat_request_task_ids tasks[2] = {
+            {slice_str(prng_below(&prng, 2) == 0 ? "0" : "1"), p,
+             (int32_t)prng_below(&prng, 3)},
+            {SLICE("0"), p, 1}};
+        request_t q = joining();
+
+        q.group_id = slice_str(ids[prng_below(&prng, 3)]);
+        q.member_id = slice_str(ids[prng_below(&prng, 4)]);
+        q.member_epoch = (int32_t)prng_below(&prng, 20) - 3;
+        q.rack_id = slice_str(texts[prng_below(&prng, 5)]);
+        q.process_id = slice_str(texts[prng_below(&prng, 5)]);
+        q.rebalance_timeout_ms = (int32_t)prng_below(&prng, 5000) - 2;
+        q.shutdown_application = prng_below(&prng, 50) == 0;
+        q.topology = NULL;
+        q.active_tasks = q.standby_tasks = tasks;
+        q.active_tasks_len = (int32_t)prng_below(&prng, 4) - 1;
+        q.standby_tasks_len = (int32_t)prng_below(&prng, 3) - 1;
+        q.warmup_tasks_len = (int32_t)prng_below(&prng, 2) - 1;
+        if (prng_below(&prng, 3) == 0) { /* more of them are right */
+            q.member_epoch = 0;
+            q.topology = &topologies[prng_below(&prng, 3)];
+            q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
+        } else if (q.active_tasks_len > 2) {
+            q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = -1;
+        }
+        scene_request(&s, API_STREAMS_GROUP_HEARTBEAT,
+                      (int16_t)prng_below(&prng, 2), &q);
+        if (prng_below(&prng, 50) == 0)
+            scene_pass(&s, (int64_t)prng_below(&prng, 20000));
+        if (prng_below(&prng, 500) == 0)
+            scene_fail_over(&s);
+        if (prng_below(&prng, 200) == 0)
+            scene_topic(&s, "in", (int32_t)prng_below(&prng, 6));
+    }
+    cr_assert_gt(s.records, 1000);
+    scene_check_reload(&s);
+}
