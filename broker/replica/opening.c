@@ -34,6 +34,7 @@ struct partition_open {
     struct log_config config;
     int64_t wall_ms;
     bool settled;   /* shard.settled when it began */
+    bool early;     /* p->early */
     bool made_anew; /* though a directory is offline */
     struct log *log;
     struct producers *producers;
@@ -199,7 +200,7 @@ static bool find_dir(struct partition_open *o)
             o->dir = &b->log_dirs[i];
             return true;
         }
-    return all_there || o->settled;
+    return all_there || !o->early;
 }
 
 /* A directory of a deleted topic that had the same name; if its replica were
@@ -324,7 +325,7 @@ static void opened(struct partition *p, struct partition_open *o)
         log_synced_offset(p->log) < log_end_offset(p->log))
         partition_start_flush(p);
     partition_take_role(p);
-    if (!o->settled)
+    if (o->early)
         partition_move_resume(p);
 }
 
@@ -424,6 +425,7 @@ void partition_open_begin(struct partition *p)
     o->config = p->settings->log;
     o->wall_ms = env_wall_ms(env);
     o->settled = p->shard->settled;
+    o->early = p->early;
     o->work = (struct env_work){.run = open_run, .done = open_done};
     env_work_start(env, &o->work);
 }

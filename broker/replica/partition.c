@@ -746,6 +746,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     p->index = index;
     p->role = PARTITION_OPENING;
     p->state = *state;
+    p->early = !s->settled;
     p->settings = topic_settings_ref(settings);
     list_init(&p->waiters);
     list_init(&p->sync_waiters);

@@ -94,7 +94,9 @@ struct partition {
     struct dir_place *place;     /* our right to the directory */
     struct partition_open *open; /* in flight, or NULL */
     bool deleted;                /* while opening: drop it when open */
-    struct move *move;           /* to another directory, or NULL */
+    bool early; /* it came before shard.settled: an earlier process may have
+                   had it */
+    struct move *move; /* to another directory, or NULL */
     /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
      * directory is another topic's (see open_run()).  0: no. */
     int64_t open_again_ms;
