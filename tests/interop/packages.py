@@ -137,19 +137,3 @@ def go_program():
               "."], "go build", cwd=made, timeout=1500)
 
     return os.path.join(cached("go", GO, install), "interop")
-
-
-def compiled_node_modules():
-    """@confluentinc/kafka-javascript, compiled against the headers that came
-    with Node.js (on Debian: libnode-dev)."""
-    files = ["node/confluent/" + name for name in
-             ("package.json", "package-lock.json", ".npmrc")]
-
-    def install(made):
-        call(["npm", "ci", "--no-progress"], "npm ci", cwd=made, timeout=600)
-        modules = os.path.join(made, "node_modules")
-        call([os.path.join(modules, ".bin", "node-gyp"), "rebuild",
-              "--nodedir=/usr"], "node-gyp", timeout=3000, cwd=os.path.join(
-                  modules, "@confluentinc", "kafka-javascript"))
-
-    return os.path.join(cached("confluent", files, install), "node_modules")
