@@ -169,6 +169,10 @@
     X(int64_t, share_cold_snapshot_interval_ms,                                \
       "share.coordinator.cold.partition.snapshot.interval.ms")                 \
     X(int64_t, share_write_timeout_ms, "share.coordinator.write.timeout.ms")   \
+    X(int32_t, share_delivery_count_limit, "group.share.delivery.count.limit") \
+    X(int32_t, share_record_lock_ms, "group.share.record.lock.duration.ms")    \
+    X(int32_t, share_record_locks, "group.share.partition.max.record.locks")   \
+    X(int32_t, share_max_sessions, "group.share.max.share.sessions")           \
     X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
     X(int32_t, producer_id_check_interval_ms,                                  \
       "producer.id.expiration.check.interval.ms")

@@ -62,6 +62,8 @@ static const struct handler handlers[] = {
     {API_CONSUMER_GROUP_HEARTBEAT, api_group_request, false},
     {API_CONSUMER_GROUP_DESCRIBE, api_group_request, false},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
+    {API_SHARE_FETCH, api_share_fetch, false},
+    {API_SHARE_ACKNOWLEDGE, api_share_acknowledge, false},
     {API_INITIALIZE_SHARE_GROUP_STATE, api_share_state, false},
     {API_READ_SHARE_GROUP_STATE, api_share_state, false},
     {API_WRITE_SHARE_GROUP_STATE, api_share_state, false},

@@ -35,6 +35,9 @@ void api_write_txn_markers(struct request *r);
 void api_describe_producers(struct request *r);
 /* api_txn.c */
 void api_txn_request(struct request *r);
+/* api_share.c */
+void api_share_fetch(struct request *r);
+void api_share_acknowledge(struct request *r);
 /* api_share_state.c */
 void api_share_state(struct request *r);
 /* api_groups.c */

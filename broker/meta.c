@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "broker/log_dirs.h"
 #include "broker/relay.h"
+#include "broker/share_client.h"
 #include "broker/txn_client.h"
 #include "controller/records.h"
 
@@ -405,6 +406,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     creations_init(m);
     m->relay = relay_new(m);
     m->txn_client = txn_client_new(m);
+    m->share_client = share_client_new(m);
     return m;
 }
 
@@ -462,6 +464,7 @@ void meta_stop(struct meta *m)
     ids_stop(m);
     relay_stop(m->relay);
     txn_client_stop(m->txn_client);
+    share_client_stop(m->share_client);
 }
 
 void meta_free(struct meta *m)
@@ -474,6 +477,7 @@ void meta_free(struct meta *m)
     creations_free(m);
     relay_free(m->relay);
     txn_client_free(m->txn_client);
+    share_client_free(m->share_client);
     publish_free(m);
     if (m->kv != NULL)
         kv_close(m->kv);

@@ -157,6 +157,7 @@ struct live_change {
 
 struct live;
 struct relay;
+struct share_client;
 struct txn_client;
 
 struct meta {
@@ -176,6 +177,7 @@ struct meta {
     struct list parked;
     struct relay *relay;
     struct txn_client *txn_client;
+    struct share_client *share_client;
     struct {
         int32_t broker;
         int64_t until_ms;

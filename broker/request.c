@@ -9,6 +9,7 @@
 #include "broker/live.h"
 #include "broker/quotas.h"
 #include "broker/shard.h"
+#include "broker/share_home.h"
 #include "proto/kafka/header.h"
 
 #include <stdlib.h>
@@ -43,10 +44,16 @@ struct conn {
     struct quota_use *quotas; /* of the client that asked last; or NULL */
     struct env_timer mute;    /* while its client is above a quota, ... */
     int64_t muted_until_ms;   /* ... until then */
+    struct share_connection shares;
 };
 
 /* The request this thread works on, for request_percentage. */
 static _Thread_local struct request *at_work;
+
+struct share_connection *request_share_connection(const struct request *r)
+{
+    return &r->conn->shares;
+}
 
 /* ---- the end of a request ------------------------------------------------ */
 
@@ -123,6 +130,7 @@ static void conn_free(struct conn *c)
         if (r->cancel != NULL)
             r->cancel(r);
     }
+    share_home_disconnect(c->shard, &c->shares);
     list_remove(&c->link);
     env_timer_stop(c->shard->env, &c->mute);
     quota_use_unref(c->quotas);
@@ -631,6 +639,7 @@ struct conn *conn_new(struct shard *shard, struct env_conn *stream,
     c->mute.arg = c;
     list_init(&c->requests);
     list_init(&c->link);
+    share_connection_init(&c->shares);
     conn_is_idle(c);
     if (addresses != NULL) {
         c->held = live_limits_addresses(shard->live) ||

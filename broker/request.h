@@ -24,6 +24,7 @@
 #include "proto/kafka/kafka_messages.h"
 
 struct shard;
+struct share_connection;
 struct conn;
 struct quota_use;
 
@@ -88,6 +89,9 @@ void request_respond_body(struct request *r, struct slice body);
 void request_finish_silently(struct request *r);
 /* The request can't be answered: closes the connection with one log line. */
 void request_close(struct request *r, const char *why);
+
+/* Of the request's connection, which is there: for share sessions. */
+struct share_connection *request_share_connection(const struct request *r);
 
 /* ---- for shard.c ---------------------------------------------------------*/
 

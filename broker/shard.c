@@ -14,6 +14,8 @@
 #include "broker/replica/partition.h"
 #include "broker/request.h"
 #include "broker/sessions.h"
+#include "broker/share_home.h"
+#include "broker/share_lead.h"
 #include "broker/share_states.h"
 #include "proto/record/compression.h"
 
@@ -509,6 +511,8 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->sessions);
     list_init(&s->group_lookups);
     conns_init(s);
+    s->share_leads = share_leads_new(s);
+    s->share_home = share_home_new(s);
     s->codec = codec_new();
     s->tick.fn = on_tick;
     s->tick.arg = s;
@@ -573,6 +577,8 @@ void shard_free(struct shard *s)
     live_unref(s->live);
     quotas_unref(s->quotas);
     quota_buckets_free(&s->quota_buckets);
+    share_home_free(s->share_home);
+    share_leads_free(s->share_leads);
     map_free(&s->topics_by_id);
     map_free(&s->topics_by_name);
     map_free(&s->brokers);

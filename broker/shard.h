@@ -25,6 +25,8 @@ struct quotas;
 struct partition;
 struct fetcher;
 struct fetch_session;
+struct share_home;
+struct share_leads;
 
 /* Effective settings of one topic; immutable and shared by reference. */
 struct topic_settings {
@@ -92,8 +94,10 @@ struct shard {
     int deleting;           /* replicas whose files are still to go */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
-    uint64_t fetch_parts_made; /* numbers them */
-    struct env_timer tick;     /* ISR checks, checkpoints */
+    uint64_t fetch_parts_made;       /* numbers them */
+    struct share_leads *share_leads; /* see share_lead.h */
+    struct share_home *share_home;   /* see share_home.h */
+    struct env_timer tick;           /* ISR checks, checkpoints */
     struct env_timer retention;
     struct env_timer cleaner; /* runs while there are any of them */
     int64_t next_checkpoint_ms;

@@ -106,6 +106,7 @@ share_partition_create(const struct share_partition_config *config,
  * waiters end with NOT_LEADER_OR_FOLLOWER, as does all that comes later. */
 void share_partition_close(struct share_partition *p,
                            struct share_update *update);
+bool share_partition_is_closed(const struct share_partition *p);
 /* Nobody may wait any more. */
 void share_partition_free(struct share_partition *p);
 

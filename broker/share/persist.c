@@ -247,3 +247,8 @@ void share_partition_close(struct share_partition *p,
     update->write = NULL;
     update->news = true; /* fetches that wait are to hear of it */
 }
+
+bool share_partition_is_closed(const struct share_partition *p)
+{
+    return p->closed;
+}

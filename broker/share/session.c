@@ -95,6 +95,26 @@ void share_session_served(struct share_session *session,
     list_push_back(&session->partitions, &partition->link);
 }
 
+void share_session_serve(struct share_session *session,
+                         const struct share_session_name *name)
+{
+    uint8_t bytes[PARTITION_KEY_BYTES];
+    struct share_session_partition *partition =
+        map_get(&session->by_id, partition_key(bytes, name));
+
+    if (partition != NULL)
+        share_session_served(session, partition);
+}
+
+struct share_session *share_sessions_find(const struct share_sessions *sessions,
+                                          struct slice group,
+                                          struct slice member, uint64_t number)
+{
+    struct share_session *session = find(sessions, group, member);
+
+    return session != NULL && session->number == number ? session : NULL;
+}
+
 /* ---- life of a session ---------------------------------------------------*/
 
 void share_session_free(struct share_session *session)
@@ -209,6 +229,7 @@ static enum err open_session(struct share_sessions *sessions,
         !make_room(sessions, request->now_ms, ended))
         return ERR_SHARE_SESSION_LIMIT_REACHED;
     struct share_session *made = xcalloc(1, sizeof *made);
+    made->number = ++sessions->made;
     list_init(&made->link);
     list_init(&made->by_connection);
     list_init(&made->partitions);

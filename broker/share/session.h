@@ -39,6 +39,7 @@ struct share_session {
     struct list by_connection;
     struct slice group;     /* owned */
     struct slice member;    /* owned */
+    uint64_t number;        /* no other of these sessions ever had it */
     int32_t epoch;          /* that the next request has to have */
     int64_t used_ms;        /* last */
     struct map by_id;       /* of share_session_partition, owned */
@@ -55,6 +56,7 @@ struct share_sessions {
     struct map by_member;    /* of share_session, owned */
     struct list by_use;      /* of share_session.link, oldest first */
     uint32_t partitions_len; /* of all */
+    uint64_t made;           /* numbers them */
 };
 
 void share_sessions_config_init(struct share_sessions_config *config);
@@ -109,8 +111,15 @@ enum err share_sessions_acknowledge(struct share_sessions *sessions,
                                     struct share_session **session,
                                     struct list *ended);
 
+/* The one with that number, if it is still there. */
+struct share_session *share_sessions_find(const struct share_sessions *sessions,
+                                          struct slice group,
+                                          struct slice member, uint64_t number);
 /* It was served, and comes last the next time. */
 void share_session_served(struct share_session *session,
                           struct share_session_partition *partition);
+/* The same by name; it may not be there any more. */
+void share_session_serve(struct share_session *session,
+                         const struct share_session_name *name);
 
 #endif
