@@ -701,6 +701,84 @@ static void delete_groups(struct request *r)
     calls_start(g);
 }
 
+/* ---- share groups: ShareGroupDescribe, DescribeShareGroupOffsets
+ * --------------------------------------------------------------------------
+ */
+
+static void share_describe_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    const struct share_group_describe_request *q = r->msg;
+    struct share_group_describe_response a;
+
+    share_group_describe_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct share_group_describe_response *one =
+            &g->calls[i].answer->response.share_group_describe;
+
+        if (one->groups_len != 1)
+            continue;
+        a.groups[a.groups_len] = one->groups[0];
+        if (q->include_authorized_operations &&
+            one->groups[0].error_code == ERR_NONE)
+            a.groups[a.groups_len].authorized_operations = GROUP_OPERATIONS_ALL;
+        a.groups_len++;
+    }
+    respond_merged(g, &a);
+}
+
+static void share_describe(struct request *r)
+{
+    const struct share_group_describe_request *q = r->msg;
+    struct group_calls *g = calls_new(r, q->group_ids_len, share_describe_done);
+    struct share_group_describe_request *single =
+        arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *single);
+
+    for (int i = 0; i < q->group_ids_len; i++) {
+        single[i] = *q;
+        single[i].group_ids = &q->group_ids[i];
+        single[i].group_ids_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].call.partition = coordinator_of(r, q->group_ids[i]);
+    }
+    calls_start(g);
+}
+
+static void share_offsets_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    struct describe_share_group_offsets_response a;
+
+    describe_share_group_offsets_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct describe_share_group_offsets_response *one =
+            &g->calls[i].answer->response.describe_share_group_offsets;
+
+        if (one->groups_len == 1)
+            a.groups[a.groups_len++] = one->groups[0];
+    }
+    respond_merged(g, &a);
+}
+
+static void share_offsets(struct request *r)
+{
+    const struct describe_share_group_offsets_request *q = r->msg;
+    struct group_calls *g = calls_new(r, q->groups_len, share_offsets_done);
+    struct describe_share_group_offsets_request *single =
+        arena_array(&r->arena, (size_t)q->groups_len, sizeof *single);
+
+    for (int i = 0; i < q->groups_len; i++) {
+        single[i] = *q;
+        single[i].groups = &q->groups[i];
+        single[i].groups_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].call.partition = coordinator_of(r, q->groups[i].group_id);
+    }
+    calls_start(g);
+}
+
 /* ---- ListGroups
  * ------------------------------------------------------------------------------
  */
@@ -783,6 +861,25 @@ void api_group_request(struct request *r)
         break;
     case API_DELETE_GROUPS:
         delete_groups(r);
+        break;
+    case API_SHARE_GROUP_HEARTBEAT:
+        one_group(
+            r,
+            ((const struct share_group_heartbeat_request *)r->msg)->group_id);
+        break;
+    case API_ALTER_SHARE_GROUP_OFFSETS:
+        one_group(r, ((const struct alter_share_group_offsets_request *)r->msg)
+                         ->group_id);
+        break;
+    case API_DELETE_SHARE_GROUP_OFFSETS:
+        one_group(r, ((const struct delete_share_group_offsets_request *)r->msg)
+                         ->group_id);
+        break;
+    case API_SHARE_GROUP_DESCRIBE:
+        share_describe(r);
+        break;
+    case API_DESCRIBE_SHARE_GROUP_OFFSETS:
+        share_offsets(r);
         break;
     default:
         list_groups(r);

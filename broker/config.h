@@ -169,6 +169,14 @@
     X(int64_t, share_cold_snapshot_interval_ms,                                \
       "share.coordinator.cold.partition.snapshot.interval.ms")                 \
     X(int64_t, share_write_timeout_ms, "share.coordinator.write.timeout.ms")   \
+    X(int32_t, share_max_size, "group.share.max.size")                         \
+    X(int32_t, share_session_timeout_ms, "group.share.session.timeout.ms")     \
+    X(int32_t, share_heartbeat_interval_ms,                                    \
+      "group.share.heartbeat.interval.ms")                                     \
+    X(int32_t, share_assignment_interval_ms,                                   \
+      "group.share.assignment.interval.ms")                                    \
+    X(int32_t, share_initialize_retry_interval_ms,                             \
+      "group.share.initialize.retry.interval.ms")                              \
     X(int32_t, share_delivery_count_limit, "group.share.delivery.count.limit") \
     X(int32_t, share_record_lock_ms, "group.share.record.lock.duration.ms")    \
     X(int32_t, share_record_locks, "group.share.partition.max.record.locks")   \

@@ -9,6 +9,7 @@
 #include "broker/live.h"
 #include "broker/request.h"
 #include "broker/shard.h"
+#include "broker/share_asking.h"
 
 #include <stdlib.h>
 
@@ -104,7 +105,18 @@ static void on_look_up(void *arg, struct consumer_lookup *lookup)
     group_regex_look_up(host->shard, host->partition->index, lookup);
 }
 
+static uint64_t topic_changes(void *arg)
+{
+    return ((const struct shard *)arg)->topic_changes;
+}
+
+static void on_ask(void *arg, struct share_group_ask *ask)
+{
+    share_asking_start(arg, ask);
+}
+
 static const struct group_shard_ops ops = {
+    .ask = on_ask,
     .append = append,
     .answer = on_answer,
     .deadline = on_deadline,
@@ -154,6 +166,15 @@ static void take_options(const struct server_config *config,
         config->offsets_retention_check_interval_ms;
     o->coord.members_max_bytes = MEMBERS_MAX_BYTES;
     take_consumer(config, &o->consumer);
+    share_group_config_init(&o->share);
+    o->share.max_size = config->share_max_size;
+    o->share.session_timeout_ms = config->share_session_timeout_ms;
+    o->share.heartbeat_interval_ms = config->share_heartbeat_interval_ms;
+    o->share.assignment_interval_ms = config->share_assignment_interval_ms;
+    o->share.initialize_retry_interval_ms =
+        config->share_initialize_retry_interval_ms;
+    o->share.topic_changes = topic_changes;
+    o->share.members_max_bytes = MEMBERS_MAX_BYTES;
     o->world = (struct consumer_world){
         .arg = p->shard,
         .topic_by_name = topic_by_name,
@@ -318,6 +339,23 @@ void coordinators_looked_up(struct shard *s, int32_t partition,
     coord_host_rearm(host);
 }
 
+/* ---- what share coordinators said ---------------------------------------- */
+
+void coordinators_asked(struct shard *s, int32_t partition, const void *asker,
+                        struct share_group_ask *ask)
+{
+    struct coord_host *host = coord_host_find(s, &coord_host_groups, partition);
+
+    if (host != NULL && host->core == asker && host->loader == NULL) {
+        group_shard_asked(host->core, ask, coord_host_time(host));
+        coord_host_rearm(host);
+        return;
+    }
+    struct coord_answer *answer = share_group_ask_end(ask, ERR_NOT_COORDINATOR);
+    if (answer != NULL)
+        answered(answer->token, s, answer);
+}
+
 /* ---- calls --------------------------------------------------------------- */
 
 static void fill_context(struct group_call *call, struct shard *here,
@@ -371,7 +409,10 @@ static bool writes(enum api_key api)
     return api == API_JOIN_GROUP || api == API_SYNC_GROUP ||
            api == API_LEAVE_GROUP || api == API_OFFSET_COMMIT ||
            api == API_TXN_OFFSET_COMMIT || api == API_DELETE_GROUPS ||
-           api == API_CONSUMER_GROUP_HEARTBEAT;
+           api == API_CONSUMER_GROUP_HEARTBEAT ||
+           api == API_SHARE_GROUP_HEARTBEAT ||
+           api == API_ALTER_SHARE_GROUP_OFFSETS ||
+           api == API_DELETE_SHARE_GROUP_OFFSETS;
 }
 
 static void refuse(struct group_call *call, enum err error)

@@ -62,6 +62,8 @@ static const struct handler handlers[] = {
     {API_CONSUMER_GROUP_HEARTBEAT, api_group_request, false},
     {API_CONSUMER_GROUP_DESCRIBE, api_group_request, false},
     {API_LIST_CONFIG_RESOURCES, api_list_config_resources, true},
+    {API_SHARE_GROUP_HEARTBEAT, api_group_request, false},
+    {API_SHARE_GROUP_DESCRIBE, api_group_request, false},
     {API_SHARE_FETCH, api_share_fetch, false},
     {API_SHARE_ACKNOWLEDGE, api_share_acknowledge, false},
     {API_INITIALIZE_SHARE_GROUP_STATE, api_share_state, false},
@@ -69,6 +71,9 @@ static const struct handler handlers[] = {
     {API_WRITE_SHARE_GROUP_STATE, api_share_state, false},
     {API_DELETE_SHARE_GROUP_STATE, api_share_state, false},
     {API_READ_SHARE_GROUP_STATE_SUMMARY, api_share_state, false},
+    {API_DESCRIBE_SHARE_GROUP_OFFSETS, api_group_request, false},
+    {API_ALTER_SHARE_GROUP_OFFSETS, api_group_request, false},
+    {API_DELETE_SHARE_GROUP_OFFSETS, api_group_request, false},
     {API_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},
 };
 

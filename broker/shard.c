@@ -144,6 +144,7 @@ static struct shard_topic *set_topic(struct shard *s, struct shard_update *u)
         map_put(&s->topics_by_id, uuid_slice(&t->id), t);
         map_put(&s->topics_by_name, slice_str(t->name), t);
     }
+    s->topic_changes++;
     if (u->partition > t->partitions) {
         changed = true;
         t->local = xrealloc(t->local, (size_t)u->partition * sizeof *t->local);
@@ -174,6 +175,7 @@ static void drop_topic(struct shard *s, const struct uuid *id)
 
     if (t == NULL)
         return;
+    s->topic_changes++;
     for (int32_t i = 0; i < t->partitions; i++)
         drop_partition(s, t, i);
     coordinators_topic_deleted(s, t->name);

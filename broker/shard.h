@@ -82,6 +82,7 @@ struct shard {
     int64_t metadata_index;    /* what we know of is in the log up to here */
     struct list group_lookups; /* regexes being matched (group_regex.c) */
     int partitions_len;
+    uint64_t topic_changes; /* topics made, deleted, grown */
 
     struct map places;      /* names we keep -> place (replica/places.c) */
     struct map wanted_dirs; /* topic id, partition -> log_dir, for replicas

@@ -51,6 +51,7 @@ struct release {
     struct shard *shard;
     struct slice group; /* owned */
     uint8_t owner[SHARE_OWNER_BYTES];
+    bool forgotten;                   /* only fetches no more */
     struct share_session_name *names; /* owned */
     size_t len;
 };
@@ -66,8 +67,12 @@ static void release_run(struct env_task *task)
         struct share_lead *lead =
             p == NULL ? NULL : share_lead_find(p, r->group);
 
-        if (lead != NULL)
-            share_lead_release(lead, slice_of(r->owner, SHARE_OWNER_BYTES));
+        struct slice owner = slice_of(r->owner, SHARE_OWNER_BYTES);
+
+        if (lead != NULL && r->forgotten)
+            share_lead_forget(lead, owner);
+        else if (lead != NULL)
+            share_lead_release(lead, owner);
     }
     free((void *)r->group.data);
     free(r->names);
@@ -75,7 +80,7 @@ static void release_run(struct env_task *task)
 }
 
 static void release_start(struct shard *home, struct shard *to,
-                          struct slice group, uint64_t number,
+                          struct slice group, uint64_t number, bool forgotten,
                           const struct share_session_name *names, size_t len)
 {
     struct broker *broker = home->broker;
@@ -83,6 +88,7 @@ static void release_start(struct shard *home, struct shard *to,
 
     r->task.fn = release_run;
     r->shard = to;
+    r->forgotten = forgotten;
     r->group = slice_of(slice_dup(group), group.len);
     make_owner(home, number, r->owner);
     r->names = xcalloc(len, sizeof *r->names);
@@ -94,7 +100,8 @@ static void release_start(struct shard *home, struct shard *to,
 }
 
 static void release_all(struct shard *home, struct slice group, uint64_t number,
-                        const struct share_session_name *names, size_t len)
+                        bool forgotten, const struct share_session_name *names,
+                        size_t len)
 {
     struct broker *broker = home->broker;
     size_t *counts = xcalloc((size_t)broker->shards_len, sizeof *counts);
@@ -103,7 +110,8 @@ static void release_all(struct shard *home, struct slice group, uint64_t number,
         counts[broker_shard_of(broker, &names[i].topic, names[i].partition)]++;
     for (int i = 0; i < broker->shards_len; i++)
         if (counts[i] != 0)
-            release_start(home, broker->shards[i], group, number, names, len);
+            release_start(home, broker->shards[i], group, number, forgotten,
+                          names, len);
     free(counts);
 }
 
@@ -119,7 +127,7 @@ static void session_ended(struct shard *home, struct share_session *session)
 
         names[len++] = (struct share_session_name){p->topic, p->partition};
     }
-    release_all(home, session->group, session->number, names, len);
+    release_all(home, session->group, session->number, false, names, len);
     free(names);
     share_session_free(session);
 }
@@ -224,9 +232,13 @@ enum err share_call_fetch(struct share_call *call,
     q.add_len = (uint32_t)call->asked_len;
     q.forget = forget;
     q.forget_len = forget_len;
-    return settled(call,
-                   share_sessions_fetch(&r->shard->share_home->sessions, &q,
-                                        &call->session, &call->ended));
+    enum err error =
+        settled(call, share_sessions_fetch(&r->shard->share_home->sessions, &q,
+                                           &call->session, &call->ended));
+    if (error == ERR_NONE && forget_len != 0)
+        release_all(r->shard, call->group, call->number, true, forget,
+                    forget_len);
+    return error;
 }
 
 enum err share_call_acknowledge(struct share_call *call)
@@ -247,7 +259,8 @@ struct share_session *share_call_session(const struct share_call *call)
 void share_call_release(const struct share_call *call,
                         const struct share_session_name *names, size_t len)
 {
-    release_all(call->request->shard, call->group, call->number, names, len);
+    release_all(call->request->shard, call->group, call->number, false, names,
+                len);
 }
 
 int32_t share_lock_ms(const struct share_call *call)

@@ -52,6 +52,10 @@ struct share_lead {
     /* ---- live ------------------------------------------------------------*/
     struct share_writing *writing; /* the newest */
     struct list watches;           /* share_watch.link */
+    /* Sessions that have fetched from it, by their owner's bytes: without any
+     * it leaves memory, so that who comes next reads what is stored anew. */
+    struct map users;
+    bool used; /* there was one */
     struct heap_node due;
     int64_t used_ms;
 };
@@ -164,6 +168,7 @@ static void lead_end(struct share_lead *lead)
     }
     free(lead->batches);
     free((void *)lead->key.data);
+    map_free(&lead->users);
     free(lead);
     end_waiters(&update);
     tell_news(&watches);
@@ -228,6 +233,12 @@ static void send_write(struct share_lead *lead, const struct share_write *from)
     share_client_ask(&w->call);
 }
 
+static bool is_unused(const struct share_lead *lead)
+{
+    return lead->used && map_count(&lead->users) == 0 &&
+           list_empty(&lead->watches) && share_partition_is_idle(lead->core);
+}
+
 /* Waiters may make the next request from inside, so the lead is not touched
  * after them. */
 static void carry_out(struct share_lead *lead, struct share_update *update)
@@ -245,6 +256,8 @@ static void carry_out(struct share_lead *lead, struct share_update *update)
         if (update->news)
             list_append_all(&watches, &lead->watches);
         set_due(lead);
+        if (list_empty(&watches) && is_unused(lead))
+            lead_end(lead);
     }
     list_append_all(&update->ended, &ended);
     end_waiters(update);
@@ -492,6 +505,8 @@ enum err share_lead_take(struct share_lead *lead, const struct share_take *take,
 
     if (lead->core == NULL)
         return lead->error;
+    map_put(&lead->users, take->owner, lead);
+    lead->used = true;
     share_settings_of(lead->leads->shard, group_of(lead), &settings);
     lead->watch.sees_stable = settings.read_committed;
     share_partition_configure(lead->core, &settings.partition);
@@ -524,6 +539,7 @@ void share_lead_release(struct share_lead *lead, struct slice owner)
 {
     struct share_update update;
 
+    map_remove(&lead->users, owner);
     if (lead->core == NULL)
         return;
     share_update_init(&update);
@@ -531,17 +547,23 @@ void share_lead_release(struct share_lead *lead, struct slice owner)
     carry_out(lead, &update);
 }
 
+void share_lead_forget(struct share_lead *lead, struct slice owner)
+{
+    struct share_update update;
+
+    map_remove(&lead->users, owner);
+    if (lead->core == NULL)
+        return;
+    share_update_init(&update);
+    carry_out(lead, &update);
+}
+
 /* ---- time ----------------------------------------------------------------*/
 
 static bool is_idle(const struct share_lead *lead)
 {
-    struct share_partition_stats stats;
-
-    if (now_ms(lead) < lead->used_ms + IDLE_MS)
-        return false;
-    share_partition_stats(lead->core, &stats);
-    return stats.members == 0 && lead->writing == NULL &&
-           list_empty(&lead->watches);
+    return now_ms(lead) >= lead->used_ms + IDLE_MS &&
+           share_partition_is_idle(lead->core) && list_empty(&lead->watches);
 }
 
 static void lead_tick(struct share_lead *lead)

@@ -1,6 +1,6 @@
 /* Share-partitions beside the partitions that this shard leads: one for each
  * group that fetches, from its first fetch until the leadership, the topic or
- * the group goes, or nobody has used it for long.
+ * the group goes, or no session is left that has used it.
  *
  *     broker/share/partition.h   decides
  *     share_lead                 loads it, reads the log, carries updates out:
@@ -85,5 +85,7 @@ void share_lead_acknowledge(struct share_lead *lead, struct slice owner,
                             struct share_lead_waiter *w);
 /* The owner is gone. */
 void share_lead_release(struct share_lead *lead, struct slice owner);
+/* The owner fetches no more, but may acknowledge what it has. */
+void share_lead_forget(struct share_lead *lead, struct slice owner);
 
 #endif

@@ -6,13 +6,14 @@
  * own.  What group.version turns on is turned off by
  * group.coordinator.rebalance.protocols.  Voters and eligible replicas are
  * never without what kraft.version and eligible.leader.replicas.version turn
- * on. */
+ * on, nor share groups without share.version. */
 const struct feature_range feature_ranges[FEATURES_LEN] = {
     [FEATURE_ELIGIBLE_LEADER_REPLICAS] = {"eligible.leader.replicas.version", 1,
                                           1, 1},
     [FEATURE_GROUP] = {"group.version", 1, 1, 1},
     [FEATURE_KRAFT] = {"kraft.version", 1, 1, 1},
     [FEATURE_METADATA] = {"metadata.version", 30, 30, 30},
+    [FEATURE_SHARE] = {"share.version", 1, 1, 1},
     [FEATURE_TRANSACTION] = {"transaction.version", 0, 2, 2},
 };
 

@@ -20,6 +20,7 @@ enum feature {
     FEATURE_GROUP,                    /* KIP-848 */
     FEATURE_KRAFT,                    /* KIP-853 */
     FEATURE_METADATA,
+    FEATURE_SHARE,       /* KIP-932 */
     FEATURE_TRANSACTION, /* KIP-890; 1: flexible records, 2: epochs bump */
     FEATURES_LEN,
 };

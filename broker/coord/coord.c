@@ -28,6 +28,7 @@ void coord_update_init(struct coord_update *update)
     list_init(&update->writes);
     list_init(&update->lookups);
     list_init(&update->creations);
+    list_init(&update->asks);
 }
 
 /* ---- life ----------------------------------------------------------------*/

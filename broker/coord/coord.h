@@ -99,6 +99,12 @@ struct coord_answer {
         struct consumer_group_describe_response consumer_group_describe;
         struct streams_group_heartbeat_response streams_group_heartbeat;
         struct streams_group_describe_response streams_group_describe;
+        struct share_group_heartbeat_response share_group_heartbeat;
+        struct share_group_describe_response share_group_describe;
+        struct describe_share_group_offsets_response
+            describe_share_group_offsets;
+        struct alter_share_group_offsets_response alter_share_group_offsets;
+        struct delete_share_group_offsets_response delete_share_group_offsets;
     } response;
 };
 
@@ -133,6 +139,7 @@ struct coord_update {
     struct list writes;    /* of coord_pending.link: here in a coord_write */
     struct list lookups;   /* of consumer_lookup.link; see consumer_coord.h */
     struct list creations; /* of streams_creation.link; see streams_coord.h */
+    struct list asks;      /* of share_group_ask.link; share_group_coord.h */
 };
 
 void coord_update_init(struct coord_update *update);

@@ -7,6 +7,7 @@
 const struct group_kind *const group_kinds[GROUP_KINDS] = {
     [GROUP_CLASSIC] = &group_kind_classic,
     [GROUP_CONSUMER] = &group_kind_consumer,
+    [GROUP_SHARE] = &group_kind_share,
 };
 
 /* ---- what offsets ask about groups that are not classic ones -------------*/

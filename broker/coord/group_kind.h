@@ -1,7 +1,8 @@
 /* Several kinds of groups on one __consumer_offsets partition: classic groups
- * (with everybody's offsets), consumer groups (KIP-848), and whatever comes
- * next.  Each kind is a pure core of its own that knows nothing of the others;
- * group_shard.c runs them side by side on one runtime by this table.
+ * (with everybody's offsets), consumer groups (KIP-848), share groups
+ * (KIP-932), and whatever comes next.  Each kind is a pure core of its own that
+ * knows nothing of the others; group_shard.c runs them side by side on one
+ * runtime by this table.
  *
  * To add a kind: its core; a kind_NAME.c that fills in a struct group_kind; its
  * place in enum group_kind_id and in group_cores.c; the responses of its
@@ -12,7 +13,8 @@
  * - A record type belongs to one kind (owns_record), which replays it: on load,
  *   and live when it is in the log, whoever wrote it.  So a decision of one
  *   kind may hold tombstones of another.
- * - An API belongs to one kind (owns_api), ListGroups and DescribeGroups aside.
+ * - An API belongs to one kind (owns_api), ListGroups and DescribeGroups aside;
+ *   DeleteGroups of a share group is its own, as it takes more than records.
  * - A coord_pending belongs to the kind that handed it over (pending.owner) and
  *   comes back to it by appended() and done().
  * - A name belongs to one kind.  A request that may make a group says which
@@ -27,10 +29,12 @@
 
 #include "broker/coord/consumer/consumer_coord.h"
 #include "broker/coord/coord.h"
+#include "broker/coord/share_group/share_group_coord.h"
 
 enum group_kind_id {
     GROUP_CLASSIC, /* the first: it keeps the offsets */
     GROUP_CONSUMER,
+    GROUP_SHARE,
     GROUP_KINDS,
 };
 
@@ -38,6 +42,7 @@ enum group_kind_id {
 struct group_shard_options {
     struct coord_config coord;
     struct consumer_config consumer;
+    struct share_group_config share;
     struct consumer_world world; /* the cluster's topics, and their likes */
     uint32_t batch_max_bytes;    /* max.message.bytes of the topic */
     int64_t commit_timeout_ms;   /* offsets.commit.timeout.ms, 5000 */
@@ -102,6 +107,7 @@ struct group_kind {
 
 extern const struct group_kind group_kind_classic;
 extern const struct group_kind group_kind_consumer;
+extern const struct group_kind group_kind_share;
 
 /* ---- the cores of one partition (group_cores.c) --------------------------*/
 
@@ -120,6 +126,12 @@ static inline struct consumer_coord *
 group_cores_consumer(const struct group_cores *c)
 {
     return c->of[GROUP_CONSUMER];
+}
+
+static inline struct share_group_coord *
+group_cores_share(const struct group_cores *c)
+{
+    return c->of[GROUP_SHARE];
 }
 
 /* The options are not kept. */

@@ -17,6 +17,7 @@ struct group_shard {
     int64_t announced;      /* the deadline last told by ops->deadline */
     struct list answers;    /* to be sent when the outermost call ends */
     struct list lookups;    /* likewise */
+    struct list asks;       /* likewise */
     int depth;              /* calls from outside that have not returned */
     bool sending;
 };
@@ -52,6 +53,7 @@ static void carry_out(struct group_shard *shard, uint8_t owner,
                             shard->time.wall_ms);
     list_append_all(&shard->answers, &update->answers);
     list_append_all(&shard->lookups, &update->lookups);
+    list_append_all(&shard->asks, &update->asks);
 }
 
 static enum err on_append(void *arg, uint8_t *batch, size_t len,
@@ -138,6 +140,23 @@ static void look_up(struct group_shard *shard, struct consumer_lookup *lookup)
         consumer_lookup_free(lookup);
 }
 
+/* Nobody is asked any more. */
+static void drop_ask(struct group_shard *shard, struct share_group_ask *ask)
+{
+    struct coord_answer *answer = share_group_ask_end(ask, ERR_NOT_COORDINATOR);
+
+    if (answer != NULL)
+        shard->ops->answer(shard->arg, answer);
+}
+
+static void ask(struct group_shard *shard, struct share_group_ask *ask)
+{
+    if (shard->ops->ask != NULL && shard->state == SHARD_ACTIVE)
+        shard->ops->ask(shard->arg, ask);
+    else
+        drop_ask(shard, ask);
+}
+
 static void leave(struct group_shard *shard)
 {
     if (--shard->depth > 0 || shard->sending)
@@ -150,6 +169,9 @@ static void leave(struct group_shard *shard)
     while (!list_empty(&shard->lookups))
         look_up(shard, LIST_ENTRY(list_pop_front(&shard->lookups),
                                   struct consumer_lookup, link));
+    while (!list_empty(&shard->asks))
+        ask(shard, LIST_ENTRY(list_pop_front(&shard->asks),
+                              struct share_group_ask, link));
     shard->sending = false;
     int64_t deadline = group_shard_next_deadline(shard);
     if (deadline < shard->announced && shard->ops->deadline != NULL)
@@ -171,6 +193,7 @@ group_shard_create(const struct group_shard_options *options,
     shard->announced = INT64_MAX;
     list_init(&shard->answers);
     list_init(&shard->lookups);
+    list_init(&shard->asks);
     return shard;
 }
 
@@ -338,11 +361,24 @@ static void decide(struct group_shard *shard, enum group_kind_id kind,
     carry_out(shard, (uint8_t)kind, &update);
 }
 
+/* A share group has more to delete than records. */
+static enum group_kind_id kind_of(const struct group_shard *shard,
+                                  enum api_key api, const void *request)
+{
+    const struct delete_groups_request *deletion = request;
+
+    if (api == API_DELETE_GROUPS && shard->state == SHARD_ACTIVE &&
+        share_group_presence(group_cores_share(shard->cores),
+                             deletion->groups_names[0]) != GROUP_PRESENT_NOT)
+        return GROUP_SHARE;
+    return group_kind_of_api(api);
+}
+
 void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request)
 {
-    enum group_kind_id kind = group_kind_of_api(api);
+    enum group_kind_id kind = kind_of(shard, api, request);
 
     if (shard->state != SHARD_ACTIVE) {
         shard->ops->answer(shard->arg, group_refuse(context, api, request,
@@ -381,6 +417,22 @@ void group_shard_topic_changed(struct group_shard *shard, struct slice topic,
         if (group_kinds[kind]->topic_changed != NULL)
             group_kinds[kind]->topic_changed(shard->cores->of[kind], topic,
                                              topics_version);
+    leave(shard);
+}
+
+void group_shard_asked(struct group_shard *shard, struct share_group_ask *ask,
+                       struct coord_time time)
+{
+    struct coord_update update;
+
+    if (shard->state != SHARD_ACTIVE) {
+        drop_ask(shard, ask);
+        return;
+    }
+    enter(shard, time);
+    coord_update_init(&update);
+    share_group_asked(group_cores_share(shard->cores), ask, time, &update);
+    carry_out(shard, GROUP_SHARE, &update);
     leave(shard);
 }
 

@@ -37,6 +37,10 @@ struct group_shard_ops {
     /* Regexes to be matched; the callee owns the lookup, and gives it back by
      * group_shard_looked_up(), not from inside.  May be NULL: none is. */
     void (*look_up)(void *arg, struct consumer_lookup *lookup);
+    /* What is to be asked of share coordinators; the callee owns it, and gives
+     * it back by group_shard_asked(), not from inside.  May be NULL: nothing
+     * is. */
+    void (*ask)(void *arg, struct share_group_ask *ask);
 };
 
 /* `ops` must outlive the shard; `options` are copied. */
@@ -78,6 +82,9 @@ void group_shard_topic_changed(struct group_shard *shard, struct slice topic,
 void group_shard_looked_up(struct group_shard *shard,
                            struct consumer_lookup *lookup,
                            int64_t topics_version, struct coord_time time);
+/* Takes the ask, also after group_shard_resign(). */
+void group_shard_asked(struct group_shard *shard, struct share_group_ask *ask,
+                       struct coord_time time);
 /* Monotonic; INT64_MIN: now; INT64_MAX: never. */
 int64_t group_shard_next_deadline(const struct group_shard *shard);
 void group_shard_tick(struct group_shard *shard, struct coord_time time);

@@ -107,6 +107,8 @@ share_partition_create(const struct share_partition_config *config,
 void share_partition_close(struct share_partition *p,
                            struct share_update *update);
 bool share_partition_is_closed(const struct share_partition *p);
+/* Nothing is acquired, and the coordinator knows all that it is to know. */
+bool share_partition_is_idle(const struct share_partition *p);
 /* Nobody may wait any more. */
 void share_partition_free(struct share_partition *p);
 

@@ -252,3 +252,8 @@ bool share_partition_is_closed(const struct share_partition *p)
 {
     return p->closed;
 }
+
+bool share_partition_is_idle(const struct share_partition *p)
+{
+    return map_count(&p->members) == 0 && !p->under_way && !p->want;
+}

@@ -30,6 +30,7 @@ def api_versions(s, v):
         # Version 3 leaves out features that may be absent (level 0).
         s.check("transaction.version", names.get("transaction.version"),
                 (0, 2) if v >= 4 else None)
+        s.check("share.version", names.get("share.version"), (1, 1))
         s.true("finalized at", a["finalizedFeaturesEpoch"] >= 0,
                a["finalizedFeaturesEpoch"])
         for f in a["finalizedFeatures"] if v >= 4 else ():

@@ -45,8 +45,16 @@ static void world_answer(void *arg, struct coord_answer *answer)
     buf_free(&bytes);
 }
 
-static const struct group_shard_ops ops = {.append = world_append,
-                                           .answer = world_answer};
+static void world_ask(void *arg, struct share_group_ask *ask)
+{
+    struct world *w = arg;
+
+    cr_assert_lt(w->asks_len, 16);
+    w->asks[w->asks_len++] = ask;
+}
+
+static const struct group_shard_ops ops = {
+    .append = world_append, .answer = world_answer, .ask = world_ask};
 
 /* ---- the cluster ---------------------------------------------------------*/
 
@@ -67,6 +75,25 @@ static struct slice topic_name(void *arg, struct uuid id)
     return uuid_eq(id, topic_id) ? SLICE("t") : SLICE_NULL;
 }
 
+static uint64_t topic_changes(void *arg)
+{
+    return ((const struct world *)arg)->topic_changes;
+}
+
+void world_share_answers(struct world *w, enum err err)
+{
+    struct share_group_ask *ask = w->asks[0];
+
+    cr_assert_gt(w->asks_len, 0, "nobody was asked");
+    memmove(w->asks, w->asks + 1, (size_t)--w->asks_len * sizeof *w->asks);
+    for (uint32_t i = 0; i < ask->items_len; i++) {
+        ask->items[i].err = err;
+        if (ask->api == API_READ_SHARE_GROUP_STATE_SUMMARY)
+            ask->items[i].start_offset = 10 + ask->items[i].partition;
+    }
+    group_shard_asked(w->shard, ask, w->time);
+}
+
 /* ---- life ----------------------------------------------------------------*/
 
 void world_init(struct world *w)
@@ -74,6 +101,8 @@ void world_init(struct world *w)
     memset(w, 0, sizeof *w);
     coord_config_init(&w->options.coord);
     consumer_config_init(&w->options.consumer);
+    share_group_config_init(&w->options.share);
+    w->options.share.topic_changes = topic_changes;
     w->options.world = (struct consumer_world){
         .arg = w, .topic_by_name = topic_by_name, .topic_name = topic_name};
     w->topic_partitions = 3;
@@ -115,6 +144,8 @@ void world_close(struct world *w)
         buf_free(&w->batches[i]);
     for (int i = 0; i <= w->tokens; i++)
         coord_answer_free(w->answers[i]);
+    for (int i = 0; i < w->asks_len; i++)
+        share_group_ask_free(w->asks[i]);
 }
 
 void world_fail_over_at(struct world *w, int64_t end_offset)

@@ -29,6 +29,10 @@ struct world {
     struct prng prng;
     int32_t topic_partitions; /* of the cluster's one topic, "t"; 3 */
     int64_t topics_version;
+    uint64_t topic_changes;
+    /* what share coordinators were asked, oldest first */
+    struct share_group_ask *asks[16];
+    int asks_len;
     /* the log */
     struct buf batches[WORLD_BATCHES_MAX];
     int batches_len;
@@ -57,6 +61,10 @@ void world_commit_to(struct world *w, int64_t high_watermark);
 void world_flush(struct world *w); /* the end of a turn */
 
 const struct coord *world_coord(const struct world *w);
+
+/* The share coordinators answer the oldest question: the same of every share-
+ * partition. */
+void world_share_answers(struct world *w, enum err err);
 
 bool answered(const struct world *w, int token);
 const struct coord_answer *answer_of(const struct world *w, int token);

@@ -1,0 +1,364 @@
+/* Share groups: members, what is initialized for them and shared out, where
+ * they begin, and their end. */
+#include "tests/unit/broker/coord_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct world w;
+
+static void open_world(void) { world_open(&w); }
+
+static void close_world(void)
+{
+    share_group_check(group_cores_share(group_shard_cores(w.shard)));
+    world_close(&w);
+}
+
+TestSuite(share_group, .init = open_world, .fini = close_world);
+
+typedef struct share_group_heartbeat_response beat_response;
+
+static int beat(const char *member, int32_t epoch)
+{
+    static struct slice t = SLICE("t");
+    struct share_group_heartbeat_request q = {
+        .group_id = SLICE("g"),
+        .member_id = slice_str(member),
+        .member_epoch = epoch,
+        .subscribed_topic_names = &t,
+        .subscribed_topic_names_len = epoch == 0 ? 1 : -1,
+    };
+
+    return world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+}
+
+static const beat_response *told(int token)
+{
+    return &answer_of(&w, token)->response.share_group_heartbeat;
+}
+
+static int32_t epoch_of(int token)
+{
+    cr_assert_err(told(token)->error_code, ERR_NONE);
+    return told(token)->member_epoch;
+}
+
+/* "0 1 2"; "-": no news. */
+static const char *given(int token)
+{
+    static char text[64];
+    const beat_response *r = told(token);
+    size_t at = 0;
+
+    cr_assert_err(r->error_code, ERR_NONE);
+    if (r->assignment == NULL)
+        return "-";
+    text[0] = '\0';
+    for (int32_t t = 0; t < r->assignment->topic_partitions_len; t++)
+        for (int32_t p = 0;
+             p < r->assignment->topic_partitions[t].partitions_len; p++)
+            at += (size_t)snprintf(
+                text + at, sizeof text - at, "%s%d", at == 0 ? "" : " ",
+                (int)r->assignment->topic_partitions[t].partitions[p]);
+    return text;
+}
+
+/* A member of a group all of whose partitions are initialized; its epoch. */
+static int32_t settled(const char *member)
+{
+    int32_t epoch = epoch_of(beat(member, 0));
+
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+    world_pass(&w, 1000);
+    return epoch_of(beat(member, epoch));
+}
+
+static char *dump(void)
+{
+    struct buf text = BUF_INIT;
+
+    share_group_dump(group_cores_share(group_shard_cores(w.shard)), &text);
+    buf_put_u8(&text, 0);
+    return (char *)text.data;
+}
+
+static void assert_reloads(void)
+{
+    char *before = dump();
+    world_fail_over(&w);
+    char *after = dump();
+
+    cr_assert_str_eq(before, after);
+    free(before);
+    free(after);
+}
+
+/* ---- members -------------------------------------------------------------*/
+
+Test(share_group, partitions_are_initialized_before_members_have_them)
+{
+    int first = beat("m", 0);
+    cr_assert_str_eq(given(first), "");
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq((int)w.asks[0]->api, API_INITIALIZE_SHARE_GROUP_STATE);
+    cr_assert_eq(w.asks[0]->items_len, 3);
+    cr_assert_eq(w.asks[0]->items[0].start_offset, -1);
+    cr_assert_eq(w.asks[0]->items[0].state_epoch, epoch_of(first));
+    cr_assert_str_eq(given(beat("m", epoch_of(first))), "-");
+    world_share_answers(&w, ERR_NONE);
+    world_pass(&w, 1000);
+    int next = beat("m", epoch_of(first));
+    cr_assert_str_eq(given(next), "0 1 2");
+    cr_assert_gt(epoch_of(next), epoch_of(first));
+    cr_assert_str_eq(given(beat("m", epoch_of(next))), "-");
+    assert_reloads();
+}
+
+Test(share_group, nothing_is_asked_before_its_record_is_committed)
+{
+    w.hold = true;
+    int token = beat("m", 0);
+    cr_assert(!answered(&w, token));
+    cr_assert_eq(w.asks_len, 0);
+    world_commit(&w);
+    cr_assert(answered(&w, token));
+    cr_assert_eq(w.asks_len, 1);
+    world_share_answers(&w, ERR_NONE);
+    world_commit(&w);
+}
+
+Test(share_group, what_fails_is_asked_again)
+{
+    beat("m", 0);
+    world_share_answers(&w, ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_eq(w.asks_len, 0);
+    world_pass(&w, 29999);
+    cr_assert_eq(w.asks_len, 0);
+    world_pass(&w, 1);
+    cr_assert_eq(w.asks_len, 1);
+    world_share_answers(&w, ERR_NONE);
+}
+
+Test(share_group, the_next_coordinator_asks_again)
+{
+    beat("m", 0);
+    share_group_ask_free(w.asks[--w.asks_len]);
+    world_fail_over(&w);
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq(w.asks[0]->items_len, 3);
+    world_share_answers(&w, ERR_NONE);
+    world_pass(&w, 1000);
+    cr_assert_str_eq(given(beat("m", 1)), "0 1 2");
+}
+
+Test(share_group, two_members_share)
+{
+    int32_t a = settled("a");
+    int32_t b = epoch_of(beat("b", 0));
+
+    world_pass(&w, 1000);
+    int first = beat("a", a);
+    char mine[64];
+    snprintf(mine, sizeof mine, "%s", given(first));
+    cr_assert(strlen(mine) == 3 || strlen(mine) == 1, "%s", mine);
+    cr_assert_str_neq(given(beat("b", b)), mine);
+    assert_reloads();
+    cr_assert_err(told(beat("b", -1))->error_code, ERR_NONE);
+    world_pass(&w, 1000);
+    cr_assert_str_eq(given(beat("a", epoch_of(first))), "0 1 2");
+}
+
+Test(share_group, epochs)
+{
+    int32_t epoch = settled("m");
+
+    cr_assert_err(told(beat("m", epoch + 1))->error_code,
+                  ERR_FENCED_MEMBER_EPOCH);
+    cr_assert_str_eq(given(beat("m", epoch - 1)), "0 1 2"); /* lost answer */
+    cr_assert_err(told(beat("x", epoch))->error_code, ERR_UNKNOWN_MEMBER_ID);
+    cr_assert_str_eq(given(beat("m", 0)), "0 1 2"); /* it starts over */
+}
+
+Test(share_group, who_is_silent_leaves)
+{
+    int32_t epoch = settled("m");
+
+    world_pass(&w, 44999);
+    cr_assert_err(told(beat("m", epoch))->error_code, ERR_NONE);
+    world_pass(&w, 45000);
+    cr_assert_err(told(beat("m", epoch))->error_code, ERR_UNKNOWN_MEMBER_ID);
+}
+
+Test(share_group, a_topic_grows)
+{
+    int32_t epoch = settled("m");
+
+    w.topic_partitions = 5;
+    cr_assert_eq(epoch_of(beat("m", epoch)), epoch);
+    w.topic_changes++;
+    beat("m", epoch);
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq(w.asks[0]->items_len, 2);
+    world_share_answers(&w, ERR_NONE);
+    world_pass(&w, 1000);
+    cr_assert_str_eq(given(beat("m", epoch)), "0 1 2 3 4");
+    assert_reloads();
+}
+
+Test(share_group, a_full_group)
+{
+    char id[8];
+
+    for (int i = 0; i < 200; i++) {
+        snprintf(id, sizeof id, "m%d", i);
+        cr_assert_err(told(beat(id, 0))->error_code, ERR_NONE);
+    }
+    cr_assert_err(told(beat("one more", 0))->error_code,
+                  ERR_GROUP_MAX_SIZE_REACHED);
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+}
+
+Test(share_group, a_failed_append_changes_nothing)
+{
+    w.append_err = ERR_NOT_ENOUGH_REPLICAS;
+    cr_assert_err(told(beat("m", 0))->error_code,
+                  ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_eq(w.asks_len, 0);
+    w.append_err = ERR_NONE;
+    cr_assert_eq(settled("m") > 0, true);
+}
+
+/* ---- names ---------------------------------------------------------------*/
+
+Test(share_group, its_name_is_its_own)
+{
+    char id[128];
+
+    settled("m");
+    cr_assert_err(join_of(&w, JOIN(&w, .group = "g"))->error_code,
+                  ERR_INCONSISTENT_GROUP_PROTOCOL);
+    beat("m", -1);
+    cr_assert_err(join_of(&w, JOIN(&w, .group = "g"))->error_code,
+                  ERR_INCONSISTENT_GROUP_PROTOCOL);
+    (void)id;
+}
+
+/* ---- offsets and the end -------------------------------------------------*/
+
+static int delete_group(void)
+{
+    struct slice id = SLICE("g");
+    struct delete_groups_request q = {&id, 1};
+
+    return world_request(&w, API_DELETE_GROUPS, 2, &q);
+}
+
+static enum err deleted(int token)
+{
+    return (enum err)answer_of(&w, token)
+        ->response.delete_groups.results[0]
+        .error_code;
+}
+
+Test(share_group, deleting_a_group_deletes_its_states_first)
+{
+    settled("m");
+    cr_assert_err(deleted(delete_group()), ERR_NON_EMPTY_GROUP);
+    beat("m", -1);
+    int token = delete_group();
+    cr_assert(!answered(&w, token));
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    cr_assert_eq(w.asks[0]->items_len, 3);
+    cr_assert_err(deleted(delete_group()), ERR_COORDINATOR_NOT_AVAILABLE);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(deleted(token), ERR_NONE);
+    cr_assert_err(deleted(delete_group()), ERR_GROUP_ID_NOT_FOUND);
+    assert_reloads();
+}
+
+Test(share_group, a_deletion_that_fails_is_gone_on_with)
+{
+    settled("m");
+    beat("m", -1);
+    int token = delete_group();
+    world_share_answers(&w, ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_err(deleted(token), ERR_COORDINATOR_NOT_AVAILABLE);
+    world_fail_over(&w);
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(deleted(delete_group()), ERR_NONE);
+}
+
+static int alter(int64_t start)
+{
+    struct alter_share_group_offsets_request_partition p[] = {{0, start},
+                                                              {7, 1}};
+    struct alter_share_group_offsets_request_topic t = {SLICE("t"), p, 2};
+    struct alter_share_group_offsets_request q = {SLICE("g"), &t, 1};
+
+    return world_request(&w, API_ALTER_SHARE_GROUP_OFFSETS, 0, &q);
+}
+
+Test(share_group, a_start_is_set_with_a_new_epoch)
+{
+    int32_t epoch = settled("m");
+
+    cr_assert_err(
+        answer_of(&w, alter(4))->response.alter_share_group_offsets.error_code,
+        ERR_NON_EMPTY_GROUP);
+    beat("m", -1);
+    int token = alter(4);
+    cr_assert_eq(w.asks[0]->items_len, 1);
+    cr_assert_eq(w.asks[0]->items[0].start_offset, 4);
+    cr_assert_gt(w.asks[0]->items[0].state_epoch, epoch);
+    world_share_answers(&w, ERR_NONE);
+    const struct alter_share_group_offsets_response *r =
+        &answer_of(&w, token)->response.alter_share_group_offsets;
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_err(r->responses[0].partitions[0].error_code, ERR_NONE);
+    cr_assert_err(r->responses[0].partitions[1].error_code,
+                  ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_reloads();
+}
+
+Test(share_group, offsets_are_what_share_coordinators_say)
+{
+    struct describe_share_group_offsets_request_group g = {
+        .group_id = SLICE("g"), .topics_len = -1};
+    struct describe_share_group_offsets_request q = {&g, 1};
+
+    settled("m");
+    int token = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    cr_assert_eq((int)w.asks[0]->api, API_READ_SHARE_GROUP_STATE_SUMMARY);
+    world_share_answers(&w, ERR_NONE);
+    const struct describe_share_group_offsets_response_group *r =
+        &answer_of(&w, token)->response.describe_share_group_offsets.groups[0];
+    cr_assert_eq(r->topics_len, 1);
+    cr_assert_eq(r->topics[0].partitions_len, 3);
+    cr_assert_eq(r->topics[0].partitions[2].start_offset, 12);
+}
+
+Test(share_group, who_waits_hears_of_the_end)
+{
+    struct describe_share_group_offsets_request_group g = {
+        .group_id = SLICE("g"), .topics_len = -1};
+    struct describe_share_group_offsets_request q = {&g, 1};
+
+    settled("m");
+    beat("m", -1);
+    int deletion = delete_group();
+    int offsets = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    struct share_group_ask *first = w.asks[0];
+    w.asks[0] = w.asks[1];
+    w.asks_len = 1;
+    world_fail_over(&w);
+    cr_assert_err(deleted(deletion), ERR_NOT_COORDINATOR);
+    share_group_ask_free(first);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert(answered(&w, offsets));
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+}
