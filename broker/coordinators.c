@@ -397,6 +397,11 @@ static enum err refusal(const struct group_call *call)
         group = ((const struct consumer_group_heartbeat_request *)call->msg)
                     ->group_id;
         break;
+    case API_SHARE_GROUP_HEARTBEAT:
+        if (((const struct share_group_heartbeat_request *)call->msg)
+                ->group_id.len == 0)
+            return ERR_INVALID_REQUEST;
+        break;
     default:
         break;
     }
