@@ -88,6 +88,8 @@ def share_heartbeat(s, v):
     g = ShareGroup(s)
     member = str(uuid.uuid4())
     topic = s.id(g.topics[0])
+    wait_for("its coordinator",
+             lambda: g.describe()["errorCode"] not in AGAIN)
     for label, want, fields in (
             ("no group", INVALID, {"groupId": ""}),
             ("no member", INVALID, {"memberId": ""}),
@@ -152,7 +154,8 @@ def share_heartbeat(s, v):
 @covers("ShareGroupDescribe")
 def share_describe(s, v):
     g = ShareGroup(s)
-    d = g.describe()
+    d = wait_for("its coordinator", lambda: [
+        d for d in [g.describe()] if d["errorCode"] not in AGAIN])[0]
     s.check("not there", (d["errorCode"], d["groupId"]), (NO_GROUP, g.name))
     member = g.join()
     g.settle(member)
