@@ -180,6 +180,30 @@
     X(int32_t, share_delivery_count_limit, "group.share.delivery.count.limit") \
     X(int32_t, share_record_lock_ms, "group.share.record.lock.duration.ms")    \
     X(int32_t, share_record_locks, "group.share.partition.max.record.locks")   \
+    X(int32_t, share_min_session_timeout_ms,                                   \
+      "group.share.min.session.timeout.ms")                                    \
+    X(int32_t, share_max_session_timeout_ms,                                   \
+      "group.share.max.session.timeout.ms")                                    \
+    X(int32_t, share_min_heartbeat_interval_ms,                                \
+      "group.share.min.heartbeat.interval.ms")                                 \
+    X(int32_t, share_max_heartbeat_interval_ms,                                \
+      "group.share.max.heartbeat.interval.ms")                                 \
+    X(int32_t, share_min_assignment_interval_ms,                               \
+      "group.share.min.assignment.interval.ms")                                \
+    X(int32_t, share_max_assignment_interval_ms,                               \
+      "group.share.max.assignment.interval.ms")                                \
+    X(int32_t, share_min_delivery_count_limit,                                 \
+      "group.share.min.delivery.count.limit")                                  \
+    X(int32_t, share_max_delivery_count_limit,                                 \
+      "group.share.max.delivery.count.limit")                                  \
+    X(int32_t, share_min_record_lock_ms,                                       \
+      "group.share.min.record.lock.duration.ms")                               \
+    X(int32_t, share_max_record_lock_ms,                                       \
+      "group.share.max.record.lock.duration.ms")                               \
+    X(int32_t, share_min_record_locks,                                         \
+      "group.share.min.partition.max.record.locks")                            \
+    X(int32_t, share_max_record_locks,                                         \
+      "group.share.max.partition.max.record.locks")                            \
     X(int32_t, share_max_sessions, "group.share.max.share.sessions")           \
     X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
     X(int32_t, producer_id_check_interval_ms,                                  \

@@ -58,38 +58,44 @@ static struct slice topic_name(void *arg, struct uuid id)
     return t != NULL ? slice_str(t->name) : SLICE_NULL;
 }
 
-/* A group's own value, within the broker's bounds: they may have changed since
- * it was set. */
-static void take_own(const struct shard *s, struct slice group, const char *key,
-                     int32_t min, int32_t max, int32_t *value)
-{
-    struct slice own = shard_group_config(s, group, key);
-
-    if (slice_is_null(own) || !config_parse_int32(own, value))
-        return;
-    if (*value < min)
-        *value = min;
-    if (*value > max)
-        *value = max;
-}
-
 static void timeouts(void *arg, struct slice group, struct consumer_timeouts *t)
 {
     const struct shard *s = arg;
     const struct server_config *c = &s->live->config;
 
     t->assignment_interval_ms = c->group_consumer_assignment_interval_ms;
-    take_own(s, group, "consumer.session.timeout.ms",
-             c->group_consumer_min_session_timeout_ms,
-             c->group_consumer_max_session_timeout_ms, &t->session_timeout_ms);
-    take_own(s, group, "consumer.heartbeat.interval.ms",
-             c->group_consumer_min_heartbeat_interval_ms,
-             c->group_consumer_max_heartbeat_interval_ms,
-             &t->heartbeat_interval_ms);
-    take_own(s, group, "consumer.assignment.interval.ms",
-             c->group_consumer_min_assignment_interval_ms,
-             c->group_consumer_max_assignment_interval_ms,
-             &t->assignment_interval_ms);
+    shard_group_number(s, group, "consumer.session.timeout.ms",
+                       c->group_consumer_min_session_timeout_ms,
+                       c->group_consumer_max_session_timeout_ms,
+                       &t->session_timeout_ms);
+    shard_group_number(s, group, "consumer.heartbeat.interval.ms",
+                       c->group_consumer_min_heartbeat_interval_ms,
+                       c->group_consumer_max_heartbeat_interval_ms,
+                       &t->heartbeat_interval_ms);
+    shard_group_number(s, group, "consumer.assignment.interval.ms",
+                       c->group_consumer_min_assignment_interval_ms,
+                       c->group_consumer_max_assignment_interval_ms,
+                       &t->assignment_interval_ms);
+}
+
+static void share_timeouts(void *arg, struct slice group,
+                           struct consumer_timeouts *t)
+{
+    const struct shard *s = arg;
+    const struct server_config *c = &s->live->config;
+
+    t->assignment_interval_ms = c->share_assignment_interval_ms;
+    shard_group_number(s, group, "share.session.timeout.ms",
+                       c->share_min_session_timeout_ms,
+                       c->share_max_session_timeout_ms, &t->session_timeout_ms);
+    shard_group_number(s, group, "share.heartbeat.interval.ms",
+                       c->share_min_heartbeat_interval_ms,
+                       c->share_max_heartbeat_interval_ms,
+                       &t->heartbeat_interval_ms);
+    shard_group_number(s, group, "share.assignment.interval.ms",
+                       c->share_min_assignment_interval_ms,
+                       c->share_max_assignment_interval_ms,
+                       &t->assignment_interval_ms);
 }
 
 static bool regex_is_valid(void *arg, struct slice pattern)
@@ -182,6 +188,7 @@ static void take_options(const struct server_config *config,
         .regex_is_valid = regex_is_valid,
         .timeouts = timeouts,
     };
+    o->share_timeouts = share_timeouts;
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;
 }

@@ -321,6 +321,20 @@ struct slice shard_group_config(const struct shard *s, struct slice group,
     return slice_str(configs != NULL ? map_get(configs, slice_str(key)) : NULL);
 }
 
+void shard_group_number(const struct shard *s, struct slice group,
+                        const char *key, int32_t min, int32_t max,
+                        int32_t *value)
+{
+    struct slice own = shard_group_config(s, group, key);
+
+    if (slice_is_null(own) || !config_parse_int32(own, value))
+        return;
+    if (*value < min)
+        *value = min;
+    if (*value > max)
+        *value = max;
+}
+
 static void apply(struct shard *s, struct shard_update *u)
 {
     struct shard_topic *t;

@@ -15,8 +15,8 @@
 #include "broker/broker.h"
 #include "broker/log/log.h"
 #include "broker/replica/leader.h"
-#include "controller/features.h"
 #include "broker/throttle.h"
+#include "controller/features.h"
 
 struct codec;
 struct kv_batch;
@@ -145,6 +145,12 @@ struct log_dir *shard_wanted_dir(struct shard *s, const struct uuid *topic_id,
  * count. */
 struct slice shard_group_config(const struct shard *s, struct slice group,
                                 const char *key);
+
+/* The same as a number, held to [min, max], which may have changed since;
+ * *value stays if there is none. */
+void shard_group_number(const struct shard *s, struct slice group,
+                        const char *key, int32_t min, int32_t max,
+                        int32_t *value);
 
 /* ---- what the metadata thread says ---------------------------------------*/
 

@@ -1,8 +1,8 @@
 #include "broker/throttle.h"
 
 #include "base/alloc.h"
-#include "broker/live.h"
 #include "base/rate.h"
+#include "broker/live.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
 

@@ -46,9 +46,8 @@ void mutation_quota_begin(struct step *s, bool strict)
     s->mutation.strict = strict;
     s->mutation.rate = NULL;
     s->mutation.pause_ns = 0;
-    if (s->user.len == 0 ||
-        !quota_find(QUOTA_MUTATION, s->user, s->client_id, look_up, s->image,
-                    s->arena, &match))
+    if (s->user.len == 0 || !quota_find(QUOTA_MUTATION, s->user, s->client_id,
+                                        look_up, s->image, s->arena, &match))
         return;
     sweep(c);
     s->mutation.per_second = match.limit;

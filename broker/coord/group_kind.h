@@ -44,8 +44,11 @@ struct group_shard_options {
     struct consumer_config consumer;
     struct share_group_config share;
     struct consumer_world world; /* the cluster's topics, and their likes */
-    uint32_t batch_max_bytes;    /* max.message.bytes of the topic */
-    int64_t commit_timeout_ms;   /* offsets.commit.timeout.ms, 5000 */
+    /* Instead of world.timeouts, for share groups; may be NULL. */
+    void (*share_timeouts)(void *arg, struct slice group,
+                           struct consumer_timeouts *timeouts);
+    uint32_t batch_max_bytes;  /* max.message.bytes of the topic */
+    int64_t commit_timeout_ms; /* offsets.commit.timeout.ms, 5000 */
 };
 
 struct group_kind {

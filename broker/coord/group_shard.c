@@ -368,6 +368,7 @@ static enum group_kind_id kind_of(const struct group_shard *shard,
     const struct delete_groups_request *deletion = request;
 
     if (api == API_DELETE_GROUPS && shard->state == SHARD_ACTIVE &&
+        deletion->groups_names_len != 0 &&
         share_group_presence(group_cores_share(shard->cores),
                              deletion->groups_names[0]) != GROUP_PRESENT_NOT)
         return GROUP_SHARE;

@@ -3,7 +3,10 @@
 
 static void *create(const struct group_shard_options *options)
 {
-    return share_group_create(&options->share, &options->world);
+    struct consumer_world world = options->world;
+
+    world.timeouts = options->share_timeouts;
+    return share_group_create(&options->share, &world);
 }
 
 static void core_free(void *core) { share_group_free(core); }

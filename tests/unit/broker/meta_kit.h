@@ -218,7 +218,10 @@ static inline void kit_print_update(struct buf *out,
         break;
     case SHARD_LIVE: /* with every change of the defaults; it has tests */
         break;
-    case SHARD_SETTLED: /* comes once, with the registration */
+    case SHARD_SETTLED: /* these come with the registration */
+    case SHARD_FEATURES:
+        break;
+    case SHARD_DIR_FAILED: /* of the disk's doing, not the metadata's */
         break;
     }
 }

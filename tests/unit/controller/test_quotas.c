@@ -4,6 +4,7 @@
 #include "tests/unit/controller/desk.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 static struct desk d;
 

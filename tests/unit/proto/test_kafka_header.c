@@ -256,13 +256,20 @@ Test(kafka_api, the_table_is_in_order)
     cr_expect_str_eq(api_name(-1), "unknown");
 }
 
+/* Version 0 of these was never more than a trial. */
+static bool begins_later(int16_t key)
+{
+    return key >= API_SHARE_GROUP_HEARTBEAT && key <= API_SHARE_ACKNOWLEDGE;
+}
+
 Test(kafka_api, served_versions_begin_at_0_for_clients_of_any_age)
 {
     for (int16_t key = 0; key < API_COUNT; key++) {
         const struct api *api = api_find(key);
         for (int i = 0; i < API_LISTENERS; i++)
             if (api_is_served(api, (enum api_listener)i))
-                cr_expect_eq(api->served[i].min, 0, "%s", api->name);
+                cr_expect_eq(api->served[i].min, begins_later(key), "%s",
+                             api->name);
     }
 }
 
