@@ -175,6 +175,6 @@ const struct config_def config_table_share[] = {
     {"share.fetch.purgatory.purge.interval.requests", CONFIG_INT, "1000", ANY,
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT,
      "Share groups: fetch purgatory purge interval requests.",
-     "share groups are not offered in this release"},
+     "what waits is not kept in a purgatory"},
 };
 const size_t config_table_share_len = CONFIG_TABLE_LEN(config_table_share);

@@ -9,14 +9,17 @@ import uuid
 
 import records
 from data import PAIRS
+from records import TRANSACTIONAL
 from share_state import States
 from sweep import LAYOUT, Wrong, covers, wait_for
+from transactions import now
 
 UNKNOWN_TOPIC_ID, NOT_LEADER, INVALID, INVALID_GROUP = 100, 6, 42, 24
 UNKNOWN_SERVER = -1
 NO_SESSION, BAD_EPOCH, BAD_STATE = 122, 123, 121
 ACCEPT, RELEASE, REJECT, RENEW = 1, 2, 3, 4
 GAP = 0
+GROUP, UNKNOWN_START = 32, -1
 
 
 class Consumer:
@@ -253,23 +256,57 @@ def share_errors(s, v):
     s.check("a group that is not there", error_of(a), UNKNOWN_SERVER)
 
 
+def abort(s, topic, producer):
+    """A batch and a marker, of a transaction that was aborted."""
+    s.call(LAYOUT[0][0], "Produce", 9, acks=-1, timeoutMs=20000,
+           transactionalId=s.name("txn"), topicData=[{
+               "name": topic, "partitionData": [{
+                   "index": 0, "records": records.batch(
+                       PAIRS, timestamp=now(), attributes=TRANSACTIONAL,
+                       producer=(producer, 0, 0))}]}])
+    s.call(LAYOUT[0][0], "WriteTxnMarkers", 1, markers=[{
+        "producerId": producer, "producerEpoch": 0,
+        "transactionResult": False, "coordinatorEpoch": 0,
+        "topics": [{"name": topic, "partitionIndexes": [0]}]}])
+
+
+def configure(s, group, **settings):
+    s.call(1, "IncrementalAlterConfigs", 1, validateOnly=False, resources=[{
+        "resourceType": GROUP, "resourceName": group, "configs": [
+            {"name": "share." + k.replace("_", "."), "configOperation": 0,
+             "value": value} for k, value in settings.items()]}])
+
+
+@covers("ShareFetch")
+def share_settings(s, v):
+    """A group begins where it says, and reads what it says."""
+    t = States(s, "own", "g-own")
+    configure(s, t.group, auto_offset_reset="earliest",
+              isolation_level="read_committed",
+              record_lock_duration_ms="20000")
+    s.produce(t.topic, 0, records.batch(PAIRS))
+    abort(s, t.topic, 7500 + v)
+    s.produce(t.topic, 0, records.batch(PAIRS))
+    t.initialize(0, UNKNOWN_START)
+    c = Consumer(s, t.group, t.topic)
+    got = []
+
+    def all_of_it():
+        found, a = c.fetch(wait=500)
+        got.extend(found)
+        return a if len(got) >= 2 else None
+    a = wait_for("records", all_of_it)
+    s.check("from the start, without what was aborted", got, [
+        (0, SIZE - 1, 1), (2 * SIZE + 1, 3 * SIZE, 1)])
+    s.check("its lock", a["acquisitionLockTimeoutMs"], 20000)
+
+
 @covers("ShareFetch")
 def share_transactions(s, v):
     """Control batches are nobody's."""
-    from records import TRANSACTIONAL
-    from transactions import now
     t = States(s, "txn")
     t.initialize(0)
-    s.call(LAYOUT[0][0], "Produce", 9, acks=-1, timeoutMs=20000,
-           transactionalId=s.name("txn"), topicData=[{
-               "name": t.topic, "partitionData": [{
-                   "index": 0, "records": records.batch(
-                       PAIRS, timestamp=now(), attributes=TRANSACTIONAL,
-                       producer=(7000 + v, 0, 0))}]}])
-    s.call(LAYOUT[0][0], "WriteTxnMarkers", 1, markers=[{
-        "producerId": 7000 + v, "producerEpoch": 0,
-        "transactionResult": False, "coordinatorEpoch": 0,
-        "topics": [{"name": t.topic, "partitionIndexes": [0]}]}])
+    abort(s, t.topic, 7000 + v)
     s.produce(t.topic, 0, records.batch(PAIRS))
     c = Consumer(s, t.group, t.topic)
     got = c.found()

@@ -14,9 +14,9 @@ ACKNOWLEDGED, ARCHIVED = 2, 4
 class States:
     """The share-partitions (group, topic, 0..2) at their coordinators."""
 
-    def __init__(self, s, suffix="t"):
+    def __init__(self, s, suffix="t", group="g"):
         self.s = s
-        self.group = s.name("g")
+        self.group = s.name(group)
         self.topic = s.topic(suffix)
         self.id = s.id(self.topic)
         self.nodes = [wait_for("the coordinator of %s" % self.key(p),
