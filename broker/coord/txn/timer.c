@@ -5,7 +5,8 @@
  * ids at intervals; here the timers are put on a grid of those intervals.
  * Times in the records are wall clock, timers run on the monotonic one: the
  * timer only says when to look.  A wall clock that is set changes when things
- * happen, but nothing else. */
+ * happen, but nothing else; a transaction does not last longer than its timeout
+ * after a coordinator has heard of it. */
 #include "broker/coord/txn/txn.h"
 
 #include "base/planted.h"
@@ -47,6 +48,8 @@ void txn_timer_arm(struct txn_coord *coord, struct txn *txn)
     int64_t delay = over > coord->time.wall_ms ? over - coord->time.wall_ms : 0;
 
     ASSERT(!txn_is_prepared(txn));
+    if (txn->state == TXN_ONGOING && delay > txn->timeout_ms)
+        delay = txn->timeout_ms;
     heap_set(&coord->timers, &txn->timer,
              on_grid(sum(coord->time.now_ms, delay), interval_ms(coord, txn)));
 }
@@ -57,11 +60,20 @@ void txn_timer_again(struct txn_coord *coord, struct txn *txn)
              on_grid(coord->time.now_ms, interval_ms(coord, txn)));
 }
 
+/* One that began later than now began by a clock that was ahead, or ours was
+ * set back: it has had its time since the timer was armed.  Others may not wait
+ * for the clock to come there, which may take days. */
+static bool began_in_future(const struct txn_step *step, const struct txn *txn)
+{
+    return txn->state == TXN_ONGOING && txn->start_wall_ms > step->time.wall_ms;
+}
+
 static void idle_fires(struct txn_step *step, struct txn *txn)
 {
     if (txn->under_way != NULL)
         return; /* its end arms the timer again */
-    if (over_ms(step->coord, txn) > step->time.wall_ms)
+    if (over_ms(step->coord, txn) > step->time.wall_ms &&
+        !began_in_future(step, txn))
         txn_timer_arm(step->coord, txn);
     else if (txn->state == TXN_ONGOING && PLANTED(TXN_NEVER_TIMES_OUT))
         return;

@@ -306,6 +306,27 @@ Test(txn_life, timeouts_go_on_after_a_fail_over)
     cr_assert_state("t", "CompleteAbort");
 }
 
+/* The coordinator's clock is a day ahead, and then another's counts, or its
+ * own again. */
+Test(txn_life, timeouts_do_not_wait_for_a_clock_that_was_ahead)
+{
+    const int64_t day_ms = 24 * 60 * MINUTE;
+
+    for (int fails_over = 0; fails_over < 2; fails_over++) {
+        const char *id = fails_over ? "other" : "same";
+        l.time.wall_ms += day_ms;
+        struct who who = init_ok(&l, id);
+        ADD(&l, who);
+        l.time.wall_ms -= day_ms;
+        if (fails_over)
+            ledger_fail_over(&l);
+        ledger_pass(&l, MINUTE - 1);
+        cr_assert_state(id, "Ongoing");
+        ledger_pass(&l, 10001);
+        cr_assert_state(id, "CompleteAbort");
+    }
+}
+
 Test(txn_life, a_timeout_waits_for_an_append_that_works)
 {
     struct who who = init_ok(&l, "t");
