@@ -149,13 +149,14 @@ static void on_leave(struct env_task *task)
 static void on_answer(struct env_task *task)
 {
     struct visitor *v = LIST_ENTRY(task, struct visitor, task);
+    bool admitted = v->admitted; /* who leaves is freed by the owner */
 
     v->answered = true;
     if (v->arg != NULL)
-        v->answer(v->arg, v->admitted, v->max, v->wait_ms);
-    else if (v->admitted)
+        v->answer(v->arg, admitted, v->max, v->wait_ms);
+    else if (admitted)
         post(v, v->owner, on_leave);
-    if (!v->admitted)
+    if (!admitted)
         free(v);
 }
 

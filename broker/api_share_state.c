@@ -16,11 +16,12 @@ static void release(struct state_request *all)
 {
     if (--all->pending != 0)
         return;
+    struct share_answer *whole = all->whole;
     for (int32_t i = 0; i < all->len; i++)
-        share_gather(all->whole, all->calls[i].piece);
-    share_gathered(all->whole);
-    request_respond(all->request, &all->whole->response);
-    share_answer_free(all->whole);
+        share_gather(whole, all->calls[i].piece);
+    share_gathered(whole);
+    request_respond(all->request, &whole->response); /* frees `all` */
+    share_answer_free(whole);
 }
 
 static void returned(struct coord_call *call)
@@ -63,7 +64,8 @@ void api_share_state(struct request *r)
         start(all, partitions);
         return;
     }
-    share_answer_refuse(all->whole, ERR_NOT_COORDINATOR);
-    request_respond(r, &all->whole->response);
-    share_answer_free(all->whole);
+    struct share_answer *whole = all->whole;
+    share_answer_refuse(whole, ERR_NOT_COORDINATOR);
+    request_respond(r, &whole->response);
+    share_answer_free(whole);
 }

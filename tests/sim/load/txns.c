@@ -54,7 +54,7 @@ struct txns_client {
     /* The transaction. */
     int32_t txn; /* -1: none */
     bool commits;
-    bool doubtful; /* a batch may or may not be there: new numbers are needed */
+    bool doubtful; /* what was sent may come later: see in_doubt() */
     bool with_offset;
     uint32_t partitions; /* bits; those yet to be written to */
     int32_t index;       /* of the next record */
@@ -121,6 +121,16 @@ static void again(struct txns_client *c)
     load_client_look(c->client);
     if (now(c) >= c->step_until_ms && c->step != STEP_INIT)
         give_up(c);
+}
+
+/* A request without an answer may still be on its way: a batch that is there or
+ * not, an EndTxn that would end the next transaction.  Within one epoch nobody
+ * can tell it from a new one (KIP-890), so the client gets another when this
+ * transaction is over. */
+static void in_doubt(struct txns_client *c, enum err error)
+{
+    if (error != ERR_NONE && !c->owner->options.second)
+        c->doubtful = true;
 }
 
 /* True: it went well. */
@@ -515,6 +525,7 @@ static void ended(void *arg, enum err error, const void *response)
     struct txns_client *c = arg;
     const struct end_txn_response *a = response;
 
+    in_doubt(c, error);
     if (!judge(c, error == ERR_NONE ? (enum err)a->error_code : error))
         return;
     txn_history_ended(c->owner->txns, c->number, c->txn,
