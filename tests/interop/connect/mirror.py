@@ -255,6 +255,10 @@ def await_copy():
 def begin():
     origin.up()
     origin.create(TOPIC, "--config", "retention.ms=86400123")
+    # Small transactions that are copied in larger ones, so that no offset of
+    # the copy is the original's.
+    for _ in range(3):
+        write(2)
     write(1000)
     mirror.start()
     await_copy()
