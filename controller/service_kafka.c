@@ -37,9 +37,10 @@ static void api_versions(struct service_conn *c, const struct request_header *h,
         n++;
     }
     a.api_keys_len = n;
+    /* What is committed, which a standby knows as well. */
     struct feature_levels levels =
-        c->service->controller.active
-            ? feature_levels_of(&c->service->controller.image)
+        c->service->image.applied_index > 0
+            ? feature_levels_of(&c->service->image)
             : FEATURE_LEVELS_UNKNOWN;
     features_describe(&a, h->request_api_version, &levels, arena);
     int16_t version =
