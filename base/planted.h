@@ -153,6 +153,8 @@
       "a new coordinator leaves out the last batch")                           \
     X(TXN_FORGETS_MARKERS_AT_LOADING,                                          \
       "a new coordinator does not send the markers of what was decided")       \
+    X(TXN_TAKES_LATE_MARKERS,                                                  \
+      "a marker sent twice may end the next transaction")                      \
     X(TXN_SENDS_MARKERS_ONCE, "a marker that failed counts as written")        \
     X(TXN_NEVER_TIMES_OUT, "a transaction is not aborted after its time")      \
     X(TXN_FOLLOWERS_NOTE_NO_ABORTS,                                            \

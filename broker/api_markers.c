@@ -14,7 +14,7 @@ struct marker_write {
     struct env *env;
     struct scatter_item *item;
     struct control_marker marker;
-    int8_t transaction_version;
+    struct marker_origin origin;
     int32_t timeout_ms;
     struct write_txn_markers_response_writable_txn_marker_partition_result *a;
 };
@@ -62,8 +62,8 @@ static void run(struct scatter_item *item, struct partition *p)
         return;
     item->error = check(&w->marker);
     if (item->error == ERR_NONE)
-        item->error = partition_write_marker(p, &w->marker,
-                                             w->transaction_version, &result);
+        item->error =
+            partition_write_marker(p, &w->marker, &w->origin, &result);
     if (item->error != ERR_NONE)
         return;
     w->env = p->shard->env;
@@ -123,7 +123,8 @@ add_marker(struct request *r, struct scatter *s, int at,
                 .coordinator_epoch = q->coordinator_epoch,
                 .commit = q->transaction_result,
             };
-            w->transaction_version = q->transaction_version;
+            w->origin.transaction_version = q->transaction_version;
+            w->origin.decision = q->decision;
             w->timeout_ms = r->shard->broker->config->request_timeout_ms;
             w->a = &out->partitions[j];
             write_txn_markers_response_writable_txn_marker_partition_result_init(

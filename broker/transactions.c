@@ -80,6 +80,12 @@ static const struct txn_shard_ops ops = {
 
 /* ---- life ---------------------------------------------------------------- */
 
+/* Two lives hardly ever share numbers, even in one epoch. */
+static uint64_t first_decision(struct env *env)
+{
+    return env_random(env) >> 1 & ~(MARKER_DECISIONS - 1);
+}
+
 static void take_options(const struct server_config *config,
                          const struct partition *p, struct txn_shard_options *o)
 {
@@ -94,6 +100,7 @@ static void take_options(const struct server_config *config,
     o->config.txns_max_bytes = TXNS_MAX_BYTES;
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->request_timeout_ms;
+    o->config.first_round = first_decision(p->shard->env);
 }
 
 /* Clients and coordinators on one shard agree about the level. */

@@ -7,14 +7,14 @@
 #include "broker/txn_verify.h"
 
 static enum err check(const struct partition *p, const struct control_marker *m,
-                      int8_t transaction_version)
+                      const struct marker_origin *origin)
 {
     enum err error = partition_check_replicas(p);
 
     if (error == ERR_NONE && partition_is_cut_off(p))
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     if (error == ERR_NONE)
-        error = producers_check_marker(p->producers, m, transaction_version);
+        error = producers_check_marker(p->producers, m, origin);
     return error;
 }
 
@@ -34,19 +34,20 @@ static enum err append(struct partition *p, const struct control_marker *m,
 
 enum err partition_write_marker(struct partition *p,
                                 const struct control_marker *m,
-                                int8_t transaction_version,
+                                const struct marker_origin *origin,
                                 struct partition_append *result)
 {
     *result =
         (struct partition_append){.base_offset = -1, .append_time_ms = -1};
-    enum err error = check(p, m, transaction_version);
+    enum err error = check(p, m, origin);
     if (error == ERR_NONE)
         error = coordinators_before_marker(p);
     if (error == ERR_NONE)
         error = append(p, m, result);
-    if (error == ERR_NONE)
-        txn_verify_ended(p, m, transaction_version);
-    if (error == ERR_NONE)
-        coordinators_marker(p, m, result->base_offset);
-    return error;
+    if (error != ERR_NONE)
+        return error;
+    producers_note_decision(p->producers, m->producer_id, origin->decision);
+    txn_verify_ended(p, m, origin->transaction_version);
+    coordinators_marker(p, m, result->base_offset);
+    return ERR_NONE;
 }

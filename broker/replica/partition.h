@@ -234,7 +234,7 @@ int64_t partition_stable_below(const struct partition *p, int64_t end);
  * COORDINATOR_LOAD_IN_PROGRESS where groups are loading.  (markers.c) */
 enum err partition_write_marker(struct partition *p,
                                 const struct control_marker *m,
-                                int8_t transaction_version,
+                                const struct marker_origin *origin,
                                 struct partition_append *result);
 
 void partition_watch(struct partition *p, struct partition_watch *w);

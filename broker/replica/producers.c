@@ -32,6 +32,7 @@ struct entry {
     int64_t producer_id;      /* -1: free */
     int64_t txn_first_offset; /* -1: no open transaction */
     int64_t timestamp;        /* of the newest batch or marker */
+    int64_t decision;         /* of the newest marker; 0: not known */
     uint32_t written_s;       /* wall clock when it was applied */
     int32_t coordinator_epoch;
     uint32_t chain; /* next of the same hash, or next free */
@@ -43,7 +44,7 @@ struct entry {
     struct remembered batches[PRODUCERS_BATCHES]; /* newest first */
     int32_t age_ms[PRODUCERS_BATCHES]; /* timestamp minus the batch's */
 };
-static_assert(sizeof(struct entry) <= 152, "ids are counted in millions");
+static_assert(sizeof(struct entry) <= 160, "ids are counted in millions");
 
 /* One that is not decided for sure. */
 struct txn {
@@ -435,21 +436,43 @@ enum producers_verdict producers_check(const struct producers *p,
 
 /* A marker that comes again, because its answer was lost, finds the epoch that
  * it brought and nothing open. */
+static bool ended_before(const struct entry *e, const struct control_marker *m,
+                         int64_t decision)
+{
+    return decision > 0 && !PLANTED(TXN_TAKES_LATE_MARKERS) &&
+           m->producer_epoch == e->epoch &&
+           m->coordinator_epoch == e->coordinator_epoch &&
+           (uint64_t)decision / MARKER_DECISIONS ==
+               (uint64_t)e->decision / MARKER_DECISIONS &&
+           decision <= e->decision;
+}
+
 enum err producers_check_marker(const struct producers *p,
                                 const struct control_marker *m,
-                                int8_t transaction_version)
+                                const struct marker_origin *origin)
 {
     const struct entry *e = p == NULL ? NULL : find(p, m->producer_id);
 
     if (e == NULL)
         return ERR_NONE;
-    if (m->producer_epoch < e->epoch ||
-        (transaction_version >= 2 && m->producer_epoch == e->epoch &&
-         e->txn_first_offset >= 0))
+    if (m->producer_epoch < e->epoch)
+        return ERR_INVALID_PRODUCER_EPOCH;
+    if (e->txn_first_offset >= 0 &&
+        (ended_before(e, m, origin->decision) ||
+         (origin->transaction_version >= 2 && m->producer_epoch == e->epoch)))
         return ERR_INVALID_PRODUCER_EPOCH;
     return m->coordinator_epoch < e->coordinator_epoch
                ? ERR_TRANSACTION_COORDINATOR_FENCED
                : ERR_NONE;
+}
+
+void producers_note_decision(struct producers *p, int64_t producer_id,
+                             int64_t decision)
+{
+    struct entry *e = find(p, producer_id);
+
+    if (e != NULL)
+        e->decision = decision;
 }
 
 /* ---- applying -------------------------------------------------------------

@@ -26,8 +26,12 @@
  *     comes with an epoch of its own, so the known one is too old as well,
  *     unless nothing is open: then it is a retry, and written again
  *   - its coordinator's epoch: lower, TRANSACTION_COORDINATOR_FENCED
+ *   - which decision it is, if the coordinator said so (ours do): a copy that
+ *     was sent twice, and comes when the producer's next transaction is open
+ *     already, is too old.  Before transaction version 2 both have one epoch,
+ *     and it would end a transaction that nobody decided.
  *
- * Memory: below 160 bytes per id, one block per partition; nothing without ids.
+ * Memory: 160 bytes per id, one block per partition; nothing without ids.
  * 24 bytes more per undecided transaction.
  * The most ids are PRODUCERS_MAX; then the longest idle one is forgotten.
  *
@@ -63,11 +67,26 @@ enum producers_verdict {
 enum producers_verdict producers_check(const struct producers *p,
                                        const struct batch *b, int64_t *offset,
                                        int64_t *timestamp, enum err *error);
+
+/* What the log does not say of a marker. */
+struct marker_origin {
+    int8_t transaction_version; /* KIP-1228 */
+    /* Grows with each decision of one life of a coordinator, whose numbers are
+     * those of one multiple of MARKER_DECISIONS; 0: not known. */
+    int64_t decision;
+};
+#define MARKER_DECISIONS (UINT64_C(1) << 40)
+
 /* Likewise for a marker: ERR_NONE, INVALID_PRODUCER_EPOCH or
  * TRANSACTION_COORDINATOR_FENCED. */
 enum err producers_check_marker(const struct producers *p,
                                 const struct control_marker *m,
-                                int8_t transaction_version);
+                                const struct marker_origin *origin);
+/* Leader, after the append of a marker.  Kept in memory only: a copy goes to
+ * one leader, and what is late enough to meet a later one meets a newer
+ * coordinator's epoch, or is as good as lost with its connection. */
+void producers_note_decision(struct producers *p, int64_t producer_id,
+                             int64_t decision);
 /* After the append, on leader and follower, and while recovering; in the order
  * of offsets.  What the log holds is believed, not checked.  Not for control
  * batches. */

@@ -60,7 +60,7 @@ static struct group *group_for(struct grouping *g, struct map *groups,
 static bool same_decision(const struct txn_marker *a,
                           const struct txn_marker *b)
 {
-    return a->producer_epoch == b->producer_epoch &&
+    return a->round == b->round && a->producer_epoch == b->producer_epoch &&
            a->committed == b->committed &&
            a->coordinator_epoch == b->coordinator_epoch;
 }
@@ -93,6 +93,7 @@ static entry *entry_for(struct grouping *g, const struct txn_marker *m)
         .transaction_result = m->committed,
         .coordinator_epoch = m->coordinator_epoch,
         .transaction_version = m->transaction_version,
+        .decision = (int64_t)m->round,
         .topics = arena_array(&g->to->arena, group->count, sizeof(entry_topic)),
     };
     return group->entry;

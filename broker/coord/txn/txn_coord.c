@@ -39,6 +39,7 @@ struct txn_coord *txn_coord_create(const struct txn_config *config)
     struct txn_coord *coord = xcalloc(1, sizeof *coord);
 
     coord->config = *config;
+    coord->rounds = config->first_round;
     coord->life = TXN_COORD_LOADING;
     list_init(&coord->queue);
     return coord;

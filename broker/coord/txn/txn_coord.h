@@ -65,6 +65,9 @@ struct txn_config {
     size_t txns_max_bytes;          /* 256 MiB */
     uint32_t record_max_bytes;      /* of a key and a value; 0: no limit */
     uint32_t markers_in_flight_max; /* 1000; the others wait */
+    /* Decisions are numbered from here on (MARKER_DECISIONS in
+     * broker/replica/producers.h); other lives have others. */
+    uint64_t first_round;
 };
 
 void txn_config_init(struct txn_config *config); /* the defaults */
@@ -145,7 +148,7 @@ struct txn_marker {
     int16_t producer_epoch;
     int32_t coordinator_epoch; /* leader epoch of the coordinator's partition */
     int8_t transaction_version; /* KIP-1228 */
-    uint64_t round;             /* the core's: of which decision */
+    uint64_t round;             /* of which decision */
     /* For who carries it there and back: whose it is, and how it ended. */
     uint64_t sender;
     enum txn_marker_result {

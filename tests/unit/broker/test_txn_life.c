@@ -606,6 +606,8 @@ Test(txn_wire, markers_of_one_leader_make_one_request)
     cr_assert(r->request.markers[0].transaction_result);
     cr_assert_not(r->request.markers[1].transaction_result);
     cr_assert_eq(r->request.markers[0].coordinator_epoch, 1);
+    cr_assert_eq(r->request.markers[0].decision, 1, "the first one");
+    cr_assert_eq(r->request.markers[1].decision, 2);
     cr_assert_eq(r->request.markers[0].topics_len, 2);
     cr_assert_eq(r->request.markers[0].topics[0].partition_indexes_len, 2);
     cr_assert_eq(r->request.markers[0].topics[0].partition_indexes[1], 1);

@@ -100,9 +100,46 @@ Test(txns, which_markers_are_taken)
             t.producers,
             &(struct control_marker){7, r->marker_epoch, r->coordinator_epoch,
                                      true},
-            r->version);
+            &(struct marker_origin){.transaction_version = r->version});
         cr_assert_eq(got, r->wanted, "%s: %s instead of %s", r->what,
                      err_name(got), err_name(r->wanted));
+        end(&t);
+    }
+}
+
+/* Of an older client, whose transactions all have one epoch. */
+Test(txns, a_marker_that_was_sent_twice_ends_nothing_else)
+{
+    const int64_t life = (int64_t)(5 * MARKER_DECISIONS);
+    const struct {
+        const char *what;
+        int32_t coordinator_epoch;
+        int64_t decision;
+        enum err wanted;
+    } cases[] = {
+        {"the next decision", 5, life + 8, ERR_NONE},
+        {"the same again", 5, life + 7, ERR_INVALID_PRODUCER_EPOCH},
+        {"an earlier one", 5, life + 1, ERR_INVALID_PRODUCER_EPOCH},
+        {"of a coordinator that does not tell", 5, 0, ERR_NONE},
+        {"of another life", 5, life - 1, ERR_NONE},
+        {"of the next coordinator", 6, life + 7, ERR_NONE},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench t;
+
+        begin(&t);
+        data(&t, 7);
+        marker(&t, (struct control_marker){7, 0, 5, true});
+        producers_note_decision(t.producers, 7, life + 7);
+        struct control_marker late = {7, 0, cases[i].coordinator_epoch, true};
+        struct marker_origin origin = {1, cases[i].decision};
+        cr_assert_eq(producers_check_marker(t.producers, &late, &origin),
+                     ERR_NONE, "%s, nothing open: a retry", cases[i].what);
+        data(&t, 7);
+        enum err got = producers_check_marker(t.producers, &late, &origin);
+        cr_assert_eq(got, cases[i].wanted, "%s: %s", cases[i].what,
+                     err_name(got));
         end(&t);
     }
 }
@@ -112,11 +149,13 @@ Test(txns, any_marker_of_an_unknown_producer_is_taken)
     struct bench t;
 
     begin(&t);
-    cr_assert_eq(
-        producers_check_marker(NULL, &(struct control_marker){1, 9, 9, 1}, 2),
-        ERR_NONE);
-    cr_assert_eq(producers_check_marker(
-                     t.producers, &(struct control_marker){1, 9, 9, true}, 2),
+    cr_assert_eq(producers_check_marker(NULL,
+                                        &(struct control_marker){1, 9, 9, 1},
+                                        &(struct marker_origin){2, 0}),
+                 ERR_NONE);
+    cr_assert_eq(producers_check_marker(t.producers,
+                                        &(struct control_marker){1, 9, 9, true},
+                                        &(struct marker_origin){2, 0}),
                  ERR_NONE);
     struct producers_ended ended =
         marker(&t, (struct control_marker){1, 9, 9, true});
@@ -308,8 +347,9 @@ Test(txns, a_snapshot_tells_of_open_ones)
     producers_free(t.producers);
     t.producers = producers_decode(buf_slice(&bytes), 5, now_ms, &why);
     expect_undecided(&t, 2, "of producer 2");
-    cr_assert_eq(producers_check_marker(
-                     t.producers, &(struct control_marker){1, 0, 5, true}, 0),
+    cr_assert_eq(producers_check_marker(t.producers,
+                                        &(struct control_marker){1, 0, 5, true},
+                                        &(struct marker_origin){0, 0}),
                  ERR_TRANSACTION_COORDINATOR_FENCED);
     struct producers_ended ended =
         marker(&t, (struct control_marker){2, 0, 0, false});
