@@ -13,6 +13,9 @@
 /* Values that an earlier release wrote end before the first dirty offset. */
 enum { KEY_BYTES = 20, VALUE_MIN_BYTES = 32, VALUE_BYTES = 40 };
 
+/* Another key of the same replica: it is leaving. */
+enum { NOTE_BYTES = KEY_BYTES + 1 };
+
 struct checkpoint_batch {
     struct env_work work;
     struct shard *shard;
@@ -25,6 +28,13 @@ static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
 {
     memcpy(key, topic_id->bytes, 16);
     be32_put(key + 16, (uint32_t)partition);
+}
+
+static void make_note(uint8_t key[static NOTE_BYTES],
+                      const struct uuid *topic_id, int32_t partition)
+{
+    make_key(key, topic_id, partition);
+    key[KEY_BYTES] = 'L';
 }
 
 bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
@@ -241,18 +251,60 @@ int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
     return error;
 }
 
-void checkpoint_forget(struct partition *p) { checkpoint_forget_in(p, p->dir); }
-
-void checkpoint_forget_in(struct partition *p, const struct log_dir *dir)
+int checkpoint_note_leaving(struct kv *kv, const struct uuid *topic_id,
+                            int32_t partition, bool leaving)
 {
-    struct shard *s = p->shard;
-    uint8_t key[KEY_BYTES];
+    struct kv_batch batch = KV_BATCH_INIT;
+    uint8_t key[NOTE_BYTES];
 
-    list_remove(&p->checkpoint_link);
+    make_note(key, topic_id, partition);
+    if (leaving)
+        kv_batch_put(&batch, slice_of(key, NOTE_BYTES), SLICE("1"));
+    else
+        kv_batch_delete(&batch, slice_of(key, NOTE_BYTES));
+    int error = kv_write(kv, &batch, true);
+    kv_batch_free(&batch);
+    return error;
+}
+
+bool checkpoint_is_leaving(struct kv *kv, const struct uuid *topic_id,
+                           int32_t partition)
+{
+    struct buf value = BUF_INIT;
+    uint8_t key[NOTE_BYTES];
+
+    make_note(key, topic_id, partition);
+    bool leaving = kv_get(kv, slice_of(key, NOTE_BYTES), &value) == 0;
+    buf_free(&value);
+    return leaving;
+}
+
+/* What the next batch takes out of the store of one directory. */
+static struct kv_batch *forgotten_in(struct shard *s, const struct log_dir *dir)
+{
     if (s->forgotten == NULL)
         s->forgotten =
             xcalloc((size_t)s->broker->log_dirs_len, sizeof *s->forgotten);
+    return &s->forgotten[dir - s->broker->log_dirs];
+}
+
+void checkpoint_forget(struct partition *p)
+{
+    struct broker *b = p->shard->broker;
+    uint8_t key[NOTE_BYTES];
+
+    checkpoint_forget_in(p, p->dir);
+    make_note(key, &p->topic->id, p->index);
+    for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++)
+        kv_batch_delete(forgotten_in(p->shard, &b->log_dirs[i]),
+                        slice_of(key, NOTE_BYTES));
+}
+
+void checkpoint_forget_in(struct partition *p, const struct log_dir *dir)
+{
+    uint8_t key[KEY_BYTES];
+
+    list_remove(&p->checkpoint_link);
     make_key(key, &p->topic->id, p->index);
-    kv_batch_delete(&s->forgotten[dir - s->broker->log_dirs],
-                    slice_of(key, KEY_BYTES));
+    kv_batch_delete(forgotten_in(p->shard, dir), slice_of(key, KEY_BYTES));
 }

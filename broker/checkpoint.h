@@ -42,7 +42,7 @@ void checkpoint_touch(struct partition *p);
  * committed any more, before a truncation below the recovery point.  0 or
  * -errno. */
 int checkpoint_lower(struct partition *p, int64_t limit);
-/* Its replica is gone; written down with the next batch. */
+/* Its replica is gone, and notes with it; written down with the next batch. */
 void checkpoint_forget(struct partition *p);
 /* Likewise what is known of it in one log directory. */
 void checkpoint_forget_in(struct partition *p, const struct log_dir *dir);
@@ -57,5 +57,14 @@ int checkpoint_write(struct kv *kv, const struct uuid *topic_id,
  * replica: 0 or -errno. */
 int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
                     int32_t partition);
+
+/* A note that the replica is about to be in another directory, or is there
+ * already: what is left of it here may be older (move.h).  Blocking and
+ * durable, by a helper: 0 or -errno. */
+int checkpoint_note_leaving(struct kv *kv, const struct uuid *topic_id,
+                            int32_t partition, bool leaving);
+/* Any thread. */
+bool checkpoint_is_leaving(struct kv *kv, const struct uuid *topic_id,
+                           int32_t partition);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/kv.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
 #include "broker/meta.h"
@@ -48,6 +49,7 @@ struct move {
     enum move_stage stage;
     bool running;    /* a helper, or a flush */
     bool holds;      /* syncs of the partition */
+    bool noted;      /* that it leaves, in `from` */
     bool keep;       /* the process ends: leaves the directory */
     struct log *log; /* the future one; once swapped, the old one */
     struct log_config config;
@@ -66,6 +68,23 @@ struct move {
 
 static void next_step(struct move *m);
 
+/* ---- helpers ------------------------------------------------------------- */
+
+static void start(struct move *m, void (*run)(struct env_work *work),
+                  void (*done)(struct env_work *work))
+{
+    m->running = true;
+    m->work = (struct env_work){.run = run, .done = done};
+    env_work_start(m->env, &m->work);
+}
+
+static struct move *move_of(struct env_work *work)
+{
+    return LIST_ENTRY(work, struct move, work);
+}
+
+static void dispose(struct move *m);
+
 /* ---- the end ------------------------------------------------------------- */
 
 static void release(struct move *m)
@@ -79,9 +98,24 @@ static void release(struct move *m)
 
 static bool is_swapped(const struct move *m) { return m->stage >= MOVE_NAMING; }
 
+static void unnote_run(struct env_work *work)
+{
+    struct move *m = move_of(work);
+
+    checkpoint_note_leaving(m->from->checkpoints, &m->topic_id, m->index,
+                            false);
+}
+
+static void unnote_done(struct env_work *work) { dispose(move_of(work)); }
+
 /* Nothing of it runs. */
 static void dispose(struct move *m)
 {
+    if (m->noted && !m->keep && !is_swapped(m) && !log_dir_failed(m->from)) {
+        m->noted = false;
+        start(m, unnote_run, unnote_done);
+        return;
+    }
     if (m->log != NULL && (m->keep || is_swapped(m)))
         log_close(m->log);
     else if (m->log != NULL)
@@ -130,21 +164,6 @@ static void fail_there(struct move *m)
 
     fail(m, "the disk there returned an error");
     meta_log_dir_failed(meta, to);
-}
-
-/* ---- helpers ------------------------------------------------------------- */
-
-static void start(struct move *m, void (*run)(struct env_work *work),
-                  void (*done)(struct env_work *work))
-{
-    m->running = true;
-    m->work = (struct env_work){.run = run, .done = done};
-    env_work_start(m->env, &m->work);
-}
-
-static struct move *move_of(struct env_work *work)
-{
-    return LIST_ENTRY(work, struct move, work);
 }
 
 /* False: it was given up meanwhile, and is gone. */
@@ -397,6 +416,13 @@ static void mark_run(struct env_work *work)
         m->result = checkpoint_write(m->to->checkpoints, &m->topic_id, m->index,
                                      &m->checkpoint);
     free(path);
+    /* It may have left there before. */
+    if (m->result == 0)
+        m->result = checkpoint_note_leaving(m->to->checkpoints, &m->topic_id,
+                                            m->index, false);
+    if (m->result == 0 && !PLANTED(MOVE_LEAVES_NO_NOTE))
+        m->noted = checkpoint_note_leaving(m->from->checkpoints, &m->topic_id,
+                                           m->index, true) == 0;
 }
 
 static void mark_done(struct env_work *work)
@@ -409,6 +435,8 @@ static void mark_done(struct env_work *work)
         step_later(m, AGAIN_FULL_MS);
     } else if (m->result < 0) {
         fail_there(m);
+    } else if (!m->noted && !PLANTED(MOVE_LEAVES_NO_NOTE)) {
+        step_later(m, AGAIN_FULL_MS); /* its own writes find out why */
     } else {
         m->stage = MOVE_CLOSING;
         next_step(m);

@@ -91,6 +91,12 @@ static bool is_in(const struct partition_open *o, const struct log_dir *dir)
     return there;
 }
 
+static bool is_leaving(const struct partition_open *o,
+                       const struct log_dir *dir)
+{
+    return checkpoint_is_leaving(dir->checkpoints, &o->topic_id, o->index);
+}
+
 static char *mark_in(const struct partition_open *o, const struct log_dir *dir)
 {
     return xasprintf("%s/%s/" REPLICA_NEWEST, dir->path, o->name);
@@ -132,8 +138,16 @@ static void unmark(const struct partition_open *o, const struct log_dir *dir)
     free(mark);
 }
 
-/* Of several the one that is marked (move.h).  The mark goes when surely no
- * other is left. */
+/* Whether what a directory has of the replica counts: if it is leaving, a
+ * directory that is offline may have what is newer. */
+static bool may_count(const struct partition_open *o, const struct log_dir *dir,
+                      bool all_there)
+{
+    return !log_dir_failed(dir) && (all_there || !is_leaving(o, dir));
+}
+
+/* Of several the one that is marked, and of those the one that is not leaving
+ * (move.h).  The mark goes when surely no other is left. */
 static struct log_dir *find_files(const struct partition_open *o,
                                   bool all_there)
 {
@@ -143,11 +157,11 @@ static struct log_dir *find_files(const struct partition_open *o,
     for (int i = 0; i < b->log_dirs_len; i++) {
         struct log_dir *dir = &b->log_dirs[i];
 
-        if (log_dir_failed(dir) || !is_in(o, dir))
+        if (!may_count(o, dir, all_there) || !is_in(o, dir))
             continue;
         if (first == NULL)
             first = dir;
-        if (marked == NULL && is_marked(o, dir))
+        if (is_marked(o, dir) && (marked == NULL || is_leaving(o, marked)))
             marked = dir;
     }
     if (marked == NULL)
@@ -195,7 +209,7 @@ static bool find_dir(struct partition_open *o)
     }
     o->made_anew = !all_there;
     for (int i = 0; i < b->log_dirs_len; i++)
-        if (!log_dir_failed(&b->log_dirs[i]) &&
+        if (may_count(o, &b->log_dirs[i], all_there) &&
             is_known_in(o, &b->log_dirs[i])) {
             o->dir = &b->log_dirs[i];
             return true;
@@ -260,6 +274,12 @@ static void open_run(struct env_work *work)
         return;
     }
     o->path = path_in(o, o->dir);
+    if (is_leaving(o, o->dir) &&
+        checkpoint_note_leaving(o->dir->checkpoints, &o->topic_id, o->index,
+                                false) < 0) {
+        o->error = ERR_IO;
+        return;
+    }
 
     bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
                                  &o->checkpoint);

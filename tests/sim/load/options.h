@@ -34,6 +34,7 @@ struct load_options {
     bool txn_second; /* in the protocol of KIP-890's second part */
     bool txn_compacted;
     bool txn_vanish; /* one of them dies for good */
+    bool txn_hasty;  /* they end what they still wait for */
 
     /* Producers. */
     bool acks_0, acks_1; /* beside acks=all */

@@ -34,6 +34,13 @@ enum step {
     STEP_ABORT,
 };
 
+/* A batch that waits for its answer, or that nobody waits for any more. */
+struct txns_send {
+    struct txns_client *client;
+    bool busy;
+    bool left;
+};
+
 struct txns_client {
     struct load_txns *owner;
     int number;
@@ -59,6 +66,7 @@ struct txns_client {
     uint32_t partitions; /* bits; those yet to be written to */
     int32_t index;       /* of the next record */
     struct buf batch;    /* the one that is being sent */
+    struct txns_send sends[2];
     int32_t batch_at, batch_count;
 };
 
@@ -76,6 +84,8 @@ struct txns_client *txns_client_of(struct load_txns *t, int number)
     c->prng = load_client_prng(c->client);
     c->coordinator = c->group_coordinator = -1;
     c->txn = -1;
+    for (int i = 0; i < 2; i++)
+        c->sends[i].client = c;
     return c;
 }
 
@@ -378,8 +388,13 @@ static int16_t version_of(struct txns_client *c, enum api_key api, int16_t low,
 
 static void produced(void *arg, enum err error, const void *response)
 {
-    struct txns_client *c = arg;
+    struct txns_send *s = arg;
+    struct txns_client *c = s->client;
+    bool left = s->left;
 
+    s->busy = s->left = false;
+    if (left)
+        return;
     if (error == ERR_NONE)
         error = produced_error(response);
     if (error == ERR_DUPLICATE_SEQUENCE_NUMBER)
@@ -427,11 +442,30 @@ static void step_produce(struct txns_client *c)
     q.timeout_ms = 3000;
     q.topic_data = &topic;
     q.topic_data_len = 1;
-    c->busy = true;
+    struct txns_send *s = &c->sends[c->sends[0].busy];
+    ASSERT(!s->busy);
+    s->busy = c->busy = true;
     load_client_call(
         c->client, node, API_PRODUCE,
         version_of(c, API_PRODUCE, PRODUCE_FLOOR, PRODUCE_CAP, PRODUCE_SECOND),
-        &q, 0, produced, c);
+        &q, 0, produced, s);
+}
+
+/* Aborts while a batch is on its way, which may come after the end of its
+ * transaction. */
+static void lose_patience(struct txns_client *c)
+{
+    struct txns_send *s = &c->sends[c->sends[1].busy];
+
+    if (!c->owner->options.hasty || c->step != STEP_PRODUCE || !s->busy ||
+        c->sends[0].busy == c->sends[1].busy || prng_below(c->prng, 8) != 0)
+        return;
+    history_note(c->owner->history, "transaction %d/%d waits no longer",
+                 c->number, c->txn);
+    s->left = true;
+    c->busy = false;
+    c->doubtful = true;
+    go(c, STEP_ABORT);
 }
 
 /* ---- an offset ----------------------------------------------------------- */
@@ -572,6 +606,8 @@ static void die(struct txns_client *c)
     load_client_reset(c->client);
     load_client_look(c->client);
     c->busy = false;
+    for (int i = 0; i < 2; i++)
+        c->sends[i].busy = c->sends[i].left = false;
     c->batch.len = 0;
     c->coordinator = c->group_coordinator = -1;
     begin_anew(c);
@@ -608,6 +644,7 @@ void txns_client_tick(struct txns_client *c)
     if (c->owner->options.deaths && !c->owner->stopped &&
         prng_below(c->prng, 400) == 0)
         die(c);
+    lose_patience(c);
     if (c->batch.len != 0 && c->step != STEP_PRODUCE)
         c->batch.len = 0;
     if (!c->busy && now(c) >= c->next_ms)

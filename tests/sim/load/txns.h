@@ -27,6 +27,7 @@ struct load_txns_options {
     bool second;    /* KIP-890's second part: an epoch for each transaction */
     bool compacted; /* each record has a key of its own */
     bool vanish;    /* the last client dies in a transaction, for good */
+    bool hasty;     /* some abort while a batch waits for its answer */
     bool unclean_possible;
 };
 
