@@ -97,8 +97,7 @@
     X(LOG_TRUSTS_TORN_TAILS, "CRCs of the tail are not checked after a crash") \
     X(LOG_KEEPS_CUT_EPOCHS,                                                    \
       "leader epochs outlive the records that were truncated")                 \
-    X(MOVE_LEAVES_NO_NOTE,                                                     \
-      "a directory that a replica left does not say so")                       \
+    X(MOVE_LEAVES_NO_NOTE, "a directory that a replica left does not say so")  \
     X(LOG_LEAVES_CUTS_UNSYNCED,                                                \
       "a log is written to while its truncation is not on disk")               \
     X(LOG_KEEPS_CUT_PLACES,                                                    \
