@@ -97,6 +97,10 @@
     X(LOG_TRUSTS_TORN_TAILS, "CRCs of the tail are not checked after a crash") \
     X(LOG_KEEPS_CUT_EPOCHS,                                                    \
       "leader epochs outlive the records that were truncated")                 \
+    X(DIRS_OPEN_ANEW,                                                          \
+      "what may be in a directory that failed is made anew in another")        \
+    X(MOVE_MARKS_NOTHING,                                                      \
+      "a replica that moved is not marked as the newest of its name")          \
     X(MOVE_LEAVES_NO_NOTE, "a directory that a replica left does not say so")  \
     X(LOG_LEAVES_CUTS_UNSYNCED,                                                \
       "a log is written to while its truncation is not on disk")               \
@@ -142,6 +146,12 @@
     X(GROUPS_HAND_OUT_OLD,                                                     \
       "a member gets its assignment of the generation before")                 \
     /* transactions */                                                         \
+    X(MODERN_GIVES_WHAT_IS_OWNED,                                              \
+      "a member gets what another has not given up")                           \
+    X(MODERN_AWAITS_NO_REVOCATION,                                             \
+      "what a member is told to give up counts as given up")                   \
+    X(MODERN_TAKES_OLD_EPOCHS,                                                 \
+      "offsets are taken whatever epoch their member has")                     \
     X(TXN_COMMITS_ALL, "all markers commit")                                   \
     X(TXN_SHOWS_UNDECIDED,                                                     \
       "the last stable offset does not wait for open transactions")            \

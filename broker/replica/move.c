@@ -407,7 +407,9 @@ static void mark_run(struct env_work *work)
     struct move *m = move_of(work);
     char *path = xasprintf("%s/" REPLICA_NEWEST, m->future_path);
 
-    m->result = env_write_all(m->env, path, SLICE("0\n"));
+    m->result = PLANTED(MOVE_MARKS_NOTHING)
+                    ? 0
+                    : env_write_all(m->env, path, SLICE("0\n"));
     if (m->result == 0)
         m->result = env_sync_dir(m->env, m->future_path);
     if (m->result == 0)

@@ -349,10 +349,14 @@ bool members_leave_on(const struct members *m, struct node *n)
             node_stop(n);
         return false;
     }
+    /* Its registration may still be on its way; then it is waited for. */
     if (image_broker(&s->image, n->id) != NULL) {
+        n->taken_out = true;
         unregister(active, n->id);
         return false;
     }
+    if (!n->taken_out)
+        return false;
     struct moves *moves = xcalloc(1, sizeof *moves);
     n->gone = !has_replicas(&s->image, n->id, moves);
     free(moves);

@@ -32,6 +32,7 @@ struct node {
     int starts;
     int failures;       /* starts and runs that ended by themselves */
     bool wanted;        /* should run */
+    bool taken_out;     /* its registration was, on the way to `gone` */
     bool gone;          /* has left the cluster for good */
     struct event again; /* the supervisor starts it again */
 };

@@ -2,6 +2,8 @@
  * "OffsetFetch API"; KIP-1251). */
 #include "broker/coord/consumer/consumer.h"
 
+#include "base/planted.h"
+
 /* From this version on OffsetCommit knows member epochs. */
 enum { COMMIT_EPOCHS_FROM = 9 };
 
@@ -22,7 +24,8 @@ enum err consumer_check_commit(const struct consumer_coord *coord,
         return ERR_UNKNOWN_MEMBER_ID;
     if (!caller->transactional && caller->version < COMMIT_EPOCHS_FROM)
         return ERR_UNSUPPORTED_VERSION;
-    if (caller->epoch == member->current.epoch)
+    if (caller->epoch == member->current.epoch ||
+        PLANTED(MODERN_TAKES_OLD_EPOCHS))
         return ERR_NONE;
     if (caller->epoch > member->current.epoch || caller->epoch < 0)
         return ERR_STALE_MEMBER_EPOCH;

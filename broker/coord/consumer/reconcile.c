@@ -1,5 +1,7 @@
 #include "broker/coord/consumer/reconcile.h"
 
+#include "base/planted.h"
+
 bool reconciled(const struct ccurrent *current, int32_t target_epoch)
 {
     return current->state == CSTATE_STABLE && current->epoch == target_epoch;
@@ -15,7 +17,8 @@ bool ccurrent_same(const struct ccurrent *a, const struct ccurrent *b)
 /* A member that does not say what it owns may own all of it. */
 static bool still_owns(const struct reconcile_input *in, struct parts revoking)
 {
-    return !in->owned_known || parts_overlap(in->owned, revoking);
+    return (!in->owned_known || parts_overlap(in->owned, revoking)) &&
+           !PLANTED(MODERN_AWAITS_NO_REVOCATION);
 }
 
 /* Of those that are wanted: the ones nobody has, which are the member's from
@@ -28,7 +31,8 @@ static struct parts take_free(const struct reconcile_input *in,
     for (uint32_t i = 0; i < wanted.len; i++) {
         struct part part = wanted.items[i];
 
-        if (in->is_owned(in->arg, part.topic, part.partition))
+        if (in->is_owned(in->arg, part.topic, part.partition) &&
+            !PLANTED(MODERN_GIVES_WHAT_IS_OWNED))
             continue;
         part.epoch = in->target_epoch;
         out.items[out.len++] = part;
