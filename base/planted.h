@@ -59,8 +59,6 @@
       "fetches of a follower's earlier life count")                            \
     X(LEADER_ACKS_APPENDED,                                                    \
       "acks=all is answered when the leader has the records")                  \
-    X(LEADER_TRUSTS_REFUSALS,                                                  \
-      "a refusal counts though a copy of the proposal is on its way")          \
     X(LEADER_TAKES_SILENCE_FOR_NO, "a proposed in-sync set counts as refused " \
                                    "though it may have been taken")            \
     X(LEADER_LETS_LAGGARDS_JOIN,                                               \

@@ -725,10 +725,8 @@ void partition_isr_result(struct partition *p, enum err error,
          PLANTED(LEADER_TAKES_SILENCE_FOR_NO)) &&
         state->leader_epoch == p->state.leader_epoch &&
         state->partition_epoch == p->state.partition_epoch) {
-        step(p,
-             &(struct leader_event){.type = LEADER_ISR_REFUSED,
-                                    .flag = error == ERR_REQUEST_TIMED_OUT &&
-                                            !PLANTED(LEADER_TRUSTS_REFUSALS)});
+        step(p, &(struct leader_event){.type = LEADER_ISR_REFUSED,
+                                       .flag = error == ERR_REQUEST_TIMED_OUT});
     }
 }
 
