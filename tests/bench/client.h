@@ -22,6 +22,8 @@ struct load {
     int replicas;          /* of each partition that is created */
     int topics;            /* 1: "topic"; more: "topic-0", "topic-1", ... */
     bool exists;           /* the topic need not be created */
+    int clients;           /* how many producers at once */
+    bool plain;            /* without transactions, to compare */
     double rate;           /* records per second */
     double seconds;        /* how long the load lasts */
     double timeout_s;      /* the bound of everything else */

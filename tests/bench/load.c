@@ -18,6 +18,7 @@ static const char usage[] =
     "  produce   send --records as fast as they are taken\n"
     "  consume   read --records from the beginning\n"
     "  latency   send at --rate for --seconds, read back, say how late\n"
+    "  transactions  of --records each, by --clients, for --seconds\n"
     "  first     create the topic and send one record as soon as possible\n"
     "  failover  one record after another for --seconds; who leads when\n"
     "\n"
@@ -25,6 +26,8 @@ static const char usage[] =
     "  --partitions N  (6)             --replicas N   (3)\n"
     "  --topics N      (1; more: TOPIC-0, TOPIC-1, ...)\n"
     "  --exists        the topic is there: first need not create it\n"
+    "  --clients N     producers at once (1)\n"
+    "  --plain         records as in the transactions, but without\n"
     "  --rate N        per second (1000)\n"
     "  --seconds S     (10)            --timeout S    (120)\n"
     "\n"
@@ -34,10 +37,15 @@ static const struct mode {
     const char *name;
     void (*run)(const struct load *l);
 } modes[] = {
-    {"create", mode_create},   {"delete", mode_delete},
-    {"settle", mode_settle},   {"produce", mode_produce},
-    {"consume", mode_consume}, {"latency", mode_latency},
-    {"first", mode_first},     {"failover", mode_failover},
+    {"create", mode_create},
+    {"delete", mode_delete},
+    {"settle", mode_settle},
+    {"produce", mode_produce},
+    {"consume", mode_consume},
+    {"latency", mode_latency},
+    {"first", mode_first},
+    {"failover", mode_failover},
+    {"transactions", mode_transactions},
 };
 
 _Noreturn static void misuse(void)
@@ -65,6 +73,8 @@ static void parse_options(int argc, char **argv, struct load *l)
         {"replicas", required_argument, NULL, 'r'},
         {"topics", required_argument, NULL, 't'},
         {"exists", no_argument, NULL, 'e'},
+        {"clients", required_argument, NULL, 'c'},
+        {"plain", no_argument, NULL, 'l'},
         {"rate", required_argument, NULL, 'R'},
         {"seconds", required_argument, NULL, 'S'},
         {"timeout", required_argument, NULL, 'T'},
@@ -91,6 +101,12 @@ static void parse_options(int argc, char **argv, struct load *l)
             break;
         case 'e':
             l->exists = true;
+            break;
+        case 'c':
+            l->clients = (int)number(1, 1000);
+            break;
+        case 'l':
+            l->plain = true;
             break;
         case 'R':
             l->rate = number(1, 1e6);
@@ -129,6 +145,7 @@ int main(int argc, char **argv)
         .partitions = 6,
         .replicas = 3,
         .topics = 1,
+        .clients = 1,
         .rate = 1000,
         .seconds = 10,
         .timeout_s = 120,

@@ -31,6 +31,13 @@ void mode_consume(const struct load *l);
  * {"records", "p50_ms", "p99_ms", "p999_ms", "max_ms"}. */
 void mode_latency(const struct load *l);
 
+/* load_transactions.c */
+
+/* Each of l->clients producers sends l->records in one transaction after
+ * another for l->seconds: {"transactions", "per_s", "p50_ms", "p99_ms"}.
+ * l->plain: without the transaction. */
+void mode_transactions(const struct load *l);
+
 /* load_failover.c */
 
 /* Creates the topic (unless l->exists) as soon as the cluster lets it and
