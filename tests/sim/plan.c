@@ -439,6 +439,7 @@ static void draw_modern(struct plan *plan)
     if (plan->seed < 2000000 || !one_in(&p, 2))
         return;
     plan->load.modern_percent = (int)PICK(&p, 50, 100);
+    plan->load.late_modern = plan->seed >= 3000000;
     plan->load.modern_session_timeout_ms =
         2 * plan->session_timeout_ms + (int)PICK(&p, 6000, 12000);
     if (plan->load.groups == 0)

@@ -173,7 +173,8 @@ static void add_member(struct load *l, const char *group, int number,
         .commit_ms = o->commit_interval_ms,
         .stay_ms = o->coming_and_going ? 8000 : 0,
         .away_ms = 3000,
-        .late_percent = o->late_commits && !modern ? 20 : 0};
+        .late_percent = o->late_commits && (!modern || o->late_modern) ? 20 : 0,
+        .unclean_possible = o->unclean_possible};
 
     if (modern) {
         options.modern = true;

@@ -41,6 +41,7 @@ void load_member_free(struct load_member *m)
     load_reader_free(m->reader);
     member_drop_assignment(m);
     free(m->given);
+    free(m->lost.name);
     free(m->id);
     free(m);
 }
@@ -94,6 +95,8 @@ static void go_away(struct load_member *m)
     member_join_again(m, about(m, m->options.away_ms));
     set_id(m, SLICE(""));
     m->generation = m->last_generation = -1;
+    free(m->lost.name);
+    m->lost.name = NULL;
     m->leave = false;
 }
 
@@ -394,8 +397,12 @@ static void tick_in(struct load_member *m)
         m->next_commit_ms = now(m) + about(m, m->options.commit_ms);
         member_commit(m);
         if (m->options.late_percent > 0 &&
-            prng_below(m->prng, 100) < (uint64_t)m->options.late_percent)
-            member_commit_late(m);
+            prng_below(m->prng, 100) < (uint64_t)m->options.late_percent) {
+            if (m->options.modern)
+                member_commit_lost(m);
+            else
+                member_commit_late(m);
+        }
     }
 }
 

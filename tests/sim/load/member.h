@@ -24,6 +24,7 @@ struct load_member_options {
     int64_t away_ms;  /* about as long until it comes back */
     bool modern;      /* KIP-848 */
     int late_percent; /* so many commits come again, of the last generation */
+    bool unclean_possible; /* so that it may have been forgotten */
 };
 
 struct load_member;

@@ -71,14 +71,25 @@ static void note_given(struct load_member *m,
     }
 }
 
+static void lose(struct load_member *m, const struct owned *o)
+{
+    history_released(m->history, m->options.group, m->id, o->topic,
+                     o->partition);
+    if (m->late >= 0)
+        return;
+    free(m->lost.name);
+    m->lost = *o;
+    m->lost.name = xstrdup(o->name);
+    m->lost_epoch = m->generation;
+}
+
 /* Topics that it has not heard of yet come with a later heartbeat. */
 void modern_take(struct load_member *m)
 {
     load_reader_stop(m->reader);
     for (size_t i = 0; i < m->owned_len; i++)
         if (!is_given(m, &m->owned[i]))
-            history_released(m->history, m->options.group, m->id,
-                             m->owned[i].topic, m->owned[i].partition);
+            lose(m, &m->owned[i]);
     member_drop_assignment(m);
     m->assignments++;
     for (size_t i = 0; i < m->given_len; i++) {

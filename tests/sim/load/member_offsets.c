@@ -180,35 +180,61 @@ static void late_done(void *arg, enum err error, const void *response)
         error = ERR_MALFORMED;
     history_committed(m->history, m->late, outcome_of(error));
     m->late = -1;
+    if (error == ERR_NONE && m->options.modern && !m->options.unclean_possible)
+        history_violation(m->history, "stale-commit",
+                          "group %s took an offset of %s at epoch %d, though "
+                          "it had given the partition up and had epoch %d",
+                          m->options.group, m->id, m->late_epoch,
+                          m->generation);
 }
 
-void member_commit_late(struct load_member *m)
+static void send_late(struct load_member *m, int32_t node, struct owned *o,
+                      int32_t epoch)
 {
-    int32_t node = load_client_coordinator(m->client, m->options.group);
+    int64_t offset = o->committed > 0 ? o->committed - 1 : 0;
     struct offset_commit_request q;
     struct arena arena;
 
-    if (node < 0 || m->late >= 0 || m->owned_len == 0 ||
-        m->last_generation < 0 || m->last_generation >= m->generation)
-        return;
-    struct owned o = m->owned[prng_below(m->prng, m->owned_len)];
-    int64_t offset = o.committed > 0 ? o.committed - 1 : 0;
-    o.commit = history_commit(m->history, m->options.group, m->last_generation,
-                              m->id, o.topic, o.partition, offset);
+    o->commit = history_commit(m->history, m->options.group, epoch, m->id,
+                               o->topic, o->partition, offset);
     arena_init(&arena, 0);
     offset_commit_request_init(&q);
     q.group_id = slice_str(m->options.group);
-    q.generation_id_or_member_epoch = m->last_generation;
+    q.generation_id_or_member_epoch = epoch;
     q.member_id = slice_str(m->id);
     q.group_instance_id = member_instance(m);
     q.topics = arena_array(&arena, 1, sizeof *q.topics);
-    add(&q, &o, offset, 1, &arena);
-    m->late = o.commit;
+    add(&q, o, offset, 1, &arena);
+    m->late = o->commit;
+    m->late_epoch = epoch;
     load_client_call(m->client, node, API_OFFSET_COMMIT,
                      load_client_version(m->client, API_OFFSET_COMMIT,
                                          commit_floor(m), INT16_MAX),
                      &q, 0, late_done, m);
     arena_free(&arena);
+}
+
+void member_commit_late(struct load_member *m)
+{
+    int32_t node = load_client_coordinator(m->client, m->options.group);
+
+    if (node < 0 || m->late >= 0 || m->owned_len == 0 ||
+        m->last_generation < 0 || m->last_generation >= m->generation)
+        return;
+    struct owned o = m->owned[prng_below(m->prng, m->owned_len)];
+    send_late(m, node, &o, m->last_generation);
+}
+
+void member_commit_lost(struct load_member *m)
+{
+    int32_t node = load_client_coordinator(m->client, m->options.group);
+
+    if (node < 0 || m->late >= 0 || m->lost.name == NULL ||
+        m->lost_epoch >= m->generation)
+        return;
+    send_late(m, node, &m->lost, m->lost_epoch);
+    free(m->lost.name);
+    m->lost.name = NULL;
 }
 
 /* ---- where to begin ------------------------------------------------------ */

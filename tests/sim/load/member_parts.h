@@ -45,6 +45,7 @@ struct load_member {
     bool beating;
     bool committing;
     int64_t late; /* number of the late commit in flight; -1 */
+    int32_t late_epoch;
     bool placing; /* OffsetFetch is under way */
     bool placed;  /* the reader knows where to begin */
     bool leave;   /* when revoked */
@@ -68,12 +69,17 @@ struct load_member {
     int64_t sent_ms;  /* of the heartbeat under way */
     int64_t heard_ms; /* of the last one that was answered */
     bool has_news;    /* the coordinator does not know what it owns */
+    /* What it gave up last, and the epoch it had then; name NULL: nothing. */
+    struct owned lost;
+    int32_t lost_epoch;
 };
 
 struct slice member_instance(const struct load_member *m);
 /* Errors that concern the coordinator or our place in the group; true if the
  * member has to join again. */
 bool member_take_error(struct load_member *m, enum err error);
+/* Commits for what it gave up, with the epoch it had, which must be refused. */
+void member_commit_lost(struct load_member *m);
 
 /* Gives everything up and joins, in a while. */
 void member_join_again(struct load_member *m, int64_t wait_ms);

@@ -64,6 +64,7 @@ struct load_options {
     int64_t commit_interval_ms;
     bool coming_and_going;
     bool late_commits; /* of their last generation, which must be refused */
+    bool late_modern;  /* of KIP-848's members, too */
 
     /* The admin. */
     int64_t admin_interval_ms; /* 0: only creates */
