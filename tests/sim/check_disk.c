@@ -267,8 +267,9 @@ void check_promises(const struct look *l, struct promises *q)
     }
     check_cut(l, q);
     /* It has just taken another's place (broker/replica/move.h): nothing counts
-     * for synced before its name is. */
-    if (move_holds_sync(l->partition))
+     * for synced before its name is; if that cannot be had, it is offline. */
+    if (move_holds_sync(l->partition) ||
+        l->partition->role == PARTITION_OFFLINE)
         return;
     check_synced(l, q);
     check_stored(l, q);

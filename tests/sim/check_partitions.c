@@ -55,6 +55,7 @@ struct known {
 /* One replica as it was last looked at. */
 struct replica {
     int process;
+    const struct log_dir *dir;
     uint64_t look;          /* which look at its shard that was */
     int64_t high_watermark; /* as leader of `led_epoch` */
     int32_t led_epoch;      /* -1 none */
@@ -521,6 +522,14 @@ static void note_epochs(struct shard *s, int64_t epochs[NODES_MAX])
     }
 }
 
+static void note_dir(struct check_partitions *c, struct replica *r,
+                     struct node *n, const struct partition *p)
+{
+    if (r->dir != NULL && r->dir != p->dir)
+        check_moment(&c->options, MOMENT_MOVED, n);
+    r->dir = p->dir;
+}
+
 void check_partitions_turn(struct check_partitions *c, struct node *n,
                            struct shard *s)
 {
@@ -547,6 +556,7 @@ void check_partitions_turn(struct check_partitions *c, struct node *n,
             if (log_failed(p->log))
                 continue;
             seen_again(r, n, looks->count);
+            note_dir(c, r, n, p);
             struct look look = {&c->options, k->name, n, p, epochs};
             check_version(c, k, r, n, p);
             if (p->role == PARTITION_LEADER)

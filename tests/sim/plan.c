@@ -210,7 +210,7 @@ static struct fault *draw_ambush(struct prng *p, struct plan *plan)
     if (kind == FAULT_POWER && !plan->fsync && !one_in(p, 4))
         kind = FAULT_KILL;
     struct fault *f = add_ambush(p, plan, kind);
-    f->moment = (enum moment)between(p, 1, MOMENTS_LEN - 1);
+    f->moment = (enum moment)between(p, 1, MOMENT_CUT);
     f->aim = (enum aim)prng_below(p, AIMS_LEN);
     f->after_us = PICK(p, 0, 0, 100, 1000, 5000, 50000, 300000);
     return f;
@@ -446,6 +446,21 @@ static void draw_modern(struct plan *plan)
         plan->load.groups = 1;
 }
 
+/* On slow disks each step of a move takes its time. */
+static void slow_moves(struct prng *p, struct plan *plan)
+{
+    for (int i = 0, len = plan->faults_len; i < len; i++) {
+        struct fault move = plan->faults[i];
+
+        if (move.kind != FAULT_MOVE)
+            continue;
+        struct fault *f = add_ambush(p, plan, FAULT_DISK_SLOW);
+        f->at_us = move.at_us;
+        f->duration_us = between(p, 500000, 3000000);
+        f->a = move.a;
+    }
+}
+
 /* Several log directories, in one of two seeds from three million on, and in
  * most of those the failure of one. */
 static void draw_dirs(struct plan *plan)
@@ -478,6 +493,21 @@ static void draw_dirs(struct plan *plan)
         f->b = (int)prng_below(&p, 1000) & ~1;
         f->amount = (int64_t)(prng_next(&p) >> 2); /* which, and where to */
     }
+    for (int64_t n = PICK(&p, 0, 0, 1, 3); n > 0; n--) {
+        enum fault_kind kind = (enum fault_kind)PICK(
+            &p, FAULT_KILL, FAULT_KILL, FAULT_POWER, FAULT_DIR_ERROR);
+
+        if (kind == FAULT_POWER && !plan->fsync)
+            kind = FAULT_KILL;
+        struct fault *f = add_ambush(&p, plan, kind);
+        f->moment = MOMENT_MOVED;
+        f->aim = AIM_IT;
+        f->after_us = PICK(&p, 0, 0, 100, 1000, 5000, 300000);
+        if (f->kind == FAULT_DIR_ERROR)
+            f->amount = between(&p, 1, plan->dirs - 1);
+    }
+    if (one_in(&p, 2))
+        slow_moves(&p, plan);
 }
 
 /* Enough to race with every fault; more would only cost time, and a few seeds

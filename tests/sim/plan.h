@@ -68,7 +68,9 @@ extern const char *const fault_names[FAULT_KINDS];
     X(PROPOSAL, "asks for another in-sync set")                                \
     X(REGISTERED, "registers again")                                           \
     X(DELETED, "decides that a topic is deleted")                              \
-    X(CUT, "cuts a log")
+    X(CUT, "cuts a log")                                                       \
+    /* Only drawn apart, see draw_dirs(). */                                   \
+    X(MOVED, "has moved a replica to another directory")
 
 enum moment {
 #define X(name, text) MOMENT_##name,
