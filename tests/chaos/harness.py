@@ -322,6 +322,7 @@ class Load:
         self.errors = open(os.path.join(cluster.directory,
                                         topic + ".errors"), "w+")
         self.kills = []  # (moment, partitions whose leader it was)
+        self.stalled = 0  # records that librdkafka kept: see produce.c
         self.child = self.numbers(
             "produce", "--producers", str(producers), "--rate", str(rate),
             "--debug", os.environ.get("LEAT_CHAOS_DEBUG", ""),
@@ -350,11 +351,12 @@ class Load:
 
     def parse(self, line):
         words = line.split()
-        if len(words) != PARTITIONS + 5:
+        if len(words) != PARTITIONS + 7:
             raise Failed("the producers ended: " + self.complaint())
-        if int(words[-3]):
-            raise Failed("%s records refused: %s" %
-                         (words[-3], self.complaint()))
+        failed, self.stalled = int(words[-5]), int(words[-1])
+        if failed:
+            raise Failed("%d records refused: %s" %
+                         (failed, self.complaint()))
         return [int(w) for w in words[1:PARTITIONS + 1]]
 
     def complaint(self):
@@ -417,7 +419,7 @@ class Load:
                 from None
         if not out.startswith("{"):
             raise Failed("reading everything back: " + errors.strip())
-        result = json.loads(out)
+        result = dict(json.loads(out), stalled=self.stalled)
         if child.returncode:
             raise Failed("%s: %s" % (out.strip(), "; ".join(
                 errors.strip().splitlines()[:8])))

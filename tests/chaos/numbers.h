@@ -66,7 +66,7 @@ rd_kafka_t *numbers_client(rd_kafka_type_t type, const char *const *pairs,
 /* ---- commands: each returns the exit code ---- */
 
 /* Writes until standard input ends; answers a line `status` with
- * `acked N N ... failed N waiting N`. */
+ * `acked N N ... failed N waiting N stalled N` (produce.c says what stalls). */
 int numbers_produce(const struct numbers_options *o);
 
 /* Reads the whole topic and prints one line of JSON; 1 if a promise is

@@ -6,7 +6,16 @@
  * outage doesn't become a burst.
  *
  * A number that was given to the client is never given again: librdkafka
- * retries by itself.  If it gives up, the record may or may not be there. */
+ * retries by itself.  If it gives up, the record may or may not be there.
+ *
+ * A partition whose leader goes and comes back before librdkafka's thread for
+ * that node has let go of it stays with the other node for good, whatever the
+ * metadata say: rd_kafka_toppar_leader_update() takes it for a consumer's
+ * partition at a follower nearby ("leader N unchanged, not migrating away from
+ * preferred replica M"; so in all releases from 1.5 to 2.10).  It asks the
+ * wrong node until its records' time is over, or until somebody else leads.
+ * Records that end like this, with that sentence said again and again to the
+ * end, are not the cluster's failure and are counted apart. */
 
 #include "tests/chaos/numbers.h"
 
@@ -16,7 +25,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW = 400 };
+enum {
+    WINDOW = 400,
+    LOG_DEBUG_LEVEL = 7,
+    STALL_PAUSE_US = 5000000, /* without that sentence: it went on */
+    STALL_US = 20000000,      /* no handover takes so long */
+};
 
 struct load {
     const struct numbers_options *o;
@@ -24,7 +38,15 @@ struct load {
     atomic_bool stop;
     atomic_llong acked[PARTITIONS_MAX];
     atomic_llong failed;
+    atomic_llong stalled;
     atomic_llong waiting;
+};
+
+/* Since when, and when last, librdkafka said that a partition stays with
+ * another node than its leader. */
+struct stall {
+    atomic_llong since_us;
+    atomic_llong last_us;
 };
 
 struct producer {
@@ -32,6 +54,7 @@ struct producer {
     struct load *load;
     int id;
     rd_kafka_t *client;
+    struct stall stalls[PARTITIONS_MAX];
     int waiting[PARTITIONS_MAX]; /* records not answered yet */
     int64_t next[PARTITIONS_MAX];
 };
@@ -42,6 +65,41 @@ static void *opaque_of(int64_t number)
     return (void *)(intptr_t)(number + 1);
 }
 
+static bool is_stalled(struct producer *p, int partition)
+{
+    struct stall *s = &p->stalls[partition];
+    int64_t last = atomic_load(&s->last_us);
+
+    return numbers_now_us() - last < STALL_PAUSE_US &&
+           last - atomic_load(&s->since_us) > STALL_US;
+}
+
+static void note_stay(struct producer *p, const char *text)
+{
+    const char *at = strchr(text, '[');
+    int partition = at != NULL ? atoi(at + 1) : -1;
+    int64_t now = numbers_now_us();
+
+    if (partition < 0 || partition >= PARTITIONS_MAX)
+        return;
+    struct stall *s = &p->stalls[partition];
+    if (now - atomic_load(&s->last_us) > STALL_PAUSE_US)
+        atomic_store(&s->since_us, now);
+    atomic_store(&s->last_us, now);
+}
+
+static void on_log(const rd_kafka_t *client, int level, const char *facility,
+                   const char *text)
+{
+    struct producer *p = rd_kafka_opaque(client);
+
+    if (strstr(text, "not migrating away from preferred replica") != NULL)
+        note_stay(p, text);
+    if (level < LOG_DEBUG_LEVEL || p->load->o->debug[0] != '\0')
+        fprintf(stderr, "%lld %d %s %s: %s\n", (long long)numbers_now_us(),
+                level, rd_kafka_name(client), facility, text);
+}
+
 static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m,
                         void *opaque)
 {
@@ -49,6 +107,15 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m,
     long long number = (long long)(intptr_t)m->_private - 1;
     p->waiting[m->partition]--;
     atomic_fetch_sub(&p->load->waiting, 1);
+    if (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT &&
+        is_stalled(p, m->partition)) {
+        atomic_fetch_add(&p->load->stalled, 1);
+        fprintf(stderr,
+                "stalled %d: number %lld: the client keeps partition %d with "
+                "a node that does not lead\n",
+                p->id, number, m->partition);
+        return;
+    }
     if (m->err) {
         atomic_fetch_add(&p->load->failed, 1);
         fprintf(stderr, "producer %d: number %lld: %s\n", p->id, number,
@@ -142,7 +209,7 @@ static void producer_open(struct producer *p, struct load *load, int id)
         "linger.ms",
         "2",
         "debug",
-        load->o->debug,
+        load->o->debug[0] != '\0' ? load->o->debug : "topic",
         "message.timeout.ms",
         timeout,
         "socket.timeout.ms",
@@ -162,6 +229,7 @@ static void producer_open(struct producer *p, struct load *load, int id)
     rd_kafka_conf_set_opaque(conf, p);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_log_cb(conf, on_log);
     p->client = numbers_client(RD_KAFKA_PRODUCER, pairs, conf);
     if (pthread_create(&p->thread, NULL, producer_run, p))
         numbers_die("cannot start a thread");
@@ -172,8 +240,10 @@ static void status_print(struct load *load)
     printf("acked");
     for (int i = 0; i < load->o->partitions; i++)
         printf(" %lld", (long long)atomic_load(&load->acked[i]));
-    printf(" failed %lld waiting %lld\n", (long long)atomic_load(&load->failed),
-           (long long)atomic_load(&load->waiting));
+    printf(" failed %lld waiting %lld stalled %lld\n",
+           (long long)atomic_load(&load->failed),
+           (long long)atomic_load(&load->waiting),
+           (long long)atomic_load(&load->stalled));
     fflush(stdout);
 }
 

@@ -84,6 +84,10 @@ class Report:
         lines = ["numbers: %d acknowledged, %d read" % (
             self.total("numbers", "acknowledged"),
             self.total("numbers", "read"))]
+        if self.total("numbers", "stalled"):
+            lines.append("  %d records timed out in a client that kept their "
+                         "partition with a former leader (produce.c)" %
+                         self.total("numbers", "stalled"))
         for rows in ("histories", "kafkajs"):
             lines.append("%s: %d sent, %d acknowledged, %d unknown, %d read, "
                          "%d commits" % (rows, *(self.total(rows, key)
