@@ -160,6 +160,7 @@ static bool run_until(struct run *r, int64_t us, bool (*holds)(struct run *r))
         if (r->world->now_us >= deadline)
             return false;
         run_for(r, LOOK_US);
+        restore_dirs(r);
     }
     return true;
 }
@@ -193,7 +194,12 @@ static bool alike(struct run *r)
     return check_unhealed(r->check, true) == NULL;
 }
 
-static bool quiet(struct run *r) { return load_is_quiet(r->load); }
+/* A sync that stood still may end in an error only now. */
+static bool quiet(struct run *r)
+{
+    restore_dirs(r);
+    return load_is_quiet(r->load);
+}
 
 static bool read_finally(struct run *r) { return r->read_finally; }
 

@@ -179,6 +179,9 @@ static void add_member(struct load *l, const char *group, int number,
     if (modern) {
         options.modern = true;
         options.session_timeout_ms = o->modern_session_timeout_ms;
+        /* Longer than a member goes on that hears nothing, or it could be
+         * fenced for what it was never told to give up. */
+        options.rebalance_timeout_ms = o->modern_session_timeout_ms;
         options.heartbeat_ms = o->modern_session_timeout_ms / 20;
     }
     if (percent(l, o->static_percent))
