@@ -160,7 +160,6 @@ static bool run_until(struct run *r, int64_t us, bool (*holds)(struct run *r))
         if (r->world->now_us >= deadline)
             return false;
         run_for(r, LOOK_US);
-        restore_dirs(r);
     }
     return true;
 }
@@ -243,6 +242,7 @@ static void heal(struct run *r)
                               (unsigned long long)(records_seen(r) - seen));
             return;
         }
+        restore_dirs(r);
         run_for(r, LOOK_US);
     }
 }
