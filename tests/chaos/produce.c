@@ -12,7 +12,7 @@
  * that node has let go of it stays with the other node for good, whatever the
  * metadata say: rd_kafka_toppar_leader_update() takes it for a consumer's
  * partition at a follower nearby ("leader N unchanged, not migrating away from
- * preferred replica M"; so in all releases from 1.5 to 2.10).  It asks the
+ * preferred replica M"; so in 2.0, and much the same in 2.10).  It asks the
  * wrong node until its records' time is over, or until somebody else leads.
  * Records that end like this, with that sentence said again and again to the
  * end, are not the cluster's failure and are counted apart. */
