@@ -100,6 +100,8 @@
     X(MOVE_MARKS_NOTHING,                                                      \
       "a replica that moved is not marked as the newest of its name")          \
     X(MOVE_LEAVES_NO_NOTE, "a directory that a replica left does not say so")  \
+    X(LOG_TRUSTS_ANY_CLEAN_STOP,                                               \
+      "a clean stop counts for logs that were not open")                       \
     X(LOG_LEAVES_CUTS_UNSYNCED,                                                \
       "a log is written to while its truncation is not on disk")               \
     X(LOG_KEEPS_CUT_PLACES,                                                    \

@@ -43,6 +43,9 @@ struct broker {
         struct uuid id;
         bool clean;         /* the last shutdown was clean */
         int64_t stopped_ms; /* and when, by the wall clock */
+        /* Starts after a stop that was not; checkpoint_count_start(). */
+        int64_t unclean_starts;
+        bool start_counted;
         struct kv *checkpoints;
         struct env_file *lock;
         struct cleaner_file *cleaned; /* cleaner_file.h */

@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Values that an earlier release wrote end before the first dirty offset. */
-enum { KEY_BYTES = 20, VALUE_MIN_BYTES = 32, VALUE_BYTES = 40 };
+/* Values that earlier releases wrote end before the first dirty offset, or
+ * before the number of unclean starts. */
+enum { KEY_BYTES = 20, VALUE_BYTES = 48 };
+enum { VALUE_FIRST_BYTES = 32, VALUE_SECOND_BYTES = 40 };
 
 /* Another key of the same replica: it is leaving. */
 enum { NOTE_BYTES = KEY_BYTES + 1 };
@@ -45,14 +47,18 @@ bool checkpoint_read(struct kv *kv, const struct uuid *topic_id,
 
     make_key(key, topic_id, partition);
     bool ok = kv_get(kv, slice_of(key, KEY_BYTES), &value) == 0 &&
-              (value.len == VALUE_BYTES || value.len == VALUE_MIN_BYTES);
+              (value.len == VALUE_BYTES || value.len == VALUE_SECOND_BYTES ||
+               value.len == VALUE_FIRST_BYTES);
     if (ok) {
         c->high_watermark = (int64_t)be64_get(value.data);
         c->recovery_point = (int64_t)be64_get(value.data + 8);
         c->start_offset = (int64_t)be64_get(value.data + 16);
         c->unchanged_ms = (int64_t)be64_get(value.data + 24);
-        c->first_dirty =
-            value.len == VALUE_BYTES ? (int64_t)be64_get(value.data + 32) : 0;
+        c->first_dirty = value.len >= VALUE_SECOND_BYTES
+                             ? (int64_t)be64_get(value.data + 32)
+                             : 0;
+        c->unclean_starts =
+            value.len == VALUE_BYTES ? (int64_t)be64_get(value.data + 40) : 0;
     }
     buf_free(&value);
     return ok;
@@ -66,6 +72,7 @@ static void encode(const struct checkpoint *c,
     be64_put(value + 16, (uint64_t)c->start_offset);
     be64_put(value + 24, (uint64_t)c->unchanged_ms);
     be64_put(value + 32, (uint64_t)c->first_dirty);
+    be64_put(value + 40, (uint64_t)c->unclean_starts);
 }
 
 static void put_below(struct kv_batch *batch, const struct partition *p,
@@ -87,6 +94,7 @@ static void put_below(struct kv_batch *batch, const struct partition *p,
         .start_offset = log_start_offset(p->log),
         .unchanged_ms = limit == INT64_MAX ? partition_unchanged_ms(p) : 0,
         .first_dirty = p->first_dirty < end ? p->first_dirty : end,
+        .unclean_starts = p->dir->unclean_starts,
     };
     encode(&c, value);
     kv_batch_put(batch, slice_of(key, KEY_BYTES), slice_of(value, VALUE_BYTES));
@@ -211,6 +219,30 @@ int checkpoint_lower(struct partition *p, int64_t limit)
         p->stored_point = limit;
     if (error < 0 && error != -ENOSPC)
         meta_log_dir_failed(p->shard->broker->meta, p->dir);
+    return error;
+}
+
+int checkpoint_count_start(struct log_dir *dir)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+    struct slice key = SLICE("unclean starts");
+    struct buf value = BUF_INIT;
+    uint8_t bytes[8];
+
+    if (dir->start_counted || PLANTED(LOG_TRUSTS_ANY_CLEAN_STOP))
+        return 0;
+    if (kv_get(dir->checkpoints, key, &value) == 0 && value.len == sizeof bytes)
+        dir->unclean_starts = (int64_t)be64_get(value.data);
+    dir->unclean_starts += !dir->clean;
+    buf_free(&value);
+    int error = 0;
+    if (!dir->clean) {
+        be64_put(bytes, (uint64_t)dir->unclean_starts);
+        kv_batch_put(&batch, key, slice_of(bytes, sizeof bytes));
+        error = kv_write(dir->checkpoints, &batch, true);
+        kv_batch_free(&batch);
+    }
+    dir->start_counted = error == 0;
     return error;
 }
 

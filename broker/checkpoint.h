@@ -26,6 +26,10 @@ struct checkpoint {
     int64_t start_offset;
     int64_t unchanged_ms; /* as log_open() takes it */
     int64_t first_dirty;  /* everything below was compacted; 0: not known */
+    /* log_dir.unclean_starts when it was open last.  With more of them since,
+     * a clean stop says nothing of this log: it was not open meanwhile, and
+     * nobody has looked at its tail. */
+    int64_t unclean_starts;
 };
 
 /* False if nothing (usable) is stored.  Any thread. */
@@ -46,6 +50,11 @@ int checkpoint_lower(struct partition *p, int64_t limit);
 void checkpoint_forget(struct partition *p);
 /* Likewise what is known of it in one log directory. */
 void checkpoint_forget_in(struct partition *p, const struct log_dir *dir);
+/* Blocking, before anything of the directory is opened and again before a clean
+ * stop is marked: sets dir->unclean_starts to what is stored, plus one if
+ * !dir->clean, and stores that once.  0, or -errno: the stop must not be marked
+ * as clean. */
+int checkpoint_count_start(struct log_dir *dir);
 /* Whether a batch is being written that p, which was forgotten, may be in: then
  * partition_written() is called after it. */
 bool checkpoint_holds_up(struct shard *s, struct partition *p);

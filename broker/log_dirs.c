@@ -4,6 +4,7 @@
 #include "base/kv.h"
 #include "base/log.h"
 #include "base/meta_properties.h"
+#include "broker/checkpoint.h"
 #include "broker/cleaner_file.h"
 #include "broker/log/log.h"
 
@@ -302,6 +303,7 @@ static int64_t take_mark(struct env *env, struct log_dir *dir)
     }
     buf_free(&text);
     free(path);
+    checkpoint_count_start(dir);
     return epoch;
 }
 
@@ -330,7 +332,9 @@ void log_dirs_leave_clean_marks(struct broker *broker, struct env *env)
 
         buf_printf(&text, "{\"version\":0,\"brokerEpoch\":\"%lld\"}",
                    (long long)atomic_load(&broker->epoch));
-        int error = env_write_all(env, path, buf_slice(&text));
+        int error = checkpoint_count_start(&broker->log_dirs[i]);
+        if (error == 0)
+            error = env_write_all(env, path, buf_slice(&text));
         if (error < 0)
             log_warn("server",
                      "Cannot leave the mark of a clean stop in %s: %s. The "

@@ -454,6 +454,7 @@ static void mark(struct move *m)
     m->checkpoint = (struct checkpoint){
         .high_watermark = p->high_watermark < point ? p->high_watermark : point,
         .recovery_point = point,
+        .unclean_starts = m->to->unclean_starts,
         .start_offset = log_start_offset(p->log) < point
                             ? log_start_offset(p->log)
                             : log_start_offset(m->log),

@@ -37,6 +37,7 @@ struct partition_open {
     bool settled;   /* shard.settled when it began */
     bool early;     /* p->early */
     bool made_anew; /* though a directory is offline */
+    bool clean;     /* the last stop was, for this log, too */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -287,16 +288,17 @@ static void open_run(struct env_work *work)
 
     if (!known)
         o->checkpoint = (struct checkpoint){0};
-    else if (says_something(&o->checkpoint) &&
-             env_path_kind(o->env, o->path) == 0 && !forget_earlier(o))
+    o->clean =
+        o->dir->clean && o->checkpoint.unclean_starts == o->dir->unclean_starts;
+    if (says_something(&o->checkpoint) && env_path_kind(o->env, o->path) == 0 &&
+        !forget_earlier(o))
         return;
     for (int attempt = 0; attempt < 2; attempt++) {
-        o->error = log_open(o->env, o->path, o->topic_id, &o->config,
-                            o->checkpoint.recovery_point,
-                            o->checkpoint.start_offset, o->dir->clean,
-                            o->dir->clean ? o->dir->stopped_ms
-                                          : o->checkpoint.unchanged_ms,
-                            &o->log, &o->report);
+        o->error = log_open(
+            o->env, o->path, o->topic_id, &o->config,
+            o->checkpoint.recovery_point, o->checkpoint.start_offset, o->clean,
+            o->clean ? o->dir->stopped_ms : o->checkpoint.unchanged_ms, &o->log,
+            &o->report);
         if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
             attempt == 1)
             break;
@@ -313,7 +315,7 @@ static void open_run(struct env_work *work)
     if (o->error == ERR_NONE)
         o->error = producers_load(
             o->env, o->log,
-            known || !o->dir->clean ? o->checkpoint.high_watermark : INT64_MAX,
+            known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
             o->wall_ms, &o->producers);
 }
 
@@ -337,8 +339,9 @@ static void opened(struct partition *p, struct partition_open *o)
     if (p->first_dirty > log_end_offset(p->log))
         p->first_dirty = log_end_offset(p->log);
     p->role = PARTITION_IDLE;
-    if (p->shard->broker->log_dirs_len > 1)
-        checkpoint_touch(p); /* so that it is found, see find_dir() */
+    /* So that it is found, see find_dir(), and that the next stop counts. */
+    if (p->shard->broker->log_dirs_len > 1 || !o->clean)
+        checkpoint_touch(p);
     cleaner_note(p);
     /* A recovered tail counts, and a follower asks for more, once it is on
      * disk; perhaps nothing else comes that would start a flush. */

@@ -322,7 +322,6 @@ class Load:
         self.errors = open(os.path.join(cluster.directory,
                                         topic + ".errors"), "w+")
         self.kills = []  # (moment, partitions whose leader it was)
-        self.stalled = 0  # records that librdkafka kept: see produce.c
         self.child = self.numbers(
             "produce", "--producers", str(producers), "--rate", str(rate),
             "--debug", os.environ.get("LEAT_CHAOS_DEBUG", ""),
@@ -353,11 +352,17 @@ class Load:
         words = line.split()
         if len(words) != PARTITIONS + 7:
             raise Failed("the producers ended: " + self.complaint())
-        failed, self.stalled = int(words[-5]), int(words[-1])
+        failed = int(words[-5])
         if failed:
             raise Failed("%d records refused: %s" %
                          (failed, self.complaint()))
         return [int(w) for w in words[1:PARTITIONS + 1]]
+
+    def stalled_of(self, rest):
+        """Records that librdkafka kept for itself (produce.c), of what the
+        producers said at their end."""
+        words = rest.split()
+        return int(words[-1]) if words[-2:-1] == ["stalled"] else 0
 
     def complaint(self):
         self.errors.flush()
@@ -419,7 +424,7 @@ class Load:
                 from None
         if not out.startswith("{"):
             raise Failed("reading everything back: " + errors.strip())
-        result = dict(json.loads(out), stalled=self.stalled)
+        result = json.loads(out)
         if child.returncode:
             raise Failed("%s: %s" % (out.strip(), "; ".join(
                 errors.strip().splitlines()[:8])))
