@@ -186,8 +186,13 @@ static void bump(struct beat *b)
 /* Others wait with it, for as long as the interval says. */
 static void assign_later(struct beat *b, int64_t left_ms)
 {
-    heap_set(&b->step->coord->timers, &b->group->assign.node,
-             b->step->time.now_ms + left_ms);
+    struct heap_node *timer = &b->group->assign.node;
+    int64_t due_ms = b->step->time.now_ms + left_ms;
+
+    /* Each heartbeat says this anew while the clock is behind the last one's
+     * time, and must not put it off. */
+    if (!heap_has(timer) || timer->key > due_ms)
+        heap_set(&b->step->coord->timers, timer, due_ms);
 }
 
 static void take_target(struct beat *b)

@@ -191,6 +191,26 @@ Test(share_group, who_is_silent_leaves)
     cr_assert_err(told(beat("m", epoch))->error_code, ERR_UNKNOWN_MEMBER_ID);
 }
 
+/* While the clock is behind the last assignment's time the pause begins anew
+ * with each heartbeat, and ends all the same. */
+Test(share_group, a_clock_that_was_set_back_puts_nothing_off)
+{
+    int32_t a = settled("a");
+
+    w.time.wall_ms -= 86400000;
+    int32_t b = epoch_of(beat("b", 0));
+    for (int i = 0; i < 3; i++) {
+        world_pass(&w, 400);
+        a = epoch_of(beat("a", a));
+        b = epoch_of(beat("b", b));
+    }
+    cr_assert_eq(a, b);
+    char mine[64];
+    snprintf(mine, sizeof mine, "%s", given(beat("a", 0)));
+    cr_assert_str_neq(mine, "0 1 2");
+    cr_assert_str_neq(given(beat("b", 0)), "");
+}
+
 Test(share_group, a_topic_grows)
 {
     int32_t epoch = settled("m");
