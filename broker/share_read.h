@@ -2,7 +2,7 @@
 #ifndef BROKER_SHARE_READ_H
 #define BROKER_SHARE_READ_H
 
-#include "broker/share/reset.h"
+#include "controller/share_reset.h"
 #include "broker/share_lead.h"
 
 /* Where a group begins: by time if there is such a record, else the end. */

@@ -1,6 +1,7 @@
 #include "broker/share_settings.h"
 
 #include "broker/live.h"
+#include "controller/config_defs.h"
 
 static void take_numbers(const struct shard *s, struct slice group,
                          struct share_partition_config *p)
@@ -40,7 +41,7 @@ void share_settings_of(struct shard *s, struct slice group,
         !is(s, group, "share.renew.acknowledge.enable", "false");
     settings->reset = (struct share_reset){.kind = SHARE_RESET_LATEST};
     if (!slice_is_null(reset))
-        share_reset_parse(reset, &settings->reset);
+        share_reset_parse(config_trim(reset), &settings->reset);
     settings->read_committed =
         is(s, group, "share.isolation.level", "read_committed");
 }

@@ -5,7 +5,7 @@
 
 #include "broker/shard.h"
 #include "broker/share/partition.h"
-#include "broker/share/reset.h"
+#include "controller/share_reset.h"
 
 struct share_settings {
     struct share_partition_config partition;

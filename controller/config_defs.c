@@ -6,6 +6,7 @@
 #include "controller/config_defs.h"
 
 #include "controller/config_table.h"
+#include "controller/share_reset.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -360,6 +361,19 @@ static char *check_throttled_replicas(struct slice key, struct slice value)
     return NULL;
 }
 
+static char *check_share_reset(struct slice key, struct slice value)
+{
+    struct share_reset reset;
+
+    if (share_reset_parse(config_trim(value), &reset))
+        return NULL;
+    return xasprintf(
+        "Invalid value `%.*s` for configuration %.*s. The value must be either "
+        "'earliest', 'latest' or of the format "
+        "'by_duration:<PnDTnHnMn.nS.>'.",
+        SLICE_FMT(value), SLICE_FMT(key));
+}
+
 static char *check_one_of(const struct config_def *def, struct slice value,
                           struct slice *culprit)
 {
@@ -413,6 +427,8 @@ static char *check_rule(const struct config_def *def, struct slice key,
         return NULL;
     case CONFIG_RULE_THROTTLED_REPLICAS:
         return check_throttled_replicas(key, value);
+    case CONFIG_RULE_SHARE_RESET:
+        return check_share_reset(key, value);
     }
     return NULL;
 }

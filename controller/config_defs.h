@@ -56,6 +56,7 @@ enum config_rule_kind {
     CONFIG_RULE_NON_EMPTY,
     CONFIG_RULE_GZIP_LEVEL,         /* 1 to 9, or -1 */
     CONFIG_RULE_THROTTLED_REPLICAS, /* * or partition:broker,... */
+    CONFIG_RULE_SHARE_RESET,        /* share_reset.h; `allowed` says it */
 };
 
 struct config_rule {

@@ -125,6 +125,7 @@ static void print_limits(struct buf *page, const struct config_rule *rule)
         break;
     case CONFIG_RULE_ONE_OF:
     case CONFIG_RULE_ONE_OF_NOCASE:
+    case CONFIG_RULE_SHARE_RESET:
         buf_printf(page, ": %s", rule->allowed);
         break;
     case CONFIG_RULE_NON_EMPTY:

@@ -39,6 +39,12 @@
         CONFIG_RULE_THROTTLED_REPLICAS, -INFINITY, INFINITY, NULL              \
     }
 
+#define SHARE_RESET                                                            \
+    {                                                                          \
+        CONFIG_RULE_SHARE_RESET, -INFINITY, INFINITY,                          \
+            "latest, earliest, by_duration:PnDTnHnMn.nS"                       \
+    }
+
 #define CONFIG_TABLE_LEN(table) (sizeof(table) / sizeof(table)[0])
 
 /* X(name): the tables of broker keys, in the order they are documented. */

@@ -1,6 +1,5 @@
 /* Each rule of a share-partition by itself. */
 #include "broker/share/partition.h"
-#include "broker/share/reset.h"
 
 #include <criterion/criterion.h>
 
@@ -680,45 +679,4 @@ Test(share_partition, a_limit_that_was_lowered)
     share_partition_configure(s.p, &s.config);
     cr_assert_str_eq(FETCH(20), "10-19x1");
     assert_window("[10, 20)\n10-19 acquired 1 a\n");
-}
-
-/* ---- share.auto.offset.reset ---------------------------------------------*/
-
-Test(share_reset, texts)
-{
-    static const struct {
-        const char *text;
-        bool ok;
-        int64_t timestamp; /* at 10^9 ms */
-    } rows[] = {
-        {"latest", true, -1},
-        {"earliest", true, -2},
-        {"by_duration:PT1H", true, 1000000000 - 3600000},
-        {"by_duration:P1DT2H3M4.5S", true, 1000000000 - 93784500},
-        {"by_duration:PT0S", true, 1000000000},
-        {"by_duration:P9D", true, 1000000000 - 777600000},
-        {"by_duration:P999D", true, 0},
-        {"by_duration:", false, 0},
-        {"by_duration:P", false, 0},
-        {"by_duration:PT", false, 0},
-        {"by_duration:P1H", false, 0},
-        {"by_duration:PT1M1H", false, 0},
-        {"by_duration:PT1.5H", false, 0},
-        {"by_duration:PT-1H", false, 0},
-        {"by_duration:PT1", false, 0},
-        {"by_duration:P99999999999999999999D", false, 0},
-        {"by_duration:P999999999999999D", false, 0},
-        {"none", false, 0},
-        {"", false, 0},
-    };
-
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct share_reset reset;
-        bool ok = share_reset_parse(slice_str(rows[i].text), &reset);
-
-        cr_assert_eq(ok, rows[i].ok, "%s", rows[i].text);
-        if (ok)
-            cr_assert_eq(share_reset_timestamp(&reset, 1000000000),
-                         rows[i].timestamp, "%s", rows[i].text);
-    }
 }

@@ -1,5 +1,6 @@
 /* The table of keys, and the sentences that clients see. */
 #include "controller/config_defs.h"
+#include "controller/share_reset.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -156,6 +157,26 @@ Test(config_defs, words_and_lists)
                   "[partitionId]:[brokerId],[partitionId]:[brokerId],...");
 }
 
+Test(config_defs, where_a_share_group_begins)
+{
+    const struct slice key = SLICE("share.auto.offset.reset");
+    char *why = NULL;
+
+    cr_assert_eq(config_validate_group(key, SLICE("by_duration:PT1H"), &why),
+                 ERR_NONE);
+    cr_assert_eq(config_validate_group(key, SLICE(" earliest"), &why),
+                 ERR_NONE);
+    cr_assert_eq(config_validate_group(key, SLICE("by_duration:1H"), &why),
+                 ERR_INVALID_CONFIG);
+    cr_assert_str_eq(
+        why, "Invalid value by_duration:1H for configuration "
+             "share.auto.offset.reset: Invalid value `by_duration:1H` for "
+             "configuration share.auto.offset.reset. The value must be either "
+             "'earliest', 'latest' or of the format "
+             "'by_duration:<PnDTnHnMn.nS.>'.");
+    free(why);
+}
+
 Test(config_defs, what_we_cannot_do_is_refused_not_ignored)
 {
     accepts_topic("remote.storage.enable", "false");
@@ -263,4 +284,45 @@ Test(config_defs, reading_numbers)
     cr_assert_not(config_parse_int64(SLICE("99999999999999999999"), &l));
     cr_assert(config_parse_double(SLICE("1.7976931348623157E308"), &d));
     cr_assert_not(config_parse_double(SLICE("nan"), &d));
+}
+
+/* ---- share.auto.offset.reset ---------------------------------------------*/
+
+Test(share_reset, texts)
+{
+    static const struct {
+        const char *text;
+        bool ok;
+        int64_t timestamp; /* at 10^9 ms */
+    } rows[] = {
+        {"latest", true, -1},
+        {"earliest", true, -2},
+        {"by_duration:PT1H", true, 1000000000 - 3600000},
+        {"by_duration:P1DT2H3M4.5S", true, 1000000000 - 93784500},
+        {"by_duration:PT0S", true, 1000000000},
+        {"by_duration:P9D", true, 1000000000 - 777600000},
+        {"by_duration:P999D", true, 0},
+        {"by_duration:", false, 0},
+        {"by_duration:P", false, 0},
+        {"by_duration:PT", false, 0},
+        {"by_duration:P1H", false, 0},
+        {"by_duration:PT1M1H", false, 0},
+        {"by_duration:PT1.5H", false, 0},
+        {"by_duration:PT-1H", false, 0},
+        {"by_duration:PT1", false, 0},
+        {"by_duration:P99999999999999999999D", false, 0},
+        {"by_duration:P999999999999999D", false, 0},
+        {"none", false, 0},
+        {"", false, 0},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct share_reset reset;
+        bool ok = share_reset_parse(slice_str(rows[i].text), &reset);
+
+        cr_assert_eq(ok, rows[i].ok, "%s", rows[i].text);
+        if (ok)
+            cr_assert_eq(share_reset_timestamp(&reset, 1000000000),
+                         rows[i].timestamp, "%s", rows[i].text);
+    }
 }

@@ -1,7 +1,7 @@
 /* Where a group begins that has not been anywhere: share.auto.offset.reset
  * (KIP-932; by_duration: KIP-1106).  Pure. */
-#ifndef BROKER_SHARE_RESET_H
-#define BROKER_SHARE_RESET_H
+#ifndef CONTROLLER_SHARE_RESET_H
+#define CONTROLLER_SHARE_RESET_H
 
 #include "base/slice.h"
 

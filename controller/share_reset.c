@@ -1,6 +1,6 @@
 /* ISO 8601 durations as far as the configuration knows them: days, hours,
  * minutes, and seconds with a fraction. */
-#include "broker/share/reset.h"
+#include "controller/share_reset.h"
 
 static bool is_digit(const struct slice *s)
 {
