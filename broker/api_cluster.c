@@ -125,6 +125,16 @@ static void find_one(const struct cluster_view *v, int8_t type, int16_t version,
         find_error(out, ERR_INVALID_REQUEST, why);
 }
 
+/*
+ * Versions 1 to 3 have a message beside the error, and Apache Kafka says NONE
+ * when all is well (kafkajs's tests look for it); from version 4 on, nothing.
+ */
+static struct slice
+found_message(const struct find_coordinator_response_coordinator *c)
+{
+    return c->error_code == 0 ? SLICE("NONE") : c->error_message;
+}
+
 /* Versions up to 3 ask for one key and have the answer in the body itself. */
 static void
 respond_coordinators(struct request *r,
@@ -139,7 +149,7 @@ respond_coordinators(struct request *r,
         a.coordinators_len = len;
     } else {
         a.error_code = c->error_code;
-        a.error_message = c->error_message;
+        a.error_message = found_message(c);
         a.node_id = c->node_id;
         a.host = c->host;
         a.port = c->port;

@@ -112,6 +112,9 @@ def find_coordinator(s, v):
     s.check("a group: error", got["errorCode"], 0)
     s.check("a group: address", (got["host"], got["port"]),
             s.nodes.get(got["nodeId"]))
+    if v >= 1:
+        s.check("a group: message", got["errorMessage"],
+                "NONE" if v < 4 else "")
     same = find("the same group", [name])[0]
     s.check("the same group", same["nodeId"], got["nodeId"])
     if v >= 4:
