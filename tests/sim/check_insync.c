@@ -67,10 +67,13 @@ static int64_t epoch_of_session(const struct partition *p, uint64_t session,
                                 int32_t broker)
 {
     LIST_EACH (node, &p->watches) {
+        const struct partition_watch *w =
+            LIST_ENTRY(node, struct partition_watch, link);
         const struct fetch_entry *e =
-            (const struct fetch_entry *)(const void *)LIST_ENTRY(
-                node, struct partition_watch, link);
+            (const struct fetch_entry *)(const void *)w;
 
+        if (!w->sees_uncommitted)
+            continue; /* no follower's; share groups watch as well */
         if (e->part->number == session && e->part->replica_id == broker)
             return e->part->replica_epoch;
     }

@@ -461,6 +461,16 @@ static void slow_moves(struct prng *p, struct plan *plan)
     }
 }
 
+/* A share group, in one of two seeds from four million on. */
+static void draw_shares(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("share groups", 12)) *
+                     0x9e3779b97f4a7c15u};
+
+    if (plan->seed >= 4000000 && one_in(&p, 2))
+        load_options_draw_shares(&p, &plan->load);
+}
+
 /* Several log directories, in one of two seeds from three million on, and in
  * most of those the failure of one. */
 static void draw_dirs(struct plan *plan)
@@ -547,6 +557,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_transactions(plan);
     draw_modern(plan);
     draw_dirs(plan);
+    draw_shares(plan);
 }
 
 static bool is_spare(const struct plan *plan, int index)
@@ -632,6 +643,19 @@ char *plan_properties(const struct plan *plan, int index)
                    "group.consumer.assignment.interval.ms=%d\n",
                    plan->load.modern_session_timeout_ms,
                    plan->seed % 2 == 0 ? 0 : 1000);
+    if (plan->load.share_members > 0)
+        buf_printf(&b,
+                   "share.coordinator.state.topic.num.partitions=2\n"
+                   "share.coordinator.state.topic.replication.factor=%d\n"
+                   "share.coordinator.state.topic.min.isr=%d\n"
+                   "group.share.delivery.count.limit=%d\n"
+                   "group.share.min.session.timeout.ms=1000\n"
+                   "group.share.session.timeout.ms=%d\n"
+                   "group.share.min.record.lock.duration.ms=1000\n"
+                   "group.share.record.lock.duration.ms=%d\n",
+                   plan->replication, plan->min_isr, plan->load.share_limit,
+                   plan->load.share_session_timeout_ms,
+                   plan->load.share_lock_ms);
     buf_put_u8(&b, 0);
     return (char *)b.data;
 }

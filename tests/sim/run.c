@@ -266,11 +266,13 @@ static void course(struct run *r)
         return;
     trace_line(NULL, "clients stop writing");
     load_stop_writing(r->load);
-    if (!run_until(r, QUIET_US, quiet))
+    if (!run_until(r, QUIET_US, quiet)) {
+        load_complain(r->load);
         history_violation(r->history, "no-progress",
                           "clients have not finished %d s after the cluster "
                           "healed",
                           QUIET_US / 1000000);
+    }
     if (wrong(r))
         return;
     trace_line(NULL, "the final read");

@@ -4,6 +4,7 @@
 #include "tests/sim/load/final.h"
 #include "tests/sim/load/member.h"
 #include "tests/sim/load/producer.h"
+#include "tests/sim/load/shares.h"
 #include "tests/sim/load/txns.h"
 
 #include <stdlib.h>
@@ -22,7 +23,8 @@ struct load {
     int readers_len;
     struct load_member **members;
     int members_len;
-    struct load_txns *txns; /* NULL: none */
+    struct load_txns *txns;     /* NULL: none */
+    struct load_shares *shares; /* NULL: none */
     char **groups;
     const char *stable_prefix; /* of topics */
     const char *churn_prefix;
@@ -216,6 +218,28 @@ static void add_txns(struct load *l)
                                 l->history, &options);
 }
 
+static void add_shares(struct load *l)
+{
+    const struct load_options *o = &l->options;
+    struct load_client_options client = client_of(l, "share");
+    struct load_shares_options options = {
+        .space = o->space,
+        .members = o->share_members,
+        .producers = o->share_producers,
+        .partitions = 3,
+        .replication_factor = o->replication_factor,
+        .interval_ms = o->share_interval_ms,
+        .limit = o->share_limit,
+        .session_timeout_ms = o->share_session_timeout_ms,
+        .coming_and_going = o->share_going,
+        .max_wait_ms = o->share_max_wait_ms,
+        .unclean_possible = o->unclean_possible};
+
+    if (o->share_members > 0)
+        l->shares = load_shares_new(l->env, prng_next(&l->prng), &client,
+                                    l->history, &options);
+}
+
 static void add_actors(struct load *l)
 {
     const struct load_options *o = &l->options;
@@ -238,6 +262,7 @@ static void add_actors(struct load *l)
             add_member(l, l->groups[g], i, modern);
     }
     add_txns(l);
+    add_shares(l);
 }
 
 struct load *load_new(struct env *env, uint64_t seed,
@@ -273,6 +298,7 @@ void load_free(struct load *l)
         load_member_free(l->members[i]);
     load_admin_free(l->admin);
     load_txns_free(l->txns);
+    load_shares_free(l->shares);
     history_free(l->history);
     for (int g = 0; g < l->options.groups; g++)
         free(l->groups[g]);
@@ -302,6 +328,8 @@ void load_start(struct load *l)
         load_member_start(l->members[i]);
     if (l->txns != NULL)
         load_txns_start(l->txns);
+    if (l->shares != NULL)
+        load_shares_start(l->shares);
 }
 
 void load_stop_changes(struct load *l)
@@ -320,6 +348,8 @@ void load_stop_writing(struct load *l)
         load_member_stop(l->members[i]);
     if (l->txns != NULL)
         load_txns_stop(l->txns);
+    if (l->shares != NULL)
+        load_shares_stop(l->shares);
 }
 
 bool load_is_quiet(const struct load *l)
@@ -332,7 +362,14 @@ bool load_is_quiet(const struct load *l)
     for (int i = 0; i < l->members_len; i++)
         if (!load_member_is_quiet(l->members[i]))
             return false;
-    return l->txns == NULL || load_txns_is_quiet(l->txns);
+    return (l->txns == NULL || load_txns_is_quiet(l->txns)) &&
+           (l->shares == NULL || load_shares_is_quiet(l->shares));
+}
+
+void load_complain(struct load *l)
+{
+    if (l->shares != NULL)
+        load_shares_complain(l->shares);
 }
 
 int64_t load_quiet_bound_ms(const struct load *l)
@@ -344,7 +381,12 @@ int64_t load_quiet_bound_ms(const struct load *l)
     int64_t admin = 10000 + o->request_timeout_ms;
     int64_t most = produce > member ? produce : member;
 
-    return (most > admin ? most : admin) + 1000;
+    most = most > admin ? most : admin;
+    /* What members of the share group have and do not speak of has to time
+     * out, and what was delivered often is delivered in small pieces. */
+    int64_t shares = o->share_members > 0 ? 20 * o->share_lock_ms : 0;
+
+    return (most > shares ? most : shares) + 1000;
 }
 
 static void tell_done(void *arg)
@@ -389,6 +431,8 @@ void load_final_read(struct load *l, void (*done)(void *arg), void *arg)
     ASSERT(l->final == NULL);
     for (int i = 0; i < l->readers_len; i++)
         load_reader_stop(l->readers[i]);
+    if (l->shares != NULL)
+        load_shares_judge(l->shares);
     l->done = done;
     l->done_arg = arg;
     l->done_timer.fn = tell_done;
@@ -410,6 +454,12 @@ struct txn_history_counts load_transactions(const struct load *l)
 {
     return l->txns != NULL ? *load_txns_counts(l->txns)
                            : (struct txn_history_counts){0};
+}
+
+struct share_history_counts load_shares(const struct load *l)
+{
+    return l->shares != NULL ? *load_shares_counts(l->shares)
+                             : (struct share_history_counts){0};
 }
 
 struct load_progress load_progress(const struct load *l)

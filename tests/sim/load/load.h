@@ -18,6 +18,7 @@
 #include "tests/sim/load/client.h"
 #include "tests/sim/load/history.h"
 #include "tests/sim/load/options.h"
+#include "tests/sim/load/share_history.h"
 #include "tests/sim/load/txn_history.h"
 
 struct load;
@@ -39,6 +40,8 @@ void load_stop_writing(struct load *l);
 bool load_is_quiet(const struct load *l);
 /* After load_stop_writing(), whatever the cluster does. */
 int64_t load_quiet_bound_ms(const struct load *l);
+/* It is not quiet though it should be: says what is known of why. */
+void load_complain(struct load *l);
 
 /* Readers stop; then metadata, configs, every partition and every committed
  * offset are read, over and over until all is there. */
@@ -57,5 +60,6 @@ struct load_progress {
 };
 struct load_progress load_progress(const struct load *l);
 struct txn_history_counts load_transactions(const struct load *l);
+struct share_history_counts load_shares(const struct load *l);
 
 #endif

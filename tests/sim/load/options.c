@@ -86,6 +86,18 @@ void load_options_draw_transactions(struct prng *p, struct load_options *o)
     o->txn_timeout_ms = (int[]){3000, 10000, 10000}[from(p, 0, 2)];
 }
 
+void load_options_draw_shares(struct prng *p, struct load_options *o)
+{
+    o->share_members = from(p, 2, 5);
+    o->share_producers = from(p, 1, 2);
+    o->share_limit = (int[]){2, 5, 10, 10}[from(p, 0, 3)];
+    o->share_session_timeout_ms = (int[]){6000, 12000}[from(p, 0, 1)];
+    o->share_lock_ms = (int[]){1500, 4000, 10000}[from(p, 0, 2)];
+    o->share_interval_ms = (int[]){150, 400, 1200}[from(p, 0, 2)];
+    o->share_max_wait_ms = (int[]){0, 100, 500}[from(p, 0, 2)];
+    o->share_going = coin(p);
+}
+
 void load_options_print(const struct load_options *o, struct buf *out)
 {
     buf_printf(out,
@@ -119,4 +131,12 @@ void load_options_print(const struct load_options *o, struct buf *out)
     if (o->modern_percent > 0)
         buf_printf(out, " modern %d%% session %d", o->modern_percent,
                    o->modern_session_timeout_ms);
+    if (o->share_members > 0)
+        buf_printf(out,
+                   " shares: members %d producers %d limit %d session %d lock "
+                   "%d every %lld wait %lld going %d",
+                   o->share_members, o->share_producers, o->share_limit,
+                   o->share_session_timeout_ms, o->share_lock_ms,
+                   (long long)o->share_interval_ms,
+                   (long long)o->share_max_wait_ms, o->share_going);
 }

@@ -36,6 +36,15 @@ struct load_options {
     bool txn_vanish; /* one of them dies for good */
     bool txn_hasty;  /* they end what they still wait for */
 
+    int share_members; /* of a share group; 0: there is none */
+    int share_producers;
+    int share_limit;                  /* the brokers', too, as are: */
+    int32_t share_session_timeout_ms; /* of membership */
+    int32_t share_lock_ms;
+    int64_t share_interval_ms; /* between a producer's batches */
+    int64_t share_max_wait_ms;
+    bool share_going; /* members come and go */
+
     /* Producers. */
     bool acks_0, acks_1; /* beside acks=all */
     bool compression;
@@ -88,6 +97,8 @@ void load_options_init(struct load_options *o);
 void load_options_draw(struct prng *prng, struct load_options *o);
 /* Likewise clients with transactions, which that leaves out. */
 void load_options_draw_transactions(struct prng *prng, struct load_options *o);
+/* Likewise a share group. */
+void load_options_draw_shares(struct prng *prng, struct load_options *o);
 /* One line. */
 void load_options_print(const struct load_options *o, struct buf *out);
 
