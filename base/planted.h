@@ -171,7 +171,26 @@
     X(TXN_FOLLOWERS_NOTE_NO_ABORTS,                                            \
       "who opens or copies a log does not note what was aborted")              \
     X(TXN_SHOWS_OFFSETS_EARLY,                                                 \
-      "offsets in a transaction are shown before it is committed")
+      "offsets in a transaction are shown before it is committed")             \
+    /* share groups */                                                         \
+    X(SHARE_ANSWERS_EARLY,                                                     \
+      "an acknowledgement is answered before it is stored")                    \
+    X(SHARE_TAKES_DOUBT_FOR_DONE,                                              \
+      "a write of which nobody knows counts as stored")                        \
+    X(SHARE_KEEPS_RELEASED, "what is released is handed out to nobody")        \
+    X(SHARE_LOCKS_FOR_EVER, "locks do not time out")                           \
+    X(SHARE_GIVES_WHAT_IS_HELD, "a record is handed out that somebody has")    \
+    X(SHARE_IGNORES_LIMIT, "a record is handed out more often than it may be") \
+    X(SHARE_LOADS_START_ONLY,                                                  \
+      "a new leader forgets what is done beyond the start")                    \
+    X(SHARE_FORGETS_DELIVERIES,                                                \
+      "a new leader begins to count deliveries anew")                          \
+    X(SHARE_TAKES_OLD_LEADERS,                                                 \
+      "a share coordinator takes what an old leader writes")                   \
+    X(SHARE_SNAPSHOTS_START_ONLY,                                              \
+      "a snapshot leaves out what is done beyond the start")                   \
+    X(SHARE_LOADS_WITHOUT_THE_LAST,                                            \
+      "a new share coordinator leaves out the last batch")
 
 /* Of the Raft core alone: they need more elections and larger logs than a
  * cluster has.  Its own simulator finds them (tests/unit/raft/test_sim.c). */

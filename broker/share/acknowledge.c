@@ -4,6 +4,7 @@
  * done as a whole or not at all.  What it decides is kept with the runs, and
  * happens when it is written (persist.c); until then they are their member's.
  */
+#include "base/planted.h"
 #include "broker/share/parts.h"
 
 /* ---- looking -------------------------------------------------------------*/
@@ -93,8 +94,11 @@ static void decide(struct share_partition *p, struct share_run *run,
 
 static void give_back(struct share_partition *p, struct share_run *run)
 {
-    bool last = run->deliveries >= p->config.delivery_count_limit;
+    bool last = run->deliveries >= p->config.delivery_count_limit &&
+                !PLANTED(SHARE_IGNORES_LIMIT);
 
+    if (PLANTED(SHARE_KEEPS_RELEASED))
+        last = true;
     decide(p, run, last ? SHARE_ARCHIVED : SHARE_AVAILABLE);
 }
 
@@ -167,7 +171,7 @@ static void end_or_wait(struct share_partition *p, bool decides,
                         struct share_waiter *waiter,
                         struct share_update *update)
 {
-    if (!decides)
+    if (!decides || PLANTED(SHARE_ANSWERS_EARLY))
         share_waiter_end(update, waiter, ERR_NONE);
     else if (waiter != NULL)
         list_push_back(&p->collected, &waiter->link);

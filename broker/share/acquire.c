@@ -13,6 +13,7 @@
  * them may be what its consumers fail at.  They are handed out alone, the more
  * often the fewer at once, and a single one before the last time, so that the
  * others are not archived with it (KAFKA-17541). */
+#include "base/planted.h"
 #include "broker/share/parts.h"
 
 #include <stdlib.h>
@@ -95,8 +96,11 @@ static struct share_member *member_of(struct acquiring *a)
 /* Its deliveries count this one already. */
 static void take(struct acquiring *a, struct share_run *run)
 {
-    share_run_own(a->p, run, member_of(a),
-                  a->request->now_ms + a->p->config.record_lock_duration_ms);
+    int64_t lock_ms = PLANTED(SHARE_LOCKS_FOR_EVER)
+                          ? INT32_MAX
+                          : a->p->config.record_lock_duration_ms;
+
+    share_run_own(a->p, run, member_of(a), a->request->now_ms + lock_ms);
     a->left -= share_run_size(run);
     a->taken += share_run_size(run);
     note(a, run);
@@ -188,6 +192,11 @@ static void visit_window(struct acquiring *a, int64_t first, int64_t last,
          i < p->len && share_run_at(p, i)->first <= last; i++) {
         struct share_run *run = share_run_at(p, i);
 
+        if (PLANTED(SHARE_GIVES_WHAT_IS_HELD) && run->state == SHARE_ACQUIRED &&
+            !run->decided) {
+            share_run_disown(p, run);
+            share_run_set(p, run, SHARE_AVAILABLE, run->deliveries);
+        }
         if (run->state != SHARE_AVAILABLE)
             continue;
         if (run->first < first) {
@@ -201,7 +210,8 @@ static void visit_window(struct acquiring *a, int64_t first, int64_t last,
         }
         if (is_limit(a) && a->left <= 0)
             return;
-        if (run->deliveries >= p->config.delivery_count_limit) {
+        if (run->deliveries >= p->config.delivery_count_limit &&
+            !PLANTED(SHARE_IGNORES_LIMIT)) {
             archive(a, run);
             continue;
         }

@@ -1,5 +1,6 @@
 /* A share-partition as a whole: life, loading, where to fetch, the start of the
  * log. */
+#include "base/planted.h"
 #include "broker/share/parts.h"
 
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static bool loaded_ok(const struct share_loaded *loaded, int64_t start)
 
 static void load(struct share_partition *p, const struct share_loaded *loaded)
 {
-    for (uint32_t i = 0; i < loaded->batches_len; i++) {
+    for (uint32_t i = 0;
+         i < loaded->batches_len && !PLANTED(SHARE_LOADS_START_ONLY); i++) {
         const struct share_batch *batch = &loaded->batches[i];
         enum share_state state = share_state_is_terminal(batch->state)
                                      ? batch->state
@@ -62,7 +64,11 @@ static void load(struct share_partition *p, const struct share_loaded *loaded)
 
         if (batch->first > p->end)
             share_runs_append(p, batch->first - 1, SHARE_AVAILABLE, 0);
-        share_runs_append(p, batch->last, state, batch->deliveries);
+        share_runs_append(p, batch->last, state,
+                          PLANTED(SHARE_FORGETS_DELIVERIES) &&
+                                  state == SHARE_AVAILABLE
+                              ? 0
+                              : batch->deliveries);
     }
     if (p->len != 0)
         share_runs_join(p, p->start, p->end - 1);

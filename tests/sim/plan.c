@@ -652,10 +652,14 @@ char *plan_properties(const struct plan *plan, int index)
                    "group.share.min.session.timeout.ms=1000\n"
                    "group.share.session.timeout.ms=%d\n"
                    "group.share.min.record.lock.duration.ms=1000\n"
-                   "group.share.record.lock.duration.ms=%d\n",
+                   "group.share.record.lock.duration.ms=%d\n"
+                   "share.coordinator.snapshot.update.records.per.snapshot=%d\n"
+                   "share.coordinator.state.topic.prune.interval.ms=%d\n"
+                   "group.share.initialize.retry.interval.ms=3000\n",
                    plan->replication, plan->min_isr, plan->load.share_limit,
                    plan->load.share_session_timeout_ms,
-                   plan->load.share_lock_ms);
+                   plan->load.share_lock_ms, plan->seed % 3 == 0 ? 5 : 500,
+                   plan->seed % 5 == 0 ? 1000 : 300000);
     buf_put_u8(&b, 0);
     return (char *)b.data;
 }

@@ -172,7 +172,10 @@ static uint64_t records_seen(const struct run *r)
     return c->acked + c->read;
 }
 
-static bool formed(struct run *r) { return records_seen(r) > 0; }
+static bool formed(struct run *r)
+{
+    return records_seen(r) > 0 && load_has_begun(r->load);
+}
 
 /* Also those that noticed only after the fault was over. */
 static void restore_dirs(struct run *r)
@@ -251,8 +254,10 @@ static void course(struct run *r)
 {
     start_all(r);
     if (!run_until(r, FORM_US, formed))
-        history_violation(r->history, "no-progress",
-                          "no record is acknowledged %d s after the start",
+        history_violation(r->history, "no-progress", "%s %d s after the start",
+                          records_seen(r) > 0
+                              ? "the share group has no start everywhere"
+                              : "no record is acknowledged",
                           FORM_US / 1000000);
     if (wrong(r))
         return;

@@ -1,4 +1,5 @@
 /* One topic partition of a request: refused, answered, or written. */
+#include "base/planted.h"
 #include "broker/coord/share/parts.h"
 
 static void wait_for(struct share_coord_write *write,
@@ -127,7 +128,7 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
     if (key == NULL || !ask->batches_ok ||
         ask->start_offset < SHARE_START_UNKNOWN)
         return ERR_INVALID_REQUEST;
-    if (is_fenced(key, ask))
+    if (is_fenced(key, ask) && !PLANTED(SHARE_TAKES_OLD_LEADERS))
         return ERR_FENCED_LEADER_EPOCH;
     if (is_of_old_life(key, ask))
         return ERR_FENCED_STATE_EPOCH;

@@ -332,6 +332,12 @@ void load_start(struct load *l)
         load_shares_start(l->shares);
 }
 
+bool load_has_begun(const struct load *l)
+{
+    return l->shares == NULL || l->options.share_early ||
+           load_shares_has_begun(l->shares);
+}
+
 void load_stop_changes(struct load *l)
 {
     history_note(l->history, "stop changes");

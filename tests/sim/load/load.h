@@ -34,6 +34,8 @@ void load_free(struct load *l);
 struct history *load_history(struct load *l);
 
 void load_start(struct load *l);
+/* The share group has a start everywhere, if anybody is to wait for that. */
+bool load_has_begun(const struct load *l);
 /* No new changes of topics and configs; records go on. */
 void load_stop_changes(struct load *l);
 void load_stop_writing(struct load *l);

@@ -96,6 +96,7 @@ void load_options_draw_shares(struct prng *p, struct load_options *o)
     o->share_interval_ms = (int[]){150, 400, 1200}[from(p, 0, 2)];
     o->share_max_wait_ms = (int[]){0, 100, 500}[from(p, 0, 2)];
     o->share_going = coin(p);
+    o->share_early = from(p, 0, 3) == 0;
 }
 
 void load_options_print(const struct load_options *o, struct buf *out)

@@ -44,6 +44,7 @@ struct load_options {
     int64_t share_interval_ms; /* between a producer's batches */
     int64_t share_max_wait_ms;
     bool share_going; /* members come and go */
+    bool share_early; /* nobody waits until the group has begun */
 
     /* Producers. */
     bool acks_0, acks_1; /* beside acks=all */

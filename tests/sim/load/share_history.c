@@ -190,7 +190,7 @@ int64_t share_history_end(const struct share_history *s, int32_t partition)
 static bool must_know(const struct share_history_ask *ask, int32_t epoch,
                       const struct stored *what)
 {
-    return what->is && ask->sent > what->at &&
+    return what->is && ask->sent >= what->at &&
            (ask->node == what->node ||
             (epoch >= 0 && what->epoch >= 0 && epoch >= what->epoch));
 }
@@ -255,7 +255,7 @@ static void judge_hold(struct share_history *s,
                        const struct hold *h)
 {
     if (h->is && h->node == ask->node && h->epoch >= 0 &&
-        h->epoch == got->epoch && ask->sent > h->since &&
+        h->epoch == got->epoch && ask->sent >= h->since &&
         got->answered_ms <= h->until_ms)
         suspect(s, ask, got, h);
 }
@@ -318,7 +318,7 @@ void share_history_alive(struct share_history *s,
         const struct suspicion *at = &s->suspicions[i];
 
         if (at->client != ask->client || at->session != ask->session ||
-            at->partition != partition || ask->sent <= at->at) {
+            at->partition != partition || ask->sent < at->at) {
             i++;
             continue;
         }
@@ -439,6 +439,17 @@ static void judge_record(struct share_history *s, int32_t partition,
 
 void share_history_judge(struct share_history *s)
 {
+    const struct share_history_counts *c = &s->counts;
+
+    history_note(
+        s->h,
+        "share group: %llu produced, %llu acquired, %llu accepted, "
+        "%llu released, %llu rejected, %llu refused, %llu missed, "
+        "%llu suspected",
+        (unsigned long long)c->produced, (unsigned long long)c->acquired,
+        (unsigned long long)c->accepted, (unsigned long long)c->released,
+        (unsigned long long)c->rejected, (unsigned long long)c->refused,
+        (unsigned long long)c->missed, (unsigned long long)c->suspected);
     if (s->unclean_possible)
         return;
     for (int32_t p = 0; p < SHARE_HISTORY_PARTITIONS_MAX; p++)

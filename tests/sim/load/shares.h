@@ -40,6 +40,8 @@ struct load_shares *load_shares_new(struct env *env, uint64_t seed,
                                     const struct load_shares_options *options);
 void load_shares_free(struct load_shares *s);
 void load_shares_start(struct load_shares *s);
+/* The group has a start in every partition. */
+bool load_shares_has_begun(const struct load_shares *s);
 /* Producers end; members accept everything, and leave when nothing is left. */
 void load_shares_stop(struct load_shares *s);
 bool load_shares_is_quiet(const struct load_shares *s);

@@ -121,6 +121,11 @@ void load_shares_start(struct load_shares *s)
     env_timer_start(s->env, &s->timer, 0);
 }
 
+bool load_shares_has_begun(const struct load_shares *s)
+{
+    return shares_watch_has_begun(s->watch);
+}
+
 void load_shares_stop(struct load_shares *s) { s->stopped = true; }
 
 bool load_shares_is_quiet(const struct load_shares *s)
