@@ -175,8 +175,7 @@
     /* share groups */                                                         \
     X(SHARE_ANSWERS_EARLY,                                                     \
       "an acknowledgement is answered before it is stored")                    \
-    X(SHARE_TAKES_DOUBT_FOR_DONE,                                              \
-      "a write of which nobody knows counts as stored")                        \
+    X(SHARE_WRITES_ONCE, "a write that failed counts as stored")               \
     X(SHARE_KEEPS_RELEASED, "what is released is handed out to nobody")        \
     X(SHARE_LOCKS_FOR_EVER, "locks do not time out")                           \
     X(SHARE_GIVES_WHAT_IS_HELD, "a record is handed out that somebody has")    \

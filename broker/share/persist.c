@@ -5,7 +5,6 @@
  * back to the list when it ends.  Decisions of members want a write at once,
  * and so do locks that time out; whatever was refused goes along with the next.
  */
-#include "base/planted.h"
 #include "broker/share/parts.h"
 
 #include <stdlib.h>
@@ -229,10 +228,6 @@ void share_partition_written(struct share_partition *p, uint64_t id,
         end_write(p, false, err, update);
         break;
     case SHARE_IN_DOUBT:
-        if (PLANTED(SHARE_TAKES_DOUBT_FOR_DONE)) {
-            end_write(p, true, ERR_NONE, update);
-            break;
-        }
         end_all(&p->waiting, update, err);
         p->retry_ms = now_ms + SHARE_RETRY_MS;
         break;

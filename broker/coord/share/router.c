@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/map.h"
+#include "base/planted.h"
 
 #include <stdlib.h>
 
@@ -474,7 +475,9 @@ static void take_all(struct share_router *router, struct list *questions,
             LIST_ENTRY(node, struct share_question, link);
         enum err err = error != ERR_NONE ? error : take(q, response, i);
 
-        if (error != ERR_NONE || passes(q, err))
+        if (PLANTED(SHARE_WRITES_ONCE) && q->api == API_WRITE_SHARE_GROUP_STATE)
+            done(router, q, ERR_NONE);
+        else if (error != ERR_NONE || passes(q, err))
             again(router, q, err, now_ms);
         else
             done(router, q, err);
