@@ -461,14 +461,30 @@ static void slow_moves(struct prng *p, struct plan *plan)
     }
 }
 
-/* A share group, in one of two seeds from four million on. */
+/* A share group, in one of two seeds from four million on.  In half of those
+ * the active controller loses sight of brokers that others still reach, so that
+ * for a while an old leader has share-partitions beside the new one. */
 static void draw_shares(struct plan *plan)
 {
     struct prng p = {(plan->seed ^ hash_bytes("share groups", 12)) *
                      0x9e3779b97f4a7c15u};
 
-    if (plan->seed >= 4000000 && one_in(&p, 2))
-        load_options_draw_shares(&p, &plan->load);
+    if (plan->seed < 4000000 || !one_in(&p, 2))
+        return;
+    load_options_draw_shares(&p, &plan->load);
+    for (int64_t n = PICK(&p, 0, 0, 2, 4);
+         n > 0 && plan->faults_len < PLAN_FAULTS_MAX; n--) {
+        struct fault *f = next_fault(plan);
+
+        f->kind = FAULT_CUT;
+        f->at_us = between(&p, 0, plan->faults_us);
+        f->moment = MOMENT_LEADER;
+        f->aim = AIM_CONTROLLER;
+        f->after_us = PICK(&p, 0, 1000, 1000000);
+        f->duration_us =
+            plan->session_timeout_ms * 2000 + between(&p, 0, 5000000);
+        f->b = (int)prng_below(&p, 1000);
+    }
 }
 
 /* Several log directories, in one of two seeds from three million on, and in
