@@ -184,8 +184,6 @@
       "a new leader forgets what is done beyond the start")                    \
     X(SHARE_FORGETS_DELIVERIES,                                                \
       "a new leader begins to count deliveries anew")                          \
-    X(SHARE_TAKES_OLD_LEADERS,                                                 \
-      "a share coordinator takes what an old leader writes")                   \
     X(SHARE_SNAPSHOTS_START_ONLY,                                              \
       "a snapshot leaves out what is done beyond the start")                   \
     X(SHARE_LOADS_WITHOUT_THE_LAST,                                            \

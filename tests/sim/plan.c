@@ -462,8 +462,8 @@ static void slow_moves(struct prng *p, struct plan *plan)
 }
 
 /* A share group, in one of two seeds from four million on.  In half of those
- * the active controller loses sight of brokers that others still reach, so that
- * for a while an old leader has share-partitions beside the new one. */
+ * the active controller loses sight of brokers that others still reach, and
+ * share-partitions move to other leaders. */
 static void draw_shares(struct plan *plan)
 {
     struct prng p = {(plan->seed ^ hash_bytes("share groups", 12)) *

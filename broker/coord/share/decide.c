@@ -1,5 +1,4 @@
 /* One topic partition of a request: refused, answered, or written. */
-#include "base/planted.h"
 #include "broker/coord/share/parts.h"
 
 static void wait_for(struct share_coord_write *write,
@@ -128,7 +127,7 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
     if (key == NULL || !ask->batches_ok ||
         ask->start_offset < SHARE_START_UNKNOWN)
         return ERR_INVALID_REQUEST;
-    if (is_fenced(key, ask) && !PLANTED(SHARE_TAKES_OLD_LEADERS))
+    if (is_fenced(key, ask))
         return ERR_FENCED_LEADER_EPOCH;
     if (is_of_old_life(key, ask))
         return ERR_FENCED_STATE_EPOCH;
