@@ -1,8 +1,9 @@
 """Clients that come from npm, Maven, PyPI and the Go proxy, in .cache/interop, by
-the versions that node/package-lock.json, the pom.xml of a folder,
+the versions that the package-lock.json and the pom.xml of a folder,
 python/requirements.txt and go/go.sum fix.  Runs may install at the same time.
 """
 
+import glob
 import hashlib
 import os
 import re
@@ -15,8 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(os.path.dirname(os.path.dirname(HERE)), ".cache",
                      "interop")
 
-# One thread installs, the others wait for it.
-INSTALLING = threading.Lock()
+# One thread installs, the others wait for it; one may need another's.
+INSTALLING = threading.RLock()
 
 
 class Unable(Exception):
@@ -103,6 +104,51 @@ def python_modules():
          "--target", "modules", "-r", "requirements.txt"], "pip", cwd=made,
         timeout=600))
     return os.path.join(home, "modules")
+
+
+def confluent_javascript():
+    """Where npm has put @confluentinc/kafka-javascript.  It is C++ over
+    librdkafka, whose C part is taken from PyPI's confluent-kafka: compiling
+    that, too, would take minutes.  Node.js comes with its headers, or Debian
+    has them in libnode-dev."""
+    files = ["node/confluent/package.json", "node/confluent/package-lock.json",
+             "node/.npmrc", "python/requirements.txt"]
+
+    def install(made):
+        call(["npm", "ci", "--no-progress"], "npm ci", cwd=made, timeout=600)
+        modules = os.path.join(made, "node_modules")
+        home = os.path.join(modules, "@confluentinc", "kafka-javascript")
+        sources = os.path.join(home, "deps", "librdkafka")
+        built = os.path.join(home, "build", "Release")
+        os.makedirs(built)
+        library = shutil.copy(glob.glob(os.path.join(
+            python_modules(), "confluent_kafka.libs", "librdkafka-*"))[0],
+            built)
+        # What its configure would write is for the C part.
+        open(os.path.join(sources, "config.h"), "w").close()
+        call(["g++", "-std=c++20", "-O1", "-w", "-fPIC", "-shared",
+              "-I" + node_headers(), "-I" + os.path.join(modules, "nan"),
+              "-I" + home, "-I" + os.path.join(sources, "src"),
+              "-I" + os.path.join(sources, "src-cpp"),
+              "-DNODE_GYP_MODULE_NAME=confluent-kafka-javascript",
+              *sorted(glob.glob(os.path.join(home, "src", "*.cc"))),
+              *sorted(glob.glob(os.path.join(sources, "src-cpp", "*.cpp"))),
+              library, "-Wl,-rpath,$ORIGIN", "-o",
+              os.path.join(built, "confluent-kafka-javascript.node")], "g++",
+             timeout=900)
+
+    return os.path.join(cached("confluent-javascript", files, install),
+                        "node_modules")
+
+
+def node_headers():
+    node = subprocess.run(["node", "-p", "process.execPath"], text=True,
+                          stdout=subprocess.PIPE, check=True).stdout.strip()
+    home = os.path.join(os.path.dirname(os.path.dirname(node)), "include",
+                        "node")
+    if not os.path.exists(os.path.join(home, "node.h")):
+        raise Unable("Node.js has no headers in %s; install libnode-dev" % home)
+    return home
 
 
 GO = ["go/go.mod", "go/go.sum", "go/suite.go", "go/franz.go", "go/sarama.go",
