@@ -5,6 +5,7 @@ import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.Node;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.Uuid;
 
 /**
@@ -15,6 +16,8 @@ import org.apache.kafka.common.Uuid;
 final class ShareNodes {
     private static final int MEMBERS = 3;
     private static final int PROGRESS = 300;
+    private static final int ROUNDS =
+        Integer.parseInt(System.getenv().getOrDefault("LONG", "1"));
     private static final String[] TOPICS = {"__share_group_state", "__consumer_offsets"};
 
     private final String name;
@@ -28,8 +31,7 @@ final class ShareNodes {
     // ---- who is who ----
 
     private static int leader(String topic, String key) throws Exception {
-        List<org.apache.kafka.common.TopicPartitionInfo> all =
-            ShareWorld.describe(topic).partitions();
+        List<TopicPartitionInfo> all = ShareWorld.describe(topic).partitions();
         int partition = key == null ? 0 : (key.hashCode() & Integer.MAX_VALUE) % all.size();
         Node node = all.get(partition).leader();
         return node == null ? -1 : node.id();
@@ -162,7 +164,9 @@ final class ShareNodes {
                 members.add(new ShareMember(nodes.name, ledger, "max.poll.records", "50"));
             }
             progress(ledger, "at first");
-            nodes.killAll(ledger);
+            for (int round = 0; round < ROUNDS; round++) {
+                nodes.killAll(ledger);
+            }
             writer.end();
             Checks.until(() -> ledger.error.get() != null
                 || lacking(ledger, writer.written).isEmpty(), 60, "not all records were accepted");
