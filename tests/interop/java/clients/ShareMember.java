@@ -59,16 +59,12 @@ final class ShareMember extends Thread {
                 + history.get(ShareWorld.number(record)));
         }
 
-        /** What to do with a record that a poll returned which began at this time. */
-        private AcknowledgeType decide(ConsumerRecord<String, String> record, long polled) {
+        /** What to do with a record that is shown. */
+        private AcknowledgeType decide(ConsumerRecord<String, String> record) {
             int number = ShareWorld.number(record);
             int count = record.deliveryCount().get();
             tell(record, "gets");
             deliveries.incrementAndGet();
-            Long done = accepted.get(number);
-            if (done != null && done - polled < 0) {
-                throw wrong(record, "was accepted and came again");
-            }
             Integer before = released.get(number);
             if (before != null && count <= before) {
                 throw wrong(record, "is not counted after a release");
@@ -77,9 +73,13 @@ final class ShareMember extends Thread {
                 ? AcknowledgeType.RELEASE : AcknowledgeType.ACCEPT;
         }
 
-        /** The commit of what was said of a record has ended. */
-        private void note(
-                ConsumerRecord<String, String> record, AcknowledgeType type, boolean success) {
+        /**
+         * The commit has ended of what was said of a record, which a poll showed
+         * that began at this time.  The client fetches ahead at times, so what it
+         * shows may be somebody else's by then; but that it cannot commit.
+         */
+        private void note(ConsumerRecord<String, String> record, AcknowledgeType type,
+                boolean success, long polled) {
             int number = ShareWorld.number(record);
             tell(record, (success ? "commits " : "does not know of its ") + type + " of");
             if (!success) {
@@ -88,6 +88,10 @@ final class ShareMember extends Thread {
                     unsure.add(number);
                 }
                 return;
+            }
+            Long done = accepted.get(number);
+            if (done != null && done - polled < 0) {
+                throw wrong(record, "was accepted and came again");
             }
             if (type == AcknowledgeType.ACCEPT) {
                 accepted.putIfAbsent(number, System.nanoTime());
@@ -128,13 +132,13 @@ final class ShareMember extends Thread {
     private void handle(List<ConsumerRecord<String, String>> records, long polled) {
         AcknowledgeType[] types = new AcknowledgeType[records.size()];
         for (int i = 0; i < types.length; i++) {
-            types[i] = ledger.decide(records.get(i), polled);
+            types[i] = ledger.decide(records.get(i));
             consumer.acknowledge(records.get(i), types[i]);
         }
         Map<TopicIdPartition, Optional<KafkaException>> results = consumer.commitSync();
         for (int i = 0; i < types.length; i++) {
             boolean success = succeeded(results, records.get(i));
-            ledger.note(records.get(i), types[i], success);
+            ledger.note(records.get(i), types[i], success, polled);
             if (success && types[i] == AcknowledgeType.ACCEPT) {
                 mine.add(ShareWorld.number(records.get(i)));
             }

@@ -145,8 +145,8 @@ final class ShareNodes {
         ShareWorld.produce(name, written, written + 1);
         ShareMember last = new ShareMember(name, ledger);
         try {
-            Checks.until(() -> ledger.error.get() != null || ledger.accepted.containsKey(written), 60,
-                "the last record did not come");
+            Checks.until(() -> ledger.error.get() != null
+                || ledger.accepted.containsKey(written), 60, "the last record did not come");
         } finally {
             last.close();
         }
