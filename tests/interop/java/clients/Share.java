@@ -200,7 +200,8 @@ public final class Share {
         }
         ledger.rethrow();
         ShareWorld.done(name, written);
-        Checks.equal(ledger.accepted.keySet(), new HashSet<>(ShareWorld.range(0, written)), "records");
+        Checks.equal(
+            ledger.accepted.keySet(), new HashSet<>(ShareWorld.range(0, written)), "records");
         Checks.equal(ledger.deliveries.get(), written, "deliveries");
         StringBuilder parts = new StringBuilder();
         for (ShareMember member : members) {

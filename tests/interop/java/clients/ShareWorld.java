@@ -61,7 +61,8 @@ final class ShareWorld {
 
     static boolean inSync(String topic) throws Exception {
         return describe(topic).partitions().stream().allMatch(
-            p -> p.leader() != null && p.isr().size() == Checks.REPLICAS);
+            p -> p.leader() != null && !p.leader().isEmpty()
+                && p.isr().size() == Checks.REPLICAS);
     }
 
     static KafkaProducer<String, String> producer(String... pairs) {
