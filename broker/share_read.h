@@ -2,8 +2,8 @@
 #ifndef BROKER_SHARE_READ_H
 #define BROKER_SHARE_READ_H
 
-#include "controller/share_reset.h"
 #include "broker/share_lead.h"
+#include "controller/share_reset.h"
 
 /* Where a group begins: by time if there is such a record, else the end. */
 int64_t share_read_initial(const struct partition *p,
