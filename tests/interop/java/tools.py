@@ -1,8 +1,8 @@
 """Apache Kafka's own command-line tools, run by Java from its jars.
 
 Each check starts the tools as their shell scripts would and reads what they
-print (`command.py`).  DATA is the directory of a cluster of scripts/cluster, or
-empty when there is none.  With GROUP_PROTOCOL=consumer only groups, by the
+print (`command.py`).  DATA is the directory of a cluster of scripts/cluster,
+or empty when there is none.  With GROUP_PROTOCOL=consumer only groups, by the
 protocol of KIP-848.
 """
 
