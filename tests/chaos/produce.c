@@ -76,7 +76,8 @@ static bool is_stalled(struct producer *p, int partition)
 
 static void note_stay(struct producer *p, const char *text)
 {
-    const char *at = strchr(text, '[');
+    const char *topic = strstr(text, p->load->o->topic);
+    const char *at = topic != NULL ? strchr(topic, '[') : NULL;
     int partition = at != NULL ? atoi(at + 1) : -1;
     int64_t now = numbers_now_us();
 
