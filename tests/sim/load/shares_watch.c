@@ -1,7 +1,9 @@
 /* How far the group is.  That it has a start everywhere
  * DescribeShareGroupOffsets says.  In the end each share coordinator says what
  * is stored of its partition, where the group starts and how many records from
- * there on are done with, and ListOffsets where the partition ends. */
+ * there on are done with, and after it ListOffsets where the partition ends: a
+ * batch that nobody waits for any more may still come, and what is done beyond
+ * an end of before must not count for what is not done below it. */
 #include "tests/sim/load/shares_parts.h"
 
 #include "base/uuid.h"
@@ -24,10 +26,12 @@ struct shares_end {
     int32_t partition;
     bool busy;
     int64_t next_ms;
-    int64_t offset; /* -1: not known; asked after producers ended */
+    int64_t offset; /* -1: not known */
     int32_t coordinator;
-    int64_t start; /* as stored; -1: not known */
-    int64_t done;  /* from there on */
+    bool summed_up; /* its end is asked for next */
+    int64_t start;  /* as stored; -1: not known */
+    int64_t done;   /* from there on */
+    bool is_done;   /* by the end that was asked for after that */
 };
 
 struct shares_watch {
@@ -155,10 +159,18 @@ static void listed(void *arg, enum err error, const void *response)
         error = ERR_MALFORMED;
     if (error == ERR_NONE)
         error = (enum err)a->topics[0].partitions[0].error_code;
-    if (error == ERR_NONE)
-        e->offset = a->topics[0].partitions[0].offset;
-    else
+    if (error != ERR_NONE) {
         load_client_look(e->watch->client);
+        return;
+    }
+    e->summed_up = false;
+    e->offset = a->topics[0].partitions[0].offset;
+    e->is_done = e->start >= 0 && e->start + e->done >= e->offset &&
+                 e->start + e->done >=
+                     share_history_end(e->watch->owner->shares, e->partition);
+    history_note(e->watch->owner->history,
+                 "share end %d: %lld and %lld of %lld", e->partition,
+                 (long long)e->start, (long long)e->done, (long long)e->offset);
 }
 
 static void list(struct shares_end *e)
@@ -260,9 +272,8 @@ static void summed_up(void *arg, enum err error, const void *response)
     }
     e->start = a->results[0].partitions[0].start_offset;
     e->done = a->results[0].partitions[0].delivery_complete_count;
-    history_note(e->watch->owner->history,
-                 "share end %d: %lld and %lld of %lld", e->partition,
-                 (long long)e->start, (long long)e->done, (long long)e->offset);
+    e->summed_up = true;
+    e->next_ms = now(e->watch);
 }
 
 static void sum_up(struct shares_end *e)
@@ -309,14 +320,6 @@ static bool producers_ended(const struct shares_watch *w)
     return true;
 }
 
-static bool is_done(const struct shares_watch *w, int32_t p)
-{
-    const struct shares_end *e = &w->ends[p];
-
-    return e->offset >= 0 && e->start >= 0 && e->start + e->done >= e->offset &&
-           e->start + e->done >= share_history_end(w->owner->shares, p);
-}
-
 void shares_watch_tick(struct shares_watch *w)
 {
     if (!w->busy && now(w) >= w->next_ms && !shares_watch_has_begun(w))
@@ -326,9 +329,9 @@ void shares_watch_tick(struct shares_watch *w)
     for (int32_t p = 0; p < w->owner->options.partitions; p++) {
         struct shares_end *e = &w->ends[p];
 
-        if (e->busy || now(w) < e->next_ms || is_done(w, p))
+        if (e->busy || now(w) < e->next_ms || e->is_done)
             continue;
-        if (e->offset < 0)
+        if (e->summed_up)
             list(e);
         else
             sum_up(e);
@@ -346,7 +349,7 @@ bool shares_watch_has_begun(const struct shares_watch *w)
 bool shares_watch_is_done(const struct shares_watch *w)
 {
     for (int32_t p = 0; p < w->owner->options.partitions; p++)
-        if (!is_done(w, p))
+        if (!w->ends[p].is_done)
             return false;
     return true;
 }
@@ -357,7 +360,7 @@ const char *shares_watch_missing(struct shares_watch *w)
 
     snprintf(last, sizeof last, "%.90s", w->why);
     for (int32_t p = 0; p < w->owner->options.partitions; p++) {
-        if (is_done(w, p))
+        if (w->ends[p].is_done)
             continue;
         snprintf(w->why, sizeof w->why,
                  "the group starts in %s-%d at %lld, and is done with %lld; "
