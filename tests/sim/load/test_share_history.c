@@ -173,6 +173,16 @@ Test(share_history, acceptance_that_nobody_acknowledged)
     expect(NULL);
 }
 
+Test(share_history, accepted_when_its_lock_was_over)
+{
+    produce(1);
+    give(1, 0, 1);
+    now_ms += LOCK_MS;
+    say(1, 0, SHARE_HISTORY_ACCEPT, 1, HISTORY_ACKED);
+    give_by(2, 0, 2, NODE, 7);
+    expect(NULL);
+}
+
 /* ---- two ----------------------------------------------------------------- */
 
 Test(share_history, two_have_it)
