@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { LOAD_PIECE_BYTES = 1 << 20 };
+enum { LOAD_PIECE_BYTES = 1 << 20, LOAD_AGAIN_MS = 1000 };
 
 static const struct coord_host_kind *const kinds[] = {
     &coord_host_groups,
@@ -58,6 +58,10 @@ static void on_timer(void *arg)
 {
     struct coord_host *host = arg;
 
+    if (host->loader != NULL) {
+        load_piece(host);
+        return;
+    }
     host->kind->tick(host->core, coord_host_time(host));
     coord_host_rearm(host);
 }
@@ -136,7 +140,8 @@ static enum err load_range(struct coord_host *host,
         error = whole == 0
                     ? ERR_CORRUPT_MESSAGE
                     : host->kind->load(host->loader, slice_of(data, whole));
-        for (size_t at = 0; at < whole; at += b.size_bytes) {
+        for (size_t at = 0; at < whole && error == ERR_NONE;
+             at += b.size_bytes) {
             ASSERT(batch_parse(slice_of(data + at, whole - at), &b) ==
                    ERR_NONE);
             host->load_at = batch_last_offset(&b) + 1;
@@ -144,6 +149,21 @@ static enum err load_range(struct coord_host *host,
     }
     free(data);
     return error;
+}
+
+/* A read that fails once may succeed the next time; nobody else has the lead
+ * to load it instead. */
+static void load_again(struct coord_host *host, enum err error)
+{
+    if (host->load_error != error)
+        log_error(host->kind->area,
+                  "Cannot load %s-%d at offset %lld: %s. Its %s stay "
+                  "unavailable until it can be read: trying again each second; "
+                  "or move the partition's lead to another replica",
+                  host->partition->topic->name, host->partition->index,
+                  (long long)host->load_at, err_text(error), host->kind->what);
+    host->load_error = error;
+    env_timer_start(host->shard->env, &host->timer, LOAD_AGAIN_MS);
 }
 
 static void load_piece(struct coord_host *host)
@@ -161,12 +181,7 @@ static void load_piece(struct coord_host *host)
     if (range.file != NULL)
         env_file_unref(range.file);
     if (error != ERR_NONE) {
-        log_error(host->kind->area,
-                  "Cannot load %s-%d at offset %lld: %s. Its %s stay "
-                  "unavailable here; move the partition to a replica that can "
-                  "be read",
-                  host->partition->topic->name, host->partition->index,
-                  (long long)host->load_at, err_text(error), host->kind->what);
+        load_again(host, error);
         return;
     }
     if (host->load_at >= host->load_end)

@@ -41,6 +41,7 @@ struct coord_host {
     int64_t load_at;
     int64_t load_end;
     int64_t load_started_us;
+    enum err load_error; /* of the last try */
     struct env_timer timer;
     struct env_task poke; /* the end of the turn */
     bool poke_posted;
