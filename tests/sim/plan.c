@@ -550,6 +550,16 @@ static void limit_records(struct plan *plan)
         o->produce_interval_ms = o->produce_interval_ms * records / most;
 }
 
+/* A replica that was away longer than delete.retention.ms may have missed
+ * markers, of which nothing is left by then, and take what was aborted for
+ * committed; so it is with Apache Kafka. */
+static void keep_markers(struct plan *plan)
+{
+    for (int i = 0; i < plan->faults_len; i++)
+        if (plan->faults[i].duration_us >= 1500000)
+            plan->load.txn_retention_ms = 600000;
+}
+
 void plan_draw(uint64_t seed, struct plan *plan)
 {
     struct prng p = {seed * 0x9e3779b97f4a7c15u + 1};
@@ -573,6 +583,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_transactions(plan);
     draw_modern(plan);
     draw_dirs(plan);
+    keep_markers(plan);
     draw_shares(plan);
 }
 

@@ -249,12 +249,19 @@ void history_committed(struct history *h, int64_t commit,
     check_zombie(h, commit);
 }
 
-/* Whether m certainly came after the commit shown; NULL: none is shown. */
-static bool replaces(const struct commit *m, const struct commit *shown)
+/* Whether m certainly came after the commit shown; NULL: none is shown.  An
+ * epoch of KIP-848 does not tell apart the commits of one member, which may use
+ * an earlier one for what it has had since then (KIP-1251). */
+static bool replaces(struct history *h, const struct commit *m,
+                     const struct commit *shown)
 {
-    if (shown == NULL || shown->generation < m->generation)
+    if (shown == NULL)
         return true;
-    return shown->generation == m->generation && shown->acked_tick != 0 &&
+    bool one_member = map_count(&group_of(h, m->group)->claims) != 0 &&
+                      strcmp(m->member, shown->member) == 0;
+    if (shown->generation < m->generation && !one_member)
+        return true;
+    return shown->generation <= m->generation && shown->acked_tick != 0 &&
            shown->acked_tick <= m->sent_tick;
 }
 
@@ -289,7 +296,7 @@ void history_offset(struct history *h, const char *group, int32_t generation,
          i = h->commits[i].previous) {
         const struct commit *m = &h->commits[i];
         if (i != commit && m->acked_tick != 0 && m->acked_tick <= asked &&
-            m->generation <= generation && replaces(m, shown))
+            m->generation <= generation && replaces(h, m, shown))
             history_violation(
                 h, "commit-behind",
                 "group %s has offset %lld of commit %lld for %s, though commit "

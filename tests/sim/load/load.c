@@ -209,6 +209,7 @@ static void add_txns(struct load *l)
         .deaths = o->txn_deaths,
         .second = o->txn_second,
         .compacted = o->txn_compacted,
+        .retention_ms = o->txn_retention_ms,
         .hasty = o->txn_hasty,
         .vanish = o->txn_vanish,
         .unclean_possible = o->unclean_possible};

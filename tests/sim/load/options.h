@@ -33,8 +33,9 @@ struct load_options {
     int transactors; /* clients with transactions */
     bool txn_second; /* in the protocol of KIP-890's second part */
     bool txn_compacted;
-    bool txn_vanish; /* one of them dies for good */
-    bool txn_hasty;  /* they end what they still wait for */
+    int64_t txn_retention_ms; /* delete.retention.ms then; 0: the brokers' */
+    bool txn_vanish;          /* one of them dies for good */
+    bool txn_hasty;           /* they end what they still wait for */
 
     int share_members; /* of a share group; 0: there is none */
     int share_producers;

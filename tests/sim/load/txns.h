@@ -26,8 +26,9 @@ struct load_txns_options {
     bool deaths;
     bool second;    /* KIP-890's second part: an epoch for each transaction */
     bool compacted; /* each record has a key of its own */
-    bool vanish;    /* the last client dies in a transaction, for good */
-    bool hasty;     /* some abort while a batch waits for its answer */
+    int64_t retention_ms; /* of markers in it; 0: the brokers' */
+    bool vanish;          /* the last client dies in a transaction, for good */
+    bool hasty;           /* some abort while a batch waits for its answer */
     bool unclean_possible;
 };
 

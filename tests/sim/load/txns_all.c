@@ -2,6 +2,7 @@
 
 #include "tests/sim/load/txns_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TICK_MS = 20, MAKE_AGAIN_MS = 500, CREATE_VERSION = 2 };
@@ -70,7 +71,8 @@ static void made(void *arg, enum err error, const void *response)
 static void make_topic(struct load_txns *t)
 {
     struct create_topics_request_creatable_topic topic;
-    struct create_topics_request_creatable_topic_config policy;
+    struct create_topics_request_creatable_topic_config configs[2];
+    char retention[24];
     struct create_topics_request q;
 
     if (t->making || env_now_ms(t->env) < t->make_at_ms ||
@@ -82,11 +84,16 @@ static void make_topic(struct load_txns *t)
     topic.num_partitions = t->options.partitions;
     topic.replication_factor = t->options.replication_factor;
     if (t->options.compacted) {
-        create_topics_request_creatable_topic_config_init(&policy);
-        policy.name = SLICE("cleanup.policy");
-        policy.value = SLICE("compact");
-        topic.configs = &policy;
-        topic.configs_len = 1;
+        for (int i = 0; i < 2; i++)
+            create_topics_request_creatable_topic_config_init(&configs[i]);
+        snprintf(retention, sizeof retention, "%lld",
+                 (long long)t->options.retention_ms);
+        configs[0].name = SLICE("cleanup.policy");
+        configs[0].value = SLICE("compact");
+        configs[1].name = SLICE("delete.retention.ms");
+        configs[1].value = slice_str(retention);
+        topic.configs = configs;
+        topic.configs_len = t->options.retention_ms != 0 ? 2 : 1;
     }
     q.topics = &topic;
     q.topics_len = 1;
