@@ -608,6 +608,8 @@ static const char *replica_unhealed(struct check_partitions *c, bool still,
         why = "has no leader";
     else if (replica_set_size(p->state.isr) != p->state.replicas_len)
         why = "is not in sync";
+    else if (leader->leader->in_flight)
+        why = "may leave or join the in-sync set";
     else if (still && (log_end_offset(p->log) != log_end_offset(leader->log) ||
                        p->high_watermark != log_end_offset(p->log)))
         why = "has not caught up";
