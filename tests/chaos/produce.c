@@ -47,6 +47,8 @@ struct load {
 struct stall {
     atomic_llong since_us;
     atomic_llong last_us;
+    bool over; /* records have timed out of it, and none has got through since;
+                  librdkafka may not ask any more then */
 };
 
 struct producer {
@@ -70,8 +72,9 @@ static bool is_stalled(struct producer *p, int partition)
     struct stall *s = &p->stalls[partition];
     int64_t last = atomic_load(&s->last_us);
 
-    return numbers_now_us() - last < STALL_PAUSE_US &&
-           last - atomic_load(&s->since_us) > STALL_US;
+    s->over = s->over || (numbers_now_us() - last < STALL_PAUSE_US &&
+                          last - atomic_load(&s->since_us) > STALL_US);
+    return s->over;
 }
 
 static void note_stay(struct producer *p, const char *text)
@@ -123,6 +126,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m,
                 rd_kafka_err2str(m->err));
         return;
     }
+    p->stalls[m->partition].over = false;
     fprintf(p->load->ledger, "A %lld %d %d %lld %lld\n",
             (long long)numbers_now_us(), m->partition, p->id, number,
             (long long)m->offset);
