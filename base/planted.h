@@ -145,13 +145,13 @@
       "a new coordinator leaves out the last batch")                           \
     X(GROUPS_HAND_OUT_OLD,                                                     \
       "a member gets its assignment of the generation before")                 \
-    /* transactions */                                                         \
     X(MODERN_GIVES_WHAT_IS_OWNED,                                              \
       "a member gets what another has not given up")                           \
     X(MODERN_AWAITS_NO_REVOCATION,                                             \
       "what a member is told to give up counts as given up")                   \
     X(MODERN_TAKES_OLD_EPOCHS,                                                 \
       "offsets are taken whatever epoch their member has")                     \
+    /* transactions */                                                         \
     X(TXN_COMMITS_ALL, "all markers commit")                                   \
     X(TXN_SHOWS_UNDECIDED,                                                     \
       "the last stable offset does not wait for open transactions")            \
