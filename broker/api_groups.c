@@ -779,6 +779,91 @@ static void share_offsets(struct request *r)
     calls_start(g);
 }
 
+/* ---- streams groups (KIP-1071)
+ * --------------------------------------------------------------------------
+ */
+
+static bool offers_streams(const struct request *r)
+{
+    return r->shard->broker->config->group_protocol_streams;
+}
+
+static void streams_heartbeat(struct request *r)
+{
+    const struct streams_group_heartbeat_request *q = r->msg;
+    struct streams_group_heartbeat_response a;
+
+    if (offers_streams(r)) {
+        one_group(r, q->group_id);
+        return;
+    }
+    streams_group_heartbeat_response_init(&a);
+    a.error_code = ERR_UNSUPPORTED_VERSION;
+    request_respond(r, &a);
+}
+
+static void streams_describe_done(struct group_calls *g)
+{
+    struct request *r = g->request;
+    const struct streams_group_describe_request *q = r->msg;
+    struct streams_group_describe_response a;
+
+    streams_group_describe_response_init(&a);
+    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    for (int i = 0; i < g->len; i++) {
+        const struct streams_group_describe_response *one =
+            &g->calls[i].answer->response.streams_group_describe;
+
+        if (one->groups_len != 1)
+            continue;
+        a.groups[a.groups_len] = one->groups[0];
+        if (q->include_authorized_operations &&
+            one->groups[0].error_code == ERR_NONE)
+            a.groups[a.groups_len].authorized_operations = GROUP_OPERATIONS_ALL;
+        a.groups_len++;
+    }
+    respond_merged(g, &a);
+}
+
+static void streams_not_described(struct request *r)
+{
+    const struct streams_group_describe_request *q = r->msg;
+    struct streams_group_describe_response a;
+
+    streams_group_describe_response_init(&a);
+    a.groups =
+        arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *a.groups);
+    for (int i = 0; i < q->group_ids_len; i++) {
+        streams_group_describe_response_described_group_init(&a.groups[i]);
+        a.groups[i].group_id = q->group_ids[i];
+        a.groups[i].error_code = ERR_UNSUPPORTED_VERSION;
+    }
+    a.groups_len = q->group_ids_len;
+    request_respond(r, &a);
+}
+
+static void streams_describe(struct request *r)
+{
+    const struct streams_group_describe_request *q = r->msg;
+
+    if (!offers_streams(r)) {
+        streams_not_described(r);
+        return;
+    }
+    struct group_calls *g =
+        calls_new(r, q->group_ids_len, streams_describe_done);
+    struct streams_group_describe_request *single =
+        arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *single);
+    for (int i = 0; i < q->group_ids_len; i++) {
+        single[i] = *q;
+        single[i].group_ids = &q->group_ids[i];
+        single[i].group_ids_len = 1;
+        g->calls[i].msg = &single[i];
+        g->calls[i].call.partition = coordinator_of(r, q->group_ids[i]);
+    }
+    calls_start(g);
+}
+
 /* ---- ListGroups
  * ------------------------------------------------------------------------------
  */
@@ -880,6 +965,12 @@ void api_group_request(struct request *r)
         break;
     case API_DESCRIBE_SHARE_GROUP_OFFSETS:
         share_offsets(r);
+        break;
+    case API_STREAMS_GROUP_HEARTBEAT:
+        streams_heartbeat(r);
+        break;
+    case API_STREAMS_GROUP_DESCRIBE:
+        streams_describe(r);
         break;
     default:
         list_groups(r);

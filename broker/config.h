@@ -205,6 +205,30 @@
     X(int32_t, share_max_record_locks,                                         \
       "group.share.max.partition.max.record.locks")                            \
     X(int32_t, share_max_sessions, "group.share.max.share.sessions")           \
+    X(int32_t, streams_max_size, "group.streams.max.size")                     \
+    X(int32_t, streams_session_timeout_ms, "group.streams.session.timeout.ms") \
+    X(int32_t, streams_min_session_timeout_ms,                                 \
+      "group.streams.min.session.timeout.ms")                                  \
+    X(int32_t, streams_max_session_timeout_ms,                                 \
+      "group.streams.max.session.timeout.ms")                                  \
+    X(int32_t, streams_heartbeat_interval_ms,                                  \
+      "group.streams.heartbeat.interval.ms")                                   \
+    X(int32_t, streams_min_heartbeat_interval_ms,                              \
+      "group.streams.min.heartbeat.interval.ms")                               \
+    X(int32_t, streams_max_heartbeat_interval_ms,                              \
+      "group.streams.max.heartbeat.interval.ms")                               \
+    X(int32_t, streams_assignment_interval_ms,                                 \
+      "group.streams.assignment.interval.ms")                                  \
+    X(int32_t, streams_min_assignment_interval_ms,                             \
+      "group.streams.min.assignment.interval.ms")                              \
+    X(int32_t, streams_max_assignment_interval_ms,                             \
+      "group.streams.max.assignment.interval.ms")                              \
+    X(int32_t, streams_initial_rebalance_delay_ms,                             \
+      "group.streams.initial.rebalance.delay.ms")                              \
+    X(int32_t, streams_num_standby_replicas,                                   \
+      "group.streams.num.standby.replicas")                                    \
+    X(int32_t, streams_max_standby_replicas,                                   \
+      "group.streams.max.standby.replicas")                                    \
     X(int32_t, producer_id_expiration_ms, "producer.id.expiration.ms")         \
     X(int32_t, producer_id_check_interval_ms,                                  \
       "producer.id.expiration.check.interval.ms")
@@ -276,6 +300,7 @@ struct server_config {
     const char *group_consumer_assignors[GROUP_ASSIGNORS_MAX];
     uint32_t group_consumer_assignors_len; /* at least one */
     bool group_protocol_consumer; /* group.coordinator.rebalance.protocols */
+    bool group_protocol_streams;  /* likewise */
 
     struct map values; /* every key that was given -> its text, char * */
     char **warnings;   /* to be logged once, in order */

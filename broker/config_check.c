@@ -206,6 +206,8 @@ static enum err read_protocols(struct server_config *c, char **why)
         classic = classic || slice_eq_str(item, "classic");
         c->group_protocol_consumer =
             c->group_protocol_consumer || slice_eq_str(item, "consumer");
+        c->group_protocol_streams =
+            c->group_protocol_streams || slice_eq_str(item, "streams");
     }
     return classic ? ERR_NONE
                    : fail(why, xasprintf("%s=%s: the classic protocol cannot "

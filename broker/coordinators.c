@@ -7,6 +7,7 @@
 #include "broker/coord/group_shard.h"
 #include "broker/group_regex.h"
 #include "broker/live.h"
+#include "broker/meta.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 #include "broker/share_asking.h"
@@ -98,6 +99,32 @@ static void share_timeouts(void *arg, struct slice group,
                        &t->assignment_interval_ms);
 }
 
+static void streams_settings(void *arg, struct slice group,
+                             struct streams_settings *t)
+{
+    const struct shard *s = arg;
+    const struct server_config *c = &s->live->config;
+
+    t->assignment_interval_ms = c->streams_assignment_interval_ms;
+    shard_group_number(s, group, "streams.session.timeout.ms",
+                       c->streams_min_session_timeout_ms,
+                       c->streams_max_session_timeout_ms,
+                       &t->session_timeout_ms);
+    shard_group_number(s, group, "streams.heartbeat.interval.ms",
+                       c->streams_min_heartbeat_interval_ms,
+                       c->streams_max_heartbeat_interval_ms,
+                       &t->heartbeat_interval_ms);
+    shard_group_number(s, group, "streams.assignment.interval.ms",
+                       c->streams_min_assignment_interval_ms,
+                       c->streams_max_assignment_interval_ms,
+                       &t->assignment_interval_ms);
+    shard_group_number(s, group, "streams.initial.rebalance.delay.ms", 0,
+                       INT32_MAX, &t->initial_rebalance_delay_ms);
+    shard_group_number(s, group, "streams.num.standby.replicas", 0,
+                       c->streams_max_standby_replicas,
+                       &t->num_standby_replicas);
+}
+
 static bool regex_is_valid(void *arg, struct slice pattern)
 {
     (void)arg;
@@ -121,12 +148,43 @@ static void on_ask(void *arg, struct share_group_ask *ask)
     share_asking_start(arg, ask);
 }
 
+/* Those that this shard leads and that are loaded. */
+static struct coord_host *active_host(struct shard *s, int32_t partition)
+{
+    struct coord_host *host = coord_host_find(s, &coord_host_groups, partition);
+
+    return host != NULL && host->loader == NULL ? host : NULL;
+}
+
+static void not_made(struct topic_order *order)
+{
+    struct coord_host *host = active_host(order->from, order->partition);
+
+    if (host != NULL && host->core == order->asker)
+        group_shard_not_made(host->core, order->creation->group, order->why,
+                             coord_host_time(host));
+}
+
+static void on_make(void *arg, struct streams_creation *creation)
+{
+    const struct coord_host *host = arg;
+    struct topic_order *order = xcalloc(1, sizeof *order);
+
+    order->from = host->shard;
+    order->partition = host->partition->index;
+    order->asker = host->core;
+    order->creation = creation;
+    order->failed = not_made;
+    meta_make_topics(order);
+}
+
 static const struct group_shard_ops ops = {
     .ask = on_ask,
     .append = append,
     .answer = on_answer,
     .deadline = on_deadline,
     .look_up = on_look_up,
+    .make = on_make,
 };
 
 /* ---- life ---------------------------------------------------------------- */
@@ -150,6 +208,22 @@ static void take_consumer(const struct server_config *config,
     for (uint32_t i = 0; i < config->group_consumer_assignors_len; i++)
         o->group_consumer_assignors[i] =
             slice_str(config->group_consumer_assignors[i]);
+    o->members_max_bytes = MEMBERS_MAX_BYTES;
+}
+
+static void take_streams(const struct server_config *config,
+                         struct streams_config *o)
+{
+    streams_config_init(o);
+    o->settings = (struct streams_settings){
+        .session_timeout_ms = config->streams_session_timeout_ms,
+        .heartbeat_interval_ms = config->streams_heartbeat_interval_ms,
+        .assignment_interval_ms = config->streams_assignment_interval_ms,
+        .initial_rebalance_delay_ms =
+            config->streams_initial_rebalance_delay_ms,
+        .num_standby_replicas = config->streams_num_standby_replicas,
+    };
+    o->group_streams_max_size = config->streams_max_size;
     o->members_max_bytes = MEMBERS_MAX_BYTES;
 }
 
@@ -181,6 +255,7 @@ static void take_options(const struct server_config *config,
         config->share_initialize_retry_interval_ms;
     o->share.topic_changes = topic_changes;
     o->share.members_max_bytes = MEMBERS_MAX_BYTES;
+    take_streams(config, &o->streams);
     o->world = (struct consumer_world){
         .arg = p->shard,
         .topic_by_name = topic_by_name,
@@ -189,6 +264,7 @@ static void take_options(const struct server_config *config,
         .timeouts = timeouts,
     };
     o->share_timeouts = share_timeouts;
+    o->streams_settings = streams_settings;
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
     o->commit_timeout_ms = config->offsets_commit_timeout_ms;
 }
@@ -308,14 +384,6 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
     }
 }
 
-/* Those that this shard leads and that are loaded. */
-static struct coord_host *active_host(struct shard *s, int32_t partition)
-{
-    struct coord_host *host = coord_host_find(s, &coord_host_groups, partition);
-
-    return host != NULL && host->loader == NULL ? host : NULL;
-}
-
 void coordinators_topic_changed(struct shard *s, const char *topic)
 {
     int32_t len = coord_host_partitions(s, &coord_host_groups);
@@ -409,6 +477,11 @@ static enum err refusal(const struct group_call *call)
                 ->group_id.len == 0)
             return ERR_INVALID_REQUEST;
         break;
+    case API_STREAMS_GROUP_HEARTBEAT:
+        if (((const struct streams_group_heartbeat_request *)call->msg)
+                ->group_id.len == 0)
+            return ERR_INVALID_REQUEST;
+        break;
     default:
         break;
     }
@@ -423,6 +496,7 @@ static bool writes(enum api_key api)
            api == API_TXN_OFFSET_COMMIT || api == API_DELETE_GROUPS ||
            api == API_CONSUMER_GROUP_HEARTBEAT ||
            api == API_SHARE_GROUP_HEARTBEAT ||
+           api == API_STREAMS_GROUP_HEARTBEAT ||
            api == API_ALTER_SHARE_GROUP_OFFSETS ||
            api == API_DELETE_SHARE_GROUP_OFFSETS;
 }

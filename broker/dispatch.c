@@ -74,6 +74,8 @@ static const struct handler handlers[] = {
     {API_DESCRIBE_SHARE_GROUP_OFFSETS, api_group_request, false},
     {API_ALTER_SHARE_GROUP_OFFSETS, api_group_request, false},
     {API_DELETE_SHARE_GROUP_OFFSETS, api_group_request, false},
+    {API_STREAMS_GROUP_HEARTBEAT, api_group_request, false},
+    {API_STREAMS_GROUP_DESCRIBE, api_group_request, false},
     {API_DESCRIBE_TOPIC_PARTITIONS, api_describe_topic_partitions, true},
 };
 

@@ -404,6 +404,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     offline_init(m);
     ids_init(m);
     creations_init(m);
+    topic_orders_init(m);
     m->relay = relay_new(m);
     m->txn_client = txn_client_new(m);
     m->share_client = share_client_new(m);
@@ -462,6 +463,7 @@ void meta_stop(struct meta *m)
     isr_stop(m);
     offline_stop(m);
     ids_stop(m);
+    topic_orders_stop(m);
     relay_stop(m->relay);
     txn_client_stop(m->txn_client);
     share_client_stop(m->share_client);

@@ -13,6 +13,7 @@
 #define BROKER_META_H
 
 #include "broker/broker.h"
+#include "broker/control_client.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 
@@ -76,5 +77,22 @@ void meta_log_dir_failed(struct meta *m, const struct log_dir *dir);
 /* A replica of ours cannot be used until the next start.  Any thread. */
 void meta_replica_offline(struct meta *m, const struct uuid *topic_id,
                           int32_t partition);
+
+/* Internal topics that a streams group lacks, to be made by the controller. */
+struct topic_order {
+    struct env_task task; /* there and back */
+    struct shard *from;
+    int32_t partition;                 /* of __consumer_offsets */
+    const void *asker;                 /* its coordinator */
+    struct streams_creation *creation; /* owned */
+    /* It failed, as `why` says; on the thread of `from`. */
+    void (*failed)(struct topic_order *order);
+    struct slice why; /* valid during failed() */
+    /* The metadata thread's. */
+    struct list link;
+    struct control_call call;
+};
+/* Takes the order over and frees it.  The thread of `from`. */
+void meta_make_topics(struct topic_order *order);
 
 #endif

@@ -10,6 +10,7 @@
  *   meta_offline.c    failed log directories
  *   meta_ids.c        producer ids
  *   meta_create.c     topics that are created because somebody asked for them
+ *   meta_streams.c    internal topics of streams groups
  *   meta_park.c       requests that wait for metadata
  *   meta_suspect.c    brokers that seem to be dead
  *   relay.c           requests that another broker answers
@@ -173,6 +174,7 @@ struct meta {
     struct offline_replicas offline;
     struct id_block ids;
     struct creations creations;
+    struct list topic_orders; /* meta_streams.c: on their way */
     struct live_change live;
     struct list parked;
     struct relay *relay;
@@ -320,6 +322,11 @@ bool creation_running(const struct meta *m, struct slice name);
 bool creation_possible(const struct meta *m, struct slice name);
 bool topic_name_valid(struct slice name);
 bool topic_is_internal(struct slice name);
+
+/* ---- meta_streams.c ----------------------------------------------------- */
+
+void topic_orders_init(struct meta *m);
+void topic_orders_stop(struct meta *m);
 
 /* ---- attempts ----------------------------------------------------------- */
 

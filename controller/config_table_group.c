@@ -61,7 +61,9 @@ const struct config_def config_table_group[] = {
     {"group.coordinator.rebalance.protocols", CONFIG_LIST,
      "classic,consumer,streams", ONE_OF("consumer, classic, share, streams"),
      CONFIG_READ_ONLY, CONFIG_USED,
-     "Group protocols to offer, of classic and consumer.", NULL},
+     "Group protocols to offer, of classic, consumer and streams; share groups "
+     "are always offered.",
+     NULL},
     {"group.coordinator.threads", CONFIG_INT, "4", AT_LEAST(1),
      CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "Threads of the group coordinator.",
      "a group runs on the shard that owns its partition of "

@@ -6,7 +6,8 @@
  * own.  What group.version turns on is turned off by
  * group.coordinator.rebalance.protocols.  Voters and eligible replicas are
  * never without what kraft.version and eligible.leader.replicas.version turn
- * on, nor share groups without share.version. */
+ * on, nor share groups without share.version, nor streams groups without
+ * streams.version. */
 const struct feature_range feature_ranges[FEATURES_LEN] = {
     [FEATURE_ELIGIBLE_LEADER_REPLICAS] = {"eligible.leader.replicas.version", 1,
                                           1, 1},
@@ -14,6 +15,7 @@ const struct feature_range feature_ranges[FEATURES_LEN] = {
     [FEATURE_KRAFT] = {"kraft.version", 1, 1, 1},
     [FEATURE_METADATA] = {"metadata.version", 30, 30, 30},
     [FEATURE_SHARE] = {"share.version", 1, 1, 1},
+    [FEATURE_STREAMS] = {"streams.version", 1, 1, 1},
     [FEATURE_TRANSACTION] = {"transaction.version", 0, 2, 2},
 };
 

@@ -21,6 +21,7 @@ enum feature {
     FEATURE_KRAFT,                    /* KIP-853 */
     FEATURE_METADATA,
     FEATURE_SHARE,       /* KIP-932 */
+    FEATURE_STREAMS,     /* KIP-1071 */
     FEATURE_TRANSACTION, /* KIP-890; 1: flexible records, 2: epochs bump */
     FEATURES_LEN,
 };

@@ -8,6 +8,7 @@ const struct group_kind *const group_kinds[GROUP_KINDS] = {
     [GROUP_CLASSIC] = &group_kind_classic,
     [GROUP_CONSUMER] = &group_kind_consumer,
     [GROUP_SHARE] = &group_kind_share,
+    [GROUP_STREAMS] = &group_kind_streams,
 };
 
 /* ---- what offsets ask about groups that are not classic ones -------------*/

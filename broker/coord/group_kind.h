@@ -1,6 +1,6 @@
 /* Several kinds of groups on one __consumer_offsets partition: classic groups
  * (with everybody's offsets), consumer groups (KIP-848), share groups
- * (KIP-932), and whatever comes next.  Each kind is a pure core of its own that
+ * (KIP-932), streams groups (KIP-1071), and whatever comes next.  Each kind is a pure core of its own that
  * knows nothing of the others; group_shard.c runs them side by side on one
  * runtime by this table.
  *
@@ -30,11 +30,13 @@
 #include "broker/coord/consumer/consumer_coord.h"
 #include "broker/coord/coord.h"
 #include "broker/coord/share_group/share_group_coord.h"
+#include "broker/coord/streams/streams_coord.h"
 
 enum group_kind_id {
     GROUP_CLASSIC, /* the first: it keeps the offsets */
     GROUP_CONSUMER,
     GROUP_SHARE,
+    GROUP_STREAMS,
     GROUP_KINDS,
 };
 
@@ -43,10 +45,14 @@ struct group_shard_options {
     struct coord_config coord;
     struct consumer_config consumer;
     struct share_group_config share;
+    struct streams_config streams;
     struct consumer_world world; /* the cluster's topics, and their likes */
     /* Instead of world.timeouts, for share groups; may be NULL. */
     void (*share_timeouts)(void *arg, struct slice group,
                            struct consumer_timeouts *timeouts);
+    /* streams_world.settings; may be NULL. */
+    void (*streams_settings)(void *arg, struct slice group,
+                             struct streams_settings *settings);
     uint32_t batch_max_bytes;  /* max.message.bytes of the topic */
     int64_t commit_timeout_ms; /* offsets.commit.timeout.ms, 5000 */
 };
@@ -111,6 +117,7 @@ struct group_kind {
 extern const struct group_kind group_kind_classic;
 extern const struct group_kind group_kind_consumer;
 extern const struct group_kind group_kind_share;
+extern const struct group_kind group_kind_streams;
 
 /* ---- the cores of one partition (group_cores.c) --------------------------*/
 
@@ -135,6 +142,12 @@ static inline struct share_group_coord *
 group_cores_share(const struct group_cores *c)
 {
     return c->of[GROUP_SHARE];
+}
+
+static inline struct streams_coord *
+group_cores_streams(const struct group_cores *c)
+{
+    return c->of[GROUP_STREAMS];
 }
 
 /* The options are not kept. */

@@ -18,6 +18,7 @@ struct group_shard {
     struct list answers;    /* to be sent when the outermost call ends */
     struct list lookups;    /* likewise */
     struct list asks;       /* likewise */
+    struct list creations;  /* likewise */
     int depth;              /* calls from outside that have not returned */
     bool sending;
 };
@@ -54,6 +55,7 @@ static void carry_out(struct group_shard *shard, uint8_t owner,
     list_append_all(&shard->answers, &update->answers);
     list_append_all(&shard->lookups, &update->lookups);
     list_append_all(&shard->asks, &update->asks);
+    list_append_all(&shard->creations, &update->creations);
 }
 
 static enum err on_append(void *arg, uint8_t *batch, size_t len,
@@ -157,6 +159,14 @@ static void ask(struct group_shard *shard, struct share_group_ask *ask)
         drop_ask(shard, ask);
 }
 
+static void make(struct group_shard *shard, struct streams_creation *creation)
+{
+    if (shard->ops->make != NULL && shard->state == SHARD_ACTIVE)
+        shard->ops->make(shard->arg, creation);
+    else
+        streams_creation_free(creation);
+}
+
 static void leave(struct group_shard *shard)
 {
     if (--shard->depth > 0 || shard->sending)
@@ -172,6 +182,9 @@ static void leave(struct group_shard *shard)
     while (!list_empty(&shard->asks))
         ask(shard, LIST_ENTRY(list_pop_front(&shard->asks),
                               struct share_group_ask, link));
+    while (!list_empty(&shard->creations))
+        make(shard, LIST_ENTRY(list_pop_front(&shard->creations),
+                               struct streams_creation, link));
     shard->sending = false;
     int64_t deadline = group_shard_next_deadline(shard);
     if (deadline < shard->announced && shard->ops->deadline != NULL)
@@ -194,6 +207,7 @@ group_shard_create(const struct group_shard_options *options,
     list_init(&shard->answers);
     list_init(&shard->lookups);
     list_init(&shard->asks);
+    list_init(&shard->creations);
     return shard;
 }
 
@@ -434,6 +448,17 @@ void group_shard_asked(struct group_shard *shard, struct share_group_ask *ask,
     coord_update_init(&update);
     share_group_asked(group_cores_share(shard->cores), ask, time, &update);
     carry_out(shard, GROUP_SHARE, &update);
+    leave(shard);
+}
+
+void group_shard_not_made(struct group_shard *shard, struct slice group,
+                          struct slice why, struct coord_time time)
+{
+    if (shard->state != SHARD_ACTIVE)
+        return;
+    enter(shard, time);
+    streams_coord_creation_failed(group_cores_streams(shard->cores), group,
+                                  why);
     leave(shard);
 }
 

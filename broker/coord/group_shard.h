@@ -41,6 +41,10 @@ struct group_shard_ops {
      * it back by group_shard_asked(), not from inside.  May be NULL: nothing
      * is. */
     void (*ask)(void *arg, struct share_group_ask *ask);
+    /* Internal topics of a streams group to be made; the callee owns it, and
+     * says by group_shard_not_made() if it cannot, not from inside.  May be
+     * NULL: none is. */
+    void (*make)(void *arg, struct streams_creation *creation);
 };
 
 /* `ops` must outlive the shard; `options` are copied. */
@@ -85,6 +89,9 @@ void group_shard_looked_up(struct group_shard *shard,
 /* Takes the ask, also after group_shard_resign(). */
 void group_shard_asked(struct group_shard *shard, struct share_group_ask *ask,
                        struct coord_time time);
+/* Internal topics of a streams group could not be made; `why` for people. */
+void group_shard_not_made(struct group_shard *shard, struct slice group,
+                          struct slice why, struct coord_time time);
 /* Monotonic; INT64_MIN: now; INT64_MAX: never. */
 int64_t group_shard_next_deadline(const struct group_shard *shard);
 void group_shard_tick(struct group_shard *shard, struct coord_time time);

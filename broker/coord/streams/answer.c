@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-struct coord_answer *sanswer_new(const struct coord_context *context,
-                                 enum api_key api)
+struct coord_answer *stanswer_new(const struct coord_context *context,
+                                  enum api_key api)
 {
     struct coord_answer *answer = xcalloc(1, sizeof *answer);
 
@@ -22,7 +22,7 @@ struct coord_answer *sanswer_new(const struct coord_context *context,
     return answer;
 }
 
-void sanswer_send(struct sstep *step, struct coord_answer *answer)
+void stanswer_send(struct ststep *step, struct coord_answer *answer)
 {
     list_push_back(&step->update->answers, &answer->link);
 }
@@ -48,9 +48,9 @@ static answer_ids *tasks_of_kind(struct arena *arena, struct tasks set,
     return ids;
 }
 
-void sanswer_tasks(struct arena *arena,
-                   struct streams_group_heartbeat_response *r,
-                   const struct tuple *tasks)
+void stanswer_tasks(struct arena *arena,
+                    struct streams_group_heartbeat_response *r,
+                    const struct tuple *tasks)
 {
     r->active_tasks =
         tasks_of_kind(arena, tasks->of[TASK_ACTIVE], &r->active_tasks_len);
@@ -71,7 +71,7 @@ static void fail_groups(struct streams_group_describe_response *r, enum err err)
     }
 }
 
-void sanswer_fail(struct coord_answer *answer, enum err err, struct slice why)
+void stanswer_fail(struct coord_answer *answer, enum err err, struct slice why)
 {
     struct streams_group_heartbeat_response *r =
         &answer->response.streams_group_heartbeat;
@@ -92,7 +92,7 @@ struct coord_answer *streams_refuse(const struct coord_context *context,
                                     enum err err)
 {
     const struct streams_group_describe_request *describe = request;
-    struct coord_answer *answer = sanswer_new(context, api);
+    struct coord_answer *answer = stanswer_new(context, api);
     struct streams_group_describe_response *r =
         &answer->response.streams_group_describe;
 
@@ -104,6 +104,6 @@ struct coord_answer *streams_refuse(const struct coord_context *context,
             r->groups[i].group_id =
                 arena_copy(&answer->arena, describe->group_ids[i]);
     }
-    sanswer_fail(answer, err, SLICE_NULL);
+    stanswer_fail(answer, err, SLICE_NULL);
     return answer;
 }

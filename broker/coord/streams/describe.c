@@ -12,10 +12,10 @@ typedef struct streams_group_describe_response_task_ids described_ids;
 
 /* ---- states --------------------------------------------------------------*/
 
-static bool all_reconciled(const struct sgroup *group)
+static bool all_reconciled(const struct stgroup *group)
 {
     MAP_EACH (entry, &group->members) {
-        const struct smember *member = entry->value;
+        const struct stmember *member = entry->value;
 
         if (member->has_profile &&
             !streams_reconciled(&member->current, group->target_epoch))
@@ -25,7 +25,7 @@ static bool all_reconciled(const struct sgroup *group)
 }
 
 /* Looks at all its members: for who asks, not for heartbeats. */
-const char *sgroup_state_name(const struct sgroup *group)
+const char *stgroup_state_name(const struct stgroup *group)
 {
     if (group->size == 0)
         return "Empty";
@@ -125,7 +125,7 @@ static void describe_sub(const struct streams_coord *coord,
 
 static struct streams_group_describe_response_topology *
 describe_topology(const struct streams_coord *coord, struct arena *arena,
-                  const struct sgroup *group)
+                  const struct stgroup *group)
 {
     struct streams_group_describe_response_topology *to =
         arena_alloc(arena, sizeof *to);
@@ -175,10 +175,10 @@ static described_assignment describe_tuple(struct arena *arena,
     return a;
 }
 
-static void describe_member(struct arena *arena, const struct smember *member,
+static void describe_member(struct arena *arena, const struct stmember *member,
                             described_member *to)
 {
-    const struct sprofile *p = &member->profile;
+    const struct stprofile *p = &member->profile;
 
     streams_group_describe_response_member_init(to);
     to->member_id = arena_copy(arena, member->id);
@@ -207,10 +207,10 @@ static void describe_member(struct arena *arena, const struct smember *member,
 /* ---- StreamsGroupDescribe ------------------------------------------------*/
 
 static void describe_group(const struct streams_coord *coord,
-                           struct arena *arena, const struct sgroup *group,
+                           struct arena *arena, const struct stgroup *group,
                            described_group *to)
 {
-    to->group_state = slice_str(sgroup_state_name(group));
+    to->group_state = slice_str(stgroup_state_name(group));
     to->group_epoch = group->epoch;
     to->assignment_epoch = group->target_epoch;
     if (group->topology != NULL)
@@ -218,7 +218,7 @@ static void describe_group(const struct streams_coord *coord,
     to->assignor_name = SLICE("sticky");
     to->members = arena_array(arena, group->size, sizeof *to->members);
     MAP_EACH (entry, &group->members) {
-        const struct smember *member = entry->value;
+        const struct stmember *member = entry->value;
 
         if (member->has_profile)
             describe_member(arena, member, &to->members[to->members_len++]);
@@ -226,8 +226,9 @@ static void describe_group(const struct streams_coord *coord,
 }
 
 /* It shows what is in the log, so it waits until that is committed. */
-void sdescribe_request(struct sstep *step, const struct coord_context *context,
-                       const struct streams_group_describe_request *request)
+void stdescribe_request(struct ststep *step,
+                        const struct coord_context *context,
+                        const struct streams_group_describe_request *request)
 {
     struct coord_answer *answer =
         streams_refuse(context, API_STREAMS_GROUP_DESCRIBE, request, ERR_NONE);
@@ -237,7 +238,7 @@ void sdescribe_request(struct sstep *step, const struct coord_context *context,
 
     for (int32_t i = 0; i < r->groups_len; i++) {
         described_group *to = &r->groups[i];
-        const struct sgroup *group = sgroup_find(step->coord, to->group_id);
+        const struct stgroup *group = stgroup_find(step->coord, to->group_id);
 
         if (group != NULL) {
             describe_group(step->coord, arena, group, to);
@@ -247,7 +248,7 @@ void sdescribe_request(struct sstep *step, const struct coord_context *context,
         to->error_message = arena_printf(arena, "Group %.*s not found.",
                                          SLICE_FMT(to->group_id));
     }
-    swrite_send(step, swrite_new(answer));
+    stwrite_send(step, stwrite_new(answer));
 }
 
 /* ---- ListGroups ----------------------------------------------------------*/
@@ -273,8 +274,8 @@ streams_coord_list(const struct streams_coord *coord,
     if (!passes("streams", request->types_filter, request->types_filter_len))
         return groups;
     MAP_EACH (entry, &coord->groups) {
-        const struct sgroup *group = sgroup_find(coord, entry->key);
-        const char *state = group != NULL ? sgroup_state_name(group) : "";
+        const struct stgroup *group = stgroup_find(coord, entry->key);
+        const char *state = group != NULL ? stgroup_state_name(group) : "";
 
         if (group == NULL ||
             !passes(state, request->states_filter, request->states_filter_len))

@@ -77,7 +77,7 @@ static partitions_t *partitions_of(const struct streams_coord *coord,
 }
 
 void sendpoints_fill(const struct streams_coord *coord,
-                     const struct sgroup *group, struct arena *arena,
+                     const struct stgroup *group, struct arena *arena,
                      struct streams_group_heartbeat_response *r)
 {
     if (group->topology == NULL)
@@ -86,7 +86,7 @@ void sendpoints_fill(const struct streams_coord *coord,
         arena_array(arena, group->size, sizeof *r->partitions_by_user_endpoint);
     r->partitions_by_user_endpoint_len = 0;
     MAP_EACH (entry, &group->members) {
-        const struct smember *member = entry->value;
+        const struct stmember *member = entry->value;
         const struct tuple *has = &member->current.assigned;
 
         if (!member->has_profile || !member->profile.has_endpoint)

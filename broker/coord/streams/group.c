@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-void sgroup_set_text(struct slice *text, struct slice value)
+void stgroup_set_text(struct slice *text, struct slice value)
 {
     struct slice copy = SLICE_NULL;
 
@@ -20,21 +20,21 @@ void sgroup_set_text(struct slice *text, struct slice value)
 
 /* ---- groups --------------------------------------------------------------*/
 
-struct sgroup *sgroup_find(const struct streams_coord *coord, struct slice id)
+struct stgroup *stgroup_find(const struct streams_coord *coord, struct slice id)
 {
-    struct sgroup *group = map_get(&coord->groups, id);
+    struct stgroup *group = map_get(&coord->groups, id);
 
     return group != NULL && (group->exists || group->size != 0) ? group : NULL;
 }
 
-struct sgroup *sgroup_get(struct streams_coord *coord, struct slice id)
+struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id)
 {
-    struct sgroup *group = map_get(&coord->groups, id);
+    struct stgroup *group = map_get(&coord->groups, id);
 
     if (group != NULL)
         return group;
     group = xcalloc(1, sizeof *group);
-    sgroup_set_text(&group->id, id);
+    stgroup_set_text(&group->id, id);
     group->epoch = group->target_epoch = STREAMS_FIRST_EPOCH;
     group->valid_epoch = group->standbys = STREAMS_NONE;
     group->assign.kind = STIMER_ASSIGN;
@@ -49,39 +49,39 @@ static void sub_free(struct ssub *sub)
         free(sub->of[p].others);
     }
     free(sub->of);
-    sgroup_set_text(&sub->name, SLICE_NULL);
+    stgroup_set_text(&sub->name, SLICE_NULL);
     free(sub);
 }
 
-static void member_free(struct streams_coord *coord, struct smember *member);
+static void member_free(struct streams_coord *coord, struct stmember *member);
 
-void sgroup_free(struct streams_coord *coord, struct sgroup *group)
+void stgroup_free(struct streams_coord *coord, struct stgroup *group)
 {
     MAP_EACH (entry, &group->members)
         member_free(coord, entry->value);
     MAP_EACH (entry, &group->subs)
         sub_free(entry->value);
-    sgroup_set_topology(coord, group, NULL);
+    stgroup_set_topology(coord, group, NULL);
     map_free(&group->members);
     map_free(&group->subs);
     heap_remove(&coord->timers, &group->assign.node);
     map_remove(&coord->groups, group->id);
-    sgroup_set_text(&group->shutdown_by, SLICE_NULL);
-    sgroup_set_text(&group->creation_why, SLICE_NULL);
-    sgroup_set_text(&group->id, SLICE_NULL);
+    stgroup_set_text(&group->shutdown_by, SLICE_NULL);
+    stgroup_set_text(&group->creation_why, SLICE_NULL);
+    stgroup_set_text(&group->id, SLICE_NULL);
     free(group);
 }
 
-void sgroup_drop_if_hollow(struct streams_coord *coord, struct sgroup *group)
+void stgroup_drop_if_hollow(struct streams_coord *coord, struct stgroup *group)
 {
     if (!group->exists && !group->has_target_record &&
         group->topology == NULL && map_count(&group->members) == 0)
-        sgroup_free(coord, group);
+        stgroup_free(coord, group);
 }
 
-struct smember *sgroup_member(const struct sgroup *group, struct slice id)
+struct stmember *stgroup_member(const struct stgroup *group, struct slice id)
 {
-    struct smember *member = map_get(&group->members, id);
+    struct stmember *member = map_get(&group->members, id);
 
     return member != NULL && member->has_profile ? member : NULL;
 }
@@ -95,13 +95,13 @@ static struct stopic *topic_get(struct streams_coord *coord, struct slice name)
     if (topic != NULL)
         return topic;
     topic = xcalloc(1, sizeof *topic);
-    sgroup_set_text(&topic->name, name);
+    stgroup_set_text(&topic->name, name);
     list_init(&topic->groups);
     map_put(&coord->topics, name, topic);
     return topic;
 }
 
-static void want_topics(struct streams_coord *coord, struct sgroup *group)
+static void want_topics(struct streams_coord *coord, struct stgroup *group)
 {
     struct arena arena;
 
@@ -119,7 +119,7 @@ static void want_topics(struct streams_coord *coord, struct sgroup *group)
     arena_free(&arena);
 }
 
-static void want_nothing(struct streams_coord *coord, struct sgroup *group)
+static void want_nothing(struct streams_coord *coord, struct stgroup *group)
 {
     for (uint32_t i = 0; i < group->wants_len; i++) {
         struct stopic *topic = group->wants[i].topic;
@@ -128,7 +128,7 @@ static void want_nothing(struct streams_coord *coord, struct sgroup *group)
         if (!list_empty(&topic->groups))
             continue;
         map_remove(&coord->topics, topic->name);
-        sgroup_set_text(&topic->name, SLICE_NULL);
+        stgroup_set_text(&topic->name, SLICE_NULL);
         free(topic);
     }
     free(group->wants);
@@ -136,17 +136,17 @@ static void want_nothing(struct streams_coord *coord, struct sgroup *group)
     group->wants_len = 0;
 }
 
-void sgroup_set_config(struct sgroup *group, struct sconfig *config)
+void stgroup_set_config(struct stgroup *group, struct sconfig *config)
 {
     if (group->config != config)
         sconfig_free(group->config);
     group->config = config;
     if (config == NULL || config->ready)
-        sgroup_set_text(&group->creation_why, SLICE_NULL);
+        stgroup_set_text(&group->creation_why, SLICE_NULL);
 }
 
 /* Bytes as on the wire, and the structs that point to them. */
-static size_t topology_bytes(const struct sgroup *group)
+static size_t topology_bytes(const struct stgroup *group)
 {
     return group->topology == NULL
                ? 0
@@ -155,13 +155,13 @@ static size_t topology_bytes(const struct sgroup *group)
                      group->wants_len * sizeof *group->wants;
 }
 
-void sgroup_set_topology(struct streams_coord *coord, struct sgroup *group,
-                         stopology_value *value)
+void stgroup_set_topology(struct streams_coord *coord, struct stgroup *group,
+                          stopology_value *value)
 {
     coord->bytes -= group->topology_bytes;
     want_nothing(coord, group);
     stopology_free(group->topology);
-    sgroup_set_config(group, NULL);
+    stgroup_set_config(group, NULL);
     group->topology = value != NULL ? stopology_new(value) : NULL;
     if (group->topology != NULL)
         want_topics(coord, group);
@@ -171,8 +171,8 @@ void sgroup_set_topology(struct streams_coord *coord, struct sgroup *group,
 
 /* ---- who has what --------------------------------------------------------*/
 
-const struct sholders *sgroup_holders(const struct sgroup *group,
-                                      struct slice sub, int32_t partition)
+const struct sholders *stgroup_holders(const struct stgroup *group,
+                                       struct slice sub, int32_t partition)
 {
     const struct ssub *found = map_get(&group->subs, sub);
 
@@ -181,14 +181,14 @@ const struct sholders *sgroup_holders(const struct sgroup *group,
                : NULL;
 }
 
-static struct ssub *sub_get(struct sgroup *group, struct slice name)
+static struct ssub *sub_get(struct stgroup *group, struct slice name)
 {
     struct ssub *sub = map_get(&group->subs, name);
 
     if (sub != NULL)
         return sub;
     sub = xcalloc(1, sizeof *sub);
-    sgroup_set_text(&sub->name, name);
+    stgroup_set_text(&sub->name, name);
     map_put(&group->subs, name, sub);
     return sub;
 }
@@ -204,7 +204,7 @@ static void sub_reserve(struct ssub *sub, uint32_t cap)
     sub->cap = cap;
 }
 
-static void hold(struct sholders *of, struct smember *member,
+static void hold(struct sholders *of, struct stmember *member,
                  enum task_kind kind)
 {
     if (kind == TASK_ACTIVE) {
@@ -212,11 +212,11 @@ static void hold(struct sholders *of, struct smember *member,
         return;
     }
     of->others =
-        xrealloc(of->others, (of->others_len + 1) * sizeof(struct smember *));
+        xrealloc(of->others, (of->others_len + 1) * sizeof(struct stmember *));
     of->others[of->others_len++] = member;
 }
 
-static void let_go(struct sholders *of, const struct smember *member,
+static void let_go(struct sholders *of, const struct stmember *member,
                    enum task_kind kind)
 {
     if (kind == TASK_ACTIVE) {
@@ -232,7 +232,7 @@ static void let_go(struct sholders *of, const struct smember *member,
 }
 
 /* Each set is one subtopology after the other. */
-static void hold_all(struct smember *member, const struct tuple *tasks,
+static void hold_all(struct stmember *member, const struct tuple *tasks,
                      bool holds)
 {
     for (int k = 0; k < TASK_KINDS; k++)
@@ -253,7 +253,7 @@ static void hold_all(struct smember *member, const struct tuple *tasks,
 }
 
 /* A copy whose names are the group's. */
-static struct tuple adopt(struct sgroup *group, const struct tuple *tasks)
+static struct tuple adopt(struct stgroup *group, const struct tuple *tasks)
 {
     struct tuple copy = tuple_dup(tasks);
 
@@ -270,15 +270,15 @@ static struct tuple adopt(struct sgroup *group, const struct tuple *tasks)
 
 /* ---- members -------------------------------------------------------------*/
 
-struct smember *smember_get(struct sgroup *group, struct slice id)
+struct stmember *stmember_get(struct stgroup *group, struct slice id)
 {
-    struct smember *member = map_get(&group->members, id);
+    struct stmember *member = map_get(&group->members, id);
 
     if (member != NULL)
         return member;
     member = xcalloc(1, sizeof *member);
     member->group = group;
-    sgroup_set_text(&member->id, id);
+    stgroup_set_text(&member->id, id);
     member->current = SCURRENT_NEW;
     member->session.kind = STIMER_SESSION;
     member->rebalance.kind = STIMER_REBALANCE;
@@ -286,7 +286,7 @@ struct smember *smember_get(struct sgroup *group, struct slice id)
     return member;
 }
 
-static size_t text_bytes(const struct sprofile *p)
+static size_t text_bytes(const struct stprofile *p)
 {
     size_t bytes = p->instance_id.len + p->rack_id.len + p->client_id.len +
                    p->client_host.len + p->process_id.len +
@@ -297,7 +297,7 @@ static size_t text_bytes(const struct sprofile *p)
     return bytes;
 }
 
-static void count_bytes(struct streams_coord *coord, struct smember *member)
+static void count_bytes(struct streams_coord *coord, struct stmember *member)
 {
     coord->bytes -= member->bytes;
     member->bytes =
@@ -321,9 +321,9 @@ static struct slice pack(uint8_t **at, struct slice text)
     return copy;
 }
 
-static void copy_profile(struct smember *member, const struct sprofile *from)
+static void copy_profile(struct stmember *member, const struct stprofile *from)
 {
-    struct sprofile *to = &member->profile;
+    struct stprofile *to = &member->profile;
     void *block = xmalloc(text_bytes(from) + 1);
     uint8_t *at = (uint8_t *)block + from->tags_len * sizeof *to->tags;
 
@@ -344,28 +344,28 @@ static void copy_profile(struct smember *member, const struct sprofile *from)
 }
 
 /* The endpoints' epoch says that it went. */
-static void unlist(struct smember *member)
+static void unlist(struct stmember *member)
 {
-    struct sgroup *group = member->group;
+    struct stgroup *group = member->group;
 
     if (!member->has_profile)
         return;
     if (--group->size == 0)
-        sgroup_set_text(&group->shutdown_by, SLICE_NULL);
+        stgroup_set_text(&group->shutdown_by, SLICE_NULL);
     group->endpoint_epoch += member->profile.has_endpoint;
     member->has_profile = false;
 }
 
-void smember_set_profile(struct streams_coord *coord, struct smember *member,
-                         const struct sprofile *profile)
+void stmember_set_profile(struct streams_coord *coord, struct stmember *member,
+                          const struct stprofile *profile)
 {
-    struct sgroup *group = member->group;
+    struct stgroup *group = member->group;
 
     if (profile == NULL) {
         unlist(member);
         free(member->profile_block);
         member->profile_block = NULL;
-        member->profile = (struct sprofile){0};
+        member->profile = (struct stprofile){0};
         count_bytes(coord, member);
         return;
     }
@@ -376,8 +376,8 @@ void smember_set_profile(struct streams_coord *coord, struct smember *member,
     count_bytes(coord, member);
 }
 
-void smember_set_target(struct streams_coord *coord, struct smember *member,
-                        const struct tuple *target)
+void stmember_set_target(struct streams_coord *coord, struct stmember *member,
+                         const struct tuple *target)
 {
     struct tuple copy = {0};
 
@@ -388,8 +388,8 @@ void smember_set_target(struct streams_coord *coord, struct smember *member,
     count_bytes(coord, member);
 }
 
-void smember_set_current(struct streams_coord *coord, struct smember *member,
-                         const struct scurrent *current)
+void stmember_set_current(struct streams_coord *coord, struct stmember *member,
+                          const struct scurrent *current)
 {
     struct scurrent copy = SCURRENT_NEW;
 
@@ -411,20 +411,21 @@ void smember_set_current(struct streams_coord *coord, struct smember *member,
     count_bytes(coord, member);
 }
 
-static void member_free(struct streams_coord *coord, struct smember *member)
+static void member_free(struct streams_coord *coord, struct stmember *member)
 {
-    smember_set_current(coord, member, NULL);
-    smember_set_target(coord, member, NULL);
-    smember_set_profile(coord, member, NULL);
+    stmember_set_current(coord, member, NULL);
+    stmember_set_target(coord, member, NULL);
+    stmember_set_profile(coord, member, NULL);
     heap_remove(&coord->timers, &member->session.node);
     heap_remove(&coord->timers, &member->rebalance.node);
     map_remove(&member->group->members, member->id);
     coord->bytes -= member->bytes;
-    sgroup_set_text(&member->id, SLICE_NULL);
+    stgroup_set_text(&member->id, SLICE_NULL);
     free(member);
 }
 
-void smember_drop_if_hollow(struct streams_coord *coord, struct smember *member)
+void stmember_drop_if_hollow(struct streams_coord *coord,
+                             struct stmember *member)
 {
     if (!member->has_profile && !member->has_target && !member->has_current)
         member_free(coord, member);
@@ -435,7 +436,7 @@ static bool text_same(struct slice a, struct slice b)
     return slice_is_null(a) == slice_is_null(b) && slice_eq(a, b);
 }
 
-bool sprofile_same(const struct sprofile *a, const struct sprofile *b)
+bool stprofile_same(const struct stprofile *a, const struct stprofile *b)
 {
     if (a->tags_len != b->tags_len)
         return false;

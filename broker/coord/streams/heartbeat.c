@@ -20,7 +20,7 @@
 
 /* One heartbeat: what is known of it so far. */
 struct beat {
-    struct sstep *step;
+    struct ststep *step;
     const struct coord_context *context;
     const struct streams_group_heartbeat_request *request;
     struct coord_answer *answer;
@@ -28,11 +28,11 @@ struct beat {
     struct arena arena;
     struct slice why; /* of an error, for clients' logs */
     struct streams_settings settings;
-    struct sgroup *group;         /* NULL: to be made */
-    const struct smember *member; /* NULL: a new one */
-    struct tuple owned;           /* as it says */
+    struct stgroup *group;         /* NULL: to be made */
+    const struct stmember *member; /* NULL: a new one */
+    struct tuple owned;            /* as it says */
     bool owned_known;
-    struct sprofile profile; /* as it will be */
+    struct stprofile profile; /* as it will be */
     bool profile_changed;
     stopology_value *topology; /* the group's, or the one that will be */
     bool topology_new;
@@ -65,13 +65,13 @@ static enum err find(struct beat *b)
     const struct streams_coord *coord = b->step->coord;
     enum err err = ERR_NONE;
 
-    b->group = sgroup_find(coord, b->request->group_id);
-    b->settings = sgroup_settings(coord, b->request->group_id);
+    b->group = stgroup_find(coord, b->request->group_id);
+    b->settings = stgroup_settings(coord, b->request->group_id);
     if (b->group == NULL && b->request->member_epoch != STREAMS_JOINS)
         return ERR_GROUP_ID_NOT_FOUND;
-    b->owned_known = sheartbeat_owned(&b->arena, b->request, &b->owned);
+    b->owned_known = stheartbeat_owned(&b->arena, b->request, &b->owned);
     if (b->group != NULL)
-        err = sheartbeat_find(b->group, b->request, &b->owned, &b->member);
+        err = stheartbeat_find(b->group, b->request, &b->owned, &b->member);
     if (err == ERR_NONE && is_full(b))
         err = ERR_GROUP_MAX_SIZE_REACHED;
     b->current = b->member != NULL ? b->member->current : SCURRENT_NEW;
@@ -122,7 +122,7 @@ static void take_tags(struct beat *b)
 static void take_profile(struct beat *b)
 {
     const struct streams_group_heartbeat_request *q = b->request;
-    struct sprofile *p = &b->profile;
+    struct stprofile *p = &b->profile;
 
     if (b->member != NULL)
         *p = b->member->profile;
@@ -143,7 +143,7 @@ static void take_profile(struct beat *b)
     }
     take_tags(b);
     b->profile_changed =
-        b->member == NULL || !sprofile_same(p, &b->member->profile);
+        b->member == NULL || !stprofile_same(p, &b->member->profile);
 }
 
 /* The first topology is the group's.  A member with an older one is told so;
@@ -174,7 +174,7 @@ static enum err take_topology(struct beat *b)
     return ERR_INVALID_REQUEST;
 }
 
-static size_t tags_bytes(const struct sprofile *p)
+static size_t tags_bytes(const struct stprofile *p)
 {
     size_t bytes = 0;
 
@@ -200,11 +200,11 @@ static size_t value_bytes(const stopology_value *value)
 static bool is_too_much(const struct beat *b)
 {
     const struct streams_coord *coord = b->step->coord;
-    const struct sprofile *p = &b->profile;
+    const struct stprofile *p = &b->profile;
     size_t bytes = 0;
 
     if (b->profile_changed)
-        bytes += sizeof(struct smember) + 2 * b->request->member_id.len +
+        bytes += sizeof(struct stmember) + 2 * b->request->member_id.len +
                  p->rack_id.len + p->process_id.len + p->client_id.len +
                  p->client_host.len + p->endpoint_host.len + tags_bytes(p);
     if (b->topology_new)
@@ -216,7 +216,7 @@ static bool is_too_much(const struct beat *b)
 
 static enum err configure(struct beat *b)
 {
-    struct sgroup *group = b->group;
+    struct stgroup *group = b->group;
     enum err err;
 
     if (!b->topology_new && group->config != NULL && !group->stale) {
@@ -231,7 +231,7 @@ static enum err configure(struct beat *b)
     b->valid_epoch = b->config->ready ? b->topology->epoch : STREAMS_NONE;
     if (!b->config->ready)
         return ERR_NONE;
-    err = sheartbeat_check_tasks(b->config, &b->owned);
+    err = stheartbeat_check_tasks(b->config, &b->owned);
     if (err != ERR_NONE)
         b->why = SLICE("There are no such tasks.");
     return err;
@@ -244,7 +244,7 @@ static void keep_config(struct beat *b)
     if (!b->config_new)
         return;
     if (b->group != NULL && !b->topology_new) {
-        sgroup_set_config(b->group, b->config);
+        stgroup_set_config(b->group, b->config);
         b->group->stale = false;
         b->config_new = false;
     }
@@ -254,7 +254,7 @@ static void keep_config(struct beat *b)
 
 static bool is_news(const struct beat *b)
 {
-    const struct sgroup *group = b->group;
+    const struct stgroup *group = b->group;
 
     return group == NULL || !group->exists || b->topology_new ||
            b->profile_changed || group->hash != b->config->hash ||
@@ -269,12 +269,12 @@ static int32_t bump(struct beat *b)
     int32_t epoch = b->group != NULL ? b->group->epoch : STREAMS_FIRST_EPOCH;
 
     if (is_news(b))
-        swrite_epoch(records_of(b), id, ++epoch, b->config->hash,
-                     b->valid_epoch, b->settings.num_standby_replicas);
+        stwrite_epoch(records_of(b), id, ++epoch, b->config->hash,
+                      b->valid_epoch, b->settings.num_standby_replicas);
     if (b->topology_new)
-        swrite_topology(records_of(b), id, b->topology);
+        stwrite_topology(records_of(b), id, b->topology);
     if (b->profile_changed)
-        swrite_profile(records_of(b), id, b->request->member_id, &b->profile);
+        stwrite_profile(records_of(b), id, b->request->member_id, &b->profile);
     return epoch;
 }
 
@@ -312,7 +312,7 @@ static void take_target(struct beat *b, int32_t epoch)
         b->target = plan.target = b->member->target;
     if (epoch <= b->target_epoch)
         return;
-    if (!sgroup_may_assign(b->step, b->group, &left_ms)) {
+    if (!stgroup_may_assign(b->step, b->group, &left_ms)) {
         b->delayed = BY_INTERVAL;
         heap_set(&b->step->coord->timers, &b->group->assign.node,
                  b->step->time.now_ms + left_ms);
@@ -325,7 +325,7 @@ static void take_target(struct beat *b, int32_t epoch)
 
 /* ---- 6. the step ---------------------------------------------------------*/
 
-static bool same_process(const struct beat *b, const struct smember *member)
+static bool same_process(const struct beat *b, const struct stmember *member)
 {
     return member == b->member ||
            slice_eq(member->profile.process_id, b->profile.process_id);
@@ -336,7 +336,7 @@ static bool is_free(const void *arg, enum task_kind kind, struct slice sub,
 {
     const struct beat *b = arg;
     const struct sholders *of =
-        b->group != NULL ? sgroup_holders(b->group, sub, partition) : NULL;
+        b->group != NULL ? stgroup_holders(b->group, sub, partition) : NULL;
 
     if (of == NULL)
         return true;
@@ -363,8 +363,8 @@ static enum err take_step(struct beat *b, struct scurrent *next)
     enum err err = streams_reconcile(&in, &b->arena, next);
 
     if (err == ERR_NONE && !scurrent_same(&b->current, next))
-        swrite_current(records_of(b), b->request->group_id,
-                       b->request->member_id, next);
+        stwrite_current(records_of(b), b->request->group_id,
+                        b->request->member_id, next);
     return err;
 }
 
@@ -444,7 +444,7 @@ static void fill_answer(struct beat *b, const struct scurrent *next)
     r->member_epoch = next->epoch;
     r->heartbeat_interval_ms = b->settings.heartbeat_interval_ms;
     if (must_hear_tasks(b, next))
-        sanswer_tasks(arena, r, &next->assigned);
+        stanswer_tasks(arena, r, &next->assigned);
     fill_status(b);
     if (b->group == NULL)
         return;
@@ -519,36 +519,37 @@ static enum err decide(struct beat *b)
     if (err != ERR_NONE)
         return err;
     if (b->member != NULL)
-        smember_heard(b->step->coord, (struct smember *)(uintptr_t)b->member);
+        stmember_heard(b->step->coord, (struct stmember *)(uintptr_t)b->member);
     if (b->group != NULL && b->request->shutdown_application)
-        sgroup_ask_shutdown(b->group, b->request->member_id);
+        stgroup_ask_shutdown(b->group, b->request->member_id);
     fill_answer(b, &next);
     ask_for_topics(b);
     return ERR_NONE;
 }
 
-void sheartbeat_request(struct sstep *step, const struct coord_context *context,
-                        const struct streams_group_heartbeat_request *request)
+void stheartbeat_request(struct ststep *step,
+                         const struct coord_context *context,
+                         const struct streams_group_heartbeat_request *request)
 {
     struct beat b = {.step = step, .context = context, .request = request};
 
     arena_init(&b.arena, 0);
-    enum err err = sheartbeat_validate(&b.arena, request, &b.why);
+    enum err err = stheartbeat_validate(&b.arena, request, &b.why);
     if (err == ERR_NONE && request->member_epoch < 0) {
         arena_free(&b.arena);
-        sleave_request(step, context, request);
+        stleave_request(step, context, request);
         return;
     }
-    b.answer = sanswer_new(context, API_STREAMS_GROUP_HEARTBEAT);
-    b.write = swrite_new(b.answer);
+    b.answer = stanswer_new(context, API_STREAMS_GROUP_HEARTBEAT);
+    b.write = stwrite_new(b.answer);
     if (err == ERR_NONE)
         err = decide(&b);
     if (err != ERR_NONE) {
         coord_records_free(records_of(&b));
-        sanswer_fail(b.answer, err, b.why);
+        stanswer_fail(b.answer, err, b.why);
     }
     if (b.config_new)
         sconfig_free(b.config);
     arena_free(&b.arena);
-    swrite_send(step, b.write);
+    stwrite_send(step, b.write);
 }

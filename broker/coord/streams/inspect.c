@@ -15,7 +15,7 @@ static void check_set(struct tasks set)
         ASSERT(task_cmp(&set.items[i - 1], &set.items[i]) < 0);
 }
 
-static bool holds(const struct sholders *of, const struct smember *member,
+static bool holds(const struct sholders *of, const struct stmember *member,
                   enum task_kind kind)
 {
     if (kind == TASK_ACTIVE)
@@ -27,7 +27,7 @@ static bool holds(const struct sholders *of, const struct smember *member,
 }
 
 /* It has what it has, so nobody else is active in it. */
-static uint32_t check_has(const struct smember *member,
+static uint32_t check_has(const struct stmember *member,
                           const struct tuple *tasks)
 {
     for (int k = 0; k < TASK_KINDS; k++) {
@@ -35,7 +35,7 @@ static uint32_t check_has(const struct smember *member,
         for (uint32_t i = 0; i < tasks->of[k].len; i++) {
             const struct task *t = &tasks->of[k].items[i];
             const struct sholders *of =
-                sgroup_holders(member->group, t->sub, t->partition);
+                stgroup_holders(member->group, t->sub, t->partition);
 
             ASSERT(of != NULL && holds(of, member, (enum task_kind)k));
         }
@@ -44,7 +44,7 @@ static uint32_t check_has(const struct smember *member,
 }
 
 static uint32_t check_member(const struct streams_coord *coord,
-                             const struct smember *member)
+                             const struct stmember *member)
 {
     const struct scurrent *current = &member->current;
 
@@ -67,7 +67,7 @@ static uint32_t check_member(const struct streams_coord *coord,
            check_has(member, &current->revoking);
 }
 
-static uint32_t held(const struct sgroup *group)
+static uint32_t held(const struct stgroup *group)
 {
     uint32_t total = 0;
 
@@ -82,13 +82,13 @@ static uint32_t held(const struct sgroup *group)
 }
 
 static size_t check_group(const struct streams_coord *coord,
-                          const struct sgroup *group)
+                          const struct stgroup *group)
 {
     size_t bytes = group->topology_bytes;
     uint32_t size = 0, has = 0;
 
     MAP_EACH (entry, &group->members) {
-        const struct smember *member = entry->value;
+        const struct stmember *member = entry->value;
 
         ASSERT(member->group == group && slice_eq(member->id, entry->key));
         has += check_member(coord, member);
@@ -108,7 +108,7 @@ void streams_coord_check(const struct streams_coord *coord)
     size_t bytes = 0;
 
     MAP_EACH (entry, &coord->groups) {
-        const struct sgroup *group = entry->value;
+        const struct stgroup *group = entry->value;
 
         ASSERT(slice_eq(group->id, entry->key));
         bytes += check_group(coord, group);
@@ -158,9 +158,9 @@ static void put_tasks(struct buf *out, const char *name,
     }
 }
 
-static void dump_member(struct lines *lines, const struct smember *m)
+static void dump_member(struct lines *lines, const struct stmember *m)
 {
-    const struct sprofile *p = &m->profile;
+    const struct stprofile *p = &m->profile;
     struct buf *out = line(lines);
 
     buf_printf(out, "%.*s member %.*s", SLICE_FMT(m->group->id),
@@ -191,7 +191,7 @@ static void dump_member(struct lines *lines, const struct smember *m)
     put_tasks(out, "revoking", &m->current.revoking);
 }
 
-static void dump_group(struct lines *lines, const struct sgroup *group)
+static void dump_group(struct lines *lines, const struct stgroup *group)
 {
     struct buf *out = line(lines);
 

@@ -65,8 +65,8 @@ static const char *wrong_shape(const request_t *q)
     return NULL;
 }
 
-enum err sheartbeat_validate(struct arena *arena, const request_t *request,
-                             struct slice *why)
+enum err stheartbeat_validate(struct arena *arena, const request_t *request,
+                              struct slice *why)
 {
     const char *wrong = unsupported(request);
 
@@ -87,7 +87,7 @@ struct slice streams_heartbeat_claims(const request_t *request)
 
     arena_init(&arena, 0);
     if (request->member_epoch == STREAMS_JOINS &&
-        sheartbeat_validate(&arena, request, &why) == ERR_NONE)
+        stheartbeat_validate(&arena, request, &why) == ERR_NONE)
         group = request->group_id;
     arena_free(&arena);
     return group;
@@ -112,8 +112,8 @@ set_of(struct arena *arena,
     return tasks_of(items, len);
 }
 
-bool sheartbeat_owned(struct arena *arena, const request_t *q,
-                      struct tuple *owned)
+bool stheartbeat_owned(struct arena *arena, const request_t *q,
+                       struct tuple *owned)
 {
     owned->of[TASK_ACTIVE] =
         set_of(arena, q->active_tasks, q->active_tasks_len);
@@ -124,8 +124,8 @@ bool sheartbeat_owned(struct arena *arena, const request_t *q,
     return q->active_tasks_len >= 0 || q->member_epoch == STREAMS_JOINS;
 }
 
-enum err sheartbeat_check_tasks(const struct sconfig *config,
-                                const struct tuple *owned)
+enum err stheartbeat_check_tasks(const struct sconfig *config,
+                                 const struct tuple *owned)
 {
     for (int k = 0; k < TASK_KINDS; k++)
         for (uint32_t at = 0, run; at < owned->of[k].len; at += run) {
@@ -145,7 +145,7 @@ enum err sheartbeat_check_tasks(const struct sconfig *config,
 /* An older epoch is taken only if it is the last one and the member has nothing
  * that it must not: then the answer that told it of the new epoch was lost.
  * Epoch 0 is for one who gave up everything, so it may always come back. */
-static enum err check_epoch(const struct smember *member,
+static enum err check_epoch(const struct stmember *member,
                             const request_t *request, const struct tuple *owned)
 {
     const struct scurrent *current = &member->current;
@@ -160,11 +160,11 @@ static enum err check_epoch(const struct smember *member,
     return ERR_FENCED_MEMBER_EPOCH;
 }
 
-enum err sheartbeat_find(const struct sgroup *group, const request_t *request,
-                         const struct tuple *owned,
-                         const struct smember **member)
+enum err stheartbeat_find(const struct stgroup *group, const request_t *request,
+                          const struct tuple *owned,
+                          const struct stmember **member)
 {
-    *member = sgroup_member(group, request->member_id);
+    *member = stgroup_member(group, request->member_id);
     if (*member == NULL)
         return request->member_epoch == STREAMS_JOINS ? ERR_NONE
                                                       : ERR_UNKNOWN_MEMBER_ID;

@@ -2,47 +2,47 @@
  * heartbeat of another computes the new target. */
 #include "broker/coord/streams/streams.h"
 
-void sgroup_ask_shutdown(struct sgroup *group, struct slice member_id)
+void stgroup_ask_shutdown(struct stgroup *group, struct slice member_id)
 {
     if (slice_is_null(group->shutdown_by))
-        sgroup_set_text(&group->shutdown_by, member_id);
+        stgroup_set_text(&group->shutdown_by, member_id);
 }
 
-void smember_fence(struct sstep *step, struct smember *member,
-                   struct coord_answer *answer)
+void stmember_fence(struct ststep *step, struct stmember *member,
+                    struct coord_answer *answer)
 {
-    struct sgroup *group = member->group;
-    struct streams_write *write = swrite_new(answer);
+    struct stgroup *group = member->group;
+    struct streams_write *write = stwrite_new(answer);
 
-    swrite_epoch(&write->pending.records, group->id, group->epoch + 1,
-                 group->hash, group->valid_epoch, group->standbys);
-    swrite_member_gone(&write->pending.records, group->id, member->id);
-    swrite_send(step, write);
+    stwrite_epoch(&write->pending.records, group->id, group->epoch + 1,
+                  group->hash, group->valid_epoch, group->standbys);
+    stwrite_member_gone(&write->pending.records, group->id, member->id);
+    stwrite_send(step, write);
 }
 
-void sleave_request(struct sstep *step, const struct coord_context *context,
-                    const struct streams_group_heartbeat_request *request)
+void stleave_request(struct ststep *step, const struct coord_context *context,
+                     const struct streams_group_heartbeat_request *request)
 {
     struct coord_answer *answer =
-        sanswer_new(context, API_STREAMS_GROUP_HEARTBEAT);
+        stanswer_new(context, API_STREAMS_GROUP_HEARTBEAT);
     struct streams_group_heartbeat_response *r =
         &answer->response.streams_group_heartbeat;
-    struct sgroup *group = sgroup_find(step->coord, request->group_id);
-    struct smember *member =
-        group != NULL ? sgroup_member(group, request->member_id) : NULL;
+    struct stgroup *group = stgroup_find(step->coord, request->group_id);
+    struct stmember *member =
+        group != NULL ? stgroup_member(group, request->member_id) : NULL;
 
     if (member == NULL) {
-        sanswer_fail(answer,
-                     group == NULL ? ERR_GROUP_ID_NOT_FOUND
-                                   : ERR_UNKNOWN_MEMBER_ID,
-                     SLICE_NULL);
-        swrite_send(step, swrite_new(answer));
+        stanswer_fail(answer,
+                      group == NULL ? ERR_GROUP_ID_NOT_FOUND
+                                    : ERR_UNKNOWN_MEMBER_ID,
+                      SLICE_NULL);
+        stwrite_send(step, stwrite_new(answer));
         return;
     }
     if (request->shutdown_application)
-        sgroup_ask_shutdown(group, member->id);
+        stgroup_ask_shutdown(group, member->id);
     r->member_id = arena_copy(&answer->arena, request->member_id);
     r->member_epoch = request->member_epoch;
     r->status_len = 0;
-    smember_fence(step, member, answer);
+    stmember_fence(step, member, answer);
 }

@@ -7,10 +7,10 @@ enum { COMMIT_EPOCHS_FROM = 9 };
 
 /* Since which epoch the member processes this partition; -1: it does not. */
 static int32_t since(const struct streams_coord *coord,
-                     const struct smember *member, struct uuid topic,
+                     const struct stmember *member, struct uuid topic,
                      int32_t partition)
 {
-    const struct sgroup *group = member->group;
+    const struct stgroup *group = member->group;
     struct slice name = coord->world.topic_name(coord->world.arg, topic);
     const stopology_sub *sub =
         slice_is_null(name) || group->topology == NULL
@@ -32,8 +32,8 @@ enum err streams_check_commit(const struct streams_coord *coord,
                               const struct coord_caller *caller,
                               struct uuid topic, int32_t partition)
 {
-    const struct sgroup *group = sgroup_find(coord, caller->group);
-    const struct smember *member;
+    const struct stgroup *group = stgroup_find(coord, caller->group);
+    const struct stmember *member;
     int32_t epoch;
 
     if (group == NULL)
@@ -44,7 +44,7 @@ enum err streams_check_commit(const struct streams_coord *coord,
     if (caller->transactional && caller->epoch < 0 &&
         caller->member_id.len == 0)
         return ERR_NONE;
-    member = sgroup_member(group, caller->member_id);
+    member = stgroup_member(group, caller->member_id);
     if (member == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
     if (!caller->transactional && caller->version < COMMIT_EPOCHS_FROM)
@@ -63,14 +63,14 @@ enum err streams_check_commit(const struct streams_coord *coord,
 enum err streams_check_fetch(const struct streams_coord *coord,
                              const struct coord_caller *caller)
 {
-    const struct sgroup *group = sgroup_find(coord, caller->group);
-    const struct smember *member;
+    const struct stgroup *group = stgroup_find(coord, caller->group);
+    const struct stmember *member;
 
     if (group == NULL)
         return ERR_GROUP_ID_NOT_FOUND;
     if (slice_is_null(caller->member_id) && caller->epoch < 0)
         return ERR_NONE;
-    member = sgroup_member(group, caller->member_id);
+    member = stgroup_member(group, caller->member_id);
     if (member == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
     return caller->epoch == member->current.epoch ? ERR_NONE
@@ -80,7 +80,7 @@ enum err streams_check_fetch(const struct streams_coord *coord,
 enum group_presence streams_presence(const struct streams_coord *coord,
                                      struct slice group)
 {
-    const struct sgroup *found = sgroup_find(coord, group);
+    const struct stgroup *found = stgroup_find(coord, group);
 
     if (found == NULL)
         return GROUP_PRESENT_NOT;
@@ -90,7 +90,7 @@ enum group_presence streams_presence(const struct streams_coord *coord,
 bool streams_subscribes(const struct streams_coord *coord, struct slice group,
                         struct slice topic)
 {
-    const struct sgroup *found = sgroup_find(coord, group);
+    const struct stgroup *found = stgroup_find(coord, group);
 
     return found != NULL && found->size != 0 && found->topology != NULL &&
            stopology_reader(found->topology->value, topic) != NULL;
@@ -100,12 +100,12 @@ enum err streams_delete_records(const struct streams_coord *coord,
                                 struct slice group,
                                 struct coord_records *records)
 {
-    const struct sgroup *found = sgroup_find(coord, group);
+    const struct stgroup *found = stgroup_find(coord, group);
 
     if (found == NULL)
         return ERR_GROUP_ID_NOT_FOUND;
     if (found->size != 0)
         return ERR_NON_EMPTY_GROUP;
-    swrite_group_gone(records, found);
+    stwrite_group_gone(records, found);
     return ERR_NONE;
 }

@@ -19,29 +19,29 @@ struct event {
 };
 
 /* The group of a record.  A tombstone makes none: NULL. */
-static struct sgroup *group_of(const struct event *e, struct slice id)
+static struct stgroup *group_of(const struct event *e, struct slice id)
 {
-    return e->value != NULL ? sgroup_get(e->coord, id)
+    return e->value != NULL ? stgroup_get(e->coord, id)
                             : map_get(&e->coord->groups, id);
 }
 
-static struct smember *member_of(const struct event *e, struct slice group_id,
-                                 struct slice id)
+static struct stmember *member_of(const struct event *e, struct slice group_id,
+                                  struct slice id)
 {
-    struct sgroup *group = group_of(e, group_id);
+    struct stgroup *group = group_of(e, group_id);
 
     if (group == NULL)
         return NULL;
-    return e->value != NULL ? smember_get(group, id)
+    return e->value != NULL ? stmember_get(group, id)
                             : map_get(&group->members, id);
 }
 
-static void drop_hollow(struct streams_coord *coord, struct smember *member)
+static void drop_hollow(struct streams_coord *coord, struct stmember *member)
 {
-    struct sgroup *group = member->group;
+    struct stgroup *group = member->group;
 
-    smember_drop_if_hollow(coord, member);
-    sgroup_drop_if_hollow(coord, group);
+    stmember_drop_if_hollow(coord, member);
+    stgroup_drop_if_hollow(coord, group);
 }
 
 /* ---- the group -----------------------------------------------------------*/
@@ -71,7 +71,7 @@ static enum err replay_group(const struct event *e)
 {
     const struct streams_group_metadata_key *key = e->key;
     const struct streams_group_metadata_value *value = e->value;
-    struct sgroup *group = group_of(e, key->group_id);
+    struct stgroup *group = group_of(e, key->group_id);
 
     if (group == NULL)
         return ERR_NONE;
@@ -81,7 +81,7 @@ static enum err replay_group(const struct event *e)
     group->valid_epoch =
         value != NULL ? value->validated_topology_epoch : STREAMS_NONE;
     group->standbys = value != NULL ? standbys_of(value) : STREAMS_NONE;
-    sgroup_drop_if_hollow(e->coord, group);
+    stgroup_drop_if_hollow(e->coord, group);
     return ERR_NONE;
 }
 
@@ -90,7 +90,7 @@ static enum err replay_target_epoch(const struct event *e)
     const struct streams_group_target_assignment_metadata_key *key = e->key;
     const struct streams_group_target_assignment_metadata_value *value =
         e->value;
-    struct sgroup *group = group_of(e, key->group_id);
+    struct stgroup *group = group_of(e, key->group_id);
 
     if (group == NULL)
         return ERR_NONE;
@@ -100,7 +100,7 @@ static enum err replay_target_epoch(const struct event *e)
     group->target_wall_ms = value != NULL ? value->assignment_timestamp : 0;
     if (!group->delayed)
         heap_remove(&e->coord->timers, &group->assign.node);
-    sgroup_drop_if_hollow(e->coord, group);
+    stgroup_drop_if_hollow(e->coord, group);
     return ERR_NONE;
 }
 
@@ -147,11 +147,11 @@ static enum err replay_topology(const struct event *e)
                         sub->repartition_source_topics_len))
             return ERR_MALFORMED;
     }
-    struct sgroup *group = group_of(e, key->group_id);
+    struct stgroup *group = group_of(e, key->group_id);
     if (group == NULL)
         return ERR_NONE;
-    sgroup_set_topology(e->coord, group, value);
-    sgroup_drop_if_hollow(e->coord, group);
+    stgroup_set_topology(e->coord, group, value);
+    stgroup_drop_if_hollow(e->coord, group);
     return ERR_NONE;
 }
 
@@ -163,10 +163,10 @@ static int compare_tags(const void *a, const void *b)
                      ((const streams_tag *)b)->key);
 }
 
-static struct sprofile
+static struct stprofile
 profile_of(const struct streams_group_member_metadata_value *value)
 {
-    struct sprofile p = {
+    struct stprofile p = {
         .instance_id = value->instance_id,
         .rack_id = value->rack_id,
         .client_id = value->client_id,
@@ -191,26 +191,26 @@ profile_of(const struct streams_group_member_metadata_value *value)
 static enum err replay_profile(const struct event *e)
 {
     const struct streams_group_member_metadata_key *key = e->key;
-    struct smember *member = member_of(e, key->group_id, key->member_id);
+    struct stmember *member = member_of(e, key->group_id, key->member_id);
 
     if (member == NULL)
         return ERR_NONE;
     if (e->value == NULL) {
-        smember_set_profile(e->coord, member, NULL);
+        stmember_set_profile(e->coord, member, NULL);
         heap_remove(&e->coord->timers, &member->session.node);
         heap_remove(&e->coord->timers, &member->rebalance.node);
         drop_hollow(e->coord, member);
         return ERR_NONE;
     }
-    struct sprofile profile = profile_of(e->value);
+    struct stprofile profile = profile_of(e->value);
     bool first = member->group->size == 0;
-    smember_set_profile(e->coord, member, &profile);
+    stmember_set_profile(e->coord, member, &profile);
     if (e->coord->life != STREAMS_ACTIVE)
         return ERR_NONE;
     if (!heap_has(&member->session.node))
-        smember_heard(e->coord, member);
+        stmember_heard(e->coord, member);
     if (first)
-        sgroup_delay(e->coord, member->group);
+        stgroup_delay(e->coord, member->group);
     return ERR_NONE;
 }
 
@@ -259,11 +259,11 @@ static enum err replay_target(const struct event *e)
     }
     if (err != ERR_NONE)
         return err;
-    struct smember *member = member_of(e, key->group_id, key->member_id);
+    struct stmember *member = member_of(e, key->group_id, key->member_id);
     if (member == NULL)
         return ERR_NONE;
     member->has_target = v != NULL;
-    smember_set_target(e->coord, member, &target);
+    stmember_set_target(e->coord, member, &target);
     drop_hollow(e->coord, member);
     return ERR_NONE;
 }
@@ -355,13 +355,13 @@ static enum err replay_current(const struct event *e)
         err = current_of(e->arena, e->value, &current);
     if (err != ERR_NONE)
         return err;
-    struct smember *member = member_of(e, key->group_id, key->member_id);
+    struct stmember *member = member_of(e, key->group_id, key->member_id);
     if (member == NULL)
         return ERR_NONE;
     member->has_current = e->value != NULL;
-    smember_set_current(e->coord, member, &current);
+    stmember_set_current(e->coord, member, &current);
     if (e->coord->life == STREAMS_ACTIVE)
-        smember_arm(e->coord, member);
+        stmember_arm(e->coord, member);
     drop_hollow(e->coord, member);
     return ERR_NONE;
 }

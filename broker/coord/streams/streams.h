@@ -29,14 +29,14 @@ typedef struct streams_group_member_metadata_value_key_value streams_tag;
 struct stimer {
     struct heap_node node; /* key: monotonic milliseconds */
     enum stimer_kind {
-        STIMER_SESSION,   /* struct smember: it was not heard of for too long */
-        STIMER_REBALANCE, /* struct smember: it does not give tasks up */
-        STIMER_ASSIGN,    /* struct sgroup: the next target may be computed */
+        STIMER_SESSION, /* struct stmember: it was not heard of for too long */
+        STIMER_REBALANCE, /* struct stmember: it does not give tasks up */
+        STIMER_ASSIGN,    /* struct stgroup: the next target may be computed */
     } kind;
 };
 
 /* What a member said about itself: StreamsGroupMemberMetadata. */
-struct sprofile {
+struct stprofile {
     struct slice instance_id; /* null: a dynamic member */
     struct slice rack_id;     /* null: none */
     struct slice client_id;
@@ -51,8 +51,8 @@ struct sprofile {
     uint32_t tags_len;
 };
 
-struct smember {
-    struct sgroup *group;
+struct stmember {
+    struct stgroup *group;
     struct slice id; /* owned */
     struct stimer session;
     struct stimer rebalance;
@@ -61,17 +61,17 @@ struct smember {
     bool has_profile;
     bool has_target;
     bool has_current;
-    struct sprofile profile; /* what it points to is in one block: */
-    void *profile_block;     /* owned */
-    struct tuple target;     /* owned sets, names of the group */
-    struct scurrent current; /* likewise */
-    size_t bytes;            /* counted in coord.bytes */
+    struct stprofile profile; /* what it points to is in one block: */
+    void *profile_block;      /* owned */
+    struct tuple target;      /* owned sets, names of the group */
+    struct scurrent current;  /* likewise */
+    size_t bytes;             /* counted in coord.bytes */
 };
 
 /* Who has a task, as assigned or as to be given up.  Borrowed members. */
 struct sholders {
-    struct smember *active;  /* NULL: nobody */
-    struct smember **others; /* owned array: standbys and warm-ups */
+    struct stmember *active;  /* NULL: nobody */
+    struct stmember **others; /* owned array: standbys and warm-ups */
     uint32_t others_len;
 };
 
@@ -87,7 +87,7 @@ struct ssub {
 struct swant {
     struct list link; /* in stopic.groups */
     struct stopic *topic;
-    struct sgroup *group;
+    struct stgroup *group;
 };
 
 struct stopic {
@@ -95,7 +95,7 @@ struct stopic {
     struct list groups; /* of swant.link, never empty */
 };
 
-struct sgroup {
+struct stgroup {
     struct slice id;     /* owned */
     bool exists;         /* has a StreamsGroupMetadata record, which says: */
     int32_t epoch;       /* bumped whenever a new target is needed */
@@ -109,7 +109,7 @@ struct sgroup {
     size_t topology_bytes;      /* counted in coord.bytes */
     struct swant *wants;        /* owned array: its topics */
     uint32_t wants_len;
-    struct map members; /* id -> struct smember, owned */
+    struct map members; /* id -> struct stmember, owned */
     uint32_t size;      /* members with a profile */
     struct map subs;    /* name -> struct ssub, owned; as long as the group */
     struct stimer assign;
@@ -127,7 +127,7 @@ struct sgroup {
 struct streams_coord {
     struct streams_config config;
     struct streams_world world;
-    struct map groups; /* id -> struct sgroup, owned */
+    struct map groups; /* id -> struct stgroup, owned */
     struct map topics; /* name -> struct stopic, owned */
     struct heap timers;
     struct coord_time time; /* of the last call that came with it */
@@ -140,7 +140,7 @@ struct streams_coord {
 };
 
 /* One call: what it works on and where its decisions go. */
-struct sstep {
+struct ststep {
     struct streams_coord *coord;
     struct coord_time time;
     struct coord_update *update;
@@ -148,70 +148,73 @@ struct sstep {
 
 /* ---- group.c: what there is ----------------------------------------------*/
 
-struct sgroup *sgroup_find(const struct streams_coord *coord, struct slice id);
-struct sgroup *sgroup_get(struct streams_coord *coord, struct slice id);
-void sgroup_free(struct streams_coord *coord, struct sgroup *group);
+struct stgroup *stgroup_find(const struct streams_coord *coord,
+                             struct slice id);
+struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id);
+void stgroup_free(struct streams_coord *coord, struct stgroup *group);
 /* Frees what has no record any more. */
-void sgroup_drop_if_hollow(struct streams_coord *coord, struct sgroup *group);
+void stgroup_drop_if_hollow(struct streams_coord *coord, struct stgroup *group);
 /* A member with a profile; NULL: none. */
-struct smember *sgroup_member(const struct sgroup *group, struct slice id);
+struct stmember *stgroup_member(const struct stgroup *group, struct slice id);
 /* Takes nothing over; NULL: it has none any more. */
-void sgroup_set_topology(struct streams_coord *coord, struct sgroup *group,
-                         stopology_value *value);
+void stgroup_set_topology(struct streams_coord *coord, struct stgroup *group,
+                          stopology_value *value);
 /* Takes it; NULL: none. */
-void sgroup_set_config(struct sgroup *group, struct sconfig *config);
-void sgroup_set_text(struct slice *text, struct slice value);
+void stgroup_set_config(struct stgroup *group, struct sconfig *config);
+void stgroup_set_text(struct slice *text, struct slice value);
 
-struct smember *smember_get(struct sgroup *group, struct slice id);
-void smember_drop_if_hollow(struct streams_coord *coord,
-                            struct smember *member);
+struct stmember *stmember_get(struct stgroup *group, struct slice id);
+void stmember_drop_if_hollow(struct streams_coord *coord,
+                             struct stmember *member);
 /* Take nothing over; NULL: it has none any more. */
-void smember_set_profile(struct streams_coord *coord, struct smember *member,
-                         const struct sprofile *profile);
-void smember_set_target(struct streams_coord *coord, struct smember *member,
-                        const struct tuple *target);
-void smember_set_current(struct streams_coord *coord, struct smember *member,
-                         const struct scurrent *current);
-bool sprofile_same(const struct sprofile *a, const struct sprofile *b);
+void stmember_set_profile(struct streams_coord *coord, struct stmember *member,
+                          const struct stprofile *profile);
+void stmember_set_target(struct streams_coord *coord, struct stmember *member,
+                         const struct tuple *target);
+void stmember_set_current(struct streams_coord *coord, struct stmember *member,
+                          const struct scurrent *current);
+bool stprofile_same(const struct stprofile *a, const struct stprofile *b);
 
 /* NULL: nobody has it. */
-const struct sholders *sgroup_holders(const struct sgroup *group,
-                                      struct slice sub, int32_t partition);
+const struct sholders *stgroup_holders(const struct stgroup *group,
+                                       struct slice sub, int32_t partition);
 
 /* ---- heartbeat.c, join.c, leave.c, describe.c, endpoints.c ---------------*/
 
-void sheartbeat_request(struct sstep *step, const struct coord_context *context,
-                        const struct streams_group_heartbeat_request *request);
+void stheartbeat_request(struct ststep *step,
+                         const struct coord_context *context,
+                         const struct streams_group_heartbeat_request *request);
 /* What a request must look like by itself; *why for clients' logs. */
 enum err
-sheartbeat_validate(struct arena *arena,
-                    const struct streams_group_heartbeat_request *request,
-                    struct slice *why);
+stheartbeat_validate(struct arena *arena,
+                     const struct streams_group_heartbeat_request *request,
+                     struct slice *why);
 /* What the member says it has.  False: it does not say. */
-bool sheartbeat_owned(struct arena *arena,
-                      const struct streams_group_heartbeat_request *request,
-                      struct tuple *owned);
+bool stheartbeat_owned(struct arena *arena,
+                       const struct streams_group_heartbeat_request *request,
+                       struct tuple *owned);
 /* Whose heartbeat it is; NULL: a new member's. */
-enum err sheartbeat_find(const struct sgroup *group,
-                         const struct streams_group_heartbeat_request *request,
-                         const struct tuple *owned,
-                         const struct smember **member);
+enum err stheartbeat_find(const struct stgroup *group,
+                          const struct streams_group_heartbeat_request *request,
+                          const struct tuple *owned,
+                          const struct stmember **member);
 /* Tasks that the configured topology does not have are nobody's. */
-enum err sheartbeat_check_tasks(const struct sconfig *config,
-                                const struct tuple *owned);
-void sleave_request(struct sstep *step, const struct coord_context *context,
-                    const struct streams_group_heartbeat_request *request);
+enum err stheartbeat_check_tasks(const struct sconfig *config,
+                                 const struct tuple *owned);
+void stleave_request(struct ststep *step, const struct coord_context *context,
+                     const struct streams_group_heartbeat_request *request);
 /* It left, or a deadline passed.  The answer may be NULL. */
-void smember_fence(struct sstep *step, struct smember *member,
-                   struct coord_answer *answer);
-void sgroup_ask_shutdown(struct sgroup *group, struct slice member_id);
-void sdescribe_request(struct sstep *step, const struct coord_context *context,
-                       const struct streams_group_describe_request *request);
+void stmember_fence(struct ststep *step, struct stmember *member,
+                    struct coord_answer *answer);
+void stgroup_ask_shutdown(struct stgroup *group, struct slice member_id);
+void stdescribe_request(struct ststep *step,
+                        const struct coord_context *context,
+                        const struct streams_group_describe_request *request);
 /* "Stable" */
-const char *sgroup_state_name(const struct sgroup *group);
+const char *stgroup_state_name(const struct stgroup *group);
 /* Which member's tasks read what, for interactive queries. */
 void sendpoints_fill(const struct streams_coord *coord,
-                     const struct sgroup *group, struct arena *arena,
+                     const struct stgroup *group, struct arena *arena,
                      struct streams_group_heartbeat_response *r);
 
 /* ---- target.c ------------------------------------------------------------*/
@@ -219,71 +222,71 @@ void sendpoints_fill(const struct streams_coord *coord,
 /* A group as it will be: its members, with `id` and `profile` in the place of
  * one or in addition. */
 struct splan {
-    const struct sgroup *group; /* NULL: nobody yet */
-    const struct smember *replaced;
+    const struct stgroup *group; /* NULL: nobody yet */
+    const struct stmember *replaced;
     struct slice id;
-    const struct sprofile *profile; /* NULL: as it is */
-    struct tuple target;            /* what the one that comes has had */
+    const struct stprofile *profile; /* NULL: as it is */
+    struct tuple target;             /* what the one that comes has had */
     const struct sconfig *config;
     int32_t standbys;
     struct arena *arena;
 };
 
 /* Writes the new target and returns the part of the one that comes. */
-struct tuple splan_assign(struct splan *plan, struct sstep *step,
+struct tuple splan_assign(struct splan *plan, struct ststep *step,
                           struct streams_write *write, struct slice group_id,
                           int32_t epoch);
 /* Whether the interval between targets is over; else when it is. */
-bool sgroup_may_assign(const struct sstep *step, const struct sgroup *group,
-                       int64_t *left_ms);
+bool stgroup_may_assign(const struct ststep *step, const struct stgroup *group,
+                        int64_t *left_ms);
 /* A new target without a heartbeat. */
-void sgroup_assign(struct sstep *step, struct sgroup *group);
+void stgroup_assign(struct ststep *step, struct stgroup *group);
 
 /* ---- timer.c -------------------------------------------------------------*/
 
-struct streams_settings sgroup_settings(const struct streams_coord *coord,
-                                        struct slice group);
+struct streams_settings stgroup_settings(const struct streams_coord *coord,
+                                         struct slice group);
 /* It was heard of. */
-void smember_heard(struct streams_coord *coord, struct smember *member);
+void stmember_heard(struct streams_coord *coord, struct stmember *member);
 /* Its current assignment changed. */
-void smember_arm(struct streams_coord *coord, struct smember *member);
+void stmember_arm(struct streams_coord *coord, struct stmember *member);
 /* Its first member came. */
-void sgroup_delay(struct streams_coord *coord, struct sgroup *group);
+void stgroup_delay(struct streams_coord *coord, struct stgroup *group);
 
 /* ---- write.c: decisions into records -------------------------------------*/
 
-struct streams_write *swrite_new(struct coord_answer *answer);
+struct streams_write *stwrite_new(struct coord_answer *answer);
 /* Into the update.  If nothing is to be written and nothing to be waited for,
  * the answer goes at once. */
-void swrite_send(struct sstep *step, struct streams_write *write);
-void swrite_free(struct streams_write *write);
-void swrite_epoch(struct coord_records *records, struct slice group_id,
-                  int32_t epoch, int64_t hash, int32_t valid_epoch,
-                  int32_t standbys);
-void swrite_topology(struct coord_records *records, struct slice group_id,
-                     const stopology_value *value);
-void swrite_profile(struct coord_records *records, struct slice group_id,
-                    struct slice member_id, const struct sprofile *profile);
-void swrite_target(struct coord_records *records, struct slice group_id,
-                   struct slice member_id, const struct tuple *target);
-void swrite_target_epoch(struct coord_records *records, struct slice group_id,
-                         int32_t epoch, int64_t wall_ms);
-void swrite_current(struct coord_records *records, struct slice group_id,
-                    struct slice member_id, const struct scurrent *current);
-void swrite_member_gone(struct coord_records *records, struct slice group_id,
-                        struct slice member_id);
-void swrite_group_gone(struct coord_records *records,
-                       const struct sgroup *group);
+void stwrite_send(struct ststep *step, struct streams_write *write);
+void stwrite_free(struct streams_write *write);
+void stwrite_epoch(struct coord_records *records, struct slice group_id,
+                   int32_t epoch, int64_t hash, int32_t valid_epoch,
+                   int32_t standbys);
+void stwrite_topology(struct coord_records *records, struct slice group_id,
+                      const stopology_value *value);
+void stwrite_profile(struct coord_records *records, struct slice group_id,
+                     struct slice member_id, const struct stprofile *profile);
+void stwrite_target(struct coord_records *records, struct slice group_id,
+                    struct slice member_id, const struct tuple *target);
+void stwrite_target_epoch(struct coord_records *records, struct slice group_id,
+                          int32_t epoch, int64_t wall_ms);
+void stwrite_current(struct coord_records *records, struct slice group_id,
+                     struct slice member_id, const struct scurrent *current);
+void stwrite_member_gone(struct coord_records *records, struct slice group_id,
+                         struct slice member_id);
+void stwrite_group_gone(struct coord_records *records,
+                        const struct stgroup *group);
 
 /* ---- answer.c ------------------------------------------------------------*/
 
-struct coord_answer *sanswer_new(const struct coord_context *context,
-                                 enum api_key api);
-void sanswer_send(struct sstep *step, struct coord_answer *answer);
-void sanswer_tasks(struct arena *arena,
-                   struct streams_group_heartbeat_response *r,
-                   const struct tuple *tasks);
+struct coord_answer *stanswer_new(const struct coord_context *context,
+                                  enum api_key api);
+void stanswer_send(struct ststep *step, struct coord_answer *answer);
+void stanswer_tasks(struct arena *arena,
+                    struct streams_group_heartbeat_response *r,
+                    const struct tuple *tasks);
 /* Rewrites an answer into one that says `err`; `why` may be null. */
-void sanswer_fail(struct coord_answer *answer, enum err err, struct slice why);
+void stanswer_fail(struct coord_answer *answer, enum err err, struct slice why);
 
 #endif

@@ -45,7 +45,7 @@ void streams_coord_free(struct streams_coord *coord)
     if (coord == NULL)
         return;
     MAP_EACH (entry, &coord->groups)
-        sgroup_free(coord, entry->value);
+        stgroup_free(coord, entry->value);
     ASSERT(coord->bytes == 0);
     ASSERT(map_count(&coord->topics) == 0);
     map_free(&coord->groups);
@@ -60,15 +60,15 @@ void streams_coord_activate(struct streams_coord *coord, struct coord_time time)
     coord->life = STREAMS_ACTIVE;
     coord->time = time;
     MAP_EACH (entry, &coord->groups) {
-        struct sgroup *group = entry->value;
+        struct stgroup *group = entry->value;
 
         MAP_EACH (member_entry, &group->members) {
-            struct smember *member = member_entry->value;
+            struct stmember *member = member_entry->value;
 
             if (!member->has_profile)
                 continue;
-            smember_heard(coord, member);
-            smember_arm(coord, member);
+            stmember_heard(coord, member);
+            stmember_arm(coord, member);
         }
     }
     coord->appends++; /* by others, and who knows whether committed */
@@ -86,16 +86,16 @@ void streams_coord_request(struct streams_coord *coord,
                            enum api_key api, const void *request,
                            struct coord_update *update)
 {
-    struct sstep step = {coord, {context->now_ms, context->wall_ms}, update};
+    struct ststep step = {coord, {context->now_ms, context->wall_ms}, update};
 
     ASSERT(coord->life == STREAMS_ACTIVE);
     coord->time = step.time;
     switch (api) {
     case API_STREAMS_GROUP_HEARTBEAT:
-        sheartbeat_request(&step, context, request);
+        stheartbeat_request(&step, context, request);
         break;
     case API_STREAMS_GROUP_DESCRIBE:
-        sdescribe_request(&step, context, request);
+        stdescribe_request(&step, context, request);
         break;
     default:
         ASSERT(false); /* the caller sent us somebody else's request */
@@ -115,10 +115,10 @@ void streams_coord_topic_changed(struct streams_coord *coord, struct slice name)
 void streams_coord_creation_failed(struct streams_coord *coord,
                                    struct slice group, struct slice why)
 {
-    struct sgroup *found = sgroup_find(coord, group);
+    struct stgroup *found = stgroup_find(coord, group);
 
     if (found != NULL)
-        sgroup_set_text(&found->creation_why, why);
+        stgroup_set_text(&found->creation_why, why);
 }
 
 /* ---- writes --------------------------------------------------------------*/
@@ -143,13 +143,13 @@ void streams_coord_appended(struct streams_coord *coord,
 static void answer(struct streams_coord *coord, struct streams_write *write,
                    enum err err, struct coord_update *update)
 {
-    struct sstep step = {coord, coord->time, update};
+    struct ststep step = {coord, coord->time, update};
 
     if (write->answer == NULL)
         return;
     if (err != ERR_NONE)
-        sanswer_fail(write->answer, coord_append_error(err), SLICE_NULL);
-    sanswer_send(&step, write->answer);
+        stanswer_fail(write->answer, coord_append_error(err), SLICE_NULL);
+    stanswer_send(&step, write->answer);
     write->answer = NULL;
 }
 
@@ -162,7 +162,7 @@ void streams_coord_done(struct streams_coord *coord,
     answer(coord, write, err, update);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;
-    swrite_free(write);
+    stwrite_free(write);
 }
 
 uint32_t streams_coord_groups_count(const struct streams_coord *coord)

@@ -2,7 +2,7 @@
 #include "broker/coord/streams/streams.h"
 
 static void add_member(struct sticky_input *input, struct sticky_member *to,
-                       struct slice id, const struct sprofile *profile,
+                       struct slice id, const struct stprofile *profile,
                        const struct tuple *target)
 {
     to[input->members_len++] =
@@ -27,7 +27,7 @@ static struct sticky_input input_of(const struct splan *plan)
     if (plan->group == NULL)
         return in;
     MAP_EACH (entry, &plan->group->members) {
-        const struct smember *member = entry->value;
+        const struct stmember *member = entry->value;
 
         if (member->has_profile && member != plan->replaced)
             add_member(&in, members, member->id, &member->profile,
@@ -36,7 +36,7 @@ static struct sticky_input input_of(const struct splan *plan)
     return in;
 }
 
-struct tuple splan_assign(struct splan *plan, struct sstep *step,
+struct tuple splan_assign(struct splan *plan, struct ststep *step,
                           struct streams_write *write, struct slice group_id,
                           int32_t epoch)
 {
@@ -48,21 +48,21 @@ struct tuple splan_assign(struct splan *plan, struct sstep *step,
     streams_assign_sticky(&in, plan->arena, out);
     for (uint32_t m = 0; m < in.members_len; m++)
         if (!tuple_eq(&out[m], &in.members[m].owned))
-            swrite_target(records, group_id, in.members[m].id, &out[m]);
-    swrite_target_epoch(records, group_id, epoch, step->time.wall_ms);
+            stwrite_target(records, group_id, in.members[m].id, &out[m]);
+    stwrite_target_epoch(records, group_id, epoch, step->time.wall_ms);
     if (plan->profile != NULL)
         own = out[0];
     return own;
 }
 
-bool sgroup_may_assign(const struct sstep *step, const struct sgroup *group,
-                       int64_t *left_ms)
+bool stgroup_may_assign(const struct ststep *step, const struct stgroup *group,
+                        int64_t *left_ms)
 {
     *left_ms = 0;
     if (group == NULL || !group->has_target_record)
         return true;
     int64_t interval =
-        sgroup_settings(step->coord, group->id).assignment_interval_ms;
+        stgroup_settings(step->coord, group->id).assignment_interval_ms;
     int64_t age = step->time.wall_ms - group->target_wall_ms;
     if (age < 0 || age >= interval) /* a clock that was set back */
         return true;
@@ -72,7 +72,7 @@ bool sgroup_may_assign(const struct sstep *step, const struct sgroup *group,
 
 /* With the topology as it was configured last: a heartbeat that finds it
  * otherwise bumps the epoch. */
-void sgroup_assign(struct sstep *step, struct sgroup *group)
+void stgroup_assign(struct ststep *step, struct stgroup *group)
 {
     struct splan plan = {
         .group = group, .config = group->config, .standbys = group->standbys};
@@ -82,8 +82,8 @@ void sgroup_assign(struct sstep *step, struct sgroup *group)
         return; /* the next heartbeat does it */
     arena_init(&arena, 0);
     plan.arena = &arena;
-    struct streams_write *write = swrite_new(NULL);
+    struct streams_write *write = stwrite_new(NULL);
     splan_assign(&plan, step, write, group->id, group->epoch);
     arena_free(&arena);
-    swrite_send(step, write);
+    stwrite_send(step, write);
 }

@@ -6,8 +6,8 @@
  * until they are in the log. */
 #include "broker/coord/streams/streams.h"
 
-struct streams_settings sgroup_settings(const struct streams_coord *coord,
-                                        struct slice group)
+struct streams_settings stgroup_settings(const struct streams_coord *coord,
+                                         struct slice group)
 {
     struct streams_settings s = coord->config.settings;
 
@@ -16,14 +16,14 @@ struct streams_settings sgroup_settings(const struct streams_coord *coord,
     return s;
 }
 
-void smember_heard(struct streams_coord *coord, struct smember *member)
+void stmember_heard(struct streams_coord *coord, struct stmember *member)
 {
     heap_set(&coord->timers, &member->session.node,
              coord->time.now_ms +
-                 sgroup_settings(coord, member->group->id).session_timeout_ms);
+                 stgroup_settings(coord, member->group->id).session_timeout_ms);
 }
 
-void smember_arm(struct streams_coord *coord, struct smember *member)
+void stmember_arm(struct streams_coord *coord, struct stmember *member)
 {
     if (member->has_profile && member->current.state == SSTATE_UNREVOKED)
         heap_set(&coord->timers, &member->rebalance.node,
@@ -32,10 +32,10 @@ void smember_arm(struct streams_coord *coord, struct smember *member)
         heap_remove(&coord->timers, &member->rebalance.node);
 }
 
-void sgroup_delay(struct streams_coord *coord, struct sgroup *group)
+void stgroup_delay(struct streams_coord *coord, struct stgroup *group)
 {
     int32_t delay_ms =
-        sgroup_settings(coord, group->id).initial_rebalance_delay_ms;
+        stgroup_settings(coord, group->id).initial_rebalance_delay_ms;
 
     if (delay_ms <= 0 || group->delayed)
         return;
@@ -51,15 +51,15 @@ int64_t streams_coord_next_deadline(const struct streams_coord *coord)
     return first != NULL ? first->key : INT64_MAX;
 }
 
-static void fence(struct sstep *step, struct stimer *timer,
-                  struct smember *member)
+static void fence(struct ststep *step, struct stimer *timer,
+                  struct stmember *member)
 {
     heap_set(&step->coord->timers, &timer->node,
              step->time.now_ms + STREAMS_RETRY_MS);
-    smember_fence(step, member, NULL);
+    stmember_fence(step, member, NULL);
 }
 
-static void assign(struct sstep *step, struct sgroup *group)
+static void assign(struct ststep *step, struct stgroup *group)
 {
     int64_t left_ms;
 
@@ -67,9 +67,9 @@ static void assign(struct sstep *step, struct sgroup *group)
     heap_remove(&step->coord->timers, &group->assign.node);
     if (group->epoch <= group->target_epoch || group->size == 0)
         return;
-    if (sgroup_may_assign(step, group, &left_ms)) {
+    if (stgroup_may_assign(step, group, &left_ms)) {
         left_ms = STREAMS_RETRY_MS;
-        sgroup_assign(step, group);
+        stgroup_assign(step, group);
     }
     heap_set(&step->coord->timers, &group->assign.node,
              step->time.now_ms + left_ms);
@@ -78,7 +78,7 @@ static void assign(struct sstep *step, struct sgroup *group)
 void streams_coord_tick(struct streams_coord *coord, struct coord_time time,
                         struct coord_update *update)
 {
-    struct sstep step = {coord, time, update};
+    struct ststep step = {coord, time, update};
     struct heap_node *first = heap_first(&coord->timers);
 
     coord->time = time;
@@ -88,13 +88,13 @@ void streams_coord_tick(struct streams_coord *coord, struct coord_time time,
     struct stimer *timer = HEAP_ENTRY(first, struct stimer, node);
     switch (timer->kind) {
     case STIMER_SESSION:
-        fence(&step, timer, HEAP_ENTRY(timer, struct smember, session));
+        fence(&step, timer, HEAP_ENTRY(timer, struct stmember, session));
         break;
     case STIMER_REBALANCE:
-        fence(&step, timer, HEAP_ENTRY(timer, struct smember, rebalance));
+        fence(&step, timer, HEAP_ENTRY(timer, struct stmember, rebalance));
         break;
     case STIMER_ASSIGN:
-        assign(&step, HEAP_ENTRY(timer, struct sgroup, assign));
+        assign(&step, HEAP_ENTRY(timer, struct stgroup, assign));
         break;
     }
 }

@@ -10,7 +10,7 @@ enum { VALUE_VERSION = 0 };
 
 /* ---- writes --------------------------------------------------------------*/
 
-struct streams_write *swrite_new(struct coord_answer *answer)
+struct streams_write *stwrite_new(struct coord_answer *answer)
 {
     struct streams_write *write = xcalloc(1, sizeof *write);
 
@@ -19,14 +19,14 @@ struct streams_write *swrite_new(struct coord_answer *answer)
     return write;
 }
 
-void swrite_free(struct streams_write *write)
+void stwrite_free(struct streams_write *write)
 {
     coord_records_free(&write->pending.records);
     coord_answer_free(write->answer);
     free(write);
 }
 
-void swrite_send(struct sstep *step, struct streams_write *write)
+void stwrite_send(struct ststep *step, struct streams_write *write)
 {
     const struct streams_coord *coord = step->coord;
     bool waits = write->pending.records.count != 0 ||
@@ -38,9 +38,9 @@ void swrite_send(struct sstep *step, struct streams_write *write)
         return;
     }
     if (write->answer != NULL)
-        sanswer_send(step, write->answer);
+        stanswer_send(step, write->answer);
     write->answer = NULL;
-    swrite_free(write);
+    stwrite_free(write);
 }
 
 /* ---- records -------------------------------------------------------------*/
@@ -68,9 +68,9 @@ static void add(struct coord_records *records,
     buf_free(&value_bytes);
 }
 
-void swrite_epoch(struct coord_records *records, struct slice group_id,
-                  int32_t epoch, int64_t hash, int32_t valid_epoch,
-                  int32_t standbys)
+void stwrite_epoch(struct coord_records *records, struct slice group_id,
+                   int32_t epoch, int64_t hash, int32_t valid_epoch,
+                   int32_t standbys)
 {
     char number[16];
     struct streams_group_metadata_key key = {group_id};
@@ -90,8 +90,8 @@ void swrite_epoch(struct coord_records *records, struct slice group_id,
         &streams_group_metadata_value_desc, &value);
 }
 
-void swrite_topology(struct coord_records *records, struct slice group_id,
-                     const stopology_value *value)
+void stwrite_topology(struct coord_records *records, struct slice group_id,
+                      const stopology_value *value)
 {
     struct streams_group_topology_key key = {group_id};
 
@@ -99,8 +99,8 @@ void swrite_topology(struct coord_records *records, struct slice group_id,
         &streams_group_topology_value_desc, value);
 }
 
-void swrite_profile(struct coord_records *records, struct slice group_id,
-                    struct slice member_id, const struct sprofile *profile)
+void stwrite_profile(struct coord_records *records, struct slice group_id,
+                     struct slice member_id, const struct stprofile *profile)
 {
     struct streams_group_member_metadata_key key = {group_id, member_id};
     struct streams_group_member_metadata_value_endpoint endpoint = {
@@ -142,8 +142,8 @@ static target_ids *target_tasks(struct arena *arena, struct tasks set,
     return ids;
 }
 
-void swrite_target(struct coord_records *records, struct slice group_id,
-                   struct slice member_id, const struct tuple *target)
+void stwrite_target(struct coord_records *records, struct slice group_id,
+                    struct slice member_id, const struct tuple *target)
 {
     struct streams_group_target_assignment_member_key key = {group_id,
                                                              member_id};
@@ -162,8 +162,8 @@ void swrite_target(struct coord_records *records, struct slice group_id,
     arena_free(&arena);
 }
 
-void swrite_target_epoch(struct coord_records *records, struct slice group_id,
-                         int32_t epoch, int64_t wall_ms)
+void stwrite_target_epoch(struct coord_records *records, struct slice group_id,
+                          int32_t epoch, int64_t wall_ms)
 {
     struct streams_group_target_assignment_metadata_key key = {group_id};
     struct streams_group_target_assignment_metadata_value value = {epoch,
@@ -204,8 +204,8 @@ static current_ids *current_tasks(struct arena *arena, const struct tuple *from,
     return ids;
 }
 
-void swrite_current(struct coord_records *records, struct slice group_id,
-                    struct slice member_id, const struct scurrent *current)
+void stwrite_current(struct coord_records *records, struct slice group_id,
+                     struct slice member_id, const struct scurrent *current)
 {
     struct streams_group_current_member_assignment_key key = {group_id,
                                                               member_id};
@@ -239,8 +239,8 @@ void swrite_current(struct coord_records *records, struct slice group_id,
 
 /* In the order in which Kafka wants them: it takes the last one only of who has
  * neither an assignment nor a target. */
-void swrite_member_gone(struct coord_records *records, struct slice group_id,
-                        struct slice member_id)
+void stwrite_member_gone(struct coord_records *records, struct slice group_id,
+                         struct slice member_id)
 {
     struct streams_group_current_member_assignment_key current = {group_id,
                                                                   member_id};
@@ -255,15 +255,15 @@ void swrite_member_gone(struct coord_records *records, struct slice group_id,
     add(records, &streams_group_member_metadata_key_desc, &profile, NULL, NULL);
 }
 
-void swrite_group_gone(struct coord_records *records,
-                       const struct sgroup *group)
+void stwrite_group_gone(struct coord_records *records,
+                        const struct stgroup *group)
 {
     struct streams_group_target_assignment_metadata_key target = {group->id};
     struct streams_group_metadata_key key = {group->id};
     struct streams_group_topology_key topology = {group->id};
 
     MAP_EACH (entry, &group->members)
-        swrite_member_gone(records, group->id, entry->key);
+        stwrite_member_gone(records, group->id, entry->key);
     add(records, &streams_group_target_assignment_metadata_key_desc, &target,
         NULL, NULL);
     add(records, &streams_group_metadata_key_desc, &key, NULL, NULL);
