@@ -31,6 +31,7 @@ def api_versions(s, v):
         s.check("transaction.version", names.get("transaction.version"),
                 (0, 2) if v >= 4 else None)
         s.check("share.version", names.get("share.version"), (1, 1))
+        s.check("streams.version", names.get("streams.version"), (1, 1))
         s.true("finalized at", a["finalizedFeaturesEpoch"] >= 0,
                a["finalizedFeaturesEpoch"])
         for f in a["finalizedFeatures"] if v >= 4 else ():

@@ -23,7 +23,7 @@ import org.apache.kafka.streams.processor.TimestampExtractor;
  * most WINDOW_MS apart, into `paid`.  Its input brings its own time, in
  * front of a value: "MILLISECONDS TEXT".
  *
- *   java WordCount BOOTSTRAP APPLICATION SUFFIX STATE_DIRECTORY
+ *   java WordCount BOOTSTRAP APPLICATION SUFFIX STATE_DIRECTORY [GROUP_PROTOCOL]
  *
  * SUFFIX is at the end of each topic's name.  It prints its state as it
  * changes, runs until it is killed, and closes in good order on SIGTERM.
@@ -55,8 +55,12 @@ public final class WordCount {
         p.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         p.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         p.put(StreamsConfig.DEFAULT_TIMESTAMP_EXTRACTOR_CLASS_CONFIG, TimeOfValue.class);
-        p.put(StreamsConfig.consumerPrefix(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG), 6_000);
-        p.put(StreamsConfig.consumerPrefix(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG), 500);
+        if (args.length > 4) {
+            p.put(StreamsConfig.GROUP_PROTOCOL_CONFIG, args[4]);
+        } else {
+            p.put(StreamsConfig.consumerPrefix(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG), 6_000);
+            p.put(StreamsConfig.consumerPrefix(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG), 500);
+        }
         return p;
     }
 

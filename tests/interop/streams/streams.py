@@ -7,7 +7,8 @@ input gives: of each word the counts 1, 2, 3, ... each once and in order, and
 of orders and payments each pair within the window once.
 
 CLUSTER is a cluster of this suite's own, JARS and CLASSES the program, LONG a
-number of rounds of kills.
+number of rounds of kills.  GROUP_PROTOCOL=streams has the broker assign tasks
+(KIP-1071), and kafka-streams-groups, from KAFKA_JARS, look at the group.
 """
 
 import collections
@@ -27,6 +28,7 @@ from nodes import Nodes, dump, feed  # noqa: E402
 from suite import RUN, Wrong, check, equal, finish, until  # noqa: E402
 
 CLASSPATH = os.environ["CLASSES"] + ":" + os.path.join(os.environ["JARS"], "*")
+PROTOCOL = os.environ.get("GROUP_PROTOCOL")
 ROUNDS = int(os.environ.get("LONG") or 1)
 HOME = tempfile.mkdtemp(prefix="streams-")
 APPLICATION = "wordcount-" + RUN
@@ -57,7 +59,8 @@ class Instance:
                  "-XX:+UseSerialGC",
                  "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                  "-cp", CLASSPATH, "WordCount", nodes.bootstrap, APPLICATION,
-                 "-" + RUN, self.state], stdout=log, stderr=log)
+                 "-" + RUN, self.state] + ([PROTOCOL] if PROTOCOL else []),
+                stdout=log, stderr=log)
 
     def kill(self):
         self.process.kill()
@@ -262,6 +265,49 @@ def resume():
     instances[0].close()
 
 
+# ---- kafka-streams-groups ----
+
+
+def streams_groups(*words):
+    return subprocess.run(
+        ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp",
+         os.path.join(os.environ["KAFKA_JARS"], "*"),
+         "org.apache.kafka.tools.streams.StreamsGroupCommand",
+         "--bootstrap-server", nodes.bootstrap, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        timeout=120).stdout
+
+
+def is_described():
+    def table(*words):
+        """Rows, as {column: text}."""
+        lines = [line.split() for line in streams_groups(
+            "--describe", "--group", APPLICATION, *words).splitlines()
+            if line.strip()]
+        return [dict(zip(lines[0], line)) for line in lines[1:]] \
+            if lines else []
+
+    until(lambda: [row["STATE"] for row in table("--state")] == ["Stable"],
+          SECONDS, lambda: "the state is %s" % table("--state"))
+    members = streams_groups("--describe", "--group", APPLICATION,
+                             "--members").splitlines()[1:]
+    equal(len({line.split()[2] for line in members if line.strip()}), 2,
+          "processes")
+    if not all("ACTIVE:" in line for line in members if line.strip()):
+        raise Wrong("a member without tasks: %s" % members)
+    topics = {row["TOPIC"] for row in table("--offsets")}
+    missing = {topic(what) for what in INPUT} - topics
+    equal(missing, set(), "topics that are not read")
+    equal(streams_groups("--list", "--state").split()[-2:],
+          [APPLICATION, "Stable"], "list")
+
+
+def is_deleted():
+    streams_groups("--delete", "--group", APPLICATION)
+    if APPLICATION in streams_groups("--list"):
+        raise Wrong("the group is still there")
+
+
 nodes = Nodes()
 instances = [Instance("a"), Instance("b")]
 writer = Writer()
@@ -270,6 +316,8 @@ expected = []
 try:
     check("topics are there", create, vital=True)
     check("two instances work", begin, vital=True)
+    if PROTOCOL:
+        check("kafka-streams-groups describes them", is_described)
     for n in range(ROUNDS):
         which = " (%d)" % (n + 1) if ROUNDS > 1 else ""
         check("goes on when instances are killed" + which, kill_instances)
@@ -282,6 +330,8 @@ try:
           lambda: compare_counts(expected[0]))
     check("each pair within the window was joined exactly once",
           lambda: compare_pairs(expected[1]))
+    if PROTOCOL:
+        check("kafka-streams-groups deletes the group", is_deleted)
 finally:
     writer.stopping.set()
     for instance in instances:
