@@ -1,8 +1,8 @@
 /* Several kinds of groups on one __consumer_offsets partition: classic groups
  * (with everybody's offsets), consumer groups (KIP-848), share groups
- * (KIP-932), streams groups (KIP-1071), and whatever comes next.  Each kind is a pure core of its own that
- * knows nothing of the others; group_shard.c runs them side by side on one
- * runtime by this table.
+ * (KIP-932), streams groups (KIP-1071), and whatever comes next.  Each kind is
+ * a pure core of its own that knows nothing of the others; group_shard.c runs
+ * them side by side on one runtime by this table.
  *
  * To add a kind: its core; a kind_NAME.c that fills in a struct group_kind; its
  * place in enum group_kind_id and in group_cores.c; the responses of its
