@@ -21,6 +21,7 @@ struct active {
     bool on;
     bool waits;          /* for its moment */
     struct node *target; /* while it is on; NULL: a, modulo the nodes */
+    int nodes;           /* how many there were when it began; 0: not yet */
     int stage;           /* of a rolling restart: nodes already done */
     struct node *victim; /* what is to be started again */
     struct event step;   /* of a departure: the next look at it */
@@ -41,13 +42,15 @@ static struct node *node_a(const struct active *x)
     if (x->target != NULL)
         return x->target;
     return x->faults->options
-        .nodes[x->fault->a % *x->faults->options.nodes_len];
+        .nodes[x->fault->a %
+               (x->nodes != 0 ? x->nodes : *x->faults->options.nodes_len)];
 }
 
 static struct node *node_b(const struct active *x)
 {
     return x->faults->options
-        .nodes[x->fault->b % *x->faults->options.nodes_len];
+        .nodes[x->fault->b %
+               (x->nodes != 0 ? x->nodes : *x->faults->options.nodes_len)];
 }
 
 /* A part of the changes of voters never leaves the leader that begins them. */
@@ -580,6 +583,7 @@ static void begin(struct event *event)
     trace_line(NULL, "fault %d: %s n%d begins", x->number,
                fault_names[x->fault->kind], node_a(x)->id);
     x->on = true;
+    x->nodes = *f->options.nodes_len;
     begin_kind(x);
     faults_set_links(f);
     set_disks(f);
