@@ -18,18 +18,8 @@
 typedef struct add_partitions_to_txn_request_topic asked_topic;
 typedef struct add_partitions_to_txn_response_topic_result told_topic;
 
-/* One transaction of a request. */
-struct adding {
-    struct slice id;
-    int64_t producer_id;
-    int16_t epoch;
-    bool verify;
-    int16_t client_version;
-    const asked_topic *topics;
-    int32_t topics_len;
-};
-
-static enum err judge_producer(const struct txn *txn, const struct adding *a)
+static enum err judge_producer(const struct txn *txn,
+                               const struct txn_adding *a)
 {
     if (a->producer_id != txn->producer_id)
         return ERR_INVALID_PRODUCER_ID_MAPPING;
@@ -43,8 +33,8 @@ static enum err judge_producer(const struct txn *txn, const struct adding *a)
 /* ---- adding --------------------------------------------------------------*/
 
 static enum err write_added(struct txn_step *step, struct txn *txn,
-                            const struct adding *a, struct txn_answer *answer,
-                            int32_t slot)
+                            const struct txn_adding *a,
+                            struct txn_answer *answer, int32_t slot)
 {
     struct transaction_log_value value = txn_value(txn);
     uint32_t max = step->coord->config.record_max_bytes;
@@ -67,7 +57,20 @@ static enum err write_added(struct txn_step *step, struct txn *txn,
     return ERR_UNKNOWN_SERVER_ERROR; /* as Kafka says of too large records */
 }
 
-static enum err add(struct txn_step *step, const struct adding *a,
+enum err txn_add_judged(struct txn_step *step, struct txn *txn,
+                        const struct txn_adding *a, struct txn_answer *answer,
+                        int32_t slot)
+{
+    enum err err = judge_producer(txn, a);
+
+    if (err != ERR_NONE)
+        return err;
+    if (txn_coord_is_full(step->coord))
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    return write_added(step, txn, a, answer, slot);
+}
+
+static enum err add(struct txn_step *step, const struct txn_adding *a,
                     struct txn_answer *answer, int32_t slot)
 {
     struct txn *txn = txn_find(step->coord, a->id);
@@ -79,20 +82,16 @@ static enum err add(struct txn_step *step, const struct adding *a,
     /* Before all else: the producer may have its next id already, which this
      * one has only when it is complete. */
     if (txn->under_way != NULL || txn_is_prepared(txn))
-        return ERR_CONCURRENT_TRANSACTIONS;
-    enum err err = judge_producer(txn, a);
-    if (err != ERR_NONE)
-        return err;
-    if (txn_coord_is_full(step->coord))
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    return write_added(step, txn, a, answer, slot);
+        return txn_wait(step, txn, a, answer, slot)
+                   ? ERR_NONE
+                   : ERR_CONCURRENT_TRANSACTIONS;
+    return txn_add_judged(step, txn, a, answer, slot);
 }
-
 /* ---- verifying -----------------------------------------------------------*/
 
 /* Whether the transaction is open, and stays so for now. */
 static enum err judge_verify(const struct txn_coord *coord,
-                             const struct adding *a, const struct txn **txn)
+                             const struct txn_adding *a, const struct txn **txn)
 {
     const struct txn *found = txn_find(coord, a->id);
 
@@ -110,7 +109,7 @@ static enum err judge_verify(const struct txn_coord *coord,
                                           : ERR_NONE;
 }
 
-static void verify(const struct txn_coord *coord, const struct adding *a,
+static void verify(const struct txn_coord *coord, const struct txn_adding *a,
                    struct txn_answer *answer, int32_t slot, told_topic *told)
 {
     const struct txn *txn = NULL;
@@ -131,7 +130,7 @@ static void verify(const struct txn_coord *coord, const struct adding *a,
 
 /* One bad partition spoils the transaction's whole request. */
 static bool refuse_bad(const struct txn_context *context,
-                       const struct adding *a, told_topic *told)
+                       const struct txn_adding *a, told_topic *told)
 {
     bool bad = false;
 
@@ -152,7 +151,7 @@ static bool refuse_bad(const struct txn_context *context,
 }
 
 static void handle(struct txn_step *step, const struct txn_context *context,
-                   const struct adding *a, struct txn_answer *answer,
+                   const struct txn_adding *a, struct txn_answer *answer,
                    int32_t slot, told_topic *told)
 {
     if (refuse_bad(context, a, told))
@@ -177,10 +176,10 @@ static void handle_batch(struct txn_step *step,
     for (int32_t i = 0; i < request->transactions_len; i++) {
         const struct add_partitions_to_txn_request_transaction *t =
             &request->transactions[i];
-        struct adding a = {t->transactional_id, t->producer_id,
-                           t->producer_epoch,   t->verify_only,
-                           TXN_VERSION_BUMPS,   t->topics,
-                           t->topics_len};
+        struct txn_adding a = {t->transactional_id, t->producer_id,
+                               t->producer_epoch,   t->verify_only,
+                               TXN_VERSION_BUMPS,   t->topics,
+                               t->topics_len};
 
         handle(step, context, &a, answer, i,
                r->results_by_transaction[i].topic_results);
@@ -191,7 +190,7 @@ static void handle_one(struct txn_step *step, const struct txn_context *context,
                        const struct add_partitions_to_txn_request *request,
                        struct txn_answer *answer)
 {
-    struct adding a = {
+    struct txn_adding a = {
         .id = request->v3_and_below_transactional_id,
         .producer_id = request->v3_and_below_producer_id,
         .epoch = request->v3_and_below_producer_epoch,
@@ -232,11 +231,11 @@ void txn_add_offsets_request(struct txn_step *step,
         int32_t partition =
             coord_partition_of(request->group_id, context->offsets_partitions);
         asked_topic topic = {SLICE("__consumer_offsets"), &partition, 1};
-        struct adding a = {.id = request->transactional_id,
-                           .producer_id = request->producer_id,
-                           .epoch = request->producer_epoch,
-                           .topics = &topic,
-                           .topics_len = 1};
+        struct txn_adding a = {.id = request->transactional_id,
+                               .producer_id = request->producer_id,
+                               .epoch = request->producer_epoch,
+                               .topics = &topic,
+                               .topics_len = 1};
 
         err = add(step, &a, answer, 0);
     }

@@ -28,6 +28,8 @@ static void check_txn(const struct txn_coord *coord, const struct txn *txn,
 
     ASSERT(txn->under_way == NULL || txn->under_way->txn == txn);
     ASSERT(txn->exists || txn->under_way != NULL);
+    ASSERT(list_empty(&txn->waits) || txn->under_way != NULL ||
+           txn_is_prepared(txn));
     ASSERT(!txn->exists || (txn->producer_id >= 0 && txn->epoch >= 0));
     ASSERT(txn->epoch < INT16_MAX || txn->state != TXN_ONGOING);
     if (!active || !txn->exists)

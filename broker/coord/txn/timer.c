@@ -95,9 +95,12 @@ static void fire(struct txn_step *step, struct txn *txn)
 int64_t txn_coord_next_deadline(const struct txn_coord *coord)
 {
     const struct heap_node *first = heap_first(&coord->timers);
+    const struct heap_node *wait = heap_first(&coord->waits);
+    int64_t due = first != NULL ? first->key : INT64_MAX;
 
-    return first != NULL && coord->life == TXN_COORD_ACTIVE ? first->key
-                                                            : INT64_MAX;
+    if (coord->life != TXN_COORD_ACTIVE)
+        return INT64_MAX;
+    return wait != NULL && wait->key < due ? wait->key : due;
 }
 
 void txn_coord_tick(struct txn_coord *coord, struct coord_time time,
@@ -110,6 +113,8 @@ void txn_coord_tick(struct txn_coord *coord, struct coord_time time,
          i++) {
         struct heap_node *first = heap_first(&coord->timers);
 
+        if (txn_waits_tick(&step))
+            continue;
         if (first == NULL || first->key > time.now_ms)
             break;
         fire(&step, HEAP_ENTRY(first, struct txn, timer));

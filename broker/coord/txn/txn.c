@@ -56,6 +56,7 @@ struct txn *txn_add(struct txn_coord *coord, struct slice id)
     txn->producer_id = txn->previous_producer_id = txn->next_producer_id = -1;
     txn->epoch = txn->last_epoch = -1;
     txn->start_wall_ms = txn->update_wall_ms = -1;
+    list_init(&txn->waits);
     map_put(&coord->txns, txn->id, txn);
     coord->bytes += size_of(txn);
     return txn;
@@ -63,7 +64,7 @@ struct txn *txn_add(struct txn_coord *coord, struct slice id)
 
 void txn_remove(struct txn_coord *coord, struct txn *txn)
 {
-    ASSERT(txn->under_way == NULL);
+    ASSERT(txn->under_way == NULL && list_empty(&txn->waits));
     txn_clear_partitions(coord, txn);
     heap_remove(&coord->timers, &txn->timer);
     coord->bytes -= size_of(txn);

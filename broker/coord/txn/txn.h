@@ -40,12 +40,25 @@ struct txn_partition {
     enum partition_marker marker;
 };
 
+/* Partitions that one transaction is to have. */
+struct txn_adding {
+    struct slice id;
+    int64_t producer_id;
+    int16_t epoch;
+    bool verify; /* whether it has them */
+    int16_t client_version;
+    const struct add_partitions_to_txn_request_topic *topics;
+    int32_t topics_len;
+};
+
 /* One transactional id. */
 struct txn {
     struct slice id; /* owned */
     bool exists;     /* false: its first record is under way */
     /* The transition under way, or NULL.  Nothing else may change it. */
     struct txn_write *under_way;
+    struct list waits; /* of wait.c: for the end of what is under way */
+    uint32_t waits_len;
     /* Ongoing: when it times out.  Prepare*: when to try again what failed.
      * Else: when the id expires. */
     struct heap_node timer;
@@ -76,8 +89,9 @@ struct txn {
 struct txn_coord {
     struct txn_config config;
     struct map txns; /* of struct txn, owned */
-    size_t bytes;    /* of ids and partitions */
+    size_t bytes;    /* of ids, partitions, and waits */
     struct heap timers;
+    struct heap waits;      /* when they are over */
     struct coord_time time; /* of the call in progress */
     enum { TXN_COORD_LOADING, TXN_COORD_ACTIVE, TXN_COORD_RESIGNED } life;
     int32_t epoch;
@@ -153,6 +167,26 @@ void txn_describe_request(struct txn_step *step,
                           const struct describe_transactions_request *request);
 void txn_list_request(struct txn_step *step, const struct txn_context *context,
                       const struct list_transactions_request *request);
+
+/* ---- add.c ---------------------------------------------------------------*/
+
+/* Nothing is under way.  ERR_NONE: the write answers. */
+enum err txn_add_judged(struct txn_step *step, struct txn *txn,
+                        const struct txn_adding *adding,
+                        struct txn_answer *answer, int32_t slot);
+
+/* ---- wait.c --------------------------------------------------------------*/
+
+/* False: it may not wait.  Else the answer waits for it, as for a write. */
+bool txn_wait(struct txn_step *step, struct txn *txn,
+              const struct txn_adding *adding, struct txn_answer *answer,
+              int32_t slot);
+/* What was under way has ended. */
+void txn_waits_go_on(struct txn_step *step, struct txn *txn);
+void txn_waits_refuse(struct txn_step *step, struct txn *txn, enum err err);
+void txn_waits_refuse_all(struct txn_step *step, enum err err);
+/* Ends one that is over; false: none is. */
+bool txn_waits_tick(struct txn_step *step);
 
 /* ---- end.c ---------------------------------------------------------------*/
 

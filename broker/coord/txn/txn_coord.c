@@ -49,11 +49,13 @@ void txn_coord_free(struct txn_coord *coord)
 {
     if (coord == NULL)
         return;
+    ASSERT(heap_first(&coord->waits) == NULL);
     MAP_EACH (entry, &coord->txns)
         txn_remove(coord, entry->value);
     ASSERT(coord->bytes == 0);
     map_free(&coord->txns);
     heap_free(&coord->timers);
+    heap_free(&coord->waits);
     free(coord);
 }
 
@@ -69,9 +71,12 @@ void txn_coord_activate(struct txn_coord *coord, int32_t coordinator_epoch,
     update->wants_ids = few_ids(coord);
 }
 
-void txn_coord_resign(struct txn_coord *coord)
+void txn_coord_resign(struct txn_coord *coord, struct txn_update *update)
 {
+    struct txn_step step = {coord, coord->time, update};
+
     coord->life = TXN_COORD_RESIGNED;
+    txn_waits_refuse_all(&step, ERR_NOT_COORDINATOR);
 }
 
 void txn_coord_set_version(struct txn_coord *coord, int16_t level)
@@ -211,12 +216,15 @@ static void committed(struct txn_step *step, struct txn_write *write)
         return;
     }
     txn->under_way = NULL;
+    if (write->kind == TXN_WRITE_EXPIRE)
+        txn_waits_refuse(step, txn, ERR_INVALID_PRODUCER_ID_MAPPING);
     replay(step->coord, write);
     if (write->kind == TXN_WRITE_EXPIRE)
         return; /* and gone */
     txn->last_epoch = write->last_epoch;
     answer_success(step, write);
     go_on(step, txn);
+    txn_waits_go_on(step, txn);
 }
 
 /* Nothing of it is in the log. */
@@ -234,8 +242,11 @@ static void failed(struct txn_step *step, struct txn_write *write, enum err err)
         return;
     else if (write->kind == TXN_WRITE_COMPLETE)
         txn_markers_arm(step->coord, txn);
-    else if (!heap_has(&txn->timer))
-        txn_timer_again(step->coord, txn);
+    else {
+        if (!heap_has(&txn->timer))
+            txn_timer_again(step->coord, txn);
+        txn_waits_go_on(step, txn);
+    }
 }
 
 /* It is in the log, and only its client does not wait any longer. */

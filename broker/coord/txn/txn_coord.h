@@ -18,7 +18,8 @@
  *
  * A transaction has one transition under way at most.  State changes when its
  * record is committed, never before, and by txn_coord_replay() alone; whoever
- * comes meanwhile hears CONCURRENT_TRANSACTIONS.  If the commit takes longer
+ * comes meanwhile hears CONCURRENT_TRANSACTIONS, or waits if he has partitions
+ * to be added.  If the commit takes longer
  * than the client is willing to wait, the client hears so, but the transition
  * stays under way: its record is in the log and may yet count.
  *
@@ -197,7 +198,7 @@ void txn_coord_activate(struct txn_coord *coord, int32_t coordinator_epoch,
                         struct coord_time time, struct txn_update *update);
 /* Leadership is lost.  After it only txn_coord_done() for what is under way and
  * txn_coord_free() may be called; markers are freed by who has them. */
-void txn_coord_resign(struct txn_coord *coord);
+void txn_coord_resign(struct txn_coord *coord, struct txn_update *update);
 
 /* The finalized level of transaction.version, 0 to 2; counts from now on. */
 void txn_coord_set_version(struct txn_coord *coord, int16_t level);

@@ -197,12 +197,15 @@ static void drop_markers(struct txn_shard *shard)
 void txn_shard_resign(struct txn_shard *shard, struct coord_time time)
 {
     bool active = shard->state == SHARD_ACTIVE;
+    struct txn_update update;
 
     shard->state = SHARD_RESIGNED;
     if (!active)
         return;
     enter(shard, time);
-    txn_coord_resign(shard->coord);
+    txn_update_init(&update);
+    txn_coord_resign(shard->coord, &update);
+    carry_out(shard, &update);
     coord_runtime_resign(&shard->runtime);
     drop_markers(shard);
     shard->wants_ids = false;

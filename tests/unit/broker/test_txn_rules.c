@@ -366,8 +366,6 @@ Test(txn_rules, end_classic)
          ERR_CONCURRENT_TRANSACTIONS},
         {"abort after commit", end_err(&l, END(&l, who)),
          ERR_INVALID_TXN_STATE},
-        {"add after commit", add_err(&l, ADD(&l, who)),
-         ERR_CONCURRENT_TRANSACTIONS},
         {"init after commit", init_err(&l, INIT(&l)),
          ERR_CONCURRENT_TRANSACTIONS},
         {"fenced", end_err(&l, END(&l, old, .commit = true)),
@@ -425,8 +423,6 @@ Test(txn_rules, end_with_bumps)
          ERR_INVALID_TXN_STATE},
         {"the next end", end_err(&l, END5(two, .commit = true)),
          ERR_PRODUCER_FENCED},
-        {"the next add", add_err(&l, ADD(&l, two, .version = 5)),
-         ERR_CONCURRENT_TRANSACTIONS},
     };
     CHECK_ROWS(prepared);
 
@@ -471,8 +467,6 @@ Test(txn_rules, the_last_epoch_is_followed_by_a_new_producer_id)
     cr_assert_eq(l.markers[0]->producer_epoch, INT16_MAX);
     const struct row prepared[] = {
         {"repeated", end_err(&l, END5(last, .commit = true)),
-         ERR_CONCURRENT_TRANSACTIONS},
-        {"the next add", add_err(&l, ADD(&l, next, .version = 5)),
          ERR_CONCURRENT_TRANSACTIONS},
         {"the next end", end_err(&l, END5(next, .commit = false)),
          ERR_CONCURRENT_TRANSACTIONS},
