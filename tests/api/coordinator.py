@@ -348,8 +348,12 @@ def add_offsets(s, v):
     ask("another epoch", FENCED if v >= 2 else INVALID_EPOCH,
         producerEpoch=t.epoch + 5)
     ask("not the coordinator", NOT_COORDINATOR, node=elsewhere(t.node))
-    a = t.call("TxnOffsetCommit", o.node, **o.fields(t, 5))
-    s.check("offsets can be stored", only(a), 0)
+
+    def stored():
+        error = only(t.call("TxnOffsetCommit", o.node, **o.fields(t, 5)))
+        return None if error in AGAIN else [error]
+    s.check("offsets can be stored", wait_for("the group's coordinator",
+                                              stored), [0])
     s.check("they do not count yet", o.committed(), "-1")
     s.check("ends", t.end(), 0)
     wait_for("the offset", lambda: o.committed() == "5")
