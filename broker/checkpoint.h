@@ -68,7 +68,7 @@ int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
                     int32_t partition);
 
 /* A note that the replica is about to be in another directory, or is there
- * already: what is left of it here may be older (move.h).  Blocking and
+ * already, or is not here yet: what is here of it may be older (move.h).  Blocking and
  * durable, by a helper: 0 or -errno. */
 int checkpoint_note_leaving(struct kv *kv, const struct uuid *topic_id,
                             int32_t partition, bool leaving);

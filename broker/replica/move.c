@@ -414,14 +414,14 @@ static void mark_run(struct env_work *work)
         m->result = env_sync_dir(m->env, m->future_path);
     if (m->result == 0)
         m->result = env_sync_dir(m->env, m->to->path);
+    /* Until it is there, what is known of it there counts for nothing. */
+    if (m->result == 0)
+        m->result = checkpoint_note_leaving(m->to->checkpoints, &m->topic_id,
+                                            m->index, true);
     if (m->result == 0)
         m->result = checkpoint_write(m->to->checkpoints, &m->topic_id, m->index,
                                      &m->checkpoint);
     free(path);
-    /* It may have left there before. */
-    if (m->result == 0)
-        m->result = checkpoint_note_leaving(m->to->checkpoints, &m->topic_id,
-                                            m->index, false);
     if (m->result == 0 && !PLANTED(MOVE_LEAVES_NO_NOTE))
         m->noted = checkpoint_note_leaving(m->from->checkpoints, &m->topic_id,
                                            m->index, true) == 0;
@@ -539,6 +539,15 @@ static void name_run(struct env_work *work)
     struct move *m = move_of(work);
 
     m->result = env_sync_dir(m->env, m->to->path);
+    if (m->result < 0)
+        return;
+    int rc = checkpoint_note_leaving(m->to->checkpoints, &m->topic_id, m->index,
+                                     false);
+    /* With a full disk the note stays: only while another directory is out of
+     * reach would the replica not be opened, and the next start without one
+     * takes it away. */
+    if (rc != -ENOSPC)
+        m->result = rc;
 }
 
 /* One turn of the loop: nobody sees anything between. */

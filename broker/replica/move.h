@@ -12,11 +12,12 @@
  *     REPLICA_NEWEST in it counts, and the other is removed.  The file is on
  *     disk before the directory gets its name, and goes only when no other
  *     directory has a replica of that name, for sure.
- *   - one of them cannot be read any more, and is the newer one: a note in the
- *     other's checkpoints (checkpoint_note_leaving) is on disk before the swap,
- *     and goes when the replica is back, or is opened there with all
- *     directories in reach.  With it what is left there, files or a checkpoint,
- *     counts for nothing while a directory is out of reach.
+ *   - one of them cannot be read any more: a note in the other's checkpoints
+ *     (checkpoint_note_leaving) says that what is there, files or a checkpoint,
+ *     counts for nothing while a directory is out of reach.  Both have it from
+ *     before the swap on; in the new directory it goes when the new name is on
+ *     disk, in the old one when the replica is back, or is opened there with
+ *     all directories in reach.
  *
  * Between the swap and the moment the new name is on disk nothing counts as
  * synced that the old one did not have: syncs are held back.  So a power loss
