@@ -193,7 +193,8 @@ static void *producer_run(void *arg)
         rd_kafka_poll(p->client, 0);
         due = due + step_us < now - 100000 ? now : due + step_us;
     }
-    rd_kafka_flush(p->client, o->timeout_ms);
+    /* librdkafka looks for records whose time is over once a second. */
+    rd_kafka_flush(p->client, o->timeout_ms + 10000);
     return NULL;
 }
 
