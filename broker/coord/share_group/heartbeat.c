@@ -158,6 +158,25 @@ static void initialize_new(struct beat *b, const struct stopics *topics)
     b->write->group = slice_of(slice_dup(id), id.len);
 }
 
+/* Who has records, but not the one that makes him a member: his end was
+ * compacted away before a replica that was away for long could read it, and it
+ * became the leader.  Nobody else gets what was his until he is out of the log.
+ */
+static bool drop_ghosts(struct beat *b)
+{
+    const struct sgroup *group = b->group;
+
+    if (group == NULL || map_count(&group->members) == group->size)
+        return false;
+    MAP_EACH (entry, &group->members) {
+        const struct smember *member = entry->value;
+
+        if (!member->has_profile)
+            swrite_member_gone(records_of(b), group->id, member->id);
+    }
+    return true;
+}
+
 static void bump(struct beat *b)
 {
     const struct share_group_coord *coord = b->step->coord;
@@ -167,6 +186,7 @@ static void bump(struct beat *b)
     if (coord->config.topic_changes != NULL)
         changes += coord->config.topic_changes(coord->world.arg);
     b->group_epoch = b->group != NULL ? b->group->epoch : 0;
+    other = drop_ghosts(b) || other;
     if (!other && b->group->seen_topics == changes)
         return;
     struct stopics topics =

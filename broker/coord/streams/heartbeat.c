@@ -252,12 +252,36 @@ static void keep_config(struct beat *b)
 
 /* ---- 4. the epoch --------------------------------------------------------*/
 
+/* Who has records, but not the one that makes him a member: his end was
+ * compacted away before a replica that was away for long could read it, and it
+ * became the leader.  Nobody else gets what was his until he is out of the log.
+ */
+static bool has_ghosts(const struct stgroup *group)
+{
+    return map_count(&group->members) != group->size;
+}
+
+static void drop_ghosts(struct beat *b)
+{
+    const struct stgroup *group = b->group;
+
+    if (group == NULL || !has_ghosts(group))
+        return;
+    MAP_EACH (entry, &group->members) {
+        const struct stmember *member = entry->value;
+
+        if (!member->has_profile)
+            stwrite_member_gone(records_of(b), group->id, member->id);
+    }
+}
+
 static bool is_news(const struct beat *b)
 {
     const struct stgroup *group = b->group;
 
-    return group == NULL || !group->exists || b->topology_new ||
-           b->profile_changed || group->hash != b->config->hash ||
+    return group == NULL || !group->exists || has_ghosts(group) ||
+           b->topology_new || b->profile_changed ||
+           group->hash != b->config->hash ||
            group->valid_epoch != b->valid_epoch ||
            group->standbys != b->settings.num_standby_replicas;
 }
@@ -271,6 +295,7 @@ static int32_t bump(struct beat *b)
     if (is_news(b))
         stwrite_epoch(records_of(b), id, ++epoch, b->config->hash,
                       b->valid_epoch, b->settings.num_standby_replicas);
+    drop_ghosts(b);
     if (b->topology_new)
         stwrite_topology(records_of(b), id, b->topology);
     if (b->profile_changed)

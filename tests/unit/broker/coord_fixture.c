@@ -60,6 +60,8 @@ static const struct group_shard_ops ops = {
 
 static const struct uuid topic_id = {{0, 't'}};
 
+struct uuid world_topic_id(void) { return topic_id; }
+
 static bool topic_by_name(void *arg, struct slice name,
                           struct consumer_topic *topic)
 {

@@ -194,6 +194,7 @@ void make_stable(struct world *w, const char *group, char id[static 128]);
 /* With two: the first leads.  Their assignments are "one" and "two". */
 struct pair make_stable_pair(struct world *w, const char *group);
 void copy_id(struct slice id, char out[static 128]);
+struct uuid world_topic_id(void);
 /* A consumer's subscription to one topic. */
 struct slice subscription_to(const char *topic, uint8_t bytes[static 128]);
 

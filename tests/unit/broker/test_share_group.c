@@ -2,6 +2,8 @@
  * they begin, and their end. */
 #include "tests/unit/broker/coord_fixture.h"
 
+#include "proto/kafka/coordinator_record.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -113,6 +115,47 @@ Test(share_group, partitions_are_initialized_before_members_have_them)
     cr_assert_str_eq(given(next), "0 1 2");
     cr_assert_gt(epoch_of(next), epoch_of(first));
     cr_assert_str_eq(given(beat("m", epoch_of(next))), "-");
+    assert_reloads();
+}
+
+/* As if a new leader had loaded a log from which the end of a member was
+ * compacted away, but not what came after it. */
+static void replay_target(const char *member, const int32_t *partitions,
+                          int32_t len)
+{
+    struct share_group_target_assignment_member_key key = {SLICE("g"),
+                                                           slice_str(member)};
+    struct share_group_target_assignment_member_value_topic_partition topic = {
+        world_topic_id(), (int32_t *)(uintptr_t)partitions, len};
+    struct share_group_target_assignment_member_value value = {&topic, 1};
+    struct buf k = BUF_INIT, v = BUF_INIT;
+
+    coordinator_key_encode(&share_group_target_assignment_member_key_desc, &key,
+                           &k);
+    coordinator_value_encode(&share_group_target_assignment_member_value_desc,
+                             0, &value, &v);
+    cr_assert_err(
+        share_group_replay(group_cores_share(group_shard_cores(w.shard)),
+                           buf_slice(&k), buf_slice(&v)),
+        ERR_NONE);
+    buf_free(&k);
+    buf_free(&v);
+}
+
+Test(share_group, who_is_no_member_has_no_part)
+{
+    int32_t epoch = settled("m");
+
+    replay_target("ghost", (const int32_t[]){0}, 1);
+    replay_target("m", (const int32_t[]){1, 2}, 2);
+    int next = beat("m", epoch);
+    world_pass(&w, 1000);
+    next = beat("m", epoch_of(next));
+    cr_assert_gt(epoch_of(next), epoch);
+    cr_assert_str_eq(given(beat("m", 0)), "0 1 2");
+    char *text = dump();
+    cr_assert_null(strstr(text, "ghost"), "%s", text);
+    free(text);
     assert_reloads();
 }
 

@@ -613,3 +613,43 @@ Test(streams_members, a_state_from_the_future_starts_over)
     buf_free(&k);
     buf_free(&v);
 }
+
+/* As if a new leader had loaded a log from which the end of a member was
+ * compacted away, but not what came after it. */
+Test(streams_members, who_is_no_member_has_no_task)
+{
+    reopen(0, 0);
+    struct actor a = actor_join(&s, "a", "p");
+    struct streams_group_target_assignment_member_key key = {SLICE("g"),
+                                                             SLICE("ghost")};
+    struct streams_group_target_assignment_member_key mine = {SLICE("g"),
+                                                              SLICE("a")};
+    struct streams_group_target_assignment_member_value none = {0};
+    struct buf k = BUF_INIT, v = BUF_INIT;
+
+    actor_beat(&s, &a);
+    cr_assert_eq(a.tasks_len[TASK_ACTIVE], 4);
+    coordinator_value_encode(&streams_group_target_assignment_member_value_desc,
+                             0, &none, &v);
+    coordinator_key_encode(&streams_group_target_assignment_member_key_desc,
+                           &key, &k);
+    cr_assert_err(streams_coord_replay(s.coord, buf_slice(&k), buf_slice(&v)),
+                  ERR_NONE);
+    k.len = 0;
+    coordinator_key_encode(&streams_group_target_assignment_member_key_desc,
+                           &mine, &k);
+    cr_assert_err(streams_coord_replay(s.coord, buf_slice(&k), buf_slice(&v)),
+                  ERR_NONE);
+    int32_t epoch = a.epoch;
+    for (int i = 0; i < 4; i++)
+        actor_beat(&s, &a);
+    cr_assert_gt(a.epoch, epoch);
+    cr_assert_eq(a.tasks_len[TASK_ACTIVE], 4);
+    struct buf text = BUF_INIT;
+    streams_coord_dump(s.coord, &text);
+    buf_put_u8(&text, 0);
+    cr_assert_null(strstr((char *)text.data, "ghost"));
+    buf_free(&text);
+    buf_free(&k);
+    buf_free(&v);
+}
