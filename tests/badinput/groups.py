@@ -1,7 +1,6 @@
 """More groups, more members and larger ones than anybody should have: refused
 or bounded, and others do not notice."""
 
-import contextlib
 import struct
 import uuid
 
@@ -152,12 +151,10 @@ class _Coordinators:
 
 def _a_group_of_its_own(coordinators, name, generation=1):
     """One that lives as groups should, beside all the others."""
-    def joined():
-        answer = coordinators.connection(coordinators.node(name)).call(
-            JOIN, 1, _join(name))
-        error, _, member = _joined(answer)
-        return member if error == 0 else None
-    member = wait_for("a group", joined)
+    error, answer = coordinators.ask(name, JOIN, 1, _join(name))
+    expect_equal(error, 0, "JoinGroup")
+    answer.take("i"), answer.string(), answer.string()
+    member = answer.string()
     error, _ = coordinators.ask(name, SYNC, 0, _sync(name, member))
     expect_equal(error, 0, "SyncGroup")
     error, _ = coordinators.ask(name, HEARTBEAT, 0,
@@ -262,38 +259,6 @@ def members_that_tell_too_much(cluster):
     coordinators.close()
 
 
-def members_that_wait_and_tell_too_much(cluster):
-    """A rebalance that does not end, of 4 MB each: the node takes no more of
-    them than requests may hold, and reads what others say."""
-    coordinators = _Coordinators(cluster)
-    group, size = "waiting", 4 << 20
-    node = coordinators.node(group)
-    before = cluster.memory_mb(node)
-    with contextlib.ExitStack() as stack:
-        for i in range(200):
-            c = stack.enter_context(cluster.connect(node, 3))
-            try:
-                c.post(JOIN, 1, _join(group, metadata=bytes(size)))
-                if i == 0:
-                    c.answer()
-            except TimeoutError:
-                break
-        else:
-            raise world.Failure("200 members were read")
-        _a_group_of_its_own(coordinators, "beside")
-        cluster.verify()
-        grown = cluster.memory_mb(node) - before
-        expect(grown < 3 * MEMBERS_MAX_MB, "the node takes", grown, "MB")
-        print("   %d members, %.0f MB more" % (i, grown), flush=True)
-    # Their connections have ended.
-    wait_for("room for others", lambda: cluster.memory_mb(node) < before +
-             2 * MEMBERS_MAX_MB)
-    error, _ = coordinators.ask("later", JOIN, 1, _join(
-        "later", metadata=bytes(size)))
-    expect_equal(error, 0, "JoinGroup")
-    coordinators.close()
-
-
 def _compact(text):
     data = text.encode()
     return bytes([len(data) + 1]) + data
@@ -313,33 +278,35 @@ def a_group_with_very_many_members(cluster):
     count, topic, group = max(1000, COUNT // 25), "many", "many-members"
     cluster.create(topic)
     coordinators = _Coordinators(cluster)
-    node = coordinators.node(group)
-    before = cluster.memory_mb(node)
+    before = max(_memory(cluster))
 
-    def heartbeat(c, member, epoch, topic=None):
-        c.correlation += 1
-        c.send(wire.frame(wire.header(
-            CONSUMER_HEARTBEAT, 0, c.correlation, flexible=True) +
-            _consumer(group, member, epoch, topic)))
-        answer = wire.Reader(c.answer())
-        expect_equal(answer.take("i"), c.correlation, "correlation id")
-        answer.take("b"), answer.take("i")
-        return answer.take("h")
+    def heartbeat(member, epoch, topic=None):
+        """Its error, wherever the coordinator is."""
+        def answered():
+            c = coordinators.connection(coordinators.node(group))
+            c.correlation += 1
+            c.send(wire.frame(wire.header(
+                CONSUMER_HEARTBEAT, 0, c.correlation, flexible=True) +
+                _consumer(group, member, epoch, topic)))
+            answer = wire.Reader(c.answer())
+            expect_equal(answer.take("i"), c.correlation, "correlation id")
+            answer.take("b"), answer.take("i")
+            error = answer.take("h")
+            if error in NOT_NOW:
+                coordinators.refresh()
+                return None
+            return [error]
+        return wait_for("an answer", answered, 60)[0]
     ids = [str(uuid.UUID(int=i + 1)) for i in range(count)]
-    with cluster.connect(node, 60) as c:
-        for i, member in enumerate(ids):
-            def joins():
-                """The coordinator may be new."""
-                error = heartbeat(c, member, 0, topic)
-                return None if error in NOT_NOW else [error]
-            expect_equal(wait_for("an answer", joins), [0], "error")
-            if i % (count // 4) == 0:
-                _a_group_of_its_own(coordinators, "beside-%d" % i)
-        grown = cluster.memory_mb(node) - before
-        expect(grown < max(100, count * 2 * GROUP_MAX_BYTES / (1 << 20)),
-               count, "members take", grown, "MB")
-        for member in ids[::max(1, count // 100)]:
-            expect_equal(heartbeat(c, member, -1), 0, "leaves")
+    for i, member in enumerate(ids):
+        expect_equal(heartbeat(member, 0, topic), 0, "member %d joins" % i)
+        if i % (count // 4) == 0:
+            _a_group_of_its_own(coordinators, "beside-%d" % i)
+    grown = max(_memory(cluster)) - before
+    expect(grown < max(100, count * 2 * GROUP_MAX_BYTES / (1 << 20)),
+           count, "members take", grown, "MB")
+    for member in ids[::max(1, count // 100)]:
+        expect_equal(heartbeat(member, -1), 0, "leaves")
     _a_group_of_its_own(coordinators, "beside-in-the-end")
     coordinators.close()
     print("   %d members, %.0f MB more" % (count, grown), flush=True)
