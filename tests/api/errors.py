@@ -255,8 +255,6 @@ def txn_offset_commit_errors(s, v):
         return offset_error(s.ask(label, node or o.node, **fields))
 
     refused(s, [
-        ("no group", NO_GROUP_ID,
-         dict(groupId="", node=nameless(s, 0))),
         ("not the coordinator", NOT_COORDINATOR,
          dict(node=elsewhere(o.node))),
         ("metadata too long", TOO_LONG, dict(metadata="x" * 5000)),
@@ -298,8 +296,6 @@ def txn_offset_commit_of_consumers(s, v):
         return offset_error(s.ask(label, group.node, **fields))
 
     refused(s, [
-        ("an epoch to come", {3: ILLEGAL_GENERATION, 6: None}, dict(
-            group=new, memberId=one.id, generationIdOrMemberEpoch=7)),
         ("an unknown member", UNKNOWN_MEMBER, dict(
             group=new, memberId="nobody", generationIdOrMemberEpoch=1)),
         ("a fenced instance", FENCED_INSTANCE, dict(
