@@ -287,9 +287,9 @@ def commit_and_abort(s, v):
 class Offsets:
     """A group whose offsets are part of a transaction."""
 
-    def __init__(self, s):
-        self.s, self.group = s, s.name("g")
-        self.topic = s.topic("offsets", 1)
+    def __init__(self, s, suffix=""):
+        self.s, self.group = s, s.name("g" + suffix)
+        self.topic = s.topic("offsets" + suffix, 1)
         self.node = group_coordinator(s, self.group)
 
     def committed(self, stable_only=False):
