@@ -24,6 +24,16 @@ static const enum api_key apis[] = {
     API_DELETE_GROUPS,
 };
 
+/* Of groups of other kinds. */
+static const enum api_key modern_apis[] = {
+    API_CONSUMER_GROUP_HEARTBEAT,     API_SHARE_GROUP_HEARTBEAT,
+    API_STREAMS_GROUP_HEARTBEAT,      API_CONSUMER_GROUP_DESCRIBE,
+    API_SHARE_GROUP_DESCRIBE,         API_STREAMS_GROUP_DESCRIBE,
+    API_DESCRIBE_SHARE_GROUP_OFFSETS, API_ALTER_SHARE_GROUP_OFFSETS,
+    API_DELETE_SHARE_GROUP_OFFSETS,
+};
+enum { MODERN_FROM = 200 }; /* the byte that chooses */
+
 struct world {
     struct group_shard_options options;
     struct group_shard *shard; /* NULL until the start */
@@ -36,8 +46,11 @@ struct world {
     bool commits;        /* what is appended is committed at once */
     struct slice member; /* owned; the id that the last JoinGroup was given */
     int32_t generation;
-    uint64_t tokens;   /* requests */
-    uint64_t answered; /* answers */
+    struct slice modern; /* owned; the id that the last heartbeat had */
+    int32_t epoch;       /* that it was told */
+    struct list asks, lookups, creations; /* until the end of the step */
+    uint64_t tokens;                      /* requests */
+    uint64_t answered;                    /* answers */
 };
 
 /* ---- the partition ------------------------------------------------------- */
@@ -61,10 +74,28 @@ static enum err append(void *arg, uint8_t *batch, size_t len,
     return ERR_NONE;
 }
 
+static void remember_modern(struct world *w, struct slice id, int32_t epoch)
+{
+    if (id.len == 0 || epoch <= 0)
+        return;
+    free((void *)(uintptr_t)w->modern.data);
+    w->modern = slice_of(slice_dup(id), id.len);
+    w->epoch = epoch;
+}
+
 static void remember(struct world *w, const struct coord_answer *a)
 {
     const struct join_group_response *join = &a->response.join_group;
 
+    if (a->api == API_CONSUMER_GROUP_HEARTBEAT)
+        remember_modern(w, a->response.consumer_group_heartbeat.member_id,
+                        a->response.consumer_group_heartbeat.member_epoch);
+    if (a->api == API_SHARE_GROUP_HEARTBEAT)
+        remember_modern(w, a->response.share_group_heartbeat.member_id,
+                        a->response.share_group_heartbeat.member_epoch);
+    if (a->api == API_STREAMS_GROUP_HEARTBEAT)
+        remember_modern(w, a->response.streams_group_heartbeat.member_id,
+                        a->response.streams_group_heartbeat.member_epoch);
     if (a->api != API_JOIN_GROUP || join->member_id.len == 0)
         return;
     free((void *)(uintptr_t)w->member.data);
@@ -90,22 +121,80 @@ static void answer(void *arg, struct coord_answer *a)
     coord_answer_free(a);
 }
 
-static const struct group_shard_ops ops = {.append = append, .answer = answer};
-
-/* A cluster without topics. */
-static bool no_topic(void *arg, struct slice name, struct consumer_topic *topic)
+static void on_ask(void *arg, struct share_group_ask *ask)
 {
-    (void)arg;
-    (void)name;
-    (void)topic;
-    return false;
+    list_push_back(&((struct world *)arg)->asks, &ask->link);
 }
 
-static struct slice no_name(void *arg, struct uuid id)
+static void on_look_up(void *arg, struct consumer_lookup *lookup)
+{
+    list_push_back(&((struct world *)arg)->lookups, &lookup->link);
+}
+
+static void on_make(void *arg, struct streams_creation *creation)
+{
+    list_push_back(&((struct world *)arg)->creations, &creation->link);
+}
+
+static const struct group_shard_ops ops = {
+    .append = append,
+    .answer = answer,
+    .ask = on_ask,
+    .look_up = on_look_up,
+    .make = on_make,
+};
+
+/* What was asked outside comes back: done, or not. */
+static void come_back(struct world *w, bool good)
+{
+    for (struct list *node; (node = list_pop_front(&w->asks)) != NULL;) {
+        struct share_group_ask *ask =
+            LIST_ENTRY(node, struct share_group_ask, link);
+
+        for (uint32_t i = 0; i < ask->items_len; i++)
+            ask->items[i].err = good ? ERR_NONE : ERR_COORDINATOR_NOT_AVAILABLE;
+        group_shard_asked(w->shard, ask, w->time);
+    }
+    for (struct list *node; (node = list_pop_front(&w->lookups)) != NULL;)
+        group_shard_looked_up(w->shard,
+                              LIST_ENTRY(node, struct consumer_lookup, link), 0,
+                              w->time);
+    for (struct list *node; (node = list_pop_front(&w->creations)) != NULL;) {
+        struct streams_creation *creation =
+            LIST_ENTRY(node, struct streams_creation, link);
+
+        if (!good)
+            group_shard_not_made(w->shard, creation->group, SLICE("no"),
+                                 w->time);
+        streams_creation_free(creation);
+    }
+}
+
+/* A cluster with one topic, "t". */
+static const struct uuid topic_id = {{0, 't'}};
+
+static bool topic_by_name(void *arg, struct slice name,
+                          struct consumer_topic *topic)
 {
     (void)arg;
-    (void)id;
-    return SLICE_NULL;
+    *topic = (struct consumer_topic){topic_id, 3};
+    return slice_eq_str(name, "t");
+}
+
+static struct slice topic_name(void *arg, struct uuid id)
+{
+    (void)arg;
+    return uuid_eq(id, topic_id) ? SLICE("t") : SLICE_NULL;
+}
+
+static void check(const struct world *w)
+{
+    const struct group_cores *cores = group_shard_cores(w->shard);
+
+    coord_check(group_cores_classic(cores));
+    consumer_coord_check(group_cores_consumer(cores));
+    share_group_check(group_cores_share(cores));
+    streams_coord_check(group_cores_streams(cores));
 }
 
 /* ---- what is in the log before ------------------------------------------- */
@@ -153,12 +242,14 @@ static void start(struct world *w)
     w->shard = group_shard_create(&w->options, &ops, w);
     group_shard_activate(w->shard, loader, w->end_offset, w->high_watermark, 0,
                          w->time);
-    coord_check(group_shard_coord(w->shard));
+    come_back(w, true);
+    check(w);
 }
 
 static void stop(struct world *w)
 {
     group_shard_resign(w->shard, w->time);
+    come_back(w, false);
     ASSERT(w->answered == w->tokens);
     group_shard_free(w->shard);
     w->shard = NULL;
@@ -168,11 +259,29 @@ static void stop(struct world *w)
 
 /* Puts in the member's id and generation where the input leaves them empty and
  * zero, as nobody can guess them. */
+static void help_modern(const struct world *w, struct slice *id, int32_t *epoch)
+{
+    if (id->len == 0 && !slice_is_null(w->modern))
+        *id = w->modern;
+    if (*epoch == 1)
+        *epoch = w->epoch;
+}
+
 static void help(const struct world *w, enum api_key api, void *request)
 {
     struct slice *id = NULL;
     int32_t *generation = NULL;
 
+    if (api == API_CONSUMER_GROUP_HEARTBEAT) {
+        struct consumer_group_heartbeat_request *q = request;
+        help_modern(w, &q->member_id, &q->member_epoch);
+    } else if (api == API_SHARE_GROUP_HEARTBEAT) {
+        struct share_group_heartbeat_request *q = request;
+        help_modern(w, &q->member_id, &q->member_epoch);
+    } else if (api == API_STREAMS_GROUP_HEARTBEAT) {
+        struct streams_group_heartbeat_request *q = request;
+        help_modern(w, &q->member_id, &q->member_epoch);
+    }
     if (api == API_JOIN_GROUP) {
         struct join_group_request *q = request;
         if (q->member_id.len == 1)
@@ -205,9 +314,23 @@ static void help(const struct world *w, enum api_key api, void *request)
         *generation = w->generation;
 }
 
+/* The broker makes one call for each group of such a request. */
+static bool is_one(enum api_key api, void *request)
+{
+    struct describe_share_group_offsets_request *q = request;
+
+    if (api != API_DESCRIBE_SHARE_GROUP_OFFSETS)
+        return true;
+    if (q->groups_len > 1)
+        q->groups_len = 1;
+    return q->groups_len == 1;
+}
+
 static void ask(struct world *w, enum api_key api, int16_t version,
                 void *request)
 {
+    if (!is_one(api, request))
+        return;
     struct uuid random = {{(uint8_t)++w->tokens}};
     struct coord_context context = {
         .token = w,
@@ -226,7 +349,10 @@ static void ask(struct world *w, enum api_key api, int16_t version,
 static void request_step(struct world *w, struct reader *r)
 {
     uint8_t which = read_u8(r);
-    enum api_key api = apis[which % (sizeof apis / sizeof *apis)];
+    enum api_key api =
+        which >= MODERN_FROM
+            ? modern_apis[which % (sizeof modern_apis / sizeof *modern_apis)]
+            : apis[which % (sizeof apis / sizeof *apis)];
     int16_t version = read_u8(r);
     struct slice body = take_part(r);
     const struct api *a = api_find((int16_t)api);
@@ -283,7 +409,8 @@ static void live_step(struct world *w, uint8_t op, struct reader *r)
         start(w);
         break;
     }
-    coord_check(group_shard_coord(w->shard));
+    come_back(w, (op & 0x40) == 0);
+    check(w);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -297,9 +424,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     coord_config_init(&w.options.coord);
     consumer_config_init(&w.options.consumer);
-    w.options.world = (struct consumer_world){.topic_by_name = no_topic,
-                                              .topic_name = no_name};
+    share_group_config_init(&w.options.share);
+    streams_config_init(&w.options.streams);
+    w.options.streams.settings.initial_rebalance_delay_ms = 0;
+    w.options.world = (struct consumer_world){.topic_by_name = topic_by_name,
+                                              .topic_name = topic_name};
     w.options.coord.members_max_bytes = 1 << 16;
+    w.options.consumer.members_max_bytes = 1 << 16;
+    w.options.share.members_max_bytes = 1 << 16;
+    w.options.streams.members_max_bytes = 1 << 16;
+    list_init(&w.asks);
+    list_init(&w.lookups);
+    list_init(&w.creations);
     for (int i = 0; i < STEPS_MAX && reader_left(&r) != 0; i++) {
         uint8_t op = read_u8(&r);
 
@@ -320,5 +456,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_free(&w.hostile);
     buf_free(&w.log);
     free((void *)(uintptr_t)w.member.data);
+    free((void *)(uintptr_t)w.modern.data);
     return 0;
 }

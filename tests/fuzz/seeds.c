@@ -128,12 +128,16 @@ static void other_seed(const struct vector *v)
     buf_free(&b);
 }
 
+/* A multiple of how many APIs fuzz_group.c has for groups of other kinds. */
+enum { MODERN_FROM = 207 };
+
 /* What the controller and the coordinators answer gets a step of theirs as
  * well. */
 static void step_seed(const struct vector *v)
 {
     static const int controller_keys[] = {19, 20, 33, 37, 43, 44, 45, 46, 64};
     static const int group_keys[] = {11, 14, 12, 13, 8, 9, 47, 15, 16, 42};
+    static const int modern_keys[] = {68, 76, 88, 69, 77, 89, 90, 91, 92};
     static const int txn_keys[] = {22, 24, 25, 26, 65, 66};
     struct buf b = BUF_INIT;
 
@@ -152,6 +156,15 @@ static void step_seed(const struct vector *v)
             buf_put_u8(&b, 7);
             buf_put_u8(&b, 0);
             buf_put_u8(&b, (uint8_t)i);
+            buf_put_u8(&b, (uint8_t)v->version);
+            put_part(&b, buf_slice(&v->bytes));
+            put("group", &b);
+        }
+    for (size_t i = 0; i < sizeof modern_keys / sizeof(int); i++)
+        if (v->number == modern_keys[i]) {
+            buf_put_u8(&b, 7);
+            buf_put_u8(&b, 0);
+            buf_put_u8(&b, (uint8_t)(MODERN_FROM + i));
             buf_put_u8(&b, (uint8_t)v->version);
             put_part(&b, buf_slice(&v->bytes));
             put("group", &b);
@@ -949,6 +962,99 @@ static void text_seeds(void)
     put_text("line", "\x0bk=,:", "a:b,c:=keykvalue");
 }
 
+/* ---- lives of members ---------------------------------------------------- */
+
+static void put_request(struct buf *b, int which, int16_t version,
+                        enum api_key api, const void *request)
+{
+    struct buf body = BUF_INIT;
+
+    ASSERT(kafka_encode(api_find((int16_t)api)->request, version, request,
+                        &body, NULL) == ERR_NONE);
+    buf_put_u8(b, 0);
+    buf_put_u8(b, (uint8_t)(MODERN_FROM + which));
+    buf_put_u8(b, (uint8_t)version);
+    put_part(b, buf_slice(&body));
+    buf_free(&body);
+}
+
+/* Epoch 1 and no id are those of the last heartbeat. */
+static void put_consumer(struct buf *b, int32_t epoch, bool joins)
+{
+    struct consumer_group_heartbeat_request q;
+    struct slice t = SLICE("t");
+
+    consumer_group_heartbeat_request_init(&q);
+    q.group_id = SLICE("g");
+    q.member_id = joins ? SLICE("m") : SLICE("");
+    q.member_epoch = epoch;
+    q.rebalance_timeout_ms = joins ? 1000 : -1;
+    q.subscribed_topic_names = &t;
+    q.subscribed_topic_names_len = joins ? 1 : -1;
+    q.topic_partitions_len = joins ? 0 : -1;
+    put_request(b, 0, 1, API_CONSUMER_GROUP_HEARTBEAT, &q);
+}
+
+static void put_sharer(struct buf *b, int32_t epoch, bool joins)
+{
+    struct share_group_heartbeat_request q;
+    struct slice t = SLICE("t");
+
+    share_group_heartbeat_request_init(&q);
+    q.group_id = SLICE("s");
+    q.member_id = joins ? SLICE("m") : SLICE("");
+    q.member_epoch = epoch;
+    q.subscribed_topic_names = &t;
+    q.subscribed_topic_names_len = joins ? 1 : -1;
+    put_request(b, 1, 1, API_SHARE_GROUP_HEARTBEAT, &q);
+}
+
+static void put_streams(struct buf *b, int32_t epoch, bool joins)
+{
+    struct streams_group_heartbeat_request q;
+    struct streams_group_heartbeat_request_topology topology;
+    struct streams_group_heartbeat_request_subtopology sub;
+    struct slice t = SLICE("t");
+
+    streams_group_heartbeat_request_init(&q);
+    streams_group_heartbeat_request_topology_init(&topology);
+    streams_group_heartbeat_request_subtopology_init(&sub);
+    sub.subtopology_id = SLICE("0");
+    sub.source_topics = &t;
+    sub.source_topics_len = 1;
+    topology.subtopologies = &sub;
+    topology.subtopologies_len = 1;
+    q.group_id = SLICE("a");
+    q.member_id = joins ? SLICE("m") : SLICE("");
+    q.member_epoch = epoch;
+    q.rebalance_timeout_ms = joins ? 1000 : -1;
+    q.process_id = SLICE("p");
+    q.topology = joins ? &topology : NULL;
+    if (joins)
+        q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
+    put_request(b, 2, 0, API_STREAMS_GROUP_HEARTBEAT, &q);
+}
+
+static void member_seeds(void)
+{
+    static void (*const kinds[])(struct buf *, int32_t, bool) = {
+        put_consumer, put_sharer, put_streams};
+    struct buf b = BUF_INIT;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        buf_put_u8(&b, 7); /* begins */
+        kinds[i](&b, 0, true);
+        kinds[i](&b, 1, false);
+        buf_put_u8(&b, 0x64); /* time */
+        kinds[i](&b, 1, false);
+        buf_put_u8(&b, 7); /* begins again */
+        kinds[i](&b, 1, false);
+        kinds[i](&b, -1, false);
+        put("group", &b);
+    }
+    buf_free(&b);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -968,6 +1074,7 @@ int main(int argc, char **argv)
     control_seeds();
     raft_seeds();
     text_seeds();
+    member_seeds();
     codec_free(codec);
     return 0;
 }
