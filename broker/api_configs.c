@@ -3,6 +3,7 @@
  *
  * A broker answers for itself and for the default of all brokers; other
  * brokers' files are theirs to tell. */
+#include "base/log.h"
 #include "broker/cluster_view.h"
 #include "broker/dispatch.h"
 
@@ -309,18 +310,36 @@ static void describe_client_metrics(const struct describing *d)
     }
 }
 
+/* Levels of this node's loggers: api_loggers.c changes them. */
+static void describe_loggers(const struct describing *d)
+{
+    reserve(d, (size_t)log_loggers());
+    for (int i = 0; i < log_loggers(); i++) {
+        struct slice name = slice_str(log_logger_name(i));
+        config_entry *e = &d->out->configs[d->out->configs_len];
+
+        if (!is_wanted(d, name))
+            continue;
+        d->out->configs_len++;
+        describe_configs_response_resource_result_init(e);
+        e->name = name;
+        e->value = slice_str(log_level_name(log_logger_level(i)));
+        e->config_source = CONFIG_SOURCE_BROKER_LOGGER;
+        e->documentation = SLICE_NULL;
+    }
+}
+
 static bool is_own_id(const struct describing *d)
 {
     return slice_eq_str(d->asked->resource_name, d->meta->own_id);
 }
 
-static void refuse_broker(const struct describing *d)
+static void refuse_broker(const struct describing *d, const char *others)
 {
     fail(d, ERR_INVALID_REQUEST,
          arena_printf(&d->request->arena,
-                      "Unexpected broker id, expected %d or empty string, but "
-                      "received %.*s",
-                      (int)d->meta->broker->node_id,
+                      "Unexpected broker id, expected %d%s but received %.*s",
+                      (int)d->meta->broker->node_id, others,
                       SLICE_FMT(d->asked->resource_name)));
 }
 
@@ -336,13 +355,15 @@ static void describe(const struct describing *d)
         else if (is_own_id(d))
             describe_broker(d);
         else
-            refuse_broker(d);
+            refuse_broker(d, " or empty string,");
         break;
-    case RESOURCE_BROKER_LOGGER: /* there are no levels per logger */
+    case RESOURCE_BROKER_LOGGER:
         if (d->asked->resource_name.len == 0)
             fail(d, ERR_INVALID_REQUEST, SLICE("Broker id must not be empty"));
-        else if (!is_own_id(d))
-            refuse_broker(d);
+        else if (is_own_id(d))
+            describe_loggers(d);
+        else
+            refuse_broker(d, "");
         break;
     case RESOURCE_CLIENT_METRICS:
         if (d->asked->resource_name.len == 0)
