@@ -9,13 +9,13 @@ import re
 import sys
 
 root = pathlib.Path(sys.argv[1])
-table = re.search(r"loggers\[\] = \{(.*?)\};", (root / "base/log.c").read_text(),
-                  re.S)
+text = (root / "base/log.c").read_text()
+table = re.search(r"loggers\[\] = \{(.*?)\};", text, re.S)
 loggers = set(re.findall(r'"(\w+)"', table.group(1)))
 areas = {}
 for folder in ("base", "broker", "controller", "raft", "cli"):
     for path in sorted((root / folder).rglob("*.[ch]")):
-        if path.name in ("log.h", "log.c") and folder == "base":
+        if folder == "base" and path.name in ("log.h", "log.c"):
             continue
         for area in re.findall(
                 r'(?:\blog_(?:debug|info|warn|error)\(|\blog_line\(\s*LOG_\w+,'
