@@ -537,6 +537,49 @@ def alter_loggers(s, v):
 
 
 @covers("IncrementalAlterConfigs")
+def of_a_listener(s, v):
+    """listener.name.NAME.KEY counts before KEY, wherever they are set."""
+    if v != 1 or s.place != "broker" or not s.ours:
+        return
+    key = "max.connections"
+    own = "listener.name.plaintext." + key
+
+    def settled(label, value, source, synonyms):
+        def there():
+            a = s.call(3, "DescribeConfigs", 4, includeSynonyms=True,
+                       resources=[{"resourceType": BROKER, "resourceName": "3",
+                                   "configurationKeys": [own]}])
+            got[:] = [(c["value"], c["configSource"], c["configType"],
+                       c["isSensitive"],
+                       [(x["name"], x["value"], x["source"])
+                        for x in c["synonyms"]])
+                      for c in a["results"][0]["configs"]]
+            return got == want
+        got, want = [], [(value, source, 3, False, synonyms)]
+        try:
+            wait_for(label, there, 5)
+        finally:
+            s.check(label, got, want)
+
+    default = [(key, "2147483647", 5)]
+    file = [(own, "100000", 4)]
+    settled("the file's", "100000", 4, file + default)
+    s.check("for all", change(s, BROKER, "", own, "90000"), 0)
+    s.check("for one", change(s, BROKER, "3", own, "80000"), 0)
+    s.check("all listeners", change(s, BROKER, "3", key, "70000"), 0)
+    settled("changed", "80000", 2, [(own, "80000", 2), (key, "70000", 2),
+                                    (own, "90000", 3)] + file + default)
+    for label, value in (("nobody", "0"), ("fewer", "-1"), ("some", "some")):
+        s.check(label, change(s, BROKER, "3", own, value), 42)
+    s.check("a listener of nobody's", change(
+        s, BROKER, "3", "listener.name.nobody." + key, "1"), 0)
+    for name, k in (("3", "listener.name.nobody." + key), ("3", key),
+                    ("3", own), ("", own)):
+        s.check("back", change(s, BROKER, name, k, None), 0)
+    settled("as before", "100000", 4, file + default)
+
+
+@covers("IncrementalAlterConfigs")
 def while_it_runs(s, v):
     """Keys of brokers that count at once."""
     if v != 1 or s.place != "broker" or not s.ours:
