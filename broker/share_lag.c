@@ -107,8 +107,6 @@ void share_lag_start(struct share_lag_call *call, struct arena *arena)
 
     call->ends = arena_array(arena, (size_t)max, sizeof *call->ends);
     call->ends_len = 0;
-    if (call->ends == NULL)
-        max = 0; /* the request is as large as it may be */
     EACH_TOPIC(call->response, topic)
     collect(call, topic, max);
     if (call->ends_len == 0) {
