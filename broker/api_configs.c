@@ -3,6 +3,7 @@
  *
  * A broker answers for itself and for the default of all brokers; other
  * brokers' files are theirs to tell. */
+#include "base/log.h"
 #include "broker/cluster_view.h"
 #include "broker/dispatch.h"
 
@@ -132,14 +133,21 @@ static void describe_topic(const struct describing *d)
     }
 }
 
-/* A key that was set while brokers run and that is in no table: a listener's
- * own (listener.name.NAME.KEY), or one that only its owner knows. */
-static void describe_other(const struct describing *d, struct slice key,
-                           const struct config_layers *layers)
+/* A key that is in no table: a listener's own (listener.name.NAME.KEY), or one
+ * that only its owner knows. */
+static bool is_other(struct slice key)
 {
     const struct config_def *def = config_find(CONFIG_BROKER, key);
-    const char *name = arena_strdup(&d->request->arena, key);
-    struct config_value *value = arena_alloc(&d->request->arena, sizeof *value);
+
+    return def == NULL || !slice_eq_str(key, def->key);
+}
+
+/* One that only its owner knows, set while brokers run. */
+static void resolve_unknown(const char *name,
+                            const struct config_layers *layers,
+                            struct config_value *value)
+{
+    struct slice key = slice_str(name);
     struct slice own = layers->broker.get == NULL
                            ? SLICE_NULL
                            : layers->broker.get(layers->broker.set, key);
@@ -157,14 +165,27 @@ static void describe_other(const struct describing *d, struct slice key,
             name, everyones, CONFIG_SOURCE_BROKER_DEFAULT};
     value->value = value->synonyms[0].value;
     value->source = value->synonyms[0].source;
+}
+
+static void describe_other(const struct describing *d, struct slice key,
+                           const struct config_layers *layers)
+{
+    const struct config_def *def = config_find(CONFIG_BROKER, key);
+    const char *name = arena_strdup(&d->request->arena, key);
+    struct config_value *value = arena_alloc(&d->request->arena, sizeof *value);
+
+    if (!is_wanted(d, key))
+        return;
+    if (def != NULL)
+        config_resolve_listener(name, def, layers, value);
+    else
+        resolve_unknown(name, layers, value);
     add_entry(d, name, def, is_read_only(def), value);
 }
 
-static bool is_other(struct slice key)
+static bool is_in(const struct image_configs *set, struct slice key)
 {
-    const struct config_def *def = config_find(CONFIG_BROKER, key);
-
-    return def == NULL || !slice_eq_str(key, def->key);
+    return set != NULL && map_get(&set->by_key, key) != NULL;
 }
 
 static void describe_others(const struct describing *d,
@@ -178,15 +199,20 @@ static void describe_others(const struct describing *d,
 
     if (own != NULL)
         MAP_EACH (e, &own->by_key) {
-            if (is_other(e->key) && is_wanted(d, e->key))
+            if (is_other(e->key))
                 describe_other(d, e->key, layers);
         }
     if (everyones != NULL)
         MAP_EACH (e, &everyones->by_key) {
-            if (is_other(e->key) && is_wanted(d, e->key) &&
-                (own == NULL || map_get(&own->by_key, e->key) == NULL))
+            if (is_other(e->key) && !is_in(own, e->key))
                 describe_other(d, e->key, layers);
         }
+    /* What the file says that nobody knows is not told: it counts nowhere. */
+    MAP_EACH (e, &d->meta->broker->config->values) {
+        if (is_other(e->key) && config_find(CONFIG_BROKER, e->key) != NULL &&
+            !is_in(own, e->key) && !is_in(everyones, e->key))
+            describe_other(d, e->key, layers);
+    }
 }
 
 static size_t count_set(const struct describing *d, struct slice broker)
@@ -222,7 +248,8 @@ static void describe_broker(const struct describing *d)
     struct config_layers layers = meta_config_layers(d->meta, NULL);
 
     reserve(d, config_count(CONFIG_BROKER) + count_set(d, SLICE("")) +
-                   count_set(d, slice_str(d->meta->own_id)));
+                   count_set(d, slice_str(d->meta->own_id)) +
+                   map_count(&d->meta->broker->config->values));
     for (size_t i = 0; i < config_count(CONFIG_BROKER); i++) {
         const struct config_def *def = config_at(CONFIG_BROKER, i);
         struct config_value *value =
@@ -309,18 +336,36 @@ static void describe_client_metrics(const struct describing *d)
     }
 }
 
+/* Levels of this node's loggers: api_loggers.c changes them. */
+static void describe_loggers(const struct describing *d)
+{
+    reserve(d, (size_t)log_loggers());
+    for (int i = 0; i < log_loggers(); i++) {
+        struct slice name = slice_str(log_logger_name(i));
+        config_entry *e = &d->out->configs[d->out->configs_len];
+
+        if (!is_wanted(d, name))
+            continue;
+        d->out->configs_len++;
+        describe_configs_response_resource_result_init(e);
+        e->name = name;
+        e->value = slice_str(log_level_name(log_logger_level(i)));
+        e->config_source = CONFIG_SOURCE_BROKER_LOGGER;
+        e->documentation = SLICE_NULL;
+    }
+}
+
 static bool is_own_id(const struct describing *d)
 {
     return slice_eq_str(d->asked->resource_name, d->meta->own_id);
 }
 
-static void refuse_broker(const struct describing *d)
+static void refuse_broker(const struct describing *d, const char *others)
 {
     fail(d, ERR_INVALID_REQUEST,
          arena_printf(&d->request->arena,
-                      "Unexpected broker id, expected %d or empty string, but "
-                      "received %.*s",
-                      (int)d->meta->broker->node_id,
+                      "Unexpected broker id, expected %d%s but received %.*s",
+                      (int)d->meta->broker->node_id, others,
                       SLICE_FMT(d->asked->resource_name)));
 }
 
@@ -336,13 +381,15 @@ static void describe(const struct describing *d)
         else if (is_own_id(d))
             describe_broker(d);
         else
-            refuse_broker(d);
+            refuse_broker(d, " or empty string,");
         break;
-    case RESOURCE_BROKER_LOGGER: /* there are no levels per logger */
+    case RESOURCE_BROKER_LOGGER:
         if (d->asked->resource_name.len == 0)
             fail(d, ERR_INVALID_REQUEST, SLICE("Broker id must not be empty"));
-        else if (!is_own_id(d))
-            refuse_broker(d);
+        else if (is_own_id(d))
+            describe_loggers(d);
+        else
+            refuse_broker(d, "");
         break;
     case RESOURCE_CLIENT_METRICS:
         if (d->asked->resource_name.len == 0)

@@ -17,6 +17,7 @@ struct forwarding {
     struct control_call call;
     struct parked parked;
     struct request *request;
+    void (*answered)(struct request *r, struct slice body);
     struct slice body; /* of the answer */
     int64_t committed_index;
 };
@@ -28,7 +29,7 @@ static void hold(struct parked *p, bool last)
     if (p->meta->image.applied_index < f->committed_index && !last)
         return;
     meta_unpark(p);
-    request_respond_body(p->request, f->body);
+    f->answered(p->request, f->body);
 }
 
 static void forwarded(struct forwarding *f,
@@ -38,7 +39,7 @@ static void forwarded(struct forwarding *f,
     struct slice body = slice_of(response->body.data, response->body.len);
 
     if (response->committed_index <= request_meta(r)->image.applied_index) {
-        request_respond_body(r, body);
+        f->answered(r, body);
         return;
     }
     f->body = arena_copy(&r->arena, body);
@@ -77,7 +78,8 @@ static bool only_reads(int16_t api_key)
            api_key == API_DESCRIBE_QUORUM;
 }
 
-void api_forward(struct request *r)
+void api_forward_body(struct request *r, struct slice body,
+                      void (*answered)(struct request *r, struct slice body))
 {
     struct meta *m = request_meta(r);
     struct forwarding *f = arena_alloc(&r->arena, sizeof *f);
@@ -85,13 +87,13 @@ void api_forward(struct request *r)
     Leat__ForwardRequest q = LEAT__FORWARD_REQUEST__INIT;
 
     f->request = r;
+    f->answered = answered;
     q.api_key = r->api->key;
     q.api_version = r->version;
     q.client_id = arena_strdup(&r->arena, r->client_id);
     q.principal = "User:ANONYMOUS";
     q.client_host = (char *)(uintptr_t)r->client_host;
-    q.body =
-        (ProtobufCBinaryData){r->body.len, (uint8_t *)(uintptr_t)r->body.data};
+    q.body = (ProtobufCBinaryData){body.len, (uint8_t *)(uintptr_t)body.data};
     request.call_case = LEAT__CONTROL_REQUEST__CALL_FORWARD;
     request.forward = &q;
     f->call.repeatable = only_reads(r->api->key);
@@ -99,4 +101,9 @@ void api_forward(struct request *r)
     f->call.attempt_ms = f->call.deadline_ms;
     f->call.done = forward_done;
     control_send(m->control, CONTROL_CALLS, &f->call, &request);
+}
+
+void api_forward(struct request *r)
+{
+    api_forward_body(r, r->body, request_respond_body);
 }

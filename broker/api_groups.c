@@ -10,6 +10,7 @@
 #include "broker/dispatch.h"
 #include "broker/relay.h"
 #include "broker/shard.h"
+#include "broker/share_lag.h"
 
 #include <stdlib.h>
 
@@ -745,21 +746,43 @@ static void share_describe(struct request *r)
     calls_start(g);
 }
 
+/* With the lags, which other brokers are asked for. */
+struct share_offsets {
+    struct describe_share_group_offsets_response response;
+    struct share_lag_call lags;
+    struct group_calls *calls;
+};
+
+static void share_lags_done(struct share_lag_call *lags)
+{
+    struct share_offsets *o = LIST_ENTRY(lags, struct share_offsets, lags);
+
+    respond_merged(o->calls, &o->response);
+}
+
 static void share_offsets_done(struct group_calls *g)
 {
     struct request *r = g->request;
-    struct describe_share_group_offsets_response a;
+    struct share_offsets *o = arena_alloc(&r->arena, sizeof *o);
+    struct describe_share_group_offsets_response *a = &o->response;
 
-    describe_share_group_offsets_response_init(&a);
-    a.groups = arena_array(&r->arena, (size_t)g->len, sizeof *a.groups);
+    describe_share_group_offsets_response_init(a);
+    a->groups = arena_array(&r->arena, (size_t)g->len, sizeof *a->groups);
     for (int i = 0; i < g->len; i++) {
         const struct describe_share_group_offsets_response *one =
             &g->calls[i].answer->response.describe_share_group_offsets;
 
         if (one->groups_len == 1)
-            a.groups[a.groups_len++] = one->groups[0];
+            a->groups[a->groups_len++] = one->groups[0];
     }
-    respond_merged(g, &a);
+    if (r->version == 0) {
+        respond_merged(g, a);
+        return;
+    }
+    o->calls = g;
+    o->lags = (struct share_lag_call){
+        .shard = r->shard, .response = a, .done = share_lags_done};
+    share_lag_start(&o->lags, &r->arena);
 }
 
 static void share_offsets(struct request *r)

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 struct shard;
+struct live;
 struct meta;
 struct kv;
 
@@ -31,7 +32,7 @@ struct broker {
     int shards_len;
     struct meta *meta;
     /* The metadata thread has another configuration; NULL: nobody asks. */
-    void (*reconfigured)(void *arg, const struct server_config *now);
+    void (*reconfigured)(void *arg, const struct live *now);
     void *reconfigured_arg;
     struct rate replicated[THROTTLE_SIDES]; /* throttle.h */
     _Atomic int cleanings;                  /* that run; see cleaner.h */

@@ -338,6 +338,25 @@ static int broker_listeners(const struct server_config *c)
     return count;
 }
 
+/* A listener's own limits: one connection, and one a second, at least. */
+static enum err check_listener_limits(const struct server_config *c, char **why)
+{
+    int32_t value;
+
+    MAP_EACH (e, &c->values) {
+        const struct config_def *def = config_find(CONFIG_BROKER, e->key);
+
+        if (def != NULL && !slice_eq_str(e->key, def->key) &&
+            (strcmp(def->key, "max.connections") == 0 ||
+             strcmp(def->key, "max.connection.creation.rate") == 0) &&
+            config_parse_int32(slice_str(e->value), &value) && value <= 0)
+            return fail(why, xasprintf("%.*s=%d lets nobody in: set it to 1 or "
+                                       "more",
+                                       SLICE_FMT(e->key), (int)value));
+    }
+    return ERR_NONE;
+}
+
 static enum err check_connections(const struct server_config *c, char **why)
 {
     if (c->max_connections_per_ip == 0 && c->connection_overrides_len == 0)
@@ -416,8 +435,9 @@ static enum err check_sizes(const struct server_config *c, char **why)
 enum err config_check_together(const struct server_config *c, char **why)
 {
     static enum err (*const checks[])(const struct server_config *, char **) = {
-        check_quorum, check_sizes,       check_heartbeats, check_replication,
-        check_groups, check_connections, check_retention,  check_roll,
+        check_quorum,      check_sizes,           check_heartbeats,
+        check_replication, check_groups,          check_connections,
+        check_retention,   check_listener_limits, check_roll,
     };
     enum err error = ERR_NONE;
 

@@ -45,7 +45,7 @@ static const struct handler handlers[] = {
     {API_CREATE_PARTITIONS, api_forward, true},
     {API_DELETE_GROUPS, api_group_request, false},
     {API_ELECT_LEADERS, api_forward, true},
-    {API_INCREMENTAL_ALTER_CONFIGS, api_forward, true},
+    {API_INCREMENTAL_ALTER_CONFIGS, api_incremental_alter_configs, true},
     {API_ALTER_PARTITION_REASSIGNMENTS, api_forward, true},
     {API_LIST_PARTITION_REASSIGNMENTS, api_forward, true},
     {API_OFFSET_DELETE, api_group_request, false},

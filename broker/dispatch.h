@@ -52,7 +52,15 @@ void api_init_producer_id(struct request *r);
 void api_describe_client_quotas(struct request *r);
 void api_describe_configs(struct request *r);
 void api_list_config_resources(struct request *r);
-/* api_forward.c: what only the active controller may answer */
+/* api_loggers.c, on the metadata thread */
+void api_incremental_alter_configs(struct request *r);
+/* api_forward.c, on the metadata thread: what only the active controller may
+ * answer */
 void api_forward(struct request *r);
+/* With another body, which is copied; `answered` gets that of the answer,
+ * borrowed, and answers the request.  If there is none all of the request is
+ * answered with an error. */
+void api_forward_body(struct request *r, struct slice body,
+                      void (*answered)(struct request *r, struct slice body));
 
 #endif

@@ -3,9 +3,11 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/address_limits.h"
+#include "broker/live.h"
 #include "broker/request.h"
 #include "broker/shard.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 enum { COMPLAIN_MS = 10000 };
@@ -23,12 +25,27 @@ struct shard_port {
     struct shard *shard;
     struct env_listener *listener;
     int index; /* in config->listeners */
+    struct limit *own;
     bool exempt;
-    bool counted; /* the connection being accepted has a slot */
+    bool counted; /* the connection being accepted has slots */
     struct env_task resume;
     _Atomic bool resume_posted;
     struct env_timer rate_pause;
     int64_t complained_ms;
+};
+
+/* How many connections there may be, and how fast they may come: of all
+ * listeners, or of one. */
+struct limit {
+    const char *prefix; /* of its keys, for messages; owned, or "" */
+    _Atomic int32_t max_connections;
+    _Atomic int32_t connections;
+    _Atomic bool wanted; /* a port waits for a connection to end */
+
+    /* The generic cell rate algorithm over one second: when the connections so
+     * far, spread evenly, will have been due. */
+    _Atomic int64_t rate_interval_ns; /* 0: no limit */
+    _Atomic int64_t rate_due_ns;
 };
 
 struct listeners {
@@ -39,14 +56,8 @@ struct listeners {
     size_t ports_len;
     struct address_limits *addresses;
 
-    _Atomic int32_t max_connections;
-    _Atomic int32_t connections;
-    _Atomic bool wanted; /* a port waits for a connection to end */
-
-    /* The generic cell rate algorithm over one second: when the connections so
-     * far, spread evenly, will have been due. */
-    _Atomic int64_t rate_interval_ns; /* 0: no limit */
-    _Atomic int64_t rate_due_ns;
+    struct limit all;
+    struct limit *each; /* by config->listeners; the first of a name counts */
 };
 
 /* ---- resuming ------------------------------------------------------------ */
@@ -77,99 +88,160 @@ static void on_rate_pause(void *arg)
 
 /* ---- max.connections ----------------------------------------------------- */
 
-static bool slot_take(struct listeners *l)
+static bool has_room(const struct limit *limit)
 {
-    int32_t n = atomic_load(&l->connections);
+    return atomic_load(&limit->connections) <
+           atomic_load(&limit->max_connections);
+}
 
-    while (n < atomic_load(&l->max_connections))
-        if (atomic_compare_exchange_weak(&l->connections, &n, n + 1))
+static bool slot_take(struct limit *limit)
+{
+    int32_t n = atomic_load(&limit->connections);
+
+    while (n < atomic_load(&limit->max_connections))
+        if (atomic_compare_exchange_weak(&limit->connections, &n, n + 1))
             return true;
     return false;
 }
 
-static void slot_release(struct listeners *l)
+static void slot_release(struct listeners *l, struct limit *limit)
 {
-    atomic_fetch_sub(&l->connections, 1);
-    if (atomic_load(&l->wanted) && atomic_exchange(&l->wanted, false))
+    atomic_fetch_sub(&limit->connections, 1);
+    if (atomic_load(&limit->wanted) && atomic_exchange(&limit->wanted, false))
         resume_all(l);
 }
 
-static void complain(struct shard_port *port, const char *why)
+static void complain(struct shard_port *port, const struct limit *limit,
+                     const char *key)
 {
     int64_t now = env_now_ms(port->shard->env);
 
     if (port->complained_ms != 0 && now - port->complained_ms < COMPLAIN_MS)
         return;
     port->complained_ms = now;
-    log_warn("server", "Port %u: %s; new connections wait",
-             env_listener_port(port->listener), why);
+    log_warn("server", "Port %u: %s%s is reached; new connections wait",
+             env_listener_port(port->listener), limit->prefix, key);
 }
 
-static void slot_wait(struct shard_port *port)
+static void slot_wait(struct shard_port *port, struct limit *limit)
 {
-    struct listeners *l = port->listeners;
-
-    complain(port, "max.connections is reached");
+    complain(port, limit, "max.connections");
     /* In this order, and the other way round in slot_release(): one of the two
      * sees what the other did. */
-    atomic_store(&l->wanted, true);
-    if (atomic_load(&l->connections) < atomic_load(&l->max_connections))
-        resume_all(l);
+    atomic_store(&limit->wanted, true);
+    if (has_room(limit))
+        resume_all(port->listeners);
+}
+
+/* The limit whose slots are all taken, or NULL. */
+static struct limit *full_limit(const struct shard_port *port)
+{
+    if (!has_room(port->own))
+        return port->own;
+    return port->exempt || has_room(&port->listeners->all)
+               ? NULL
+               : &port->listeners->all;
+}
+
+/* One of each, or none and the limit that has no more. */
+static struct limit *slots_take(struct shard_port *port)
+{
+    struct limit *all = &port->listeners->all;
+
+    if (port->exempt)
+        atomic_fetch_add(&all->connections, 1);
+    else if (!slot_take(all))
+        return all;
+    if (slot_take(port->own))
+        return NULL;
+    slot_release(port->listeners, all);
+    return port->own;
+}
+
+static void slots_release(struct shard_port *port)
+{
+    slot_release(port->listeners, port->own);
+    slot_release(port->listeners, &port->listeners->all);
 }
 
 /* ---- max.connection.creation.rate ---------------------------------------- */
 
 /* 0, or the nanoseconds until one more may come. */
-static int64_t rate_take(struct listeners *l, int64_t interval_ns,
-                         int64_t now_ns)
+static int64_t rate_take(struct limit *limit, int64_t now_ns)
 {
+    int64_t interval_ns = atomic_load(&limit->rate_interval_ns);
     int64_t room = SECOND_NS - interval_ns;
-    int64_t due = atomic_load(&l->rate_due_ns);
+    int64_t due = atomic_load(&limit->rate_due_ns);
 
-    for (;;) {
+    while (interval_ns != 0) {
         int64_t from = due > now_ns ? due : now_ns;
 
         if (from - now_ns > room)
             return from - now_ns - room;
-        if (atomic_compare_exchange_weak(&l->rate_due_ns, &due,
+        if (atomic_compare_exchange_weak(&limit->rate_due_ns, &due,
                                          from + interval_ns))
-            return 0;
+            break;
     }
+    return 0;
 }
 
-static bool rate_allows(struct shard_port *port)
+/* If the rate changed meanwhile the next few come a little early or late. */
+static void rate_give_back(struct limit *limit)
 {
-    struct listeners *l = port->listeners;
-    struct env *env = port->shard->env;
+    atomic_fetch_sub(&limit->rate_due_ns,
+                     atomic_load(&limit->rate_interval_ns));
+}
 
-    int64_t interval_ns = atomic_load(&l->rate_interval_ns);
-    if (interval_ns == 0)
-        return true;
-    int64_t wait_ns = rate_take(l, interval_ns, env_now_us(env) * 1000);
+static void rates_give_back(struct shard_port *port)
+{
+    rate_give_back(port->own);
+    if (!port->exempt)
+        rate_give_back(&port->listeners->all);
+}
+
+static bool rates_take(struct shard_port *port)
+{
+    struct limit *limit = port->own;
+    struct env *env = port->shard->env;
+    int64_t now_ns = env_now_us(env) * 1000;
+    int64_t wait_ns = rate_take(limit, now_ns);
+
+    if (wait_ns == 0 && !port->exempt) {
+        limit = &port->listeners->all;
+        wait_ns = rate_take(limit, now_ns);
+        if (wait_ns != 0)
+            rate_give_back(port->own);
+    }
     if (wait_ns == 0)
         return true;
-    complain(port, "max.connection.creation.rate is reached");
+    complain(port, limit, "max.connection.creation.rate");
     env_timer_start(env, &port->rate_pause, wait_ns / 1000000 + 1);
     return false;
 }
 
 /* ---- accepting ----------------------------------------------------------- */
 
+/* Who waits for a rate is woken by a timer, who waits for a slot by its
+ * release.  So rates are what may be taken and given back again: slots would
+ * wake others each time, which would wake this port. */
 static bool admit(void *owner)
 {
     struct shard_port *port = owner;
-    struct listeners *l = port->listeners;
+    struct limit *full;
 
     port->counted = false;
-    if (atomic_load(&l->phase) != PHASE_OPEN)
+    if (atomic_load(&port->listeners->phase) != PHASE_OPEN)
         return true; /* to be turned away */
-    if (port->exempt) {
-        atomic_fetch_add(&l->connections, 1);
-    } else if (!slot_take(l)) {
-        slot_wait(port);
-        return false;
-    } else if (!rate_allows(port)) {
-        slot_release(l);
+    full = full_limit(port);
+    if (full == NULL) {
+        if (!rates_take(port))
+            return false;
+        full = slots_take(port);
+        if (full != NULL)
+            rates_give_back(port);
+    }
+    if (full != NULL) {
+        slot_wait(port, full);
         return false;
     }
     port->counted = true;
@@ -179,15 +251,17 @@ static bool admit(void *owner)
 static void unadmit(void *owner)
 {
     struct shard_port *port = owner;
-    struct listeners *l = port->listeners;
 
     if (!port->counted)
         return;
-    /* If the rate changed meanwhile the next few come a little early or late.
-     */
-    if (!port->exempt)
-        atomic_fetch_sub(&l->rate_due_ns, atomic_load(&l->rate_interval_ns));
-    slot_release(l);
+    rates_give_back(port);
+    slots_release(port);
+}
+
+static bool is_overfull(const struct limit *limit)
+{
+    return atomic_load(&limit->connections) >
+           atomic_load(&limit->max_connections);
 }
 
 /* Goes round the shards until one has a connection to close. */
@@ -205,8 +279,8 @@ static void on_evict(struct env_task *task)
     struct listeners *l = e->listeners;
     struct broker *b = l->broker;
 
-    if (atomic_load(&l->connections) <= atomic_load(&l->max_connections) ||
-        e->left-- == 0 || conns_close_oldest(b->shards[e->shard], e->exempt)) {
+    if (!is_overfull(&l->all) || e->left-- == 0 ||
+        conns_close_oldest(b->shards[e->shard], e->exempt)) {
         free(e);
         return;
     }
@@ -218,7 +292,7 @@ static void make_room(struct shard_port *port)
 {
     struct listeners *l = port->listeners;
 
-    if (atomic_load(&l->connections) <= atomic_load(&l->max_connections))
+    if (!is_overfull(&l->all))
         return;
     struct eviction *e = xcalloc(1, sizeof *e);
     e->task.fn = on_evict;
@@ -243,9 +317,20 @@ static const struct env_conn_ops *on_accept(struct env_conn *stream,
     return &request_conn_ops;
 }
 
-void listeners_left(struct shard_port *port) { slot_release(port->listeners); }
+void listeners_left(struct shard_port *port) { slots_release(port); }
 
 /* ---- set-up -------------------------------------------------------------- */
+
+/* A listener may have two addresses. */
+static struct limit *limit_of(struct listeners *l, int index)
+{
+    const struct server_listener *items = l->broker->config->listeners;
+    int first = 0;
+
+    while (strcmp(items[first].name, items[index].name) != 0)
+        first++;
+    return &l->each[first];
+}
 
 static int listen_on(struct listeners *l, struct shard *shard, int index,
                      char **why)
@@ -272,6 +357,7 @@ static int listen_on(struct listeners *l, struct shard *shard, int index,
     port->listeners = l;
     port->shard = shard;
     port->index = index;
+    port->own = limit_of(l, index);
     port->resume.fn = on_resume;
     port->rate_pause.fn = on_rate_pause;
     port->rate_pause.arg = port;
@@ -323,13 +409,39 @@ static void on_held_long(void *arg)
 }
 
 /* One a second at least: a rate of 0 is refused where it is set. */
-static void set_limits(struct listeners *l, const struct server_config *config)
+static void set_limit(struct limit *limit, int32_t max, int32_t rate)
 {
-    int32_t rate = config->max_connection_creation_rate;
-
-    atomic_store(&l->max_connections, config->max_connections);
-    atomic_store(&l->rate_interval_ns,
+    atomic_store(&limit->max_connections, max);
+    atomic_store(&limit->rate_interval_ns,
                  rate == INT32_MAX ? 0 : SECOND_NS / (rate > 0 ? rate : 1));
+}
+
+static void set_limits(struct listeners *l, const struct live *live)
+{
+    set_limit(&l->all, live->config.max_connections,
+              live->config.max_connection_creation_rate);
+    for (size_t i = 0; i < live->config.listeners_len; i++)
+        set_limit(&l->each[i], live->listeners[i].max_connections,
+                  live->listeners[i].creation_rate);
+}
+
+static void init_limits(struct listeners *l, const struct server_config *config)
+{
+    struct config_layers layers = {.file = server_config_layer(config)};
+    struct live *live = live_new(config, &layers);
+
+    l->all.prefix = "";
+    l->each = xcalloc(config->listeners_len + 1, sizeof *l->each);
+    for (size_t i = 0; i < config->listeners_len; i++) {
+        char *prefix =
+            xasprintf("listener.name.%s.", config->listeners[i].name);
+
+        for (char *c = prefix; *c != '\0'; c++)
+            *c = (char)tolower((unsigned char)*c);
+        l->each[i].prefix = prefix;
+    }
+    set_limits(l, live);
+    live_unref(live);
 }
 
 struct listeners *listeners_new(struct broker *broker, char **why)
@@ -338,7 +450,7 @@ struct listeners *listeners_new(struct broker *broker, char **why)
     struct listeners *l = xcalloc(1, sizeof *l);
 
     l->broker = broker;
-    set_limits(l, config);
+    init_limits(l, config);
     l->ports = xcalloc(config->listeners_len * (size_t)broker->shards_len,
                        sizeof *l->ports);
     /* When it fails the process ends: nothing to unwind. */
@@ -360,10 +472,9 @@ struct listeners *listeners_new(struct broker *broker, char **why)
     return l;
 }
 
-void listeners_reconfigured(struct listeners *l,
-                            const struct server_config *config)
+void listeners_reconfigured(struct listeners *l, const struct live *live)
 {
-    set_limits(l, config);
+    set_limits(l, live);
     if (atomic_load(&l->phase) ==
         PHASE_OPEN) /* else nobody waits for a limit */
         resume_all(l);

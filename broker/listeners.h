@@ -12,13 +12,17 @@
  * those beyond wait in the backlog.  If there is more than one listener for
  * clients, the one between brokers is exempt from both, and a connection of it
  * that passes max.connections costs another listener the connection that was
- * used least recently. */
+ * used least recently.
+ *
+ * A listener may have limits of its own besides (listener.name.NAME.KEY), which
+ * count its connections only, and hold for the one between brokers, too. */
 #ifndef BROKER_LISTENERS_H
 #define BROKER_LISTENERS_H
 
 #include "broker/broker.h"
 
 struct listeners;
+struct live;
 struct shard_port; /* one port on one shard */
 
 enum { LISTENERS_HOLD_MS = 5000 };
@@ -27,10 +31,9 @@ enum { LISTENERS_HOLD_MS = 5000 };
 struct listeners *listeners_new(struct broker *broker, char **why);
 /* Any thread. */
 void listeners_open(struct listeners *l);
-/* Any thread: max.connections and max.connection.creation.rate of `config`
- * count from now on.  Connections that are there already stay. */
-void listeners_reconfigured(struct listeners *l,
-                            const struct server_config *config);
+/* One thread at a time: the limits of `live` count from now on.  Connections
+ * that are there already stay. */
+void listeners_reconfigured(struct listeners *l, const struct live *live);
 /* A connection that was accepted there has ended; on its shard. */
 void listeners_left(struct shard_port *port);
 

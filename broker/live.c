@@ -5,6 +5,7 @@
 #include "broker/config_parts.h"
 #include "controller/config_resolve.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #define OVERRIDES "max.connections.per.ip.overrides"
@@ -25,6 +26,45 @@ static struct slice changed_to(const struct config_layers *layers,
                                 : value;
 }
 
+/* A listener's own value: as it was changed, or the file's. */
+static int32_t listener_value(const struct config_layers *layers,
+                              const char *listener, const char *key)
+{
+    char *own = xasprintf("listener.name.%s.%s", listener, key);
+    struct config_layer order[] = {layers->broker, layers->broker_default,
+                                   layers->file};
+    int32_t value = INT32_MAX;
+
+    for (char *c = own; *c != '\0'; c++)
+        *c = (char)tolower((unsigned char)*c);
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        int32_t number;
+
+        /* One that an older controller let pass has no effect. */
+        if (config_parse_int32(layer_get(order[i], own), &number) &&
+            number > 0) {
+            value = number;
+            break;
+        }
+    }
+    free(own);
+    return value;
+}
+
+static void read_listeners(struct live *live,
+                           const struct config_layers *layers)
+{
+    live->listeners =
+        xcalloc(live->config.listeners_len + 1, sizeof *live->listeners);
+    for (size_t i = 0; i < live->config.listeners_len; i++) {
+        const char *name = live->config.listeners[i].name;
+
+        live->listeners[i] = (struct listener_limits){
+            listener_value(layers, name, "max.connections"),
+            listener_value(layers, name, "max.connection.creation.rate")};
+    }
+}
+
 struct live *live_new(const struct server_config *config,
                       const struct config_layers *layers)
 {
@@ -40,6 +80,7 @@ struct live *live_new(const struct server_config *config,
         if (key != NULL && !slice_is_null(value))
             server_config_set(&live->config, slice_str(key), value);
     }
+    read_listeners(live, layers);
     return live;
 }
 
@@ -57,6 +98,7 @@ void live_unref(struct live *live)
         free(e->value);
     }
     map_free(&live->overrides);
+    free(live->listeners);
     free(live);
 }
 

@@ -8,7 +8,8 @@
  * from topic_settings.
  *
  * What keys can change: those of SERVER_CONFIG_FIELDS that the table of keys
- * does not call read-only, and max.connections.per.ip.overrides. */
+ * does not call read-only, max.connections.per.ip.overrides, and the limits of
+ * single listeners. */
 #ifndef BROKER_LIVE_H
 #define BROKER_LIVE_H
 
@@ -16,11 +17,19 @@
 
 #include <stdatomic.h>
 
+/* listener.name.NAME.max.connections and .max.connection.creation.rate
+ * (KIP-402, KIP-612), NAME in lower case.  INT32_MAX: there is none. */
+struct listener_limits {
+    int32_t max_connections; /* at least 1 */
+    int32_t creation_rate;   /* likewise */
+};
+
 struct live {
     _Atomic int refs;
     /* Its pointers are the file's; connection_overrides is not to be read. */
     struct server_config config;
     struct map overrides; /* address -> int32_t *, connections it may have */
+    struct listener_limits *listeners; /* by config.listeners */
 };
 
 /* One reference, the caller's.  `layers`: the dynamic ones and the file's; only

@@ -20,6 +20,7 @@
 #include "broker/log_dirs.h"
 #include "broker/relay.h"
 #include "broker/share_client.h"
+#include "broker/share_lag.h"
 #include "broker/txn_client.h"
 #include "controller/records.h"
 
@@ -408,6 +409,7 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     m->relay = relay_new(m);
     m->txn_client = txn_client_new(m);
     m->share_client = share_client_new(m);
+    m->share_lag = share_lag_new(m);
     return m;
 }
 
@@ -467,6 +469,7 @@ void meta_stop(struct meta *m)
     relay_stop(m->relay);
     txn_client_stop(m->txn_client);
     share_client_stop(m->share_client);
+    share_lag_stop(m->share_lag);
 }
 
 void meta_free(struct meta *m)
@@ -480,6 +483,7 @@ void meta_free(struct meta *m)
     relay_free(m->relay);
     txn_client_free(m->txn_client);
     share_client_free(m->share_client);
+    share_lag_free(m->share_lag);
     publish_free(m);
     if (m->kv != NULL)
         kv_close(m->kv);

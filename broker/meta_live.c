@@ -38,7 +38,7 @@ static void tell(struct meta *m, struct live *live)
         shard_updates_post(u);
     }
     if (m->broker->reconfigured != NULL)
-        m->broker->reconfigured(m->broker->reconfigured_arg, &live->config);
+        m->broker->reconfigured(m->broker->reconfigured_arg, live);
     live_unref(m->live.now);
     m->live.now = live;
 }

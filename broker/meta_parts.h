@@ -15,6 +15,7 @@
  *   meta_suspect.c    brokers that seem to be dead
  *   relay.c           requests that another broker answers
  *   txn_client.c      what this broker asks others about transactions
+ *   share_client.c    what it asks share coordinators, share_lag.c leaders
  *   api_metadata.c, api_configs.c, api_forward.c, ...  answers */
 #ifndef BROKER_META_PARTS_H
 #define BROKER_META_PARTS_H
@@ -159,6 +160,7 @@ struct live_change {
 struct live;
 struct relay;
 struct share_client;
+struct share_lag;
 struct txn_client;
 
 struct meta {
@@ -180,6 +182,7 @@ struct meta {
     struct relay *relay;
     struct txn_client *txn_client;
     struct share_client *share_client;
+    struct share_lag *share_lag;
     struct {
         int32_t broker;
         int64_t until_ms;

@@ -32,7 +32,7 @@ static void cannot_go_on(void *arg)
     s->host.ended(s->host.host);
 }
 
-static void reconfigured(void *arg, const struct server_config *now)
+static void reconfigured(void *arg, const struct live *now)
 {
     listeners_reconfigured(arg, now);
 }

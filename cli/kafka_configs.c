@@ -1,6 +1,6 @@
-/* kafka-configs: Kafka's flags and lines (ConfigCommand) for topics, brokers,
- * groups and client metrics.  Users, clients and addresses have quotas and
- * passwords, which this release does not have. */
+/* kafka-configs: Kafka's flags and lines (ConfigCommand) for topics, brokers
+ * and their loggers, groups and client metrics.  Users, clients and addresses
+ * have quotas and passwords, which this release does not have. */
 #include "cli/admin_configs.h"
 #include "cli/admin_groups.h"
 #include "cli/admin_topics.h"
@@ -24,7 +24,8 @@ static const struct option_spec option_specs[] = {
     {"broker", OPTION_VALUE, 0, "String", "The broker's ID."},
     {"broker-defaults", OPTION_FLAG, 0, NULL,
      "The config defaults for all brokers."},
-    {"broker-logger", OPTION_VALUE, 0, NULL, NULL},
+    {"broker-logger", OPTION_VALUE, 0, "String",
+     "The broker's ID for its logger config."},
     {"client-metrics", OPTION_VALUE, 0, NULL, NULL},
     {"delete-config", OPTION_LIST, 0, "String",
      "config keys to remove 'k1,k2'"},
@@ -34,7 +35,7 @@ static const struct option_spec option_specs[] = {
     {"entity-name", OPTION_VALUE, 0, "String",
      "Name of entity (topic name/broker id/group id)"},
     {"entity-type", OPTION_LIST, 0, "String",
-     "Type of entity (topics/brokers/client-metrics/groups)"},
+     "Type of entity (topics/brokers/broker-loggers/client-metrics/groups)"},
     {"force", OPTION_FLAG, 0, NULL, NULL},
     {"group", OPTION_VALUE, 0, "String", "The group's ID."},
     {"topic", OPTION_VALUE, 0, "String", "The topic's name."},
@@ -285,9 +286,9 @@ static bool describe_all(struct job *j)
             ok = describe_one(j, arena_strdup(&j->arena, groups[i].group));
         return ok;
     case RESOURCE_CLIENT_METRICS:
-        return true; /* there are none to be listed */
+        return true;             /* there are none to be listed */
+    case RESOURCE_BROKER_LOGGER: /* of one broker only */
     case RESOURCE_BROKER:
-    case RESOURCE_BROKER_LOGGER:
         break;
     }
     ok = client_refresh(j->client) == ERR_NONE;
@@ -387,6 +388,13 @@ static int check(const struct options *o, struct job *j)
                 "broker-loggers with a --bootstrap-server or "
                 "--bootstrap-controller argument\n",
                 plural);
+        return EXIT_FAILED;
+    }
+    if (options_has(o, "describe") && j->name == NULL &&
+        j->type->resource == RESOURCE_BROKER_LOGGER) {
+        fputs("An entity name must be specified with --describe of "
+              "broker-loggers\n",
+              stderr);
         return EXIT_FAILED;
     }
     if (options_has(o, "alter") && j->name == NULL) {

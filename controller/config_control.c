@@ -153,25 +153,35 @@ static struct verdict check_value(struct step *s, const struct target *t,
     }
 }
 
-/* Limits on connections that would let nobody in, brokers neither. */
-static struct verdict check_connections(struct step *s, const struct target *t)
+/* Limits on connections that would let nobody in, brokers neither; of all
+ * listeners, or of one. */
+static bool lets_nobody_in(const struct target *t, const struct config_def *def,
+                           struct slice key)
 {
-    static const char *const keys[] = {"max.connections",
-                                       "max.connection.creation.rate",
-                                       "max.connections.per.ip"};
     const char *overrides =
         map_get(&t->next, SLICE("max.connections.per.ip.overrides"));
+
+    if (strcmp(def->key, "max.connections.per.ip") == 0)
+        return slice_eq_str(key, def->key) &&
+               (overrides == NULL || *overrides == '\0');
+    return strcmp(def->key, "max.connections") == 0 ||
+           strcmp(def->key, "max.connection.creation.rate") == 0;
+}
+
+static struct verdict check_connections(struct step *s, const struct target *t)
+{
     int32_t number;
 
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = map_get(&t->next, slice_str(keys[i]));
+    MAP_EACH (entry, &t->next) {
+        const struct config_def *def = config_find(CONFIG_BROKER, entry->key);
 
-        if (value == NULL || !config_parse_int32(slice_str(value), &number) ||
-            number > 0 || (i == 2 && overrides != NULL && *overrides != '\0'))
-            continue;
-        return refuse(s, ERR_INVALID_REQUEST,
-                      "Invalid value 0 for configuration %s: it lets nobody in",
-                      keys[i]);
+        if (def != NULL &&
+            config_parse_int32(slice_str(entry->value), &number) &&
+            number <= 0 && lets_nobody_in(t, def, entry->key))
+            return refuse(s, ERR_INVALID_REQUEST,
+                          "Invalid value %d for configuration %.*s: it lets "
+                          "nobody in",
+                          (int)number, SLICE_FMT(entry->key));
     }
     return VERDICT_GOOD;
 }

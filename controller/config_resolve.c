@@ -90,7 +90,8 @@ static void add_defaults(struct config_value *out, const char *const *names,
     for (size_t i = 0; i < count; i++) {
         const struct config_def *def =
             config_find(CONFIG_BROKER, slice_str(names[i]));
-        if (def != NULL)
+        /* A listener's own key has no default of its own. */
+        if (def != NULL && strcmp(def->key, names[i]) == 0)
             add(out, names[i], slice_str(def->fallback), CONFIG_SOURCE_DEFAULT);
     }
 }
@@ -210,17 +211,14 @@ void config_resolve_group(const struct config_def *def,
         put_first(out, def->key, own, CONFIG_SOURCE_GROUP);
 }
 
-void config_resolve_broker(const struct config_def *def,
-                           const struct config_layers *layers, struct arena *a,
-                           struct config_value *out)
+static void resolve_names(const char *const *names, size_t count,
+                          const char *key, const struct config_def *def,
+                          const struct config_layers *layers,
+                          struct config_value *out)
 {
-    const char *names[NAMES_MAX];
-    size_t count = names_of(def->key, names);
-
-    (void)a;
     *out = (struct config_value){0};
     add_broker(out, names, count, layers);
-    drop_until(out, def->key);
+    drop_until(out, key);
     if (config_is_sensitive(def))
         for (size_t i = 0; i < out->synonyms_len; i++)
             out->synonyms[i].value = SLICE_NULL;
@@ -229,4 +227,24 @@ void config_resolve_broker(const struct config_def *def,
         out->value = out->synonyms[0].value;
         out->source = out->synonyms[0].source;
     }
+}
+
+void config_resolve_listener(const char *key, const struct config_def *def,
+                             const struct config_layers *layers,
+                             struct config_value *out)
+{
+    const char *names[] = {key, def->key};
+
+    resolve_names(names, 2, key, def, layers, out);
+}
+
+void config_resolve_broker(const struct config_def *def,
+                           const struct config_layers *layers, struct arena *a,
+                           struct config_value *out)
+{
+    const char *names[NAMES_MAX];
+    size_t count = names_of(def->key, names);
+
+    (void)a;
+    resolve_names(names, count, def->key, def, layers, out);
 }

@@ -79,6 +79,12 @@ struct slice config_effective(const struct config_def *def,
 void config_resolve_group(const struct config_def *def,
                           const struct config_layers *layers, struct arena *a,
                           struct config_value *out);
+/* `key` is a listener's own, listener.name.NAME.KEY, and `def` what
+ * config_find() finds for it.  What is said of KEY follows as synonyms: it
+ * counts for listeners without one of their own. */
+void config_resolve_listener(const char *key, const struct config_def *def,
+                             const struct config_layers *layers,
+                             struct config_value *out);
 /* `def` is a broker key. */
 void config_resolve_broker(const struct config_def *def,
                            const struct config_layers *layers, struct arena *a,

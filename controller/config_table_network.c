@@ -41,15 +41,17 @@ const struct config_def config_table_network[] = {
     {"max.connection.creation.rate", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
      "Most new connections per second; more wait to be accepted, but not those "
-     "on the listener between brokers if there is another one. One of a single "
-     "listener has no effect.",
+     "on the listener between brokers if there is another one. "
+     "`listener.name.NAME.max.connection.creation.rate` holds for one listener "
+     "besides, whichever it is.",
      NULL},
     {"max.connections", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
      "Most connections of clients and brokers; more wait to be accepted, but "
      "not those on the listener between brokers if there is another one: they "
-     "take the place of the connection least recently used. One of a single "
-     "listener has no effect.",
+     "take the place of the connection least recently used. "
+     "`listener.name.NAME.max.connections` holds for one listener besides, "
+     "whichever it is; NAME in lower case.",
      NULL},
     {"max.connections.per.ip", CONFIG_INT, "2147483647", AT_LEAST(0),
      CONFIG_CLUSTER_WIDE, CONFIG_USED,

@@ -201,6 +201,49 @@ def describe_other_configs(s, v):
     s.check("unknown kind", r["errorCode"], 42)
 
 
+LEVELS = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+
+
+def levels(s, label, node=2, keys=None):
+    _, got = described(s, label, LOGGER, str(node), keys, node,
+                       s.version if s.api == "DescribeConfigs" else 1)
+    return {name: c["value"] for name, c in got.items()}
+
+
+@covers("DescribeConfigs")
+def describe_loggers(s, v):
+    if s.place != "broker":
+        return
+    r, got = described(s, "loggers", LOGGER, "2", node=2,
+                       includeSynonyms=True, includeDocumentation=True)
+    s.check("loggers: error", (r["errorCode"], bool(r["errorMessage"])),
+            (0, False))
+    s.true("loggers: their levels", {"root"} < set(got) and
+           {c["value"] for c in got.values()} <= LEVELS, got)
+    want = {"name": "root", "value": "INFO", "readOnly": False,
+            "isSensitive": False}
+    if v == 0:
+        want["isDefault"] = False
+    else:
+        want.update(configSource=6, synonyms=[])
+    if v >= 3:
+        want.update(configType=0, documentation=None)
+    s.check("loggers: root", got["root"], want)
+    if s.ours:
+        s.check("loggers: names", sorted(got), [
+            "cleaner", "controller", "groups", "log", "raft", "replica",
+            "root", "server", "share", "transactions"])
+        s.check("loggers: root's level", set(levels(s, "all").values()),
+                {"INFO"})
+    s.check("loggers: one", list(levels(s, "one", keys=["root", "no.such"])),
+            ["root"])
+    for label, name in (("another's loggers", "3"), ("nobody's loggers", ""),
+                        ("loggers of no number", "x")):
+        r, got = described(s, label, LOGGER, name, node=2)
+        s.check(label, (r["errorCode"], bool(r["errorMessage"]), got),
+                (42, True, {}))
+
+
 def value_of(s, topic, key):
     """(value, source) at every node, once they agree."""
     def agreed():
@@ -256,6 +299,7 @@ def alter_configs(s, v):
     ask("a broker that is none", 42, [("log.retention.ms", "1")],
         kind=BROKER, name="x")
     settled_value(s, "as before", topic, "retention.ms", ("7", 1))
+    ask("loggers", 42, [("root", "INFO")], kind=LOGGER, name="2")
     ask("a broker", 0, [("log.retention.ms", "2000")], kind=BROKER, name="3")
     ask("a broker, back", 0, [], kind=BROKER, name="3")
 
@@ -412,6 +456,130 @@ def groups_and_subscriptions(s, v):
 
 
 @covers("IncrementalAlterConfigs")
+def alter_loggers(s, v):
+    if s.place != "broker" or not s.ours:
+        return  # another's loggers have other names
+
+    def resource(configs, kind=LOGGER, name="2"):
+        return {"resourceType": kind, "resourceName": name, "configs": [
+            {"name": k, "configOperation": o, "value": x}
+            for k, o, x in configs]}
+
+    def ask(label, want, *resources, **more):
+        a = s.ask(label, 2, resources=list(resources), **more)
+        s.check(label, [(r["resourceType"], r["resourceName"], r["errorCode"])
+                        for r in a["responses"]],
+                [(r["resourceType"], r["resourceName"], code)
+                 for r, code in zip(resources, want)])
+        s.check(label + ": why", [bool(r["errorMessage"])
+                                  for r in a["responses"]],
+                [code != 0 for code in want])
+
+    def shown(label, want):
+        got = levels(s, label)
+        s.check(label, {n: level for n, level in got.items()
+                        if level != "INFO"}, want)
+
+    ask("only validated", [0], resource([("raft", SET, "WARN")]),
+        validateOnly=True)
+    shown("only validated: as before", {})
+    ask("some loggers", [0], resource([("raft", SET, "WARN"),
+                                       ("share", SET, "DEBUG")]))
+    shown("some loggers: set", {"raft": "WARN", "share": "DEBUG"})
+    s.check("this node's only", set(levels(s, "another's", 3).values()),
+            {"INFO"})
+    ask("root's", [0], resource([("root", SET, "ERROR"),
+                                 ("share", DELETE, None)]))
+    got = levels(s, "all but one have root's")
+    s.check("all but one have root's", {n for n, level in got.items()
+                                        if level != "ERROR"}, {"raft"})
+    ask("root's, back", [0], resource([("root", SET, "INFO"),
+                                       ("raft", DELETE, "")]))
+    shown("back", {})
+    for label, want, configs in (
+            ("an unknown logger", 40, [("no.such", SET, "INFO")]),
+            ("no name", 40, [("", SET, "INFO")]),
+            ("an unknown one's deletion", 40, [("no.such", DELETE, None)]),
+            ("an unknown level", 40, [("raft", SET, "LOUD")]),
+            ("a level in small letters", 40, [("raft", SET, "debug")]),
+            ("no level", 42, [("raft", SET, None)]),
+            ("root's deletion", 42, [("root", DELETE, None)]),
+            ("appends", 42, [("raft", APPEND, "WARN")]),
+            ("subtracts", 42, [("raft", SUBTRACT, "INFO")]),
+            ("an unknown operation", 42, [("raft", 9, "WARN")]),
+            ("a logger twice", 42, [("raft", SET, "WARN"),
+                                    ("raft", SET, "WARN")]),
+            ("one that is wrong", 40, [("raft", SET, "WARN"),
+                                       ("groups", SET, "warn")])):
+        ask(label, [want], resource(configs))
+    for name in ("3", "", "x", "02"):
+        ask("loggers of node '%s'" % name, [42],
+            resource([("raft", SET, "WARN")], name=name))
+    ask("twice the same node's", [42, 42], resource([("raft", SET, "WARN")]),
+        resource([("log", SET, "WARN")]))
+    shown("refused: as before", {})
+
+    topic = s.topic("lt", 1)
+    mixed = [resource([("retention.ms", SET, "7")], TOPIC, topic),
+             resource([("raft", SET, "WARN")]),
+             resource([("retention.ms", SET, "7")], TOPIC, topic + "-no")]
+    ask("with others", [0, 0, 3], *mixed, validateOnly=True)
+    shown("with others: validated", {})
+    ask("with others", [0, 0, 3], *mixed)
+    shown("with others: set", {"raft": "WARN"})
+    settled_value(s, "with others: a topic", topic, "retention.ms", ("7", 1))
+    ask("with others, back", [3, 40, 0],
+        resource([("retention.ms", SET, "7")], TOPIC, topic + "-no"),
+        resource([("raft", SET, "warn")], name="2"),
+        resource([("retention.ms", DELETE, None)], TOPIC, topic))
+    ask("back", [0], resource([("raft", DELETE, None)]))
+    shown("all is back", {})
+
+
+@covers("IncrementalAlterConfigs")
+def of_a_listener(s, v):
+    """listener.name.NAME.KEY counts before KEY, wherever they are set."""
+    if v != 1 or s.place != "broker" or not s.ours:
+        return
+    key = "max.connections"
+    own = "listener.name.plaintext." + key
+
+    def settled(label, value, source, synonyms):
+        def there():
+            a = s.call(3, "DescribeConfigs", 4, includeSynonyms=True,
+                       resources=[{"resourceType": BROKER, "resourceName": "3",
+                                   "configurationKeys": [own]}])
+            got[:] = [(c["value"], c["configSource"], c["configType"],
+                       c["isSensitive"],
+                       [(x["name"], x["value"], x["source"])
+                        for x in c["synonyms"]])
+                      for c in a["results"][0]["configs"]]
+            return got == want
+        got, want = [], [(value, source, 3, False, synonyms)]
+        try:
+            wait_for(label, there, 5)
+        finally:
+            s.check(label, got, want)
+
+    default = [(key, "2147483647", 5)]
+    file = [(own, "100000", 4)]
+    settled("the file's", "100000", 4, file + default)
+    s.check("for all", change(s, BROKER, "", own, "90000"), 0)
+    s.check("for one", change(s, BROKER, "3", own, "80000"), 0)
+    s.check("all listeners", change(s, BROKER, "3", key, "70000"), 0)
+    settled("changed", "80000", 2, [(own, "80000", 2), (key, "70000", 2),
+                                    (own, "90000", 3)] + file + default)
+    for label, value in (("nobody", "0"), ("fewer", "-1"), ("some", "some")):
+        s.check(label, change(s, BROKER, "3", own, value), 42)
+    s.check("a listener of nobody's", change(
+        s, BROKER, "3", "listener.name.nobody." + key, "1"), 0)
+    for name, k in (("3", "listener.name.nobody." + key), ("3", key),
+                    ("3", own), ("", own)):
+        s.check("back", change(s, BROKER, name, k, None), 0)
+    settled("as before", "100000", 4, file + default)
+
+
+@covers("IncrementalAlterConfigs")
 def while_it_runs(s, v):
     """Keys of brokers that count at once."""
     if v != 1 or s.place != "broker" or not s.ours:
@@ -478,8 +646,11 @@ def list_config_resources(s, v):
     s.true("topics", (TOPIC, topic) in find("topics", [TOPIC]))
     got = find("brokers", [BROKER])
     s.true("brokers", brokers <= got, got)
+    loggers = {(LOGGER, str(n)) for n in s.nodes}
+    got = find("loggers", [LOGGER])
+    s.check("loggers", got, loggers)
     got = find("everything", [])
-    s.true("everything", brokers | {(TOPIC, topic)} <= got, got)
+    s.true("everything", brokers | loggers | {(TOPIC, topic)} <= got, got)
     a = s.ask("unknown kind", 1, resourceTypes=[77])
     s.check("unknown kind", (a["errorCode"], a["configResources"]), (35, []))
 

@@ -82,6 +82,11 @@ class ShareGroup:
         return {(t["topicName"], p["partitionIndex"]): p["startOffset"]
                 for t in self.offsets()["topics"] for p in t["partitions"]}
 
+    def lags(self):
+        """{partition: lag}"""
+        return {p["partitionIndex"]: p["lag"]
+                for t in self.offsets()["topics"] for p in t["partitions"]}
+
 
 @covers("ShareGroupHeartbeat")
 def share_heartbeat(s, v):
@@ -218,7 +223,31 @@ def share_offsets(s, v):
         {"groupId": g.name + "x", "topics": None}])
     s.check("not there", a["groups"][0]["errorCode"] in
             (NO_GROUP, NOT_COORDINATOR), True)
+    if v >= 1:
+        lags(s, g, topic)
     g.leave(member)
+
+
+def lags(s, g, topic):
+    """Five records of partition 0 are before the start, five are accepted."""
+    s.check("lag: nothing to do", g.lags(), {0: 0, 1: -1, 2: -1})
+    s.produce(topic, 0, records.batch(PAIRS))
+    s.check("lag: new records", g.lags()[0], 5)
+    c = Consumer(s, g.name, topic, name="l")
+    got = wait_for("records", lambda: c.fetch(wait=500)[0])
+    s.check("lag: acquired is not done", (got, g.lags()[0]),
+            ([(10, 14, 1)], 5))
+    # The start stays below 10 for one that is not done.
+    s.check("lag: accepts", c.acknowledge((11, 14)), 0)
+    s.check("lag: some are done", g.lags()[0], 1)
+    c.leave()
+    d = g.offsets([{"topicName": topic, "partitions": [0, 0, 7]},
+                   {"topicName": topic + "x", "partitions": [0]}])
+    s.check("lag: some", [[p["lag"] for p in t["partitions"]]
+                          for t in d["topics"]], [[1, 1, -1], [-1]])
+    d = g.offsets([{"topicName": topic, "partitions": [1, 2]}])
+    s.check("lag: no start", [p["lag"] for p in d["topics"][0]["partitions"]],
+            [-1, -1])
 
 
 @covers("AlterShareGroupOffsets")

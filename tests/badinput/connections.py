@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -183,6 +184,125 @@ def brokers_take_the_place_of_the_oldest_client(cluster):
                 clients.append(late)
             for c in clients:
                 c.close()
+
+
+OWN = " listener.name.%s.max.connections=%d"
+
+
+def _limited(clients, brokers):
+    """Two listeners with limits of their own."""
+    def prepare(cluster):
+        _two_listeners(cluster)
+        cluster.environment["LEAT_CONFIG"] += OWN % ("clients", clients) + \
+            OWN % ("brokers", brokers)
+    return prepare
+
+
+def one_listener_is_full_and_the_other_is_not(cluster):
+    # The node itself needs the listener between brokers, too.
+    for threads in 1, 3:
+        with _cluster("num.network.threads=%d" % threads,
+                      prepare=_limited(3, 1000)) as cluster, \
+                contextlib.ExitStack() as stack:
+            def connect(offset=1):
+                return stack.enter_context(cluster.connect(offset))
+            held = [connect() for _ in range(3)]
+            for c in held:
+                c.api_versions()
+            late = [connect() for _ in range(2)]
+            for c in late:
+                _ask(c)
+                expect(not _answered(c, 0.5), "connection 4 was served")
+            for _ in range(10):
+                connect(2).api_versions()
+            expect(cluster.log_has(1, "listener.name.clients.max.connections "
+                                      "is reached"), "no word of it")
+            held.pop().close()
+            wait_for("one of the two", lambda: any(_answered(c, 0.1)
+                                                   for c in late))
+            held.pop().close()
+            for c in late:
+                _use(c)
+
+
+def the_listener_between_brokers_is_limited_only_by_its_own_limit(cluster):
+    with _cluster("max.connections=5 num.network.threads=2",
+                  prepare=_limited(1000, 20)) as cluster, \
+            contextlib.ExitStack() as stack:
+        def connect(offset):
+            return stack.enter_context(cluster.connect(offset))
+        served = []
+        while len(served) < 30:
+            c = connect(2)
+            _ask(c)
+            if not _answered(c, 1):
+                break
+            served.append(c)
+        # What the node has there itself counts, too.
+        expect(10 <= len(served) <= 20, "brokers have", len(served))
+        client = connect(1)
+        _ask(client)
+        expect(not _answered(client, 0.5), "too many connections of all")
+        served.pop().close()
+        expect(_answered(c, 10), "it waits for ever")
+
+
+def _configure(cluster, setting):
+    """By way of the other listener."""
+    done = subprocess.run(
+        [os.path.join(world.BUILD, "cli", "leat"), "kafka-configs",
+         "--bootstrap-server", "127.0.0.1:%d" % (cluster.port + 1), "--alter",
+         "--entity-type", "brokers", "--entity-name", "1", "--add-config",
+         setting], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=60)
+    expect(done.returncode == 0, "kafka-configs:", done.stdout)
+
+
+def limits_of_a_listener_change_while_the_node_runs(cluster):
+    key = "listener.name.clients.max.connections="
+    with _cluster("num.network.threads=3",
+                  prepare=_two_listeners) as cluster, \
+            contextlib.ExitStack() as stack:
+        def connect():
+            return stack.enter_context(cluster.connect())
+
+        def full():
+            c = connect()
+            _ask(c)
+            return c if not _answered(c, 0.5) else None
+
+        held = [connect() for _ in range(3)]
+        for c in held:
+            c.api_versions()
+        _configure(cluster, key + "3")
+        late = wait_for("the limit", full)
+        for c in held:
+            c.api_versions()
+        _configure(cluster, key + "1000")
+        expect(_answered(late, 10), "it waits for ever")
+
+
+def connections_beyond_the_rate_of_a_listener_wait(cluster):
+    def prepare(cluster):
+        _two_listeners(cluster)
+        cluster.environment["LEAT_CONFIG"] += \
+            " listener.name.clients.max.connection.creation.rate=5"
+    with _cluster("num.network.threads=3", prepare=prepare) as cluster, \
+            contextlib.ExitStack() as stack:
+        time.sleep(1.2)  # starting took some of the rate
+        began = time.monotonic()
+        guests = [stack.enter_context(cluster.connect()) for _ in range(20)]
+        for c in guests:
+            _ask(c)
+        for _ in range(20):  # of the other listener nothing is taken
+            stack.enter_context(cluster.connect(2)).api_versions()
+        others = time.monotonic() - began
+        for c in guests:
+            _use(c)
+        took = time.monotonic() - began
+        # Five at once, fifteen more at five a second.
+        expect(2.8 < took < 8, "it took", took, "s")
+        expect(others < 2.8, "the other listener took", others, "s")
 
 
 def _is_closed(c):

@@ -56,14 +56,13 @@ void trace_line(const char *who, const char *format, ...)
 
 static void on_log(enum log_level level, const char *area, const char *message)
 {
-    static const char *const names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
     struct process *p = trace.world->current;
 
     if (level == LOG_DEBUG)
         trace_detail(p != NULL ? p->name : "?", message);
     else
-        trace_line(p != NULL ? p->name : "?", "%s %s (%s)", names[level],
-                   message, area);
+        trace_line(p != NULL ? p->name : "?", "%s %s (%s)",
+                   log_level_name(level), message, area);
 }
 
 void trace_start(struct world *w, bool print)

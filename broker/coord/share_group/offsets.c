@@ -228,6 +228,7 @@ static void take_summary(const struct share_group_item *item,
     }
     to->start_offset = item->start_offset;
     to->leader_epoch = item->leader_epoch;
+    to->lag = item->complete;
 }
 
 void soffsets_described(struct sstep *step, struct share_group_ask *ask)

@@ -112,7 +112,9 @@ void share_group_done(struct share_group_coord *coord,
 
 /* ShareGroupHeartbeat, ShareGroupDescribe, DescribeShareGroupOffsets,
  * AlterShareGroupOffsets, DeleteShareGroupOffsets, and DeleteGroups of one
- * group that share_group_presence() knows. */
+ * group that share_group_presence() knows.  The `lag` of a partition with a
+ * start offset is the number of its deliveries that are complete, or -1: where
+ * partitions end is for the caller to find out (broker/share_lag.h). */
 void share_group_request(struct share_group_coord *coord,
                          const struct coord_context *context, enum api_key api,
                          const void *request, struct coord_update *update);

@@ -17,6 +17,7 @@ SHARE_GROUPS = "org.apache.kafka.tools.consumer.group.ShareGroupCommand"
 GROUPS = "org.apache.kafka.tools.GroupsCommand"
 
 COUNT = 600
+MORE = 30  # that nobody reads before the offsets are reset
 NAME = "java-share-" + RUN  # of the topic and the group
 GROUP = ["--group", NAME]
 
@@ -147,6 +148,27 @@ def starts():
             if row[1] == NAME}
 
 
+def lags():
+    """{partition: lag}"""
+    return {int(row[2]): row[4] for row in rows("--offsets")
+            if row[1] == NAME}
+
+
+def shows_lag(want):
+    """`want` over all partitions, of which all were fetched from."""
+    def shown():
+        found = lags().values()
+        return len(found) == PARTITIONS and "-" not in found and \
+            sum(map(int, found)) == want
+    until(shown, 20, lambda: "lags are %s instead of %d" % (lags(), want))
+
+
+def lag_is_what_is_left():
+    shows_lag(0)
+    produce(NAME, range(COUNT, COUNT + MORE))
+    shows_lag(MORE)
+
+
 def member_is_described():
     member = Member("member")
     try:
@@ -193,7 +215,7 @@ def resets():
                        "--to-earliest", "--execute")
     equal(starts(), {**ends, 2: "0"}, "start offsets")
     # Only what the third partition has comes again, as if for the first time.
-    found = consume(COUNT - sum(map(int, ends.values())))
+    found = consume(COUNT + MORE - sum(map(int, ends.values())))
     equal({count for _, count in found}, {1}, "deliveries")
     return "%d records again" % len(found)
 
@@ -217,6 +239,7 @@ check("kafka-console-share-consumer releases, and counts deliveries", releases)
 check("kafka-console-share-consumer rejects", rejects)
 check("kafka-share-groups describes a group and its member",
       member_is_described)
+check("kafka-share-groups shows the lag", lag_is_what_is_left)
 check("kafka-share-groups and kafka-groups list", lists)
 check("kafka-share-groups resets offsets", resets)
 check("kafka-share-groups deletes offsets and a group", deletes)

@@ -282,6 +282,29 @@ def configs():
         raise Wrong("broker 1 is described as %s" % out[:300])
 
 
+def loggers():
+    """The tool asks the broker itself, and shows all of its loggers."""
+    entity = ["--entity-type", "broker-loggers", "--entity-name", "1"]
+
+    def levels():
+        out = tool(CONFIGS, *SERVER, "--describe", *entity)
+        return dict(re.findall(r"^  (\S+)=([A-Z]+) sensitive=false", out,
+                               re.M))
+
+    before = levels()
+    name = min(set(before) - {"root"})
+    equal(before.get("root"), "INFO", "root's level")
+    tool(CONFIGS, *SERVER, "--alter", *entity, "--add-config",
+         name + "=WARN")
+    equal(levels(), {**before, name: "WARN"}, "levels")
+    tool(CONFIGS, *SERVER, "--alter", *entity, "--delete-config", name)
+    equal(levels(), before, "levels afterwards")
+    for config in ("no.such=WARN", name + "=LOUD"):
+        tool(CONFIGS, *SERVER, "--alter", *entity, "--add-config", config,
+             fails=True)
+    return "%d loggers" % len(before)
+
+
 def quorum():
     out = tool(QUORUM, *SERVER, "describe", "--status")
     if not re.search(r"LeaderId:\s+[123]\b", out):
@@ -398,6 +421,7 @@ if DATA:
 check("kafka-consumer-groups resets offsets and deletes a group",
       reset_and_delete)
 check("kafka-configs alters a topic and describes a broker", configs)
+check("kafka-configs changes levels of loggers", loggers)
 check("kafka-metadata-quorum tells the leader and the voters", quorum)
 check("kafka-broker-api-versions asks every broker", versions)
 check("kafka-leader-election elects the preferred leader", elect)

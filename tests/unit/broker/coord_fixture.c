@@ -90,8 +90,10 @@ void world_share_answers(struct world *w, enum err err)
     memmove(w->asks, w->asks + 1, (size_t)--w->asks_len * sizeof *w->asks);
     for (uint32_t i = 0; i < ask->items_len; i++) {
         ask->items[i].err = err;
-        if (ask->api == API_READ_SHARE_GROUP_STATE_SUMMARY)
-            ask->items[i].start_offset = 10 + ask->items[i].partition;
+        if (ask->api != API_READ_SHARE_GROUP_STATE_SUMMARY)
+            continue;
+        ask->items[i].start_offset = 10 + ask->items[i].partition;
+        ask->items[i].complete = ask->items[i].partition;
     }
     group_shard_asked(w->shard, ask, w->time);
 }

@@ -286,6 +286,8 @@ void request_respond(struct request *r, const void *response)
     kit_check(kit_now);
 }
 
+void request_throttle(struct request *r, int32_t ms) {}
+
 void request_respond_body(struct request *r, struct slice body)
 {
     kit_now->answer.len = 0;

@@ -574,6 +574,17 @@ Test(config, nobody_could_connect)
             "more");
 }
 
+Test(config, nobody_could_connect_to_one_listener)
+{
+    refuses("listener.name.clients.max.connections=0\n",
+            "listener.name.clients.max.connections=0 lets nobody in: set it to "
+            "1 or more");
+    refuses("listener.name.plaintext.max.connection.creation.rate=0\n",
+            "listener.name.plaintext.max.connection.creation.rate=0 lets "
+            "nobody in: set it to 1 or more");
+    accepts("listener.name.plaintext.max.connections=1\n");
+}
+
 Test(config, the_system_sizes_buffers_unless_told)
 {
     accepts("");

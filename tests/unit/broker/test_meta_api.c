@@ -1,4 +1,5 @@
 /* What clients hear from the metadata thread. */
+#include "base/log.h"
 #include "tests/unit/broker/meta_kit.h"
 
 static void assert_has(const char *text, const char *part)
@@ -290,6 +291,59 @@ Test(api_forward, a_change_is_not_sent_twice)
     kit.controllers[0].drop_forwards = 1;
     assert_has(create(&kit, "made"), "\"name\":\"made\",\"errorCode\":7");
     cr_assert_eq(kit.forwards, 1);
+    kit_free(&kit);
+}
+
+/* Our logger "raft" and a topic in one request. */
+static const char *alter_both(struct kit *kit)
+{
+    struct incremental_alter_configs_request_alterable_config config[] = {
+        {.name = SLICE("raft"), .value = SLICE("WARN")},
+        {.name = SLICE("retention.ms"), .value = SLICE("7")}};
+    struct incremental_alter_configs_request_alter_configs_resource both[] = {
+        {.resource_type = 8,
+         .resource_name = SLICE("1"),
+         .configs = &config[0],
+         .configs_len = 1},
+        {.resource_type = 2,
+         .resource_name = SLICE("orders"),
+         .configs = &config[1],
+         .configs_len = 1}};
+    struct incremental_alter_configs_request q = {.resources = both,
+                                                  .resources_len = 2};
+
+    kit->answers = 0;
+    kit_request(kit, API_INCREMENTAL_ALTER_CONFIGS, 1,
+                api_incremental_alter_configs, &q);
+    kit_run(kit, is_answered);
+    return kit_answer(kit, API_INCREMENTAL_ALTER_CONFIGS, 1);
+}
+
+static enum log_level raft_level(void)
+{
+    return log_logger_level(log_logger_find(SLICE("raft")));
+}
+
+/* One error for all of the request: then nothing of it has happened here. */
+Test(api_forward, levels_stay_if_the_controller_does_not_answer)
+{
+    struct kit kit;
+    enum log_level before = raft_level();
+
+    cr_assert_neq(before, LOG_WARN);
+    begin(&kit);
+    kit.controllers[0].drop_forwards = 1;
+    const char *answer = alter_both(&kit);
+    assert_has(answer, "\"errorCode\":7");
+    assert_lacks(answer, "\"errorCode\":0");
+    cr_assert_eq(raft_level(), before);
+
+    /* The kit answers with nothing, which is no answer to this request. */
+    answer = alter_both(&kit);
+    cr_assert_eq(kit.forwards, 2);
+    assert_has(answer, "\"errorCode\":-1");
+    assert_lacks(answer, "\"errorCode\":0");
+    cr_assert_eq(raft_level(), before);
     kit_free(&kit);
 }
 

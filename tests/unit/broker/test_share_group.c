@@ -402,6 +402,7 @@ Test(share_group, offsets_are_what_share_coordinators_say)
     cr_assert_eq(r->topics_len, 1);
     cr_assert_eq(r->topics[0].partitions_len, 3);
     cr_assert_eq(r->topics[0].partitions[2].start_offset, 12);
+    cr_assert_eq(r->topics[0].partitions[2].lag, 2, "complete deliveries");
 }
 
 Test(share_group, who_waits_hears_of_the_end)

@@ -226,3 +226,36 @@ Test(config_resolve, values_as_kafka_shows_them)
     }
     arena_free(&a);
 }
+
+static void expect_listener(const char *key, const char *want)
+{
+    struct config_layers l = layers();
+
+    config_resolve_listener(key, config_find(CONFIG_BROKER, slice_str(key)), &l,
+                            &got);
+    expect(want);
+}
+
+Test(config_resolve, of_a_listener)
+{
+    const char *own = "listener.name.a.max.connections";
+
+    set(&file, own, "5");
+    expect_listener(own, "5 4 [4:listener.name.a.max.connections=5 "
+                         "5:max.connections=2147483647]");
+    /* What is said of all counts less, wherever it is said. */
+    set(&broker, "max.connections", "9");
+    set(&file, "max.connections", "8");
+    expect_listener(own, "5 4 [4:listener.name.a.max.connections=5 "
+                         "4:max.connections=8 5:max.connections=2147483647]");
+    set(&broker_default, own, "6");
+    set(&broker, own, "7");
+    expect_listener(
+        own, "7 2 [2:listener.name.a.max.connections=7 2:max.connections=9 "
+             "3:listener.name.a.max.connections=6 "
+             "4:listener.name.a.max.connections=5 4:max.connections=8 "
+             "5:max.connections=2147483647]");
+    expect_broker("max.connections",
+                  "9 2 [2:max.connections=9 4:max.connections=8 "
+                  "5:max.connections=2147483647]");
+}

@@ -342,4 +342,17 @@ Test(configs, limits_that_let_nobody_in_are_refused)
                  ERR_INVALID_REQUEST);
     cr_assert_eq(desk_broker_config(&d, -1, "max.connections.per.ip", "1"),
                  ERR_NONE);
+    cr_assert_eq(
+        desk_broker_config(&d, -1, "listener.name.a.max.connections", "0"),
+        ERR_INVALID_REQUEST);
+    cr_assert_eq(
+        desk_broker_config(&d, 1,
+                           "listener.name.a.max.connection.creation.rate", "0"),
+        ERR_INVALID_REQUEST);
+    cr_assert_eq(
+        desk_broker_config(&d, -1, "listener.name.a.max.connections", "some"),
+        ERR_INVALID_REQUEST);
+    cr_assert_eq(
+        desk_broker_config(&d, -1, "listener.name.a.max.connections", "1"),
+        ERR_NONE);
 }
