@@ -92,6 +92,28 @@ static void compare_images(struct check *c, const struct node *n,
                           first->id, n->id, (long long)image->applied_index);
 }
 
+/* An active controller is about to take the broker for dead. */
+static bool is_given_up(const struct check *c, const struct node *broker)
+{
+    for (int i = 0; i < *c->options.nodes_len; i++) {
+        const struct node *n = c->options.nodes[i];
+
+        if (n->server == NULL || !n->running || !n->is_controller)
+            continue;
+        struct controller_service *s =
+            controller_role_service(n->server->controller);
+        if (!s->leader || !s->controller.active)
+            continue;
+        const struct controller_broker *b = map_get(
+            &s->controller.brokers, slice_of(&broker->id, sizeof broker->id));
+        if (b != NULL &&
+            (b->lost || env_now_ms(s->env) - b->contact_ms >
+                            s->controller.config.broker_session_timeout_ms / 2))
+            return true;
+    }
+    return false;
+}
+
 const char *check_unhealed(struct check *c, bool still)
 {
     const struct node *first = NULL;
@@ -104,6 +126,11 @@ const char *check_unhealed(struct check *c, bool still)
         if (n->server == NULL || (n->is_broker && !node_ready(n))) {
             snprintf(c->sentence, sizeof c->sentence, "n%d is not ready",
                      n->id);
+            return c->sentence;
+        }
+        if (n->is_broker && is_given_up(c, n)) {
+            snprintf(c->sentence, sizeof c->sentence,
+                     "n%d is not heard by the active controller", n->id);
             return c->sentence;
         }
         if (first == NULL || !still)
