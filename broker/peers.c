@@ -31,6 +31,8 @@ struct peers {
     struct env *env;
     char *client_id;
     struct map by_id; /* broker id, 4 bytes -> struct peer */
+    struct list lost; /* of peer_call.link: to nobody, until `task` runs */
+    struct env_task task;
 };
 
 struct peers *peers_new(struct env *env, const char *client_id)
@@ -39,6 +41,7 @@ struct peers *peers_new(struct env *env, const char *client_id)
 
     peers->env = env;
     peers->client_id = xstrdup(client_id);
+    list_init(&peers->lost);
     return peers;
 }
 
@@ -70,8 +73,40 @@ static void peer_end(struct peer *peer, enum err error)
     free(peer);
 }
 
+/* Each ends as many as there are now: others ask again from inside. */
+static void end_lost(struct peers *peers)
+{
+    struct list lost;
+
+    list_init(&lost);
+    list_append_all(&lost, &peers->lost);
+    for (struct list *node; (node = list_pop_front(&lost)) != NULL;) {
+        struct peer_call *call = LIST_ENTRY(node, struct peer_call, link);
+
+        call->done(call, ERR_CLOSED, NULL);
+    }
+}
+
+static void on_lost(struct env_task *task)
+{
+    end_lost(LIST_ENTRY(task, struct peers, task));
+}
+
+static void lose(struct peers *peers, struct peer_call *call)
+{
+    bool first = list_empty(&peers->lost);
+
+    list_init(&call->link);
+    list_push_back(&peers->lost, &call->link);
+    if (!first)
+        return;
+    peers->task.fn = on_lost;
+    env_post(peers->env, &peers->task);
+}
+
 void peers_stop(struct peers *peers)
 {
+    end_lost(peers);
     MAP_EACH (e, &peers->by_id)
         peer_end(e->value, ERR_CLOSED);
 }
@@ -230,6 +265,10 @@ void peers_send(struct peers *peers, const struct peer_address *to,
                 struct peer_call *call, enum api_key api, int16_t version,
                 const void *request, int64_t timeout_ms)
 {
+    if (to == NULL) {
+        lose(peers, call);
+        return;
+    }
     struct peer *peer = peer_of(peers, to);
     bool first = list_empty(&peer->calls);
 

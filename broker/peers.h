@@ -41,7 +41,8 @@ struct peer_call {
     void (*done)(struct peer_call *call, enum err error, const void *response);
 };
 
-/* Sends `request`, of that API and version, which fits into a frame. */
+/* Sends `request`, of that API and version, which fits into a frame.  `to` NULL:
+ * the broker is not there any more; the call ends with ERR_CLOSED. */
 void peers_send(struct peers *peers, const struct peer_address *to,
                 struct peer_call *call, enum api_key api, int16_t version,
                 const void *request, int64_t timeout_ms);

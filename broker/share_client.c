@@ -122,9 +122,11 @@ static void send(void *arg, int32_t broker,
     s->client = c;
     s->request = request;
     s->call.done = answered;
-    address_of(c, broker, &to); /* a moment ago it had one */
-    peers_send(c->peers, &to, &s->call, request->api, request->version,
-               &request->request, c->meta->broker->config->request_timeout_ms);
+    /* It may have gone while another request to it was on its way. */
+    bool there = address_of(c, broker, &to);
+    peers_send(c->peers, there ? &to : NULL, &s->call, request->api,
+               request->version, &request->request,
+               c->meta->broker->config->request_timeout_ms);
 }
 
 /* ---- questions from the shards, and back ---------------------------------*/

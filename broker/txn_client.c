@@ -165,9 +165,11 @@ static void send_markers(void *arg, int32_t broker,
     m->broker = broker;
     m->request = request;
     m->call.done = markers_answered;
-    reachable(c, broker, &to); /* a moment ago it was */
-    peers_send(c->peers, &to, &m->call, API_WRITE_TXN_MARKERS, MARKERS_VERSION,
-               &request->request, c->meta->broker->config->request_timeout_ms);
+    /* It may have gone while another request to it was on its way. */
+    bool there = reachable(c, broker, &to) != NULL;
+    peers_send(c->peers, there ? &to : NULL, &m->call, API_WRITE_TXN_MARKERS,
+               MARKERS_VERSION, &request->request,
+               c->meta->broker->config->request_timeout_ms);
 }
 
 static const struct txn_router_ops router_ops = {
@@ -257,9 +259,10 @@ static void send_verify(void *arg, struct txn_verify_request *request)
     v->client = c;
     v->request = request;
     v->call.done = verify_answered;
-    reachable(c, request->broker, &to);
-    peers_send(c->peers, &to, &v->call, API_ADD_PARTITIONS_TO_TXN, ADD_VERSION,
-               &request->request, c->meta->broker->config->request_timeout_ms);
+    bool there = reachable(c, request->broker, &to) != NULL;
+    peers_send(c->peers, there ? &to : NULL, &v->call,
+               API_ADD_PARTITIONS_TO_TXN, ADD_VERSION, &request->request,
+               c->meta->broker->config->request_timeout_ms);
 }
 
 static void on_verified(void *arg, struct txn_question *question,

@@ -533,6 +533,8 @@ static void finish_stop(struct controller_service *s)
     if (s->closing)
         return;
     s->closing = true;
+    /* Probes of brokers may still come back: nothing is decided any more. */
+    controller_deactivate(&s->controller);
     service_close_conns(s);
     raft_node_close(s->raft, on_closed, s);
     raft_transport_free(s->transport);
