@@ -290,6 +290,28 @@ def summary(s, v):
     several(s, t, leaderEpoch=6)
 
 
+@covers("ReadShareGroupState", "WriteShareGroupState")
+def states_that_are_not_there(s, v):
+    """Nobody has initialized them, or not so far."""
+    t = States(s, "none")
+    fields = dict(leaderEpoch=3)
+    if s.api == "WriteShareGroupState":
+        fields.update(stateEpoch=2, startOffset=5, stateBatches=[])
+    got = t.own("never initialized", 0, **fields)
+    s.check("never initialized", got["errorCode"], INVALID)
+    t.initialize(0, start=5, state=2)
+    got = t.own("initialized", 0, **fields)
+    s.check("initialized", got["errorCode"], 0)
+    for label, want, more in (
+            ("an old leader", FENCED_LEADER, dict(leaderEpoch=2)),
+            ("an old state", FENCED_STATE, dict(stateEpoch=1)),
+            ("a later leader", 0, dict(leaderEpoch=4)),
+            ("the leader of before", FENCED_LEADER, {})):
+        if set(more) <= set(fields):
+            got = t.own(label, 0, **dict(fields, **more))
+            s.check(label, got["errorCode"], want)
+
+
 @covers("DeleteShareGroupState")
 def delete(s, v):
     t = States(s)
