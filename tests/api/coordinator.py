@@ -291,6 +291,7 @@ class Offsets:
         self.s, self.group = s, s.name("g" + suffix)
         self.topic = s.topic("offsets" + suffix, 1)
         self.node = group_coordinator(s, self.group)
+        self.committed()  # once it has loaded
 
     def committed(self, stable_only=False):
         """An offset, -1, or the error as text."""

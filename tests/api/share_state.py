@@ -290,6 +290,29 @@ def summary(s, v):
     several(s, t, leaderEpoch=6)
 
 
+@covers("ReadShareGroupState", "WriteShareGroupState")
+def states_that_are_not_there(s, v):
+    """Nobody has initialized them, or not so far."""
+    t = States(s, "none")
+    fields = dict(leaderEpoch=3)
+    if s.api == "WriteShareGroupState":
+        fields.update(stateEpoch=2, startOffset=5, stateBatches=[])
+    got = t.own("never initialized", 0, **fields)
+    s.check("never initialized", got["errorCode"], INVALID)
+    t.initialize(0, start=5, state=2)
+    got = t.own("initialized", 0, **fields)
+    s.check("initialized", got["errorCode"], 0)
+    if s.api == "WriteShareGroupState":
+        got = t.own("an old state", 0, **dict(fields, stateEpoch=1))
+        s.check("an old state", got["errorCode"], FENCED_STATE)
+    else:
+        for label, want, leader in (
+                ("an old leader", FENCED_LEADER, 2), ("a later leader", 0, 4),
+                ("the leader of before", FENCED_LEADER, 3)):
+            got = t.own(label, 0, leaderEpoch=leader)
+            s.check(label, got["errorCode"], want)
+
+
 @covers("DeleteShareGroupState")
 def delete(s, v):
     t = States(s)

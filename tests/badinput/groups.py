@@ -16,8 +16,8 @@ GROUP_FULL = 81
 IN_FLIGHT = 200
 SESSION_MS = 1800000  # nobody beats meanwhile
 # What a node may take for one group of a member, its tables and what the
-# allocator keeps included; sanitizers take several times as much.
-GROUP_MAX_BYTES = 12000
+# allocator keeps included; sanitizers take twice as much as others.
+GROUP_MAX_BYTES = 6000
 MEMBERS_MAX_MB = 256  # of a coordinator
 
 
