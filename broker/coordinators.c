@@ -27,6 +27,8 @@ static enum err append(void *arg, uint8_t *batch, size_t len,
 static void answered(struct group_call *call, struct shard *here,
                      struct coord_answer *answer)
 {
+    if (call->answered != NULL)
+        *call->answered = true;
     call->answer = answer;
     coord_call_return(&call->call, here);
 }
@@ -510,12 +512,33 @@ static void refuse(struct group_call *call, enum err error)
              group_refuse(&context, call->api, call->msg, error));
 }
 
+/* Those that may wait for other members, or bring much to be written down.  Of
+ * them nothing but the answer is needed when the coordinator has seen them. */
+static bool may_wait(enum api_key api)
+{
+    return api == API_JOIN_GROUP || api == API_SYNC_GROUP ||
+           api == API_CONSUMER_GROUP_HEARTBEAT ||
+           api == API_SHARE_GROUP_HEARTBEAT ||
+           api == API_STREAMS_GROUP_HEARTBEAT;
+}
+
+/* Who waits has no part in queued.max.request.bytes any more: the coordinator
+ * counts what it keeps.  Others, followers among them, would not be read. */
 static void ask(struct group_call *call, struct coord_host *host)
 {
+    struct request *r = call->call.request;
+    bool drops = may_wait(call->api);
     struct coord_context context;
+    bool answered = false;
 
     fill_context(call, call->call.owner, &context);
+    call->answered = &answered;
     group_shard_request(host->core, &context, call->api, call->msg);
+    if (!answered) {
+        call->answered = NULL;
+        if (drops)
+            request_drop_frame(r);
+    }
     if (host->loader == NULL)
         coord_host_rearm(host);
 }

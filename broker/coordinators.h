@@ -31,6 +31,7 @@ struct group_call {
     enum api_key api;
     const void *msg;             /* in the request's arena; one group only */
     struct coord_answer *answer; /* never NULL when it returns; home frees it */
+    bool *answered;              /* coordinators.c's, while it asks */
     struct txn_verify verify;    /* TxnOffsetCommit */
     struct slice transactional_id; /* likewise */
     void *arg;

@@ -554,7 +554,7 @@ static void on_frame(struct env_conn *stream, void *arg,
     r->api = api_find(header.request_api_key);
     r->version = header.request_api_version;
     r->correlation_id = header.correlation_id;
-    r->client_id = header.client_id;
+    r->client_id = arena_copy(&r->arena, header.client_id);
     r->client_host =
         arena_strdup(&r->arena, slice_str(env_conn_peer_host(c->stream)));
     r->listener = c->listener;

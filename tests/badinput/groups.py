@@ -259,6 +259,26 @@ def members_that_tell_too_much(cluster):
     coordinators.close()
 
 
+def joins_that_wait(cluster):
+    """More of them, for a member that does not come, than requests may have
+    memory (queued.max.request.bytes): nobody else waits for them."""
+    coordinators = _Coordinators(cluster)
+    group, size = "waiting", 1 << 20
+    _a_group_of_its_own(coordinators, "beside-them")
+    node = coordinators.node(group)
+    waiting = [cluster.connect(node, 60) for _ in range(230)]
+    for c in waiting:
+        c.post(JOIN, 1, _join(group, metadata=bytes(size)))
+    for i in range(12):
+        with cluster.connect(node, 20) as c:
+            c.api_versions()
+        _a_group_of_its_own(coordinators, "among-them-%d" % i)
+    cluster.wait_isr(OFFSETS, [1, 2, 3])
+    for c in waiting:
+        c.close()
+    coordinators.close()
+
+
 def _compact(text):
     data = text.encode()
     return bytes([len(data) + 1]) + data
