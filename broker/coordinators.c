@@ -151,6 +151,11 @@ static void take_consumer(const struct server_config *config,
         o->group_consumer_assignors[i] =
             slice_str(config->group_consumer_assignors[i]);
     o->members_max_bytes = MEMBERS_MAX_BYTES;
+    o->upgrade = config->group_upgrade;
+    o->downgrade = config->group_downgrade;
+    o->group_min_session_timeout_ms = config->group_min_session_timeout_ms;
+    o->group_max_session_timeout_ms = config->group_max_session_timeout_ms;
+    o->group_max_size = config->group_max_size;
 }
 
 static void take_options(const struct server_config *config,

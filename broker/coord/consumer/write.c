@@ -22,6 +22,8 @@ void cwrite_free(struct consumer_write *write)
 {
     coord_records_free(&write->pending.records);
     coord_answer_free(write->answer);
+    free((void *)(uintptr_t)write->joined_group.data);
+    free((void *)(uintptr_t)write->joined_member.data);
     free(write);
 }
 
@@ -85,6 +87,12 @@ void cwrite_profile(struct coord_records *records, struct slice group_id,
                     struct slice member_id, const struct cprofile *profile)
 {
     struct consumer_group_member_metadata_key key = {group_id, member_id};
+    struct consumer_group_member_metadata_value_classic_member_metadata
+        classic = {
+            .session_timeout_ms = profile->session_timeout_ms,
+            .supported_protocols = profile->protocols,
+            .supported_protocols_len = (int32_t)profile->protocols_len,
+        };
     struct consumer_group_member_metadata_value value = {
         .instance_id = profile->instance_id,
         .rack_id = profile->rack_id,
@@ -95,6 +103,7 @@ void cwrite_profile(struct coord_records *records, struct slice group_id,
         .subscribed_topic_regex = profile->regex,
         .rebalance_timeout_ms = profile->rebalance_timeout_ms,
         .server_assignor = profile->assignor,
+        .classic_member_metadata = profile->classic ? &classic : NULL,
     };
 
     add(records, &consumer_group_member_metadata_key_desc, &key,
