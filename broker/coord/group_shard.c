@@ -400,8 +400,8 @@ static struct slice classic_name(enum api_key api, const void *request)
 
 /* A share group has more to delete than records, and a consumer group may have
  * members that use the classic protocol. */
-static enum group_kind_id kind_of(const struct group_shard *shard,
-                                  enum api_key api, const void *request)
+enum group_kind_id group_shard_kind(const struct group_shard *shard,
+                                    enum api_key api, const void *request)
 {
     const struct delete_groups_request *deletion = request;
     struct slice name = classic_name(api, request);
@@ -422,7 +422,7 @@ void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request)
 {
-    enum group_kind_id kind = kind_of(shard, api, request);
+    enum group_kind_id kind = group_shard_kind(shard, api, request);
 
     if (shard->state != SHARD_ACTIVE) {
         shard->ops->answer(shard->arg, group_refuse(context, api, request,

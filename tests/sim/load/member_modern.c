@@ -16,9 +16,25 @@ static bool joins(const struct load_member *m)
     return m->state == MEMBER_AWAY || m->state == MEMBER_JOINING;
 }
 
+/* A classic group's heartbeats may come from a coordinator that was replaced;
+ * commits and assignments do not. */
 bool modern_is_unsure(const struct load_member *m)
 {
-    return now(m) - m->heard_ms > m->options.session_timeout_ms / 2;
+    int64_t sure_ms = m->options.modern || m->proof_ms > m->heard_ms
+                          ? m->heard_ms
+                          : m->proof_ms;
+
+    return now(m) - sure_ms > m->options.session_timeout_ms / 2;
+}
+
+bool modern_claim(struct load_member *m)
+{
+    if (modern_is_unsure(m))
+        return false;
+    for (size_t i = 0; i < m->owned_len; i++)
+        history_claimed(m->history, m->options.group, m->generation, m->id,
+                        m->owned[i].topic, m->owned[i].partition);
+    return true;
 }
 
 /* ---- what it has ----------------------------------------------------------
