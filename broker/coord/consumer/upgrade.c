@@ -89,10 +89,21 @@ static void take_profile(struct convert *c, struct arena *arena)
             (cprotocol){from->protocols[i].name, from->protocols[i].metadata};
 }
 
+/* Kafka's own assignors have no use for data in an assignment.  (librdkafka's
+ * cooperative-sticky puts there what its subscription said.) */
+static bool is_known_assignor(struct slice protocol)
+{
+    return slice_eq_str(protocol, "range") ||
+           slice_eq_str(protocol, "roundrobin") ||
+           slice_eq_str(protocol, "sticky") ||
+           slice_eq_str(protocol, "cooperative-sticky");
+}
+
 /* An assignor of the client's own may have put more into the assignment than
  * partitions, which would be lost. */
 static const char *convert_member(const struct consumer_coord *coord,
-                                  struct convert *c, struct arena *arena)
+                                  struct slice protocol, struct convert *c,
+                                  struct arena *arena)
 {
     struct consumer_protocol_assignment assignment;
 
@@ -103,7 +114,7 @@ static const char *convert_member(const struct consumer_coord *coord,
         return NULL; /* it has not had one yet */
     if (!embedded_assignment(c->from->assignment, arena, &assignment))
         return "a member's assignment cannot be read";
-    if (assignment.user_data.len != 0)
+    if (assignment.user_data.len != 0 && !is_known_assignor(protocol))
         return "its assignor puts data of its own into assignments";
     if (!PLANTED(MIGRATION_LOSES_ASSIGNMENTS))
         c->assigned = embedded_assigned(&assignment, &coord->world, arena);
@@ -187,7 +198,8 @@ static const char *convert(const struct consumer_coord *coord,
 
     for (uint32_t i = 0; i < group->members_len; i++) {
         members[i].from = &group->members[i];
-        const char *why = convert_member(coord, &members[i], arena);
+        const char *why =
+            convert_member(coord, group->protocol_name, &members[i], arena);
 
         if (why != NULL)
             return why;

@@ -463,11 +463,12 @@ static const struct {
     const char *subscription; /* NULL: a good one */
     const char *assignment;   /* NULL: a good one */
     const char *user_data;
+    const char *protocol; /* "range" */
 } unfit[] = {
     {.type = "connect"},
     {.subscription = "m"},
     {.assignment = "x"},
-    {.user_data = "mine"},
+    {.user_data = "mine", .protocol = "mine"},
 };
 
 Test(migration, members_that_cannot_be_understood_are_not_upgraded)
@@ -475,7 +476,8 @@ Test(migration, members_that_cannot_be_understood_are_not_upgraded)
     for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
         struct client a = {0};
         int token = JOIN(
-            &w, .type = unfit[i].type, .metadata = unfit[i].subscription,
+            &w, .protocol = unfit[i].protocol, .type = unfit[i].type,
+            .metadata = unfit[i].subscription,
             .subscription =
                 unfit[i].subscription != NULL ? SLICE_NULL : subscription(&a));
 
@@ -488,6 +490,19 @@ Test(migration, members_that_cannot_be_understood_are_not_upgraded)
         refused();
         LEAVE(&w, .member = a.id);
     }
+}
+
+Test(migration, data_in_assignments_of_kafkas_own_assignors_is_of_no_use)
+{
+    struct client a = {0}, m = {.id = "m"};
+    int token = JOIN(&w, .protocol = "cooperative-sticky",
+                     .subscription = subscription(&a));
+
+    world_pass(&w, w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_err(take_join(&a, token), ERR_NONE);
+    lead(&a, NULL, assignment(7, "what it had"), SLICE(""));
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_str_eq(listed(), "g/consumer/Reconciling");
 }
 
 Test(migration, a_write_that_fails_leaves_the_classic_group)
