@@ -353,6 +353,10 @@ struct consumer_write *cwrite_new(struct coord_answer *answer);
  * the answer goes at once. */
 void cwrite_send(struct cstep *step, struct consumer_write *write);
 void cwrite_free(struct consumer_write *write);
+/* If it is the answer to a JoinGroup, its member has until then to send
+ * SyncGroup. */
+void cwrite_joined(struct consumer_coord *coord,
+                   const struct consumer_write *write);
 void cwrite_epoch(struct coord_records *records, const struct cgroup *group,
                   struct slice group_id, int32_t epoch, int64_t hash);
 void cwrite_profile(struct coord_records *records, struct slice group_id,

@@ -179,22 +179,6 @@ static void answer(struct consumer_coord *coord, struct consumer_write *write,
     write->answer = NULL;
 }
 
-/* It may have become a classic group meanwhile. */
-static void note_joined(struct consumer_coord *coord,
-                        const struct consumer_write *write)
-{
-    const struct cgroup *group = slice_is_null(write->joined_group)
-                                     ? NULL
-                                     : cgroup_find(coord, write->joined_group);
-    struct cmember *member =
-        group != NULL ? cgroup_member(group, write->joined_member) : NULL;
-
-    if (member == NULL || !member->profile.classic)
-        return;
-    cmember_heard(coord, member);
-    cmember_await_sync(coord, member);
-}
-
 /* A write that failed tells its client so.  What of it is in the log is not
  * committed, so answers to come wait until something after it is. */
 void consumer_coord_done(struct consumer_coord *coord,
@@ -202,7 +186,7 @@ void consumer_coord_done(struct consumer_coord *coord,
                          struct coord_update *update)
 {
     if (err == ERR_NONE && coord->life == CONSUMER_ACTIVE)
-        note_joined(coord, write);
+        cwrite_joined(coord, write);
     answer(coord, write, err, update);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;

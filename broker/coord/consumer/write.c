@@ -27,9 +27,25 @@ void cwrite_free(struct consumer_write *write)
     free(write);
 }
 
+/* It may have become a classic group meanwhile. */
+void cwrite_joined(struct consumer_coord *coord,
+                   const struct consumer_write *write)
+{
+    const struct cgroup *group = slice_is_null(write->joined_group)
+                                     ? NULL
+                                     : cgroup_find(coord, write->joined_group);
+    struct cmember *member =
+        group != NULL ? cgroup_member(group, write->joined_member) : NULL;
+
+    if (member == NULL || !member->profile.classic)
+        return;
+    cmember_heard(coord, member);
+    cmember_await_sync(coord, member);
+}
+
 void cwrite_send(struct cstep *step, struct consumer_write *write)
 {
-    const struct consumer_coord *coord = step->coord;
+    struct consumer_coord *coord = step->coord;
     bool waits = write->pending.records.count != 0 ||
                  (write->answer != NULL && coord->settled < coord->appends);
 
@@ -38,6 +54,7 @@ void cwrite_send(struct cstep *step, struct consumer_write *write)
         list_push_back(&step->update->writes, &write->pending.link);
         return;
     }
+    cwrite_joined(coord, write);
     if (write->answer != NULL)
         canswer_send(step, write->answer);
     write->answer = NULL;

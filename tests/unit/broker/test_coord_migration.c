@@ -380,8 +380,9 @@ Test(migration, a_cooperative_member_owns_what_it_said_while_it_rebalances)
     cr_assert_err(take_join(&a, first), ERR_NONE);
     cr_assert_err(take_join(&b, second), ERR_NONE);
     /* The assignments of this generation never come. */
-    struct client c = {0};
-    send_join(&c);
+    JOIN(&w, .member = a.id, .subscription = subscription(&a),
+         .protocol2 = "roundrobin");
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
     cr_assert_err(beat(&m), ERR_NONE);
     cr_assert_eq(m.has, 0, "a and b have all of them");
 }
@@ -773,6 +774,30 @@ Test(migration, offsets_are_committed_with_the_epoch_as_generation)
                   ERR_UNSUPPORTED_VERSION);
 }
 
+static enum err fetch_as(const char *member, int32_t epoch)
+{
+    struct offset_fetch_request_group group = {.group_id = SLICE("g"),
+                                               .member_id = slice_str(member),
+                                               .member_epoch = epoch,
+                                               .topics_len = -1};
+    struct offset_fetch_request q = {.groups = &group, .groups_len = 1};
+
+    return (enum err)fetch_of(&w, world_request(&w, API_OFFSET_FETCH, 9, &q))
+        ->error_code;
+}
+
+Test(migration, offsets_are_fetched_with_the_epoch_as_generation)
+{
+    struct client a = {0}, b = {0}, m = {0};
+
+    make_mixed(&a, &b, &m);
+    cr_assert_err(fetch_as(a.id, a.generation), ERR_NONE);
+    cr_assert_err(fetch_as(NULL, -1), ERR_NONE);
+    cr_assert_err(fetch_as(a.id, a.generation + 1), ERR_ILLEGAL_GENERATION);
+    cr_assert_err(fetch_as(m.id, m.generation + 1), ERR_STALE_MEMBER_EPOCH);
+    cr_assert_err(fetch_as("x", 1), ERR_UNKNOWN_MEMBER_ID);
+}
+
 Test(migration, nobody_joins_before_a_target_may_be_computed)
 {
     struct client a = {0}, b = {0}, m = {.id = "m"}, c = {0};
@@ -872,9 +897,10 @@ Test(migration, a_member_that_does_not_join_again_is_removed)
         pass(5000, &b, &m);
     }
     cr_assert_eq(size(), 3);
-    heartbeat(&a);
-    pass(10000, &b, &m);
+    cr_assert_err(heartbeat(&a), ERR_REBALANCE_IN_PROGRESS);
+    pass(5000, &b, &m);
     cr_assert_eq(size(), 2, "its rebalance timeout of 60 s is over");
+    cr_assert_err(heartbeat(&a), ERR_UNKNOWN_MEMBER_ID);
 }
 
 Test(migration, a_member_that_does_not_sync_is_removed)
@@ -888,9 +914,10 @@ Test(migration, a_member_that_does_not_sync_is_removed)
         pass(5000, &a, &m);
     }
     cr_assert_eq(size(), 3);
-    heartbeat(&b);
-    pass(10000, &a, &m);
+    cr_assert_err(heartbeat(&b), ERR_NONE);
+    pass(5000, &a, &m);
     cr_assert_eq(size(), 2);
+    cr_assert_err(heartbeat(&b), ERR_UNKNOWN_MEMBER_ID);
 }
 
 Test(migration, timers_begin_anew_with_a_new_coordinator)
@@ -1038,6 +1065,16 @@ Test(migration, nobody_is_left_of_a_group_that_all_leave)
     leave_new(&m);
     cr_assert_str_eq(listed(), "g/consumer/Empty");
     cr_assert_reloads();
+}
+
+Test(migration, who_is_named_twice_leaves_once)
+{
+    struct client a = {0}, b = {0}, m = {0};
+
+    make_mixed(&a, &b, &m);
+    LEAVE(&w, .member = a.id, .member2 = a.id);
+    cr_assert_str_eq(listed(), "g/consumer/Assigning");
+    cr_assert_eq(size(), 2);
 }
 
 Test(migration, the_policy_decides_whether_a_group_is_downgraded)
