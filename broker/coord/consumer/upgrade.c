@@ -174,12 +174,12 @@ static void write_group(struct coord_records *records, struct slice id,
                         int32_t epoch, const struct convert *members,
                         uint32_t len)
 {
-    /* A target without a time: the next one need not wait for an interval. */
     for (uint32_t i = 0; i < len; i++)
         cwrite_profile(records, id, members[i].from->id, &members[i].profile);
     cwrite_epoch(records, NULL, id, epoch, 0);
     for (uint32_t i = 0; i < len; i++)
         cwrite_target(records, id, members[i].from->id, members[i].assigned);
+    /* Without a time: the next target need not wait for an interval. */
     cwrite_target_epoch(records, id, epoch, 0);
     for (uint32_t i = 0; i < len; i++) {
         struct ccurrent current = {epoch, epoch, CSTATE_STABLE,
