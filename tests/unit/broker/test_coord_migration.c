@@ -3,6 +3,9 @@
  * what survives. */
 #include "tests/unit/broker/migration_kit.h"
 
+#include "proto/kafka/coordinator_record.h"
+#include "proto/record/builder.h"
+
 TestSuite(migration, .init = open_world, .fini = close_world);
 
 /* ---- upgrade -------------------------------------------------------------*/
@@ -852,4 +855,89 @@ Test(migration, a_downgrade_gives_nobody_what_another_still_has)
         all |= has;
     }
     cr_assert_eq(all, 7);
+}
+
+/* ---- records that nobody of ours wrote -----------------------------------*/
+
+static void put(struct batch_builder *builder, const struct kafka_desc *key,
+                const void *k, const struct kafka_desc *value, const void *v)
+{
+    struct buf key_bytes = BUF_INIT, value_bytes = BUF_INIT;
+
+    cr_assert_err(coordinator_key_encode(key, k, &key_bytes), ERR_NONE);
+    cr_assert_err(coordinator_value_encode(value, 0, v, &value_bytes),
+                  ERR_NONE);
+    batch_builder_append(builder, 7, buf_slice(&key_bytes),
+                         buf_slice(&value_bytes), NULL, 0);
+    buf_free(&key_bytes);
+    buf_free(&value_bytes);
+}
+
+/* A member of a consumer group with metadata alone. */
+static void
+put_member(struct batch_builder *builder, const char *id,
+           struct consumer_group_member_metadata_value_classic_member_metadata
+               *classic)
+{
+    struct consumer_group_member_metadata_key key = {SLICE("g"), slice_str(id)};
+    struct consumer_group_member_metadata_value value = {
+        .rebalance_timeout_ms = 60000, .classic_member_metadata = classic};
+
+    put(builder, &consumer_group_member_metadata_key_desc, &key,
+        &consumer_group_member_metadata_value_desc, &value);
+}
+
+/* Negative times, no protocols or none in common, subscriptions that are
+ * none: every request is answered, and a downgrade leaves a classic group. */
+Test(migration, members_of_a_strange_log_do_no_harm)
+{
+    struct consumer_group_member_metadata_value_classic_protocol odd[] = {
+        {SLICE("x"), SLICE("\xff")}, {SLICE("x"), SLICE("")}};
+    struct consumer_group_member_metadata_value_classic_member_metadata
+        nothing = {.session_timeout_ms = 60000},
+        strange = {-5, odd, 2}, other = {60000, odd, 1};
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct consumer_group_metadata_key key = {SLICE("g")};
+    struct consumer_group_metadata_value value = {.epoch = 3};
+    struct batch_builder builder;
+
+    odd[1].name = SLICE("y");
+    batch_builder_init(&builder);
+    put_member(&builder, "a", &nothing);
+    put_member(&builder, "b", &strange);
+    put_member(&builder, "c", &other);
+    put_member(&builder, "m", NULL);
+    put(&builder, &consumer_group_metadata_key_desc, &key,
+        &consumer_group_metadata_value_desc, &value);
+    options.base_offset = w.end_offset;
+    batch_builder_finish(&builder, &options, NULL, &w.batches[w.batches_len++]);
+    batch_builder_free(&builder);
+    w.end_offset += 5;
+    w.high_watermark = w.end_offset;
+    world_fail_over(&w);
+    cr_assert_eq(size(), 4);
+    cr_assert_err(HEARTBEAT(&w, .member = "a", .generation = GENERATION_0),
+                  ERR_ILLEGAL_GENERATION);
+    for (int i = 0; i < 3; i++) {
+        const char *id = (const char *[]){"a", "b", "c"}[i];
+        struct sync_group_request q = {.group_id = SLICE("g"),
+                                       .member_id = slice_str(id)};
+        struct heartbeat_request beats = {.group_id = SLICE("g"),
+                                          .member_id = slice_str(id)};
+
+        answer_of(&w, world_request(&w, API_SYNC_GROUP, 5, &q));
+        answer_of(&w, world_request(&w, API_HEARTBEAT, 4, &beats));
+    }
+    struct client join_me = {0};
+    cr_assert_err(join(&join_me), ERR_INCONSISTENT_GROUP_PROTOCOL);
+    world_pass(&w, 1); /* the one whose session is over */
+    cr_assert_eq(size(), 3);
+    cr_assert_err(beat_of(&w, BEAT(&w, .member = "m", .epoch = CONSUMER_LEAVES))
+                      ->error_code,
+                  ERR_NONE);
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+    free(dump());
+    world_fail_over(&w);
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+    free(dump());
 }
