@@ -143,6 +143,10 @@
                                 "high watermark does not cover yet")           \
     X(GROUPS_LOAD_WITHOUT_THE_LAST,                                            \
       "a new coordinator leaves out the last batch")                           \
+    X(MIGRATION_SYNCS_TARGET,                                                  \
+      "a classic member of a consumer group gets what another still has")      \
+    X(MIGRATION_LOSES_ASSIGNMENTS,                                             \
+      "who comes from a classic group seems to own nothing")                   \
     X(GROUPS_HAND_OUT_OLD,                                                     \
       "a member gets its assignment of the generation before")                 \
     X(MODERN_GIVES_WHAT_IS_OWNED,                                              \

@@ -301,6 +301,10 @@ struct server_config {
     uint32_t group_consumer_assignors_len; /* at least one */
     bool group_protocol_consumer; /* group.coordinator.rebalance.protocols */
     bool group_protocol_streams;  /* likewise */
+    /* group.consumer.migration.policy: from the classic protocol to the new
+     * one, and back. */
+    bool group_upgrade;
+    bool group_downgrade;
 
     struct map values; /* every key that was given -> its text, char * */
     char **warnings;   /* to be logged once, in order */

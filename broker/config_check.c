@@ -215,8 +215,25 @@ static enum err read_protocols(struct server_config *c, char **why)
                                          key, config_shown(c, key)));
 }
 
+static bool has_word(struct slice text, const char *word)
+{
+    return text.len == strlen(word) &&
+           strncasecmp((const char *)text.data, word, text.len) == 0;
+}
+
+/* One of the words that the table names. */
+static void read_migration(struct server_config *c)
+{
+    struct slice policy = config_text(c, "group.consumer.migration.policy");
+    bool both = has_word(policy, "bidirectional");
+
+    c->group_upgrade = both || has_word(policy, "upgrade");
+    c->group_downgrade = both || has_word(policy, "downgrade");
+}
+
 enum err config_read_groups(struct server_config *c, char **why)
 {
+    read_migration(c);
     enum err error = read_assignors(c, why);
 
     return error == ERR_NONE ? read_protocols(c, why) : error;

@@ -211,6 +211,11 @@ static void take_consumer(const struct server_config *config,
         o->group_consumer_assignors[i] =
             slice_str(config->group_consumer_assignors[i]);
     o->members_max_bytes = MEMBERS_MAX_BYTES;
+    o->upgrade = config->group_upgrade;
+    o->downgrade = config->group_downgrade;
+    o->group_min_session_timeout_ms = config->group_min_session_timeout_ms;
+    o->group_max_session_timeout_ms = config->group_max_session_timeout_ms;
+    o->group_max_size = config->group_max_size;
 }
 
 static void take_streams(const struct server_config *config,
@@ -503,6 +508,17 @@ static bool writes(enum api_key api)
            api == API_DELETE_SHARE_GROUP_OFFSETS;
 }
 
+/* By this answer a member believes that it still has what it has, so it must
+ * not come from a coordinator that was replaced.  In a classic group the next
+ * generation tells it. */
+static bool vouches(const struct group_call *call,
+                    const struct coord_host *host)
+{
+    return writes(call->api) || (call->api == API_HEARTBEAT &&
+                                 group_shard_kind(host->core, call->api,
+                                                  call->msg) == GROUP_CONSUMER);
+}
+
 static void refuse(struct group_call *call, enum err error)
 {
     struct coord_context context;
@@ -594,7 +610,7 @@ static void arrived(struct coord_call *c)
 
     if (host == NULL)
         refuse(call, refusal(call));
-    else if (writes(call->api) && partition_is_cut_off(host->partition))
+    else if (vouches(call, host) && partition_is_cut_off(host->partition))
         refuse(call, ERR_NOT_COORDINATOR);
     else if (host->loader != NULL || !verify(call, host->partition))
         ask(call, host);

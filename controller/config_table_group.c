@@ -27,8 +27,10 @@ const struct config_def config_table_group[] = {
      CONFIG_READ_ONLY, CONFIG_USED, "Most members of a consumer group.", NULL},
     {"group.consumer.migration.policy", CONFIG_STRING, "bidirectional",
      ONE_OF_NOCASE("DISABLED, DOWNGRADE, UPGRADE, BIDIRECTIONAL"),
-     CONFIG_READ_ONLY, CONFIG_NO_EFFECT, "How groups change between protocols.",
-     "a group changes its protocol while it has no members"},
+     CONFIG_READ_ONLY, CONFIG_USED,
+     "Which way groups with members may change between the classic and the new "
+     "protocol.",
+     NULL},
     {"group.consumer.min.assignment.interval.ms", CONFIG_INT, "0", AT_LEAST(0),
      CONFIG_READ_ONLY, CONFIG_USED,
      "Lower bound of the assignment interval that a group may set for itself.",

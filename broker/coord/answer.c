@@ -124,7 +124,17 @@ static void fail_offset_fetch(struct offset_fetch_response *r, int16_t version,
     }
 }
 
-void answer_fail(struct coord_answer *answer, enum err err)
+static void fail_join(struct join_group_response *r, int16_t code)
+{
+    struct slice member_id = r->member_id;
+
+    kafka_init(&join_group_response_desc, r);
+    r->protocol_name = SLICE_NULL;
+    r->member_id = member_id;
+    r->error_code = code;
+}
+
+void coord_answer_fail(struct coord_answer *answer, enum err err)
 {
     int16_t code = err_wire(err);
 
@@ -148,6 +158,16 @@ void answer_fail(struct coord_answer *answer, enum err err)
     case API_OFFSET_DELETE:
         answer->response.offset_delete.error_code = code;
         answer->response.offset_delete.topics_len = 0;
+        break;
+    case API_JOIN_GROUP:
+        fail_join(&answer->response.join_group, code);
+        break;
+    case API_SYNC_GROUP:
+        kafka_init(&sync_group_response_desc, &answer->response);
+        answer->response.sync_group.error_code = code;
+        break;
+    case API_HEARTBEAT:
+        answer->response.heartbeat.error_code = code;
         break;
     default:
         ASSERT(false); /* no other answer waits as a whole */

@@ -59,20 +59,6 @@ void coord_free(struct coord *coord)
     free(coord);
 }
 
-static void restart_sessions(struct step *step, struct group *group)
-{
-    int32_t size_max = step->coord->config.group_max_size;
-
-    if (group->roster == NULL)
-        return;
-    LIST_EACH (node, &group->roster->members) {
-        struct member *m = LIST_ENTRY(node, struct member, link);
-        member_heard(step, m, m->session_timeout_ms);
-    }
-    if (group_size(group) > (uint32_t)size_max)
-        rebalance_prepare(step, group, "it is loaded and larger than allowed");
-}
-
 void coord_activate(struct coord *coord, struct coord_time time,
                     struct coord_update *update)
 {
@@ -86,7 +72,7 @@ void coord_activate(struct coord *coord, struct coord_time time,
 
         if (!group->exists)
             continue;
-        restart_sessions(&step, group);
+        handover_begin(&step, group);
         expire_arm_group(coord, group);
     }
 }
@@ -233,7 +219,7 @@ static void plain_done(struct step *step, struct coord_write *write,
     if (write->answer == NULL)
         return;
     if (err != ERR_NONE)
-        answer_fail(write->answer, plain_error(write->answer->api, err));
+        coord_answer_fail(write->answer, plain_error(write->answer->api, err));
     answer_send(step, write->answer);
     write->answer = NULL;
 }

@@ -32,6 +32,7 @@
 #ifndef BROKER_COORD_COORD_H
 #define BROKER_COORD_COORD_H
 
+#include "broker/coord/handover.h"
 #include "broker/coord/records.h"
 #include "proto/kafka/api.h"
 
@@ -109,6 +110,8 @@ struct coord_answer {
 };
 
 void coord_answer_free(struct coord_answer *answer);
+/* Rewrites a finished answer of a classic API into one that says `err`. */
+void coord_answer_fail(struct coord_answer *answer, enum err err);
 
 /* A decision that takes effect when its records are committed.  The caller has
  * them appended, tells coord_appended(), waits, and ends it by coord_done();
@@ -282,6 +285,25 @@ struct slice coord_join_claims(const struct coord *coord,
  * takes its name.  Its offsets stay. */
 void coord_delete_records(const struct coord *coord, struct slice group,
                           struct coord_records *records);
+
+/* ---- for groups that change their kind (handover.h) ----------------------*/
+
+bool coord_handover_find(const struct coord *coord, struct slice group,
+                         struct arena *arena, struct handover_group *out);
+void coord_handover_forget(const struct coord *coord, struct slice group,
+                           struct coord_records *records);
+/* Of no coordinator. */
+void coord_handover_store(const struct handover_group *group, int64_t wall_ms,
+                          struct coord_records *records);
+/* Whether it is the key of a group's record: then, written by another kind of
+ * groups, the one below replays it. */
+bool coord_handover_concerns(struct slice key);
+/* A group's record that another kind of groups wrote is in the log: as
+ * coord_replay(), for a coordinator that is active.  Who waits in a group that
+ * goes is answered REBALANCE_IN_PROGRESS; sessions in one that comes begin. */
+void coord_hand_over(struct coord *coord, struct coord_origin origin,
+                     struct slice key, struct slice value,
+                     struct coord_time time, struct coord_update *update);
 
 /* ---- looking inside ------------------------------------------------------ */
 

@@ -132,6 +132,9 @@ struct roster {
     struct map supports;    /* protocol name -> struct support, members > 0 */
     struct map topics;      /* subscribed by any member, if topics_known */
     bool topics_known;
+    /* Its record named no leader: these members were handed over by a group of
+     * another kind, and have to join again. */
+    bool unled;
     struct member *leader;   /* NULL without members */
     uint32_t joins_waiting;  /* members with join.waiting */
     uint32_t syncs_owed;     /* members with owes_sync */
@@ -216,8 +219,6 @@ struct step {
 struct coord_answer *answer_new(void *token, enum api_key api, int16_t version);
 /* Into the update, to be sent now. */
 void answer_send(struct step *step, struct coord_answer *answer);
-/* Rewrites a finished answer into one that says `err`, in place. */
-void answer_fail(struct coord_answer *answer, enum err err);
 
 /* Answers a parked JoinGroup or SyncGroup, if there is one. */
 void answer_join_error(struct step *step, struct member *member,
@@ -236,6 +237,9 @@ void write_offset(struct coord_write *write, struct slice group,
                   const struct offset_commit_value *value);
 void write_offset_tombstone(struct coord_write *write, struct slice group,
                             struct slice topic, int32_t partition);
+/* NULL: a tombstone. */
+void write_group_value(struct coord_records *records, struct slice group,
+                       const struct group_metadata_value *value);
 void write_group_tombstone(struct coord_write *write, struct slice group);
 /* The group as it is, but with these assignments (NULL: the members' own). */
 void write_group(struct coord_write *write, const struct group *group,
@@ -350,6 +354,11 @@ void rebalance_member_gone(struct step *step, struct group *group,
 void rebalance_answer_join(struct step *step, struct member *member,
                            struct slice leader, bool with_members,
                            bool skip_assignment);
+
+/* ---- groups that were loaded, or handed over (handover.c) ----------------*/
+
+/* Sessions of its members begin, and a rebalance if it needs one. */
+void handover_begin(struct step *step, struct group *group);
 
 /* ---- requests, one file each ---------------------------------------------*/
 

@@ -63,11 +63,31 @@ static void delete_records(void *arg, struct slice group,
     group_kinds[kind]->delete_records(cores->of[kind], group, records);
 }
 
-/* ---- what consumer groups ask about offsets ------------------------------*/
+/* ---- what consumer groups ask about offsets, and about classic groups
+ * ------------------------------*/
 
 static bool any_offsets(void *arg, struct slice group)
 {
     return coord_has_offsets(arg, group);
+}
+
+static bool find_classic(void *arg, struct slice group, struct arena *arena,
+                         struct handover_group *out)
+{
+    return coord_handover_find(arg, group, arena, out);
+}
+
+static void forget_classic(void *arg, struct slice group,
+                           struct coord_records *records)
+{
+    coord_handover_forget(arg, group, records);
+}
+
+static void store_classic(void *arg, const struct handover_group *group,
+                          int64_t wall_ms, struct coord_records *records)
+{
+    (void)arg;
+    coord_handover_store(group, wall_ms, records);
 }
 
 /* ---- life ----------------------------------------------------------------*/
@@ -91,6 +111,12 @@ group_cores_create(const struct group_shard_options *options)
     consumer_coord_set_offsets(
         group_cores_consumer(cores),
         &(struct consumer_offsets){group_cores_classic(cores), any_offsets});
+    consumer_coord_set_classics(
+        group_cores_consumer(cores),
+        &(struct handover_classics){.arg = group_cores_classic(cores),
+                                    .find = find_classic,
+                                    .forget = forget_classic,
+                                    .store = store_classic});
     return cores;
 }
 

@@ -14,13 +14,17 @@
  *   and live when it is in the log, whoever wrote it.  So a decision of one
  *   kind may hold tombstones of another.
  * - An API belongs to one kind (owns_api), ListGroups and DescribeGroups aside;
- *   DeleteGroups of a share group is its own, as it takes more than records.
+ *   DeleteGroups of a share group is its own, as it takes more than records,
+ * and JoinGroup, SyncGroup, Heartbeat and LeaveGroup are the consumer core's
+ * for a consumer group that has members.
  * - A coord_pending belongs to the kind that handed it over (pending.owner) and
  *   comes back to it by appended() and done().
  * - A name belongs to one kind.  A request that may make a group says which
  *   (claims): if another kind has it with members, the request is refused with
  *   the kind's `taken`; if without, that group's tombstones go into the log
- *   first.  Its offsets stay: they are the name's.
+ *   first.  Its offsets stay: they are the name's.  Classic groups and consumer
+ *   groups become one another with their members by one decision of the
+ * consumer core (handover.h).
  * - Time comes with each call; a core is asked for its next deadline after it.
  *
  * `core` below is what create() returned.  One thread at a time. */

@@ -66,6 +66,26 @@ static enum err on_append(void *arg, uint8_t *batch, size_t len,
     return shard->ops->append(shard->arg, batch, len, base_offset);
 }
 
+/* A decision of another kind is in the log, as far as it is about this one. */
+static void replay_other(struct group_shard *shard, int64_t offset,
+                         struct coord_record record)
+{
+    struct coord_origin origin = {offset, -1};
+    struct coord_update update;
+
+    if (!coord_handover_concerns(record.key)) {
+        enum err err =
+            group_cores_replay(shard->cores, origin, record.key, record.value);
+
+        ASSERT(err == ERR_NONE); /* we wrote it */
+        return;
+    }
+    coord_update_init(&update);
+    coord_hand_over(classic(shard), origin, record.key, record.value,
+                    shard->time, &update);
+    carry_out(shard, GROUP_CLASSIC, &update);
+}
+
 static void on_appended(void *arg, struct coord_pending *pending,
                         uint32_t first, uint32_t count, int64_t base_offset)
 {
@@ -81,10 +101,7 @@ static void on_appended(void *arg, struct coord_pending *pending,
 
         if (group_kind_of_record(record.key) == owner)
             continue; /* it has done so */
-        enum err err = group_cores_replay(
-            shard->cores, (struct coord_origin){base_offset + i, -1},
-            record.key, record.value);
-        ASSERT(err == ERR_NONE); /* we wrote it */
+        replay_other(shard, base_offset + i, record);
     }
 }
 
@@ -334,6 +351,9 @@ static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
         return ERR_NONE;
     enum group_kind_id owner =
         group_cores_find(shard->cores, name, kind, &presence);
+    if (presence == GROUP_PRESENT && kind == GROUP_CONSUMER &&
+        owner == GROUP_CLASSIC)
+        return ERR_NONE; /* it decides whether to take them over */
     if (presence == GROUP_PRESENT)
         return group_kinds[kind]->taken;
     if (presence == GROUP_PRESENT_EMPTY)
@@ -375,12 +395,35 @@ static void decide(struct group_shard *shard, enum group_kind_id kind,
     carry_out(shard, (uint8_t)kind, &update);
 }
 
-/* A share group has more to delete than records. */
-static enum group_kind_id kind_of(const struct group_shard *shard,
-                                  enum api_key api, const void *request)
+/* The group that a request of the classic protocol names; null: it is none. */
+static struct slice classic_name(enum api_key api, const void *request)
+{
+    switch (api) {
+    case API_JOIN_GROUP:
+        return ((const struct join_group_request *)request)->group_id;
+    case API_SYNC_GROUP:
+        return ((const struct sync_group_request *)request)->group_id;
+    case API_HEARTBEAT:
+        return ((const struct heartbeat_request *)request)->group_id;
+    case API_LEAVE_GROUP:
+        return ((const struct leave_group_request *)request)->group_id;
+    default:
+        return SLICE_NULL;
+    }
+}
+
+/* A share group has more to delete than records, and a consumer group may have
+ * members that use the classic protocol. */
+enum group_kind_id group_shard_kind(const struct group_shard *shard,
+                                    enum api_key api, const void *request)
 {
     const struct delete_groups_request *deletion = request;
+    struct slice name = classic_name(api, request);
 
+    if (!slice_is_null(name) && shard->state == SHARD_ACTIVE &&
+        consumer_presence(group_cores_consumer(shard->cores), name) ==
+            GROUP_PRESENT)
+        return GROUP_CONSUMER;
     if (api == API_DELETE_GROUPS && shard->state == SHARD_ACTIVE &&
         deletion->groups_names_len != 0 &&
         share_group_presence(group_cores_share(shard->cores),
@@ -393,7 +436,7 @@ void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request)
 {
-    enum group_kind_id kind = kind_of(shard, api, request);
+    enum group_kind_id kind = group_shard_kind(shard, api, request);
 
     if (shard->state != SHARD_ACTIVE) {
         shard->ops->answer(shard->arg, group_refuse(context, api, request,

@@ -70,6 +70,9 @@ void group_shard_resign(struct group_shard *shard, struct coord_time time);
 void group_shard_request(struct group_shard *shard,
                          const struct coord_context *context, enum api_key api,
                          const void *request);
+/* Whose such a request is now. */
+enum group_kind_id group_shard_kind(const struct group_shard *shard,
+                                    enum api_key api, const void *request);
 /* At the end of a turn of the loop: appends the commits that it collected. */
 void group_shard_flush(struct group_shard *shard, struct coord_time time);
 void group_shard_committed(struct group_shard *shard, int64_t high_watermark,

@@ -46,6 +46,8 @@ struct coord_pending {
     /* May share an append with later ones.  Others are appended before the
      * next request is handled. */
     bool may_wait;
+    /* In one batch, or not at all: a prefix of them would be wrong. */
+    bool atomic;
     /* They are part of a producer's transaction, and in batches of their own;
      * else the two below mean nothing. */
     bool transactional;

@@ -140,6 +140,7 @@ static void add_members(struct coord *coord, struct group *group,
                                                 : m->rebalance_timeout,
                        m->session_timeout, &protocol, 1);
 
+        group->roster->unled = slice_is_null(v->leader);
         member_set_assignment(coord, member, m->assignment);
         if (slice_eq(m->member_id, v->leader))
             group->roster->leader = member;

@@ -184,6 +184,28 @@ static bool fits(const struct coord_runtime *runtime,
            runtime->batch_max_bytes;
 }
 
+static size_t size_of(const struct coord_pending *pending)
+{
+    return pending->records.bytes.len +
+           (size_t)pending->records.count * RECORD_OVERHEAD_BYTES;
+}
+
+/* Whether there is room for all of it, in what is left of the batch or, behind
+ * that, in the next one. */
+static bool make_whole(struct coord_runtime *runtime,
+                       struct coord_pending *pending, int64_t now_ms)
+{
+    const struct batch_builder *builder = &runtime->batch->builder;
+
+    if (batch_builder_size_bytes(builder) + size_of(pending) <=
+        runtime->batch_max_bytes)
+        return true;
+    if (builder->count != 0)
+        emit(runtime, now_ms);
+    return batch_builder_size_bytes(builder) + size_of(pending) <=
+           runtime->batch_max_bytes;
+}
+
 static void fill(struct coord_runtime *runtime, struct coord_pending *pending,
                  int64_t now_ms, int64_t wall_ms)
 {
@@ -195,6 +217,10 @@ static void fill(struct coord_runtime *runtime, struct coord_pending *pending,
         emit(runtime, now_ms);
     if (pending->transactional)
         runtime->batch->producer = pending;
+    if (pending->atomic && !make_whole(runtime, pending, now_ms)) {
+        runtime->ops->done(runtime->arg, pending, ERR_RECORD_LIST_TOO_LARGE);
+        return;
+    }
     for (uint32_t i = 0; i < pending->records.count; i++) {
         if (builder->count != 0 && !fits(runtime, &pending->records.items[i])) {
             bool in_batch = part.count != 0;
@@ -212,12 +238,6 @@ static void fill(struct coord_runtime *runtime, struct coord_pending *pending,
         part.count++;
     }
     add_part(runtime->batch, part);
-}
-
-static size_t size_of(const struct coord_pending *pending)
-{
-    return pending->records.bytes.len +
-           (size_t)pending->records.count * RECORD_OVERHEAD_BYTES;
 }
 
 void coord_runtime_flush(struct coord_runtime *runtime, int64_t now_ms,

@@ -9,7 +9,8 @@
  * Pendings added in one turn share a batch: coord_runtime_add() collects,
  * coord_runtime_flush() appends.  If an append fails, nothing of the batch is
  * in the log, and done() says why; a pending too large for one batch may have
- * its first records in the log already (appended() told its owner so).
+ * its first records in the log already (appended() told its owner so), unless
+ * it is atomic: then it ends with ERR_RECORD_LIST_TOO_LARGE.
  *
  * Pure: appending is the caller's function; time comes with the call.  One
  * thread.  The callbacks may add pendings but must not free the runtime. */

@@ -73,27 +73,34 @@ void write_offset_tombstone(struct coord_write *write, struct slice group,
     add_offset_record(write, group, topic, partition, SLICE_NULL);
 }
 
-static void add_group_record(struct coord_records *records, struct slice group,
-                             struct slice value)
+void write_group_value(struct coord_records *records, struct slice group,
+                       const struct group_metadata_value *value)
 {
     struct group_metadata_key key = {group};
-    struct buf bytes = BUF_INIT;
+    struct buf key_bytes = BUF_INIT, value_bytes = BUF_INIT;
 
-    encode_ok(coordinator_key_encode(&group_metadata_key_desc, &key, &bytes));
-    coord_records_add(records, buf_slice(&bytes), value);
-    buf_free(&bytes);
+    encode_ok(
+        coordinator_key_encode(&group_metadata_key_desc, &key, &key_bytes));
+    if (value != NULL)
+        encode_ok(coordinator_value_encode(&group_metadata_value_desc,
+                                           GROUP_VALUE_VERSION, value,
+                                           &value_bytes));
+    coord_records_add(records, buf_slice(&key_bytes),
+                      value != NULL ? buf_slice(&value_bytes) : SLICE_NULL);
+    buf_free(&key_bytes);
+    buf_free(&value_bytes);
 }
 
 void write_group_tombstone(struct coord_write *write, struct slice group)
 {
-    add_group_record(&write->pending.records, group, SLICE_NULL);
+    write_group_value(&write->pending.records, group, NULL);
 }
 
 void coord_delete_records(const struct coord *coord, struct slice group,
                           struct coord_records *records)
 {
     ASSERT(coord_presence(coord, group) == GROUP_PRESENT_EMPTY);
-    add_group_record(records, group, SLICE_NULL);
+    write_group_value(records, group, NULL);
 }
 
 /* ---- group metadata ------------------------------------------------------*/
@@ -141,7 +148,6 @@ void write_group(struct coord_write *write, const struct group *group,
 {
     struct arena arena;
     struct map by_member = MAP_INIT;
-    struct buf bytes = BUF_INIT;
 
     arena_init(&arena, 0);
     for (int32_t i = 0; i < assignments_len; i++)
@@ -159,11 +165,7 @@ void write_group(struct coord_write *write, const struct group *group,
             members_of(group, assignments != NULL ? &by_member : NULL, &arena),
         .members_len = (int32_t)group_size(group),
     };
-    encode_ok(coordinator_value_encode(&group_metadata_value_desc,
-                                       GROUP_VALUE_VERSION, &value, &bytes));
-    add_group_record(&write->pending.records, group_id(group),
-                     buf_slice(&bytes));
-    buf_free(&bytes);
+    write_group_value(&write->pending.records, group_id(group), &value);
     map_free(&by_member);
     arena_free(&arena);
 }

@@ -1,6 +1,7 @@
 """Groups of the new protocol (KIP-848): heartbeats, what is owned meanwhile,
 and what the older calls say of such groups."""
 
+import struct
 import time
 import uuid
 
@@ -224,8 +225,9 @@ def beside_older_calls(s, v):
          "topics": None} for e in (1, 2)])
     s.check("fetches with its epoch", [g["errorCode"] for g in a["groups"]],
             [0, 113])
-    joined = group.join("joins as a classic member")
-    s.check("joins as a classic member", joined["errorCode"], 23)
+    joined = group.join("joins without being a consumer",
+                        protocolType="connect")
+    s.check("joins without being a consumer", joined["errorCode"], 23)
     a = call("is described", "DescribeGroups", groups=[group.name])
     got = a["groups"][0]
     late = (v if s.api == "DescribeGroups" else 6) >= 6
@@ -260,6 +262,72 @@ def beside_older_calls(s, v):
     s.check("takes the name of an empty group", again.join(
         "takes the name of an empty group", [topic])["errorCode"], 0)
     again.leave()
+
+
+def subscription(topic):
+    """Of a classic consumer that owns nothing; version 0."""
+    name = topic.encode()
+    return struct.pack(">hih", 0, 1, len(name)) + name + struct.pack(">i", -1)
+
+
+def assigned(topic, assignment):
+    """The partitions in what SyncGroup gives."""
+    name = topic.encode()
+    version, topics = struct.unpack_from(">hi", assignment)
+    at = 6
+    if version != 0 or topics > 1:
+        raise Wrong("an assignment of version %d with %d topics" % (
+            version, topics))
+    if topics == 0:
+        return []
+    size, = struct.unpack_from(">h", assignment, at)
+    if assignment[at + 2:at + 2 + size] != name:
+        raise Wrong("an assignment of another topic")
+    count, = struct.unpack_from(">i", assignment, at + 2 + size)
+    return sorted(struct.unpack_from(">%di" % count, assignment,
+                                     at + 6 + size))
+
+
+@covers("ConsumerGroupHeartbeat", "JoinGroup", "SyncGroup", "Heartbeat",
+        "LeaveGroup")
+def changes_its_protocol(s, v):
+    """A classic group gets a member of the new protocol, and loses it."""
+    topic = s.topic("migrates")
+    group = Group(s, "migrates")
+    protocols = [{"name": "range", "metadata": subscription(topic)}]
+    a = group.join("joins", protocols=protocols)
+    classic, generation = a["memberId"], a["generationId"]
+    name = topic.encode()
+    all_parts = struct.pack(">hih", 0, 1, len(name)) + name + struct.pack(
+        ">iiiii", 3, 0, 1, 2, -1)
+    group.sync("syncs", classic, generation, [(classic, all_parts)])
+    one = Member(group)
+    s.check("upgrades", one.join("upgrades", [topic])["errorCode"], 0)
+    s.check("upgrades: epoch", one.epoch, generation + 1)
+    s.check("upgrades: all is another's", one.parts(topic), [])
+    s.check("the classic one is told", group.beat(
+        "the classic one is told", classic, generation), 27)
+    a = group.join("the classic one joins", classic, protocols=protocols)
+    s.check("the classic one joins", (a["errorCode"], a["generationId"],
+                                      a["protocolName"], a["members"]),
+            (0, generation + 1, "range", []))
+    a = group.sync("the classic one syncs", classic, generation + 1)
+    left = assigned(topic, a["assignment"])
+    s.true("the classic one keeps some", left in ([0, 1], [0, 2], [1, 2], [0],
+                                                  [1], [2]))
+    one.beat("the new one takes the others")
+    s.check("each has its own", sorted(left + one.parts(topic)), [0, 1, 2])
+    s.check("the classic one beats", group.beat(
+        "the classic one beats", classic, generation + 1), 0)
+    s.check("with another generation", group.beat(
+        "with another generation", classic, generation), 22)
+    s.check("the new one leaves", one.leave("the new one leaves"), 0)
+    s.check("it is told again", group.beat(
+        "it is told again", classic, generation + 1), 27)
+    a = group.join("leads again", classic, protocols=protocols)
+    s.check("leads again", (a["errorCode"], a["leader"], len(a["members"])),
+            (0, classic, 1))
+    group.leave("leaves", classic)
 
 
 @covers("ConsumerGroupDescribe")

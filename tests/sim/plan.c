@@ -446,6 +446,27 @@ static void draw_modern(struct plan *plan)
         plan->load.groups = 1;
 }
 
+/* Groups whose members use the classic protocol and that of KIP-848 and change
+ * between them, in one of two seeds from five million on, likewise. */
+static void draw_mixed(struct plan *plan)
+{
+    struct prng p = {(plan->seed ^ hash_bytes("mixed groups", 12)) *
+                     0x9e3779b97f4a7c15u};
+    struct load_options *load = &plan->load;
+
+    if (plan->seed < 5000000 || !one_in(&p, 2))
+        return;
+    load->mixed_percent = (int)PICK(&p, 50, 100);
+    load->late_modern = true;
+    load->coming_and_going = true;
+    load->members = (int)between(&p, 2, 5);
+    if (load->groups == 0)
+        load->groups = 1;
+    if (load->modern_session_timeout_ms == 0)
+        load->modern_session_timeout_ms =
+            2 * plan->session_timeout_ms + (int)PICK(&p, 6000, 12000);
+}
+
 /* On slow disks each step of a move takes its time. */
 static void slow_moves(struct prng *p, struct plan *plan)
 {
@@ -582,6 +603,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_stalls(plan);
     draw_transactions(plan);
     draw_modern(plan);
+    draw_mixed(plan);
     draw_dirs(plan);
     keep_markers(plan);
     draw_shares(plan);
@@ -663,7 +685,7 @@ char *plan_properties(const struct plan *plan, int index)
         : plan->move_rate != 0
             ? "replica.alter.log.dirs.io.max.bytes.per.second=200000\n"
             : "");
-    if (plan->load.modern_percent > 0)
+    if (plan->load.modern_session_timeout_ms > 0)
         buf_printf(&b,
                    "group.consumer.min.session.timeout.ms=1000\n"
                    "group.consumer.session.timeout.ms=%d\n"

@@ -70,6 +70,10 @@ void canswer_fail(struct coord_answer *answer, enum err err, const char *why)
         fail_groups(&answer->response.consumer_group_describe, err);
         return;
     }
+    if (answer->api != API_CONSUMER_GROUP_HEARTBEAT) {
+        coord_answer_fail(answer, err);
+        return;
+    }
     kafka_init(&consumer_group_heartbeat_response_desc, r);
     r->error_code = err_wire(err);
     r->error_message = arena_copy(
@@ -81,6 +85,10 @@ struct coord_answer *consumer_refuse(const struct coord_context *context,
                                      enum err err)
 {
     const struct consumer_group_describe_request *describe = request;
+
+    if (api != API_CONSUMER_GROUP_DESCRIBE &&
+        api != API_CONSUMER_GROUP_HEARTBEAT)
+        return coord_refuse(context, api, request, err);
     struct coord_answer *answer = canswer_new(context, api);
     struct consumer_group_describe_response *r =
         &answer->response.consumer_group_describe;

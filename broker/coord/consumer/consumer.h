@@ -25,10 +25,15 @@ struct ctimer {
     enum ctimer_kind {
         CTIMER_SESSION,   /* struct cmember: it was not heard of for too long */
         CTIMER_REBALANCE, /* struct cmember: it does not give partitions up */
+        CTIMER_JOIN,      /* struct cmember: classic, it does not join again */
+        CTIMER_SYNC,      /* struct cmember: classic, it sends no SyncGroup */
         CTIMER_ASSIGN,    /* struct cgroup: the next target may be computed */
         CTIMER_EMPTY,     /* struct cgroup: it may be nobody's any more */
     } kind;
 };
+
+/* ClassicMemberMetadata: one of the protocols that a member supports. */
+typedef struct consumer_group_member_metadata_value_classic_protocol cprotocol;
 
 /* What a member said about itself: ConsumerGroupMemberMetadata. */
 struct cprofile {
@@ -41,6 +46,10 @@ struct cprofile {
     struct slice regex;    /* null or empty: none */
     struct slice assignor; /* null: no preference */
     int32_t rebalance_timeout_ms;
+    bool classic; /* it uses the classic protocol, else those below are zero */
+    int32_t session_timeout_ms;
+    cprotocol *protocols; /* in its order of preference */
+    uint32_t protocols_len;
 };
 
 struct cmember {
@@ -48,6 +57,9 @@ struct cmember {
     struct slice id; /* owned */
     struct ctimer session;
     struct ctimer rebalance;
+    struct ctimer join;
+    struct ctimer sync;
+    bool leaving; /* only during a call */
     /* Which records it has.  One without metadata is no member yet: loading may
      * meet the records in any order. */
     bool has_profile;
@@ -63,7 +75,8 @@ struct cmember {
 /* A regex that members subscribe to, or that has a record. */
 struct cregex {
     uint32_t members;
-    bool resolved; /* has a record, which says: */
+    uint32_t leaving; /* of them; only during a call */
+    bool resolved;    /* has a record, which says: */
     int64_t topics_version;
     int64_t wall_ms;
     struct slice *topics; /* owned in one block; rising */
@@ -103,6 +116,8 @@ struct cgroup {
     bool has_partition_record;
     struct map members;       /* id -> struct cmember, owned */
     uint32_t size;            /* members with a profile */
+    uint32_t classics;        /* of them: use the classic protocol */
+    struct map protocols;     /* name -> how many of these support it */
     struct map by_instance;   /* static members -> struct cmember */
     struct map regexes;       /* pattern -> struct cregex, owned */
     struct map subscriptions; /* topic name -> struct csubscription, owned */
@@ -119,8 +134,9 @@ struct consumer_coord {
     struct consumer_config config;
     struct consumer_world world;
     struct consumer_offsets offsets; /* .any NULL: there are none */
-    struct map groups;               /* id -> struct cgroup, owned */
-    struct map topics;               /* name -> struct ctopic, owned */
+    struct handover_classics classics;
+    struct map groups; /* id -> struct cgroup, owned */
+    struct map topics; /* name -> struct ctopic, owned */
     struct heap timers;
     struct coord_time time; /* of the last call that came with it */
     size_t bytes;           /* of members */
@@ -193,11 +209,11 @@ void cregex_looked_up(struct cstep *step, struct cgroup *group,
 
 /* ---- target.c ------------------------------------------------------------*/
 
-/* A group as it would be: its members but `gone` and `replaced`, and one with
- * this id and profile in the place of the latter or in addition. */
+/* A group as it would be: its members but `replaced` and those that are marked
+ * as leaving, and one with this id and profile in the place of the former or in
+ * addition. */
 struct cplan {
     const struct cgroup *group; /* NULL: nobody yet */
-    const struct cmember *gone;
     const struct cmember *replaced;
     struct slice id;
     const struct cprofile *profile; /* NULL: nobody comes */
@@ -225,6 +241,9 @@ struct parts cplan_assign(struct cplan *plan, struct cstep *step,
  * it is. */
 bool cgroup_may_assign(const struct cstep *step, const struct cgroup *group,
                        int64_t *left_ms);
+/* All wait with it, for as long as the interval says. */
+void cgroup_assign_later(struct cstep *step, struct cgroup *group,
+                         int64_t left_ms);
 /* A new target without a heartbeat. */
 void cgroup_assign(struct cstep *step, struct cgroup *group);
 /* The name of the assignor that most members want. */
@@ -255,10 +274,62 @@ void cleave_request(struct cstep *step, const struct coord_context *context,
 /* It left, or a deadline passed.  The answer may be NULL. */
 void cmember_fence(struct cstep *step, struct cmember *member,
                    struct coord_answer *answer);
+/* The same for all of a group's members that are marked as leaving, at least
+ * one, which are not marked any more afterwards. */
+void cmembers_fence(struct cstep *step, struct cgroup *group,
+                    uint32_t leaving_len, struct coord_answer *answer);
 void cdescribe_request(struct cstep *step, const struct coord_context *context,
                        const struct consumer_group_describe_request *request);
+/* All have what they shall have, at the group's epoch.  Looks at all. */
+bool cgroup_is_reconciled(const struct cgroup *group);
 /* "Stable" */
 const char *cgroup_state_name(const struct cgroup *group);
+
+/* ---- members that use the classic protocol: classic_join.c,
+ * classic_sync.c, classic_leave.c -----------------------------------------*/
+
+void cjoin_request(struct cstep *step, const struct coord_context *context,
+                   const struct join_group_request *request);
+void csync_request(struct cstep *step, const struct coord_context *context,
+                   const struct sync_group_request *request);
+void cclassic_heartbeat_request(struct cstep *step,
+                                const struct coord_context *context,
+                                const struct heartbeat_request *request);
+void cleave_group_request(struct cstep *step,
+                          const struct coord_context *context,
+                          const struct leave_group_request *request);
+/* A member by the ids that a classic request names.  UNKNOWN_MEMBER_ID,
+ * FENCED_INSTANCE_ID. */
+enum err cclassic_find(const struct cgroup *group, struct slice member_id,
+                       struct slice instance_id, struct cmember **member);
+
+/* ---- upgrade.c, downgrade.c ----------------------------------------------*/
+
+/* Whether a heartbeat for this name is for a classic group with members. */
+bool cupgrade_is_due(const struct consumer_coord *coord, struct slice group);
+/* Adds the records that make it a consumer group.  *as_if is a coordinator with
+ * that group alone, as it will be when they are in the log; to be freed.
+ * GROUP_ID_NOT_FOUND: it cannot or must not become one. */
+enum err cupgrade(struct cstep *step, struct slice group,
+                  struct coord_records *records, struct consumer_coord **as_if);
+
+/* A member in whose place another comes with the downgrade. */
+struct creplacement {
+    const struct cmember *replaced;
+    struct slice id;
+    const struct cprofile *profile;
+};
+
+/* Whether all members use the classic protocol but those that are marked as
+ * leaving, `leaving_len` of them, and `replaced` (NULL: nobody), and a classic
+ * group may be made of them. */
+bool cdowngrade_is_due(const struct consumer_coord *coord,
+                       const struct cgroup *group, uint32_t leaving_len,
+                       const struct cmember *replaced);
+/* Adds the records that make it a classic group; `by` may be NULL. */
+void cdowngrade(struct cstep *step, struct consumer_write *write,
+                const struct cgroup *group, const struct creplacement *by,
+                bool rebalances);
 
 /* ---- timer.c -------------------------------------------------------------*/
 
@@ -266,7 +337,11 @@ const char *cgroup_state_name(const struct cgroup *group);
 void cmember_heard(struct consumer_coord *coord, struct cmember *member);
 /* It may have become empty, or have members again. */
 void cgroup_watch_empty(struct consumer_coord *coord, struct cgroup *group);
-/* Its current assignment changed. */
+/* A classic member was told to join again, if it was not yet. */
+void cmember_await_join(struct consumer_coord *coord, struct cmember *member);
+/* It has joined, and is to send SyncGroup. */
+void cmember_await_sync(struct consumer_coord *coord, struct cmember *member);
+/* Its current assignment, or its protocol, changed. */
 void cmember_arm(struct consumer_coord *coord, struct cmember *member);
 struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
                                          struct slice group);
@@ -278,6 +353,10 @@ struct consumer_write *cwrite_new(struct coord_answer *answer);
  * the answer goes at once. */
 void cwrite_send(struct cstep *step, struct consumer_write *write);
 void cwrite_free(struct consumer_write *write);
+/* If it is the answer to a JoinGroup, its member has until then to send
+ * SyncGroup. */
+void cwrite_joined(struct consumer_coord *coord,
+                   const struct consumer_write *write);
 void cwrite_epoch(struct coord_records *records, const struct cgroup *group,
                   struct slice group_id, int32_t epoch, int64_t hash);
 void cwrite_profile(struct coord_records *records, struct slice group_id,
@@ -305,7 +384,8 @@ struct coord_answer *canswer_new(const struct coord_context *context,
 void canswer_send(struct cstep *step, struct coord_answer *answer);
 struct consumer_group_heartbeat_response_assignment *
 canswer_assignment(struct arena *arena, struct parts set);
-/* Rewrites an answer into one that says `err`; `why` may be NULL. */
+/* Rewrites an answer, also to a classic request, into one that says `err`;
+ * `why` may be NULL. */
 void canswer_fail(struct coord_answer *answer, enum err err, const char *why);
 
 #endif

@@ -15,6 +15,11 @@ void consumer_config_init(struct consumer_config *config)
         .group_consumer_assignors = {SLICE("uniform"), SLICE("range")},
         .group_consumer_assignors_len = 2,
         .members_max_bytes = (size_t)256 << 20,
+        .upgrade = true,
+        .downgrade = true,
+        .group_min_session_timeout_ms = 6000,
+        .group_max_session_timeout_ms = 1800000,
+        .group_max_size = INT32_MAX,
     };
 }
 
@@ -39,6 +44,12 @@ void consumer_coord_set_offsets(struct consumer_coord *coord,
                                 const struct consumer_offsets *offsets)
 {
     coord->offsets = *offsets;
+}
+
+void consumer_coord_set_classics(struct consumer_coord *coord,
+                                 const struct handover_classics *classics)
+{
+    coord->classics = *classics;
 }
 
 void consumer_coord_free(struct consumer_coord *coord)
@@ -101,6 +112,18 @@ void consumer_coord_request(struct consumer_coord *coord,
     case API_CONSUMER_GROUP_DESCRIBE:
         cdescribe_request(&step, context, request);
         break;
+    case API_JOIN_GROUP:
+        cjoin_request(&step, context, request);
+        break;
+    case API_SYNC_GROUP:
+        csync_request(&step, context, request);
+        break;
+    case API_HEARTBEAT:
+        cclassic_heartbeat_request(&step, context, request);
+        break;
+    case API_LEAVE_GROUP:
+        cleave_group_request(&step, context, request);
+        break;
     default:
         ASSERT(false); /* the caller sent us somebody else's request */
     }
@@ -162,6 +185,8 @@ void consumer_coord_done(struct consumer_coord *coord,
                          struct consumer_write *write, enum err err,
                          struct coord_update *update)
 {
+    if (err == ERR_NONE && coord->life == CONSUMER_ACTIVE)
+        cwrite_joined(coord, write);
     answer(coord, write, err, update);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;

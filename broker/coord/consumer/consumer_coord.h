@@ -1,6 +1,13 @@
 /* The coordinator of consumer groups of the new protocol (KIP-848) of one
  * __consumer_offsets partition.  Classic groups and offsets are coord.h's.
  *
+ * Some members of a group may use the classic protocol: those of a classic
+ * group that became this one when a member of the new protocol joined it
+ * (upgrade.c), and those that join it by JoinGroup.  For them the coordinator
+ * is the leader: it computes what they get by SyncGroup, and tells them by
+ * their heartbeats to join again.  When only such are left the group becomes a
+ * classic one (downgrade.c; handover.h for both).
+ *
  * A pure state machine.  A request, the end of a write, the topics that a regex
  * matches, or the passing of time goes in, and an update comes out: answers to
  * send now, writes, which are records for the partition with the answer that
@@ -61,6 +68,14 @@ struct consumer_config {
     /* All members of all groups here: texts and partitions.  A join or a
      * subscription that would exceed it hears GROUP_MAX_SIZE_REACHED. */
     size_t members_max_bytes; /* 256 MiB */
+    /* group.consumer.migration.policy: classic groups with members may become
+     * consumer groups, and the other way. */
+    bool upgrade;   /* true */
+    bool downgrade; /* true */
+    /* Of members that use the classic protocol. */
+    int32_t group_min_session_timeout_ms; /* 6000 */
+    int32_t group_max_session_timeout_ms; /* 1800000 */
+    int32_t group_max_size;               /* 2^31-1; of classic groups */
 };
 
 void consumer_config_init(struct consumer_config *config); /* the defaults */
@@ -109,6 +124,10 @@ struct consumer_write {
     struct coord_answer *answer; /* may be NULL */
     uint64_t covers;             /* how many appends it waits for */
     bool is_barrier;             /* waits for them for the answers to come */
+    /* Whose JoinGroup it is, owned; null: nobody's.  When it is committed the
+     * member has until then to send SyncGroup. */
+    struct slice joined_group;
+    struct slice joined_member;
 };
 
 /* Regexes of one group of which the matching topics are to be found, leaving
@@ -145,6 +164,9 @@ consumer_coord_create(const struct consumer_config *config,
 /* Copied.  Without this call no group has any. */
 void consumer_coord_set_offsets(struct consumer_coord *coord,
                                 const struct consumer_offsets *offsets);
+/* Copied.  Without this call no group changes its kind. */
+void consumer_coord_set_classics(struct consumer_coord *coord,
+                                 const struct handover_classics *classics);
 /* Frees everything.  All writes must have ended. */
 void consumer_coord_free(struct consumer_coord *coord);
 
@@ -178,9 +200,11 @@ void consumer_coord_done(struct consumer_coord *coord,
 /* ---- events ---------------------------------------------------------------*/
 
 /* One decoded request; `request` is the API's generated struct:
- * ConsumerGroupHeartbeat, ConsumerGroupDescribe.  All groups it names belong to
- * this partition.  context->random becomes a new member's id where the client
- * did not choose one (version 0). */
+ * ConsumerGroupHeartbeat, ConsumerGroupDescribe; and, for a group that is here
+ * and has members, those of the classic protocol: JoinGroup, SyncGroup,
+ * Heartbeat, LeaveGroup.  All groups it names belong to this partition.
+ * context->random becomes a new member's id where the client did not choose one
+ * (version 0). */
 void consumer_coord_request(struct consumer_coord *coord,
                             const struct coord_context *context,
                             enum api_key api, const void *request,

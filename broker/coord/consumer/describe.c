@@ -3,7 +3,8 @@
 
 #include <strings.h>
 
-enum { MEMBER_TYPE_CONSUMER = 1 };
+/* KIP-1099. */
+enum { MEMBER_TYPE_CLASSIC = 0, MEMBER_TYPE_CONSUMER = 1 };
 
 typedef struct consumer_group_describe_response_assignment described_assignment;
 typedef struct consumer_group_describe_response_member described_member;
@@ -11,8 +12,10 @@ typedef struct consumer_group_describe_response_described_group described_group;
 
 /* ---- states --------------------------------------------------------------*/
 
-static bool all_reconciled(const struct cgroup *group)
+bool cgroup_is_reconciled(const struct cgroup *group)
 {
+    if (group->epoch > group->target_epoch)
+        return false;
     MAP_EACH (entry, &group->members) {
         const struct cmember *member = entry->value;
 
@@ -30,7 +33,7 @@ const char *cgroup_state_name(const struct cgroup *group)
         return "Empty";
     if (group->epoch > group->target_epoch)
         return "Assigning";
-    return all_reconciled(group) ? "Stable" : "Reconciling";
+    return cgroup_is_reconciled(group) ? "Stable" : "Reconciling";
 }
 
 /* ---- ConsumerGroupDescribe -----------------------------------------------*/
@@ -82,7 +85,7 @@ static void describe_member(const struct consumer_coord *coord,
         .subscribed_topic_regex = arena_copy(arena, p->regex),
         .assignment = describe_parts(coord, arena, member->current.assigned),
         .target_assignment = describe_parts(coord, arena, member->target),
-        .member_type = MEMBER_TYPE_CONSUMER,
+        .member_type = p->classic ? MEMBER_TYPE_CLASSIC : MEMBER_TYPE_CONSUMER,
     };
     for (uint32_t i = 0; i < p->names_len; i++)
         to->subscribed_topic_names[i] = arena_copy(arena, p->names[i]);

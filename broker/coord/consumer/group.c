@@ -57,8 +57,10 @@ void cgroup_free(struct consumer_coord *coord, struct cgroup *group)
     ASSERT(map_count(&group->subscriptions) == 0);
     ASSERT(map_count(&group->owners) == 0);
     ASSERT(map_count(&group->by_instance) == 0);
+    ASSERT(map_count(&group->protocols) == 0);
     map_free(&group->members);
     map_free(&group->by_instance);
+    map_free(&group->protocols);
     map_free(&group->regexes);
     map_free(&group->subscriptions);
     map_free(&group->owners);
@@ -173,6 +175,8 @@ struct cmember *cmember_get(struct cgroup *group, struct slice id)
     set_text(&member->id, id);
     member->session.kind = CTIMER_SESSION;
     member->rebalance.kind = CTIMER_REBALANCE;
+    member->join.kind = CTIMER_JOIN;
+    member->sync.kind = CTIMER_SYNC;
     map_put(&group->members, id, member);
     return member;
 }
@@ -184,6 +188,9 @@ static size_t text_bytes(const struct cprofile *p)
 
     for (uint32_t i = 0; i < p->names_len; i++)
         bytes += sizeof *p->names + p->names[i].len;
+    for (uint32_t i = 0; i < p->protocols_len; i++)
+        bytes += sizeof *p->protocols + p->protocols[i].name.len +
+                 p->protocols[i].metadata.len;
     return bytes;
 }
 
@@ -215,10 +222,17 @@ static void copy_profile(struct cmember *member, const struct cprofile *from)
 {
     struct cprofile *to = &member->profile;
     void *block = xmalloc(text_bytes(from) + 1);
-    uint8_t *at = (uint8_t *)block + from->names_len * sizeof *to->names;
+    cprotocol *protocols =
+        (cprotocol *)((struct slice *)block + from->names_len);
+    uint8_t *at = (uint8_t *)(protocols + from->protocols_len);
 
     *to = *from;
     to->names = block;
+    to->protocols = protocols;
+    for (uint32_t i = 0; i < from->protocols_len; i++) {
+        to->protocols[i].name = pack(&at, from->protocols[i].name);
+        to->protocols[i].metadata = pack(&at, from->protocols[i].metadata);
+    }
     for (uint32_t i = 0; i < from->names_len; i++)
         to->names[i] = pack(&at, from->names[i]);
     to->instance_id = pack(&at, from->instance_id);
@@ -229,6 +243,36 @@ static void copy_profile(struct cmember *member, const struct cprofile *from)
     to->assignor = pack(&at, from->assignor);
     free(member->profile_block);
     member->profile_block = block;
+}
+
+/* A name that is given twice counts once. */
+static bool named_before(const struct cprofile *p, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++)
+        if (slice_eq(p->protocols[i].name, p->protocols[index].name))
+            return true;
+    return false;
+}
+
+/* One member more or less uses the classic protocol. */
+static void count_classic(struct cgroup *group, const struct cprofile *p,
+                          int delta)
+{
+    if (!p->classic)
+        return;
+    group->classics = (uint32_t)((int64_t)group->classics + delta);
+    for (uint32_t i = 0; i < p->protocols_len; i++) {
+        struct slice name = p->protocols[i].name;
+        intptr_t count;
+
+        if (named_before(p, i))
+            continue;
+        count = (intptr_t)map_get(&group->protocols, name) + delta;
+        if (count != 0)
+            map_put(&group->protocols, name, (void *)count);
+        else
+            map_remove(&group->protocols, name);
+    }
 }
 
 /* The group forgets what the profile says. */
@@ -246,6 +290,7 @@ static void unlist(struct consumer_coord *coord, struct cmember *member)
     csubscribe(coord, group, p->names, p->names_len, -1);
     if (cprofile_has_regex(p))
         cregex_count(group, p->regex, -1);
+    count_classic(group, p, -1);
     member->has_profile = false;
 }
 
@@ -272,6 +317,7 @@ void cmember_set_profile(struct consumer_coord *coord, struct cmember *member,
     csubscribe(coord, group, profile->names, profile->names_len, 1);
     if (cprofile_has_regex(profile))
         cregex_count(group, profile->regex, 1);
+    count_classic(group, profile, 1);
     cgroup_watch_empty(coord, group);
     count_bytes(coord, member);
 }
@@ -312,6 +358,8 @@ static void member_free(struct consumer_coord *coord, struct cmember *member)
     cmember_set_profile(coord, member, NULL);
     heap_remove(&coord->timers, &member->session.node);
     heap_remove(&coord->timers, &member->rebalance.node);
+    heap_remove(&coord->timers, &member->join.node);
+    heap_remove(&coord->timers, &member->sync.node);
     map_remove(&member->group->members, member->id);
     coord->bytes -= member->bytes;
     set_text(&member->id, SLICE_NULL);

@@ -7,29 +7,12 @@
  *   4. The member takes its next step towards its part of the target.
  *   5. The answer tells it its epoch, and what it may have if that changed.
  *
+ * If there is a classic group with members of that name, it becomes a consumer
+ * group first (upgrade.c).  A JoinGroup takes the same steps (classic_join.c).
+ *
  * A heartbeat that says nothing new looks at the member and what it owns, and
  * writes nothing. */
-#include "broker/coord/consumer/consumer.h"
-
-/* One heartbeat: what is known of it so far. */
-struct beat {
-    struct cstep *step;
-    const struct coord_context *context;
-    const struct consumer_group_heartbeat_request *request;
-    struct coord_answer *answer;
-    struct consumer_write *write;
-    struct arena arena;
-    struct cgroup *group;           /* NULL: to be made */
-    const struct cmember *member;   /* NULL: a new one */
-    const struct cmember *returned; /* the static member that it was before */
-    struct slice id;
-    struct parts owned;                 /* as it says */
-    struct cprofile profile;            /* as it will be */
-    const struct cprofile *old_profile; /* NULL: none */
-    struct ccurrent current;            /* as it is */
-    struct parts target;
-    int32_t target_epoch;
-};
+#include "broker/coord/consumer/beat.h"
 
 static struct coord_records *records_of(const struct beat *b)
 {
@@ -64,7 +47,9 @@ static enum err find(struct beat *b)
     if (b->group == NULL && b->request->member_epoch != CONSUMER_JOINS)
         return ERR_GROUP_ID_NOT_FOUND;
     b->owned = cheartbeat_owned(&b->arena, b->request);
-    if (b->group != NULL)
+    if (b->classic != NULL)
+        err = beat_find_classic(b);
+    else if (b->group != NULL)
         err = cheartbeat_find(b->group, b->request, b->owned, &b->member,
                               &b->returned);
     if (err == ERR_NONE && is_full(b))
@@ -99,6 +84,20 @@ static void take_names(struct beat *b)
     b->profile.names_len = cnames_sort(b->profile.names, len);
 }
 
+/* Which protocol it uses from here on.  A classic client resolves its regexes
+ * itself. */
+static void take_protocol(struct beat *b)
+{
+    struct cprofile *p = &b->profile;
+
+    p->classic = b->classic != NULL;
+    p->session_timeout_ms = p->classic ? b->classic->session_timeout_ms : 0;
+    p->protocols = p->classic ? b->classic->protocols : NULL;
+    p->protocols_len = p->classic ? b->classic->protocols_len : 0;
+    if (p->classic)
+        p->regex = SLICE_NULL;
+}
+
 /* Null fields say nothing new. */
 static void take_profile(struct beat *b)
 {
@@ -119,6 +118,7 @@ static void take_profile(struct beat *b)
     if (r->rebalance_timeout_ms > 0)
         p->rebalance_timeout_ms = r->rebalance_timeout_ms;
     take_names(b);
+    take_protocol(b);
 }
 
 /* What it says now is more than may be kept.  Roughly: what it said before
@@ -133,6 +133,9 @@ static bool is_too_much(const struct beat *b)
         return false;
     for (uint32_t i = 0; i < p->names_len; i++)
         bytes += sizeof(struct slice) + p->names[i].len;
+    for (uint32_t i = 0; i < p->protocols_len; i++)
+        bytes += sizeof(cprotocol) + p->protocols[i].name.len +
+                 p->protocols[i].metadata.len;
     return b->step->coord->bytes + bytes >
            b->step->coord->config.members_max_bytes;
 }
@@ -227,12 +230,31 @@ static struct cplan plan_of(struct beat *b)
     };
 }
 
+/* Who has records, but not the one that makes him a member: his end was
+ * compacted away before a replica that was away for long could read it, and it
+ * became the leader.  Nobody else gets what was his until he is out of the log.
+ */
+static bool drop_ghosts(struct beat *b)
+{
+    const struct cgroup *group = b->group;
+
+    if (group == NULL || map_count(&group->members) == group->size)
+        return false;
+    MAP_EACH (entry, &group->members) {
+        const struct cmember *member = entry->value;
+
+        if (!member->has_profile)
+            cwrite_member_gone(records_of(b), group->id, member->id);
+    }
+    return true;
+}
+
 /* Returns the group's epoch. */
 static int32_t bump(struct beat *b, struct cplan *plan)
 {
     int32_t epoch = b->group != NULL ? b->group->epoch : 0;
     int64_t known = b->group != NULL ? b->group->hash : 0;
-    bool bumps = subscribes_otherwise(b) || epoch == 0;
+    bool bumps = drop_ghosts(b) || subscribes_otherwise(b) || epoch == 0;
 
     if (!bumps && !b->group->stale)
         return epoch;
@@ -267,13 +289,6 @@ static void drop_unwanted(struct beat *b)
     b->target = (struct parts){items, len};
 }
 
-/* Others wait with it, for as long as the interval says. */
-static void assign_later(struct beat *b, int64_t left_ms)
-{
-    heap_set(&b->step->coord->timers, &b->group->assign.node,
-             b->step->time.now_ms + left_ms);
-}
-
 static void take_target(struct beat *b, struct cplan *plan, int32_t epoch)
 {
     int64_t left_ms;
@@ -282,7 +297,7 @@ static void take_target(struct beat *b, struct cplan *plan, int32_t epoch)
     if (epoch <= b->target_epoch)
         return;
     if (!cgroup_may_assign(b->step, b->group, &left_ms)) {
-        assign_later(b, left_ms);
+        cgroup_assign_later(b->step, b->group, left_ms);
         drop_unwanted(b);
         return;
     }
@@ -302,7 +317,7 @@ static bool is_owned(const void *arg, struct uuid topic, int32_t partition)
     return group != NULL && cgroup_owner(group, topic, partition) != NULL;
 }
 
-static enum err take_step(struct beat *b, struct ccurrent *next)
+static enum err take_step(struct beat *b)
 {
     struct reconcile_input in = {
         .current = &b->current,
@@ -313,10 +328,10 @@ static enum err take_step(struct beat *b, struct ccurrent *next)
         .is_owned = is_owned,
         .arg = b->group,
     };
-    enum err err = reconcile(&in, &b->arena, next);
+    enum err err = reconcile(&in, &b->arena, &b->next);
 
-    if (err == ERR_NONE && !ccurrent_same(&b->current, next))
-        cwrite_current(records_of(b), b->request->group_id, b->id, next);
+    if (err == ERR_NONE && !ccurrent_same(&b->current, &b->next))
+        cwrite_current(records_of(b), b->request->group_id, b->id, &b->next);
     return err;
 }
 
@@ -333,27 +348,45 @@ says_everything(const struct consumer_group_heartbeat_request *request)
             request->topic_partitions_len >= 0);
 }
 
-static void fill_answer(struct beat *b, const struct ccurrent *next)
+static void fill_answer(struct beat *b)
 {
     struct consumer_group_heartbeat_response *r =
         &b->answer->response.consumer_group_heartbeat;
     struct arena *arena = &b->answer->arena;
 
     r->member_id = arena_copy(arena, b->id);
-    r->member_epoch = next->epoch;
+    r->member_epoch = b->next.epoch;
     r->heartbeat_interval_ms =
         cgroup_timeouts(b->step->coord, b->request->group_id)
             .heartbeat_interval_ms;
     if (says_everything(b->request) ||
-        !parts_eq(b->current.assigned, next->assigned))
-        r->assignment = canswer_assignment(arena, next->assigned);
+        !parts_eq(b->current.assigned, b->next.assigned))
+        r->assignment = canswer_assignment(arena, b->next.assigned);
 }
 
 /* ---- all of it -----------------------------------------------------------*/
 
-static enum err decide(struct beat *b)
+/* A static member of the new protocol comes back with the classic one, and no
+ * other uses the new one.  Whoever has not all that it shall have gets it by a
+ * rebalance. */
+static bool downgrade(struct beat *b)
 {
-    struct ccurrent next;
+    const struct cmember *before = b->member != NULL ? b->member : b->returned;
+    struct creplacement by = {before, b->id, &b->profile};
+
+    if (b->classic == NULL || before == NULL || before->profile.classic ||
+        slice_is_null(before->profile.instance_id) ||
+        !cdowngrade_is_due(b->step->coord, b->group, 0, before))
+        return false;
+    b->next = b->current;
+    b->next.epoch = b->group->epoch;
+    cdowngrade(b->step, b->write, b->group, &by,
+               subscribes_otherwise(b) || !cgroup_is_reconciled(b->group));
+    return true;
+}
+
+enum err beat_decide(struct beat *b)
+{
     enum err err = find(b);
 
     if (err != ERR_NONE)
@@ -364,11 +397,13 @@ static enum err decide(struct beat *b)
     if (is_bad_regex(b))
         return ERR_INVALID_REGULAR_EXPRESSION;
     take_current(b);
+    if (downgrade(b))
+        return ERR_NONE;
     struct cplan plan = plan_of(b);
     int32_t epoch = bump(b, &plan);
     write_profile(b);
     take_target(b, &plan, epoch);
-    err = take_step(b, &next);
+    err = take_step(b);
     if (err != ERR_NONE)
         return err;
     cregex_refresh(b->step, b->group, b->request->group_id,
@@ -376,8 +411,37 @@ static enum err decide(struct beat *b)
                                                    : SLICE_NULL);
     if (b->member != NULL)
         cmember_heard(b->step->coord, (struct cmember *)(uintptr_t)b->member);
-    fill_answer(b, &next);
     return ERR_NONE;
+}
+
+/* On the group as it will be: see upgrade.c. */
+static enum err decide_upgraded(struct beat *b)
+{
+    struct consumer_coord *as_if;
+    struct cstep step = *b->step;
+    enum err err = cupgrade(&step, b->request->group_id, records_of(b), &as_if);
+
+    if (err != ERR_NONE)
+        return err;
+    b->write->pending.atomic = true;
+    step.coord = as_if;
+    b->step = &step;
+    err = beat_decide(b);
+    if (err == ERR_NONE)
+        fill_answer(b);
+    consumer_coord_free(as_if);
+    return err;
+}
+
+static enum err decide(struct beat *b)
+{
+    if (b->request->member_epoch == CONSUMER_JOINS &&
+        cupgrade_is_due(b->step->coord, b->request->group_id))
+        return decide_upgraded(b);
+    enum err err = beat_decide(b);
+    if (err == ERR_NONE)
+        fill_answer(b);
+    return err;
 }
 
 struct slice consumer_heartbeat_claims(

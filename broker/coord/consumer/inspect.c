@@ -43,7 +43,12 @@ static uint32_t check_member(const struct consumer_coord *coord,
         ASSERT(heap_has(&member->session.node) == member->has_profile);
         ASSERT(!heap_has(&member->rebalance.node) ||
                current->state == CSTATE_UNREVOKED);
+        ASSERT(p->classic ? !heap_has(&member->rebalance.node)
+                          : !heap_has(&member->join.node) &&
+                                !heap_has(&member->sync.node));
     }
+    ASSERT(!member->leaving);
+    ASSERT(p->classic || p->protocols_len == 0);
     if (member->has_profile && !slice_is_null(p->instance_id))
         ASSERT(cgroup_static(group, p->instance_id) == member);
     for (uint32_t i = 0; i < p->names_len; i++)
@@ -94,7 +99,7 @@ static void check_subscriptions(const struct cgroup *group)
 static size_t check_group(const struct consumer_coord *coord,
                           const struct cgroup *group)
 {
-    uint32_t size = 0, owned = 0, statics = 0;
+    uint32_t size = 0, owned = 0, statics = 0, classics = 0;
     size_t bytes = 0;
 
     MAP_EACH (entry, &group->members) {
@@ -103,11 +108,14 @@ static size_t check_group(const struct consumer_coord *coord,
         ASSERT(member->group == group && slice_eq(member->id, entry->key));
         owned += check_member(coord, member);
         size += member->has_profile;
+        classics += member->has_profile && member->profile.classic;
         statics +=
             member->has_profile && !slice_is_null(member->profile.instance_id);
         bytes += member->bytes;
     }
     ASSERT(size == group->size);
+    ASSERT(classics == group->classics);
+    ASSERT(classics != 0 || map_count(&group->protocols) == 0);
     ASSERT(statics == map_count(&group->by_instance));
     ASSERT(owned == owners_count(group));
     check_subscriptions(group);
@@ -187,6 +195,13 @@ static void dump_member(struct lines *lines, const struct cmember *m)
     for (uint32_t i = 0; i < p->names_len; i++)
         put_text(out, "topic", p->names[i]);
     buf_printf(out, " rebalance=%d", p->rebalance_timeout_ms);
+    if (p->classic)
+        buf_printf(out, " classic session=%d", p->session_timeout_ms);
+    for (uint32_t i = 0; i < p->protocols_len; i++)
+        buf_printf(
+            out, " protocol=%.*s:%016llx", SLICE_FMT(p->protocols[i].name),
+            (unsigned long long)hash_bytes(p->protocols[i].metadata.data,
+                                           p->protocols[i].metadata.len));
     out = line(lines);
     buf_printf(out, "%.*s target %.*s", SLICE_FMT(m->group->id),
                SLICE_FMT(m->id));

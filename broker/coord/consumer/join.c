@@ -130,10 +130,13 @@ static enum err find_joining_static(const struct cgroup *group,
         *member = cgroup_member(group, member_id);
         return ERR_NONE;
     }
-    if (present->current.epoch == CONSUMER_LEAVES_FOR_NOW)
-        *returned = present;
-    else if (slice_eq(present->id, member_id))
+    if (slice_eq(present->id, member_id) &&
+        present->current.epoch != CONSUMER_LEAVES_FOR_NOW)
         *member = present; /* its first answer was lost */
+    else if (present->current.epoch == CONSUMER_LEAVES_FOR_NOW ||
+             present->profile.classic)
+        *returned = present; /* one of the classic protocol does not say that
+                                it will be back */
     else
         return ERR_UNRELEASED_INSTANCE_ID;
     return ERR_NONE;

@@ -2,38 +2,75 @@
  * of.  The next heartbeat of another computes the new target. */
 #include "broker/coord/consumer/consumer.h"
 
+/* Once for each regex that nobody is left for. */
 static void drop_regex(const struct cmember *member,
                        struct coord_records *records)
 {
     const struct cgroup *group = member->group;
-    const struct cregex *regex;
+    struct cregex *regex;
 
     if (!cprofile_has_regex(&member->profile))
         return;
     regex = map_get(&group->regexes, member->profile.regex);
-    if (regex->members == 1 && regex->resolved)
+    if (++regex->leaving == regex->members && regex->resolved)
         cwrite_regex_gone(records, group->id, member->profile.regex);
+}
+
+static void unmark(struct cmember *member)
+{
+    struct cregex *regex =
+        map_get(&member->group->regexes, member->profile.regex);
+
+    member->leaving = false;
+    if (regex != NULL)
+        regex->leaving = 0;
+}
+
+/* The group without them, at its next epoch. */
+static void remove_leaving(struct cstep *step, struct consumer_write *write,
+                           const struct cgroup *group, uint32_t leaving_len)
+{
+    struct coord_records *records = &write->pending.records;
+    struct cplan plan = {.group = group};
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    plan.arena = &arena;
+    cwrite_epoch(records, group, group->id, group->epoch + 1,
+                 cplan_topics(&plan, step->coord));
+    MAP_EACH (entry, &group->members) {
+        if (((const struct cmember *)entry->value)->leaving)
+            cwrite_member_gone(records, group->id, entry->key);
+    }
+    if (group->size == leaving_len) /* nobody computes a target any more */
+        cwrite_target_epoch(records, group->id, group->epoch + 1,
+                            step->time.wall_ms);
+    MAP_EACH (entry, &group->members) {
+        if (((const struct cmember *)entry->value)->leaving)
+            drop_regex(entry->value, records);
+    }
+    arena_free(&arena);
+}
+
+void cmembers_fence(struct cstep *step, struct cgroup *group,
+                    uint32_t leaving_len, struct coord_answer *answer)
+{
+    struct consumer_write *write = cwrite_new(answer);
+
+    if (cdowngrade_is_due(step->coord, group, leaving_len, NULL))
+        cdowngrade(step, write, group, NULL, true);
+    else
+        remove_leaving(step, write, group, leaving_len);
+    MAP_EACH (entry, &group->members)
+        unmark(entry->value);
+    cwrite_send(step, write);
 }
 
 void cmember_fence(struct cstep *step, struct cmember *member,
                    struct coord_answer *answer)
 {
-    struct cgroup *group = member->group;
-    struct consumer_write *write = cwrite_new(answer);
-    struct cplan plan = {.group = group, .gone = member};
-    struct arena arena;
-
-    arena_init(&arena, 0);
-    plan.arena = &arena;
-    cwrite_epoch(&write->pending.records, group, group->id, group->epoch + 1,
-                 cplan_topics(&plan, step->coord));
-    cwrite_member_gone(&write->pending.records, group->id, member->id);
-    if (group->size == 1) /* nobody is left who would compute a target */
-        cwrite_target_epoch(&write->pending.records, group->id,
-                            group->epoch + 1, step->time.wall_ms);
-    drop_regex(member, &write->pending.records);
-    arena_free(&arena);
-    cwrite_send(step, write);
+    member->leaving = true;
+    cmembers_fence(step, member->group, 1, answer);
 }
 
 /* A static member stops and will be back: nobody gets its partitions before its

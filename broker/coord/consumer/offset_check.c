@@ -22,6 +22,9 @@ enum err consumer_check_commit(const struct consumer_coord *coord,
     member = cgroup_member(group, caller->member_id);
     if (member == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
+    if (member->profile.classic)
+        return caller->epoch == member->current.epoch ? ERR_NONE
+                                                      : ERR_ILLEGAL_GENERATION;
     if (!caller->transactional && caller->version < COMMIT_EPOCHS_FROM)
         return ERR_UNSUPPORTED_VERSION;
     if (caller->epoch == member->current.epoch ||
@@ -52,8 +55,10 @@ enum err consumer_check_fetch(const struct consumer_coord *coord,
     member = cgroup_member(group, caller->member_id);
     if (member == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
-    return caller->epoch == member->current.epoch ? ERR_NONE
-                                                  : ERR_STALE_MEMBER_EPOCH;
+    if (caller->epoch == member->current.epoch)
+        return ERR_NONE;
+    return member->profile.classic ? ERR_ILLEGAL_GENERATION
+                                   : ERR_STALE_MEMBER_EPOCH;
 }
 
 enum group_presence consumer_presence(const struct consumer_coord *coord,

@@ -124,9 +124,12 @@ static enum err replay_profile(const struct event *e)
     if (value == NULL) {
         cmember_set_profile(e->coord, member, NULL);
         heap_remove(&e->coord->timers, &member->session.node);
+        cmember_arm(e->coord, member);
         drop_hollow(e->coord, member);
         return ERR_NONE;
     }
+    const struct consumer_group_member_metadata_value_classic_member_metadata
+        *classic = value->classic_member_metadata;
     struct cprofile profile = {
         .instance_id = value->instance_id,
         .rack_id = value->rack_id,
@@ -139,9 +142,20 @@ static enum err replay_profile(const struct event *e)
         .assignor = value->server_assignor,
         .rebalance_timeout_ms = value->rebalance_timeout_ms,
     };
+    if (classic != NULL) {
+        profile.classic = true;
+        profile.session_timeout_ms = classic->session_timeout_ms;
+        profile.protocols = classic->supported_protocols;
+        profile.protocols_len = (uint32_t)classic->supported_protocols_len;
+    }
+    bool changes = classic != NULL || member->profile.classic;
     cmember_set_profile(e->coord, member, &profile);
-    if (e->coord->life == CONSUMER_ACTIVE && !heap_has(&member->session.node))
-        cmember_heard(e->coord, member);
+    if (e->coord->life != CONSUMER_ACTIVE)
+        return ERR_NONE;
+    if (changes || !heap_has(&member->session.node))
+        cmember_heard(e->coord, member); /* by what counts from here on */
+    if (changes)
+        cmember_arm(e->coord, member);
     return ERR_NONE;
 }
 

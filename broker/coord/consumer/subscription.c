@@ -50,6 +50,18 @@ bool cprofile_same_names(const struct cprofile *a, const struct cprofile *b)
     return names_same(a->names, a->names_len, b->names, b->names_len);
 }
 
+static bool same_protocols(const struct cprofile *a, const struct cprofile *b)
+{
+    if (a->classic != b->classic || a->protocols_len != b->protocols_len ||
+        a->session_timeout_ms != b->session_timeout_ms)
+        return false;
+    for (uint32_t i = 0; i < a->protocols_len; i++)
+        if (!slice_eq(a->protocols[i].name, b->protocols[i].name) ||
+            !slice_eq(a->protocols[i].metadata, b->protocols[i].metadata))
+            return false;
+    return true;
+}
+
 bool cprofile_same(const struct cprofile *a, const struct cprofile *b)
 {
     return cprofile_same_names(a, b) &&
@@ -59,7 +71,8 @@ bool cprofile_same(const struct cprofile *a, const struct cprofile *b)
            slice_eq(a->client_host, b->client_host) &&
            text_same(a->regex, b->regex) &&
            text_same(a->assignor, b->assignor) &&
-           a->rebalance_timeout_ms == b->rebalance_timeout_ms;
+           a->rebalance_timeout_ms == b->rebalance_timeout_ms &&
+           same_protocols(a, b);
 }
 
 static bool names_have(const struct slice *names, uint32_t len,

@@ -38,8 +38,7 @@ static void list_members(struct cplan *plan)
     MAP_EACH (entry, &plan->group->members) {
         const struct cmember *member = entry->value;
 
-        if (member->has_profile && member != plan->gone &&
-            member != plan->replaced)
+        if (member->has_profile && !member->leaving && member != plan->replaced)
             add_member(plan, member->id, &member->profile, member->target,
                        member);
     }
@@ -312,6 +311,13 @@ bool cgroup_may_assign(const struct cstep *step, const struct cgroup *group,
         return true;
     *left_ms = interval - age;
     return false;
+}
+
+void cgroup_assign_later(struct cstep *step, struct cgroup *group,
+                         int64_t left_ms)
+{
+    heap_set(&step->coord->timers, &group->assign.node,
+             step->time.now_ms + left_ms);
 }
 
 void cgroup_assign(struct cstep *step, struct cgroup *group)

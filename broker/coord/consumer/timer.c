@@ -1,5 +1,6 @@
-/* Sessions, deadlines for giving partitions up, and targets at intervals.  Each
- * timer belongs to one member or group; nothing looks at all of them.
+/* Sessions, deadlines for giving partitions up (of classic members: for joining
+ * again and for SyncGroup), and targets at intervals.  Each timer belongs to
+ * one member or group; nothing looks at all of them.
  *
  * A member whose time is up is removed by records, so its timer is set again
  * until they are in the log. */
@@ -18,21 +19,47 @@ struct consumer_timeouts cgroup_timeouts(const struct consumer_coord *coord,
     return t;
 }
 
+static void set_timer(struct consumer_coord *coord, struct ctimer *timer,
+                      int64_t delay_ms)
+{
+    heap_set(&coord->timers, &timer->node, coord->time.now_ms + delay_ms);
+}
+
 void cmember_heard(struct consumer_coord *coord, struct cmember *member)
 {
-    heap_set(&coord->timers, &member->session.node,
-             coord->time.now_ms +
-                 cgroup_timeouts(coord, member->group->id).session_timeout_ms);
+    set_timer(
+        coord, &member->session,
+        member->profile.classic
+            ? member->profile.session_timeout_ms
+            : cgroup_timeouts(coord, member->group->id).session_timeout_ms);
+}
+
+void cmember_await_join(struct consumer_coord *coord, struct cmember *member)
+{
+    if (!heap_has(&member->join.node))
+        set_timer(coord, &member->join, member->profile.rebalance_timeout_ms);
+}
+
+void cmember_await_sync(struct consumer_coord *coord, struct cmember *member)
+{
+    heap_remove(&coord->timers, &member->join.node);
+    set_timer(coord, &member->sync, member->profile.rebalance_timeout_ms);
 }
 
 void cmember_arm(struct consumer_coord *coord, struct cmember *member)
 {
-    if (member->current.state == CSTATE_UNREVOKED &&
+    bool classic = member->has_profile && member->profile.classic;
+
+    if (member->current.state == CSTATE_UNREVOKED && !classic &&
         member->current.epoch != CONSUMER_LEAVES_FOR_NOW)
-        heap_set(&coord->timers, &member->rebalance.node,
-                 coord->time.now_ms + member->profile.rebalance_timeout_ms);
+        set_timer(coord, &member->rebalance,
+                  member->profile.rebalance_timeout_ms);
     else
         heap_remove(&coord->timers, &member->rebalance.node);
+    if (!classic) {
+        heap_remove(&coord->timers, &member->join.node);
+        heap_remove(&coord->timers, &member->sync.node);
+    }
 }
 
 int64_t consumer_coord_next_deadline(const struct consumer_coord *coord)
@@ -104,6 +131,12 @@ void consumer_coord_tick(struct consumer_coord *coord, struct coord_time time,
         break;
     case CTIMER_REBALANCE:
         fence(&step, timer, HEAP_ENTRY(timer, struct cmember, rebalance));
+        break;
+    case CTIMER_JOIN:
+        fence(&step, timer, HEAP_ENTRY(timer, struct cmember, join));
+        break;
+    case CTIMER_SYNC:
+        fence(&step, timer, HEAP_ENTRY(timer, struct cmember, sync));
         break;
     case CTIMER_ASSIGN:
         assign(&step, HEAP_ENTRY(timer, struct cgroup, assign));

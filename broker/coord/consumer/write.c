@@ -22,12 +22,30 @@ void cwrite_free(struct consumer_write *write)
 {
     coord_records_free(&write->pending.records);
     coord_answer_free(write->answer);
+    free((void *)(uintptr_t)write->joined_group.data);
+    free((void *)(uintptr_t)write->joined_member.data);
     free(write);
+}
+
+/* It may have become a classic group meanwhile. */
+void cwrite_joined(struct consumer_coord *coord,
+                   const struct consumer_write *write)
+{
+    const struct cgroup *group = slice_is_null(write->joined_group)
+                                     ? NULL
+                                     : cgroup_find(coord, write->joined_group);
+    struct cmember *member =
+        group != NULL ? cgroup_member(group, write->joined_member) : NULL;
+
+    if (member == NULL || !member->profile.classic)
+        return;
+    cmember_heard(coord, member);
+    cmember_await_sync(coord, member);
 }
 
 void cwrite_send(struct cstep *step, struct consumer_write *write)
 {
-    const struct consumer_coord *coord = step->coord;
+    struct consumer_coord *coord = step->coord;
     bool waits = write->pending.records.count != 0 ||
                  (write->answer != NULL && coord->settled < coord->appends);
 
@@ -36,6 +54,7 @@ void cwrite_send(struct cstep *step, struct consumer_write *write)
         list_push_back(&step->update->writes, &write->pending.link);
         return;
     }
+    cwrite_joined(coord, write);
     if (write->answer != NULL)
         canswer_send(step, write->answer);
     write->answer = NULL;
@@ -85,6 +104,12 @@ void cwrite_profile(struct coord_records *records, struct slice group_id,
                     struct slice member_id, const struct cprofile *profile)
 {
     struct consumer_group_member_metadata_key key = {group_id, member_id};
+    struct consumer_group_member_metadata_value_classic_member_metadata
+        classic = {
+            .session_timeout_ms = profile->session_timeout_ms,
+            .supported_protocols = profile->protocols,
+            .supported_protocols_len = (int32_t)profile->protocols_len,
+        };
     struct consumer_group_member_metadata_value value = {
         .instance_id = profile->instance_id,
         .rack_id = profile->rack_id,
@@ -95,6 +120,7 @@ void cwrite_profile(struct coord_records *records, struct slice group_id,
         .subscribed_topic_regex = profile->regex,
         .rebalance_timeout_ms = profile->rebalance_timeout_ms,
         .server_assignor = profile->assignor,
+        .classic_member_metadata = profile->classic ? &classic : NULL,
     };
 
     add(records, &consumer_group_member_metadata_key_desc, &key,

@@ -180,8 +180,12 @@ void history_out_of_range(struct history *h, int topic, int32_t partition,
 void history_assigned(struct history *h, const char *group, int32_t generation,
                       const char *member, int topic, int32_t partition);
 
-/* KIP-848: a member has a partition, until it says that it has not.  Nobody
- * else may have it meanwhile. */
+/* The group changes between protocols and may begin again with small
+ * generations, so these say nothing of which commit came later. */
+void history_mixes(struct history *h, const char *group);
+
+/* KIP-848, or in a group of both protocols: a member has a partition, until it
+ * says that it has not.  Nobody else may have it meanwhile. */
 void history_claimed(struct history *h, const char *group, int32_t epoch,
                      const char *member, int topic, int32_t partition);
 void history_released(struct history *h, const char *group, const char *member,

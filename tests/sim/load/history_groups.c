@@ -49,6 +49,11 @@ static struct group *group_of(struct history *h, const char *name)
     return g;
 }
 
+void history_mixes(struct history *h, const char *group)
+{
+    group_of(h, group)->mixed = true;
+}
+
 static void see_generation(struct history *h, struct group *g, int32_t number)
 {
     for (size_t i = 0; i < g->generations_len; i++)
@@ -257,6 +262,8 @@ static bool replaces(struct history *h, const struct commit *m,
 {
     if (shown == NULL)
         return true;
+    if (group_of(h, m->group)->mixed)
+        return shown->acked_tick != 0 && shown->acked_tick <= m->sent_tick;
     bool one_member = map_count(&group_of(h, m->group)->claims) != 0 &&
                       strcmp(m->member, shown->member) == 0;
     if (shown->generation < m->generation && !one_member)

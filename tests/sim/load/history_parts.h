@@ -87,6 +87,7 @@ struct group {
     size_t generations_len;
     struct map owners; /* "generation topic partition" -> member, owned */
     struct map claims; /* "topic partition" -> member, owned */
+    bool mixed;        /* history_mixes() was told */
     bool delivers;     /* history_delivered() is told */
     struct map given;  /* "topic partition" -> end of what members were given */
 };

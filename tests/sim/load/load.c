@@ -160,7 +160,7 @@ static void add_reader(struct load *l)
 }
 
 static void add_member(struct load *l, const char *group, int number,
-                       bool modern)
+                       bool modern, bool mixed)
 {
     const struct load_options *o = &l->options;
     struct load_client_options client =
@@ -176,10 +176,11 @@ static void add_member(struct load *l, const char *group, int number,
         .stay_ms = o->coming_and_going ? 8000 : 0,
         .away_ms = 3000,
         .late_percent = o->late_commits && (!modern || o->late_modern) ? 20 : 0,
+        .mixed = mixed,
         .unclean_possible = o->unclean_possible};
 
-    if (modern) {
-        options.modern = true;
+    if (modern || mixed) {
+        options.modern = modern;
         options.session_timeout_ms = o->modern_session_timeout_ms;
         /* Longer than a member goes on that hears nothing, or it could be
          * fenced for what it was never told to give up. */
@@ -257,10 +258,11 @@ static void add_actors(struct load *l)
         add_reader(l);
     for (int g = 0; g < o->groups; g++) {
         bool modern = o->modern_percent > 0 && percent(l, o->modern_percent);
+        bool mixed = o->mixed_percent > 0 && percent(l, o->mixed_percent);
 
         l->groups[g] = xasprintf("%sgroup-%d", o->space, g);
         for (int i = 0; i < o->members; i++)
-            add_member(l, l->groups[g], i, modern);
+            add_member(l, l->groups[g], i, modern, mixed);
     }
     add_txns(l);
     add_shares(l);

@@ -31,6 +31,9 @@ struct load_member *load_member_new(struct env *env, uint64_t seed,
     m->id = xstrdup("");
     m->generation = m->last_generation = -1;
     m->late = -1;
+    m->chooses = options->mixed;
+    if (options->mixed)
+        history_mixes(history, options->group);
     return m;
 }
 
@@ -76,7 +79,7 @@ static int16_t floor_of(const struct load_member *m, int16_t with_instance)
 static void give_back(struct load_member *m)
 {
     load_reader_stop(m->reader);
-    if (m->options.modern)
+    if (m->options.modern || m->options.mixed)
         modern_release(m);
     member_drop_assignment(m);
     m->placed = false;
@@ -98,6 +101,7 @@ static void go_away(struct load_member *m)
     free(m->lost.name);
     m->lost.name = NULL;
     m->leave = false;
+    m->chooses = m->options.mixed;
 }
 
 static void die(struct load_member *m)
@@ -118,7 +122,7 @@ bool member_take_error(struct load_member *m, enum err error)
         return false;
     case ERR_UNKNOWN_MEMBER_ID:
     case ERR_FENCED_INSTANCE_ID:
-        if (m->options.modern)
+        if (m->options.modern || m->options.mixed)
             modern_release(m);
         set_id(m, SLICE(""));
         return true;
@@ -152,6 +156,7 @@ static void synced(void *arg, enum err error, const void *response)
         member_join_again(m, RETRY_MS);
         return;
     }
+    m->heard_ms = m->proof_ms = m->sent_ms;
     if (!member_take_assignment(m, a->assignment)) {
         load_client_look(m->client);
         member_join_again(m, RETRY_MS);
@@ -187,6 +192,7 @@ static void sync_group(struct load_member *m,
         member_assign(m, joined, &q, &arena);
     m->state = MEMBER_SYNCING;
     m->busy = true;
+    m->sent_ms = now(m);
     load_client_call(m->client, node, API_SYNC_GROUP,
                      load_client_version(m->client, API_SYNC_GROUP,
                                          floor_of(m, 3), INT16_MAX),
@@ -213,6 +219,7 @@ static void joined_group(void *arg, enum err error, const void *response)
     }
     m->last_generation = m->generation;
     m->generation = a->generation_id;
+    m->unled = a->leader.len == 0;
     history_note(m->history, "joined %s/%d as %s", m->options.group,
                  m->generation, m->id);
     sync_group(m, a);
@@ -267,6 +274,10 @@ static void beaten(void *arg, enum err error, const void *response)
     m->beating = false;
     if (error == ERR_NONE)
         error = (enum err)a->error_code;
+    if (error == ERR_NONE) {
+        m->heard_ms = m->sent_ms;
+        m->proof_ms = m->unled ? m->sent_ms : m->proof_ms;
+    }
     if (error == ERR_NONE || m->state != MEMBER_IN)
         return;
     history_note(m->history, "heartbeat of %s: %s", m->id, err_name(error));
@@ -284,6 +295,7 @@ static void beat(struct load_member *m)
     if (node < 0 || m->beating)
         return;
     m->beating = true;
+    m->sent_ms = now(m);
     m->next_beat_ms = now(m) + m->options.heartbeat_ms;
     heartbeat_request_init(&q);
     q.group_id = slice_str(m->options.group);
@@ -358,12 +370,23 @@ void member_commit_done(struct load_member *m)
 
 /* ---- time ---------------------------------------------------------------- */
 
+/* Not while something of the life before is under way. */
+static void choose_protocol(struct load_member *m)
+{
+    if (m->committing || m->beating || m->placing || m->late >= 0)
+        return;
+    m->options.modern = prng_below(m->prng, 2) == 0;
+    m->chooses = false;
+}
+
 static void tick_away(struct load_member *m)
 {
     if (m->stopped || now(m) < m->next_ms)
         return;
     m->until_ms =
         m->options.stay_ms > 0 ? now(m) + about(m, m->options.stay_ms) : 0;
+    if (m->chooses)
+        choose_protocol(m);
     if (m->options.modern)
         modern_beat(m);
     else
@@ -383,7 +406,7 @@ static void tick_in(struct load_member *m)
             member_revoke(m, true);
         return;
     }
-    if (m->options.modern && modern_is_unsure(m)) {
+    if ((m->options.modern || m->options.mixed) && modern_is_unsure(m)) {
         member_join_again(m, 0);
         return;
     }
@@ -414,8 +437,8 @@ static void tick(void *arg)
         tick_away(m);
     else if (m->state == MEMBER_IN)
         tick_in(m);
-    else if (m->state == MEMBER_REVOKING && m->options.modern &&
-             modern_is_unsure(m))
+    else if (m->state == MEMBER_REVOKING &&
+             (m->options.modern || m->options.mixed) && modern_is_unsure(m))
         modern_release(m);
     if (!load_member_is_quiet(m))
         env_timer_start(m->env, &m->timer, TICK_MS);

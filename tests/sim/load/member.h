@@ -1,7 +1,8 @@
 /* A member of a consumer group: joins, reads what it was given, commits, leaves
  * or dies and comes back.  By the classic protocol it leads if it is told to
  * (range assignment); by that of KIP-848 it gives up what it is told to and
- * takes what becomes free.
+ * takes what becomes free.  In a group of both protocols whoever leads may be
+ * the coordinator, and nobody may be given what another has.
  *
  * Each commit carries its number in the history as metadata.  Members with an
  * instance id (KIP-345) keep it when they come back.
@@ -20,9 +21,12 @@ struct load_member_options {
     int32_t rebalance_timeout_ms;
     int64_t heartbeat_ms;
     int64_t commit_ms;
-    int64_t stay_ms;  /* about as long, then it leaves or dies; 0: for ever */
-    int64_t away_ms;  /* about as long until it comes back */
-    bool modern;      /* KIP-848 */
+    int64_t stay_ms; /* about as long, then it leaves or dies; 0: for ever */
+    int64_t away_ms; /* about as long until it comes back */
+    bool modern;     /* KIP-848 */
+    /* Each time that it comes it may use the other protocol; so do the others
+     * of its group. */
+    bool mixed;
     int late_percent; /* so many commits come again, of the last generation */
     bool unclean_possible; /* so that it may have been forgotten */
 };

@@ -199,10 +199,12 @@ bool member_take_assignment(struct load_member *m, struct slice bytes)
                 load_client_topic(m->client, a.assigned_partitions[t].topic,
                                   UUID_ZERO),
                 a.assigned_partitions[t].partitions[i]);
+    arena_free(&arena);
+    if (m->options.mixed)
+        return known && modern_claim(m);
     history_assigned(m->history, m->options.group, m->generation, who, 0, -1);
     for (size_t i = 0; i < m->owned_len; i++)
         history_assigned(m->history, m->options.group, m->generation, who,
                          m->owned[i].topic, m->owned[i].partition);
-    arena_free(&arena);
     return known;
 }

@@ -16,9 +16,25 @@ static bool joins(const struct load_member *m)
     return m->state == MEMBER_AWAY || m->state == MEMBER_JOINING;
 }
 
+/* A classic group's heartbeats may come from a coordinator that was replaced;
+ * commits and assignments do not. */
 bool modern_is_unsure(const struct load_member *m)
 {
-    return now(m) - m->heard_ms > m->options.session_timeout_ms / 2;
+    int64_t sure_ms = m->options.modern || m->proof_ms > m->heard_ms
+                          ? m->heard_ms
+                          : m->proof_ms;
+
+    return now(m) - sure_ms > m->options.session_timeout_ms / 2;
+}
+
+bool modern_claim(struct load_member *m)
+{
+    if (modern_is_unsure(m))
+        return false;
+    for (size_t i = 0; i < m->owned_len; i++)
+        history_claimed(m->history, m->options.group, m->generation, m->id,
+                        m->owned[i].topic, m->owned[i].partition);
+    return true;
 }
 
 /* ---- what it has ----------------------------------------------------------
@@ -83,13 +99,18 @@ static void lose(struct load_member *m, const struct owned *o)
     m->lost_epoch = m->generation;
 }
 
-/* Topics that it has not heard of yet come with a later heartbeat. */
+/* Topics that it has not heard of yet come with a later heartbeat; so do those
+ * that its metadata do not show any more, as a node told it that is behind. */
 void modern_take(struct load_member *m)
 {
     load_reader_stop(m->reader);
     for (size_t i = 0; i < m->owned_len; i++)
         if (!is_given(m, &m->owned[i]))
             lose(m, &m->owned[i]);
+        else if (load_client_topic(m->client, SLICE_NULL, m->owned[i].id) ==
+                 NULL)
+            history_released(m->history, m->options.group, m->id,
+                             m->owned[i].topic, m->owned[i].partition);
     member_drop_assignment(m);
     m->assignments++;
     for (size_t i = 0; i < m->given_len; i++) {

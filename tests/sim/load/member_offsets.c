@@ -13,6 +13,8 @@ enum {
     FETCH_WITH_IDS = 10,
 };
 
+static int64_t now(const struct load_member *m) { return env_now_ms(m->env); }
+
 static struct owned *find_owned(struct load_member *m, struct slice name,
                                 struct uuid id, int32_t partition)
 {
@@ -93,6 +95,8 @@ static void committed(void *arg, enum err error, const void *response)
     m->committing = false;
     if (error == ERR_NONE)
         error = take_outcomes(m, response);
+    if (error == ERR_NONE)
+        m->proof_ms = m->commit_ms;
     if (error != ERR_NONE)
         history_note(m->history, "commit of %s: %s", m->id, err_name(error));
     member_forget_commits(m);
@@ -123,6 +127,12 @@ static void add(struct offset_commit_request *q, const struct owned *o,
     p->committed_metadata = arena_printf(a, "%lld", (long long)o->commit);
 }
 
+/* A member of a group of both protocols that is classic, or may be again. */
+static bool has_to_prove(const struct load_member *m)
+{
+    return m->options.mixed && !m->options.modern;
+}
+
 bool member_commit(struct load_member *m)
 {
     int32_t node = load_client_coordinator(m->client, m->options.group);
@@ -146,7 +156,7 @@ bool member_commit(struct load_member *m)
         for (size_t k = 0; k < m->owned_len; k++) {
             struct owned *o = &m->owned[k];
             if (o->topic != topic || o->partition != partition || offset < 0 ||
-                o->committed == offset)
+                (o->committed == offset && !has_to_prove(m)))
                 continue;
             o->committed = offset;
             o->commit =
@@ -157,6 +167,7 @@ bool member_commit(struct load_member *m)
     bool any = q.topics_len != 0;
     if (any) {
         m->committing = true;
+        m->commit_ms = now(m);
         load_client_call(m->client, node, API_OFFSET_COMMIT,
                          load_client_version(m->client, API_OFFSET_COMMIT,
                                              commit_floor(m), INT16_MAX),

@@ -68,7 +68,14 @@ struct load_member {
     size_t given_len;
     int64_t sent_ms;  /* of the heartbeat under way */
     int64_t heard_ms; /* of the last one that was answered */
-    bool has_news;    /* the coordinator does not know what it owns */
+    /* ---- in a group of both protocols ------------------------------------*/
+    bool chooses; /* a protocol, when it comes */
+    bool unled;   /* JoinGroup named no leader: it is a consumer group */
+    /* When it sent the last request but heartbeats by whose answer the
+     * coordinator is still the one.  Those of a consumer group say so, too. */
+    int64_t proof_ms;
+    int64_t commit_ms; /* when it sent the commit that is under way */
+    bool has_news;     /* the coordinator does not know what it owns */
     /* What it gave up last, and the epoch it had then; name NULL: nothing. */
     struct owned lost;
     int32_t lost_epoch;
@@ -95,6 +102,8 @@ void modern_leave(struct load_member *m, int32_t node);
 void modern_take(struct load_member *m);
 /* Nothing is its own any more. */
 void modern_release(struct load_member *m);
+/* It has what it was assigned, if it has heard so in time; false: too late. */
+bool modern_claim(struct load_member *m);
 /* It was not answered for so long that others may have what it had. */
 bool modern_is_unsure(const struct load_member *m);
 

@@ -132,6 +132,9 @@ void load_options_print(const struct load_options *o, struct buf *out)
     if (o->modern_percent > 0)
         buf_printf(out, " modern %d%% session %d", o->modern_percent,
                    o->modern_session_timeout_ms);
+    if (o->mixed_percent > 0)
+        buf_printf(out, " mixed %d%% session %d", o->mixed_percent,
+                   o->modern_session_timeout_ms);
     if (o->share_members > 0)
         buf_printf(out,
                    " shares: members %d producers %d limit %d session %d lock "

@@ -27,7 +27,9 @@ struct load_options {
     int groups;
     int members; /* of each group */
     int static_percent;
-    int modern_percent;                /* of groups: by KIP-848 */
+    int modern_percent; /* of groups: by KIP-848 */
+    int mixed_percent;  /* of groups: by both protocols, each member's choice
+                           when it comes */
     int32_t modern_session_timeout_ms; /* the brokers', too */
 
     int transactors; /* clients with transactions */

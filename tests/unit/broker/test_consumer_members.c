@@ -259,11 +259,11 @@ Test(consumer_members, the_later_record_says_who_owns_a_partition)
     replay_current("x", 0);
     consumer_coord_check(r.coord);
     client_take(&r, &a, BEAT(&r, &a, .names = "a"));
-    client_beat(&r, &a);
-    cr_assert_eq(a.parts_len, 2);
-    replay_current("y", 0);
+    cr_assert_lt(a.parts_len, 3);
+    /* Nobody of the two is a member, so their records go. */
     client_beat(&r, &a);
     cr_assert_eq(a.parts_len, 3);
+    consumer_coord_check(r.coord);
 }
 
 /* ---- static members ------------------------------------------------------*/

@@ -85,16 +85,22 @@ static void tear_down(void)
 
 TestSuite(coord_runtime, .init = set_up, .fini = tear_down);
 
-static void add(int number, int records, size_t value_len)
+static void add_with(int number, int records, size_t value_len, bool atomic)
 {
     static uint8_t value[5000];
     struct item *item = calloc(1, sizeof *item);
 
     item->number = number;
+    item->pending.atomic = atomic;
     for (int i = 0; i < records; i++)
         coord_records_add(&item->pending.records, SLICE("key"),
                           slice_of(value, value_len));
     coord_runtime_add(&t.runtime, &item->pending, 0, 7);
+}
+
+static void add(int number, int records, size_t value_len)
+{
+    add_with(number, records, value_len, false);
 }
 
 static void expect_ended(const char *text) { cr_assert_str_eq(t.ended, text); }
@@ -129,6 +135,30 @@ Test(coord_runtime, no_batch_is_larger_than_the_topic_takes)
     expect_ended("");
     coord_runtime_committed(&t.runtime, 107);
     expect_ended("1:NONE ");
+}
+
+Test(coord_runtime, what_is_atomic_is_in_one_batch)
+{
+    add(1, 1, 600);
+    add_with(2, 2, 300, true);
+    coord_runtime_flush(&t.runtime, 0, 7);
+    cr_assert_eq(t.appends, 2);
+    cr_assert_eq(t.sizes[1], 2);
+    coord_runtime_committed(&t.runtime, 103);
+    expect_ended("1:NONE 2:NONE ");
+}
+
+Test(coord_runtime, what_is_atomic_and_too_large_is_not_appended)
+{
+    add(1, 1, 10);
+    add_with(2, 4, 300, true);
+    coord_runtime_flush(&t.runtime, 0, 7);
+    cr_assert_eq(t.end, 101);
+    expect_ended("2:RECORD_LIST_TOO_LARGE ");
+    add(3, 1, 10);
+    coord_runtime_flush(&t.runtime, 0, 7);
+    coord_runtime_committed(&t.runtime, 102);
+    expect_ended("2:RECORD_LIST_TOO_LARGE 1:NONE 3:NONE ");
 }
 
 Test(coord_runtime, a_full_batch_is_not_kept_waiting)
