@@ -89,8 +89,10 @@ static void check_lives(const struct look *l, struct insync *q, bool same)
         const struct leader_follower *f = &a->followers[i];
         int64_t epoch = l->broker_epochs[p->state.replicas[i]];
 
-        if (i == a->self)
+        if (i == a->self) {
+            q->brokers[i] = -1; /* it may have another place soon */
             continue;
+        }
         bool anew = same && q->brokers[i] == p->state.replicas[i] &&
                     q->broker_epochs[i] > 0 && epoch > q->broker_epochs[i] &&
                     f->end_offset >= 0;

@@ -17,6 +17,10 @@ struct stored {
     int32_t epoch;
 };
 
+/* A fetch that a member has given up, by a connection that it has closed, may
+ * still be carried out: that of each of so many members. */
+enum { MISSED_LATE = 2 };
+
 /* Who has a record and is sure of it. */
 struct hold {
     bool is;
@@ -32,7 +36,8 @@ struct record {
     bool known; /* id is */
     struct share_history_id id;
     bool produced;    /* acknowledged */
-    uint64_t sending; /* how many fetches had been missed when it was sent */
+    uint64_t sending; /* how many fetches had been missed for good when it was
+                         sent */
     int deliveries;   /* most that were seen */
     int asked;        /* how often accepting or rejecting it was asked for, and
                          not refused */
@@ -157,7 +162,9 @@ static void know(struct share_history *s, int32_t partition, int64_t offset,
 uint64_t share_history_sending(struct share_history *s, int32_t partition)
 {
     s->tick++;
-    return s->partitions[partition].missed;
+    uint64_t missed = s->partitions[partition].missed;
+
+    return missed > MISSED_LATE ? missed - MISSED_LATE : 0;
 }
 
 void share_history_produced(struct share_history *s, int32_t partition,
