@@ -129,6 +129,23 @@ void group_cores_free(struct group_cores *cores)
     free(cores);
 }
 
+/* ---- ListGroups ----------------------------------------------------------*/
+
+void group_list_add(struct list_groups_response *to,
+                    const struct list_groups_response_listed_group *more,
+                    int32_t len, struct arena *arena)
+{
+    struct list_groups_response_listed_group *all =
+        arena_array(arena, (size_t)(to->groups_len + len), sizeof *all);
+
+    if (to->groups_len != 0)
+        memcpy(all, to->groups, (size_t)to->groups_len * sizeof *all);
+    if (len != 0)
+        memcpy(all + to->groups_len, more, (size_t)len * sizeof *all);
+    to->groups = all;
+    to->groups_len += len;
+}
+
 /* ---- whose it is ---------------------------------------------------------*/
 
 enum group_kind_id group_kind_of_record(struct slice key)

@@ -159,6 +159,10 @@ struct group_cores *
 group_cores_create(const struct group_shard_options *options);
 void group_cores_free(struct group_cores *cores);
 
+/* Appends `more` to an answer to ListGroups; in the arena. */
+void group_list_add(struct list_groups_response *to,
+                    const struct list_groups_response_listed_group *more,
+                    int32_t len, struct arena *arena);
 /* Whose record it is; GROUP_KINDS: nobody's. */
 enum group_kind_id group_kind_of_record(struct slice key);
 /* By its owner.  ERR_UNSUPPORTED_VERSION: nobody knows it. */

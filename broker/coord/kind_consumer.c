@@ -109,15 +109,8 @@ static void list(void *core, const struct list_groups_request *request,
     int32_t len;
     struct list_groups_response_listed_group *more =
         consumer_coord_list(core, request, arena, &len);
-    struct list_groups_response_listed_group *all =
-        arena_array(arena, (size_t)(to->groups_len + len), sizeof *all);
 
-    if (to->groups_len != 0)
-        memcpy(all, to->groups, (size_t)to->groups_len * sizeof *all);
-    if (len != 0)
-        memcpy(all + to->groups_len, more, (size_t)len * sizeof *all);
-    to->groups = all;
-    to->groups_len += len;
+    group_list_add(to, more, len, arena);
 }
 
 static int64_t next_deadline(void *core)
