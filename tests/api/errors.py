@@ -27,7 +27,7 @@ BAD_TIME, INVALID, OUT_OF_ORDER, INVALID_EPOCH = 32, 42, 45, 47
 INVALID_STATE, BAD_MAPPING, BAD_TIMEOUT, NOT_ATTEMPTED = 48, 49, 50, 55
 NON_EMPTY, NO_SUCH_GROUP, GROUP_FULL, FENCED_INSTANCE = 68, 69, 81, 82
 INVALID_RECORD, FENCED, NO_SUCH_ID, ABORTABLE = 87, 90, 105, 120
-TRY_AGAIN = 19
+TRY_AGAIN, STALE = 19, 113
 VERIFICATION = "transaction.partition.verification.enable"
 NO_SESSION, BAD_EPOCH, BAD_REGEX, TOO_MANY_SESSIONS = 122, 123, 128, 133
 FENCED_SINCE_2 = {0: INVALID_EPOCH, 2: FENCED}
@@ -287,6 +287,8 @@ def txn_offset_commit_of_consumers(s, v):
     one = Member(new)
     one.join("joins", [topic])
     old, gone, there = static_group(s, "old")
+    shared = ShareGroup(s, "shared")
+    sharer = shared.join()
 
     def ask(label, group, **more):
         fields = dict(
@@ -304,6 +306,15 @@ def txn_offset_commit_of_consumers(s, v):
         ("a fenced instance", FENCED_INSTANCE, dict(
             group=old, memberId=gone, generationIdOrMemberEpoch=1,
             groupInstanceId="i1")),
+        ("an epoch of before", {3: ILLEGAL_GENERATION, 6: STALE}, dict(
+            group=new, memberId=one.id,
+            generationIdOrMemberEpoch=one.epoch - 1)),
+        ("an epoch to come", {3: ILLEGAL_GENERATION, 6: STALE}, dict(
+            group=new, memberId=one.id,
+            generationIdOrMemberEpoch=one.epoch + 5)),
+        ("a group of another kind", {3: ILLEGAL_GENERATION,
+                                     6: NO_SUCH_GROUP}, dict(
+            group=shared, memberId=sharer, generationIdOrMemberEpoch=1)),
     ], ask)
     t.call("AddOffsetsToTxn", transactionalId=t.id, producerId=t.producer,
            producerEpoch=t.epoch, groupId=new.name)
@@ -313,6 +324,7 @@ def txn_offset_commit_of_consumers(s, v):
     ], ask)
     s.check("ends", t.end(False), NONE)
     one.leave()
+    shared.leave(sharer)
     stays(s, old, there)
 
 
@@ -774,7 +786,7 @@ def offset_fetch_errors(s, v):
 
     refused(s, [
         ("an unknown member", UNKNOWN_MEMBER, dict(member="nobody")),
-        ("an epoch of before", 113, dict(epoch=one.epoch - 1)),
+        ("an epoch of before", STALE, dict(epoch=one.epoch - 1)),
         ("an unknown group", NONE, dict(name=beside(s, group))),
         ("an administrator", NONE, dict(member=None, epoch=-1)),
         ("what is right", NONE, {}),

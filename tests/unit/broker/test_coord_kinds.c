@@ -219,6 +219,61 @@ Test(coord_kinds, offsets_of_a_consumer_group_are_committed_by_its_members)
     cr_assert_err(commit_of(&w, COMMIT(&w, .version = 9)), ERR_NONE);
 }
 
+static enum err txn_commit(const char *group, int32_t epoch, int16_t version)
+{
+    struct offset_commit_request_partition p;
+    struct offset_commit_request_topic t;
+    struct coord_txn_commit q = {.producer_id = 5};
+
+    offset_commit_request_partition_init(&p);
+    offset_commit_request_topic_init(&t);
+    offset_commit_request_init(&q.commit);
+    t.name = SLICE("t");
+    t.partitions = &p;
+    t.partitions_len = 1;
+    q.commit.group_id = slice_str(group);
+    q.commit.member_id = SLICE("m");
+    q.commit.generation_id_or_member_epoch = epoch;
+    q.commit.topics = &t;
+    q.commit.topics_len = 1;
+    int token = world_request(&w, API_TXN_OFFSET_COMMIT, version, &q);
+    return (enum err)answer_of(&w, token)
+        ->response.offset_commit.topics[0]
+        .partitions[0]
+        .error_code;
+}
+
+static void make_share(const char *group)
+{
+    struct slice t = SLICE("t");
+    struct share_group_heartbeat_request q = {
+        .group_id = slice_str(group),
+        .member_id = SLICE("m"),
+        .subscribed_topic_names = &t,
+        .subscribed_topic_names_len = 1,
+    };
+
+    world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+}
+
+/* What producers do not know they take for the end. */
+Test(coord_kinds, old_producers_are_told_of_a_generation)
+{
+    int32_t epoch = make_consumer("g");
+
+    make_share("shared");
+    cr_assert_err(txn_commit("g", epoch, 5), ERR_NONE);
+    for (int16_t version = 3; version < 6; version++) {
+        cr_assert_err(txn_commit("g", epoch + 1, version),
+                      ERR_ILLEGAL_GENERATION);
+        cr_assert_err(txn_commit("shared", 1, version), ERR_ILLEGAL_GENERATION);
+    }
+    cr_assert_err(txn_commit("g", epoch + 1, 6), ERR_STALE_MEMBER_EPOCH);
+    cr_assert_err(txn_commit("shared", 1, 6), ERR_GROUP_ID_NOT_FOUND);
+}
+
 static enum err fetch_as(const char *member, int32_t epoch)
 {
     struct offset_fetch_request_group group = {.group_id = SLICE("g"),
