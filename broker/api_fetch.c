@@ -27,6 +27,7 @@ enum {
     SESSION_IDLE_MAX_MS = 120000,
     EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
     REWRITTEN_MAX_BYTES = 4 << 20,  /* read for one answer to an old client */
+    EPOCH_FINAL = -1,               /* of a request that ends its session */
 };
 
 enum fetch_state {
@@ -885,7 +886,7 @@ void api_fetch(struct request *r)
     }
     struct fetch_session *s =
         q->session_id != 0 ? session_find(r->shard, q->session_id) : NULL;
-    if (q->session_epoch > 0) {
+    if (q->session_epoch > 0 || q->session_epoch < EPOCH_FINAL) {
         continue_session(r, s);
         return;
     }

@@ -174,6 +174,9 @@ def session_errors(s, v):
     for label, want, session, epoch in (
             ("an epoch of before", BAD_EPOCH, c.id, c.epoch - 1),
             ("an epoch to come", BAD_EPOCH, c.id, c.epoch + 1),
+            ("an epoch that is none", BAD_EPOCH, c.id, -2),
+            ("the least of all epochs", BAD_EPOCH, c.id, -2**31),
+            ("an epoch that is none, of no session", NO_SESSION, 0, -2),
             ("an unknown session", NO_SESSION, c.id ^ 0x5555, 1),
             ("no session", NO_SESSION, 0, 1)):
         refused(label, want, session, epoch)
