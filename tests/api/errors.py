@@ -86,8 +86,8 @@ def twice(s, suffix):
 def init_producer_id_errors(s, v):
     t = twice(s, "errors")
 
-    def ask(label, **fields):
-        a = s.ask(label, t.node, **dict(dict(
+    def ask(label, node=t.node, **fields):
+        a = s.ask(label, node, **dict(dict(
             transactionalId=t.id, transactionTimeoutMs=60000), **fields))
         if a["errorCode"]:
             s.check(label + ": no producer", (
@@ -107,6 +107,9 @@ def init_producer_id_errors(s, v):
          dict(producerId=t.producer + 1000, producerEpoch=0)),
         ("an epoch to come", FENCED_SINCE_4,
          dict(producerId=t.producer, producerEpoch=t.epoch + 5)),
+        ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("the longest time", NONE, dict(transactionTimeoutMs=900000)),
     ], ask)
 
@@ -129,6 +132,11 @@ def add_partitions_errors(s, v):
         ("an unknown id", all_of(BAD_MAPPING), dict(transactionalId=other)),
         ("no id", all_of(INVALID),
          dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", all_of(INVALID),
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
+        ("no id to verify, at another node", {4: all_of(INVALID)},
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)),
+              verifyOnly=True)),
         ("an epoch that is over", all_of(FENCED_SINCE_2),
          dict(producerEpoch=t.epoch - 1)),
         ("a partition that is not there",
@@ -165,6 +173,8 @@ def add_offsets_errors(s, v):
         ("an unknown id", BAD_MAPPING,
          dict(transactionalId=unknown_id(s, t))),
         ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("an epoch that is over", FENCED_SINCE_2,
          dict(producerEpoch=t.epoch - 1)),
         ("what is right", NONE, {}),
@@ -199,6 +209,8 @@ def end_txn_errors(s, v):
         ("an unknown id", BAD_MAPPING,
          dict(transactionalId=unknown_id(s, t))),
         ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("an epoch that is over", FENCED_SINCE_2,
          dict(producerEpoch=t.epoch - 1)),
     ], error)
