@@ -1013,6 +1013,7 @@ def share_acknowledge_errors(s, v):
         return a["errorCode"] or error_of(a)
 
     refused(s, [
+        ("no group", NO_SESSION, dict(groupId="")),
         ("no member", INVALID, dict(memberId="")),
         ("a session that is none", NO_SESSION,
          dict(memberId=str(uuid.uuid4()))),
