@@ -272,6 +272,12 @@ def txn_offset_commit_errors(s, v):
     refused(s, [
         ("not the coordinator", NOT_COORDINATOR,
          dict(node=elsewhere(o.node))),
+        ("no group", NO_GROUP_ID,
+         dict(groupId="", node=nameless(s, 0))),
+        ("no group, at another node", NO_GROUP_ID,
+         dict(groupId="", node=elsewhere(nameless(s, 0)))),
+        ("no group, and a partition that is not there", UNKNOWN,
+         dict(groupId="", partition=9)),
         ("metadata too long", TOO_LONG, dict(metadata="x" * 5000)),
         ("a partition that is not there", UNKNOWN, dict(partition=9)),
         ("a generation that is over", {3: ILLEGAL_GENERATION}, to(
@@ -821,6 +827,8 @@ def offset_delete_errors(s, v):
 
     refused(s, [
         ("no group", NO_GROUP_ID, dict(group="", node=nameless(s, 0))),
+        ("no group, at another node", NO_GROUP_ID,
+         dict(group="", node=elsewhere(nameless(s, 0)))),
         ("not the coordinator", NOT_COORDINATOR,
          dict(node=elsewhere(g.node))),
         ("members that are no consumers", NON_EMPTY, {}),
@@ -851,13 +859,15 @@ def consumer_heartbeat_errors(s, v):
     joining = dict(rebalanceTimeoutMs=30000, topicPartitions=[],
                    subscribedTopicNames=[topic])
 
-    def ask(label, epoch=1, instance=None, **fields):
+    def ask(label, epoch=1, instance=None, node=group.node, **fields):
         fields = dict(dict(groupId=group.name, memberId=one.id,
                            instanceId=instance), **fields)
-        return s.ask(label, group.node, memberEpoch=epoch,
-                     **fields)["errorCode"]
+        return s.ask(label, node, memberEpoch=epoch, **fields)["errorCode"]
 
     refused(s, [
+        ("no group", INVALID, dict(groupId="", node=nameless(s, 0))),
+        ("no group, at another node", INVALID,
+         dict(groupId="", node=elsewhere(nameless(s, 0)))),
         ("no instance", INVALID, dict(instance="")),
         ("no rack", INVALID, dict(rackId="")),
         ("leaves without an id", INVALID, dict(epoch=LEAVES, memberId="")),
@@ -902,6 +912,20 @@ def a_consumer_group_that_is_full(s, v):
         member.leave()
 
 
+@covers("ConsumerGroupDescribe", "StreamsGroupDescribe")
+def a_described_group_without_a_name(s, v):
+    def ask(label, node):
+        a = s.ask(label, node, groupIds=[""])
+        return [g["errorCode"] for g in a["groups"]]
+
+    node = nameless(s, 0)
+    refused(s, [
+        ("no group", [NO_GROUP_ID], dict(node=node)),
+        ("no group, at another node", [NO_GROUP_ID],
+         dict(node=elsewhere(node))),
+    ], ask)
+
+
 # ---- share groups ---------------------------------------------------------
 
 
@@ -943,8 +967,14 @@ def share_group_errors(s, v):
         return a["groups"][0]["errorCode"] if "groups" in a \
             else a["errorCode"]
 
-    refused(s, [("not the coordinator", NOT_COORDINATOR,
-                 dict(node=elsewhere(node)))], ask)
+    rows = [("not the coordinator", NOT_COORDINATOR,
+             dict(node=elsewhere(node)))]
+    if s.api != "DescribeShareGroupOffsets":
+        for label, at in (("no group", nameless(s, 0)),
+                          ("no group, at another node",
+                           elsewhere(nameless(s, 0)))):
+            rows.append((label, NO_GROUP_ID, dict(node=at, name="")))
+    refused(s, rows, ask)
 
 
 @covers("ShareFetch")

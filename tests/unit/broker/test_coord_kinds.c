@@ -80,6 +80,36 @@ static char *listed(const char *type)
 
 /* ---- names ---------------------------------------------------------------*/
 
+Test(coord_kinds, a_group_without_a_name)
+{
+    struct slice none = SLICE("");
+    struct sync_group_request sync = {.group_id = none};
+    struct offset_commit_request commit = {.group_id = none};
+    struct coord_txn_commit txn = {.commit = commit};
+    struct consumer_group_heartbeat_request beat = {.group_id = none};
+    struct streams_group_heartbeat_request streams = {.group_id = none};
+    struct share_group_describe_request describe = {&none, 1, false};
+    struct alter_share_group_offsets_request alter = {.group_id = none};
+    struct describe_groups_request old = {&none, 1, false};
+
+    cr_assert_err(group_check_name(API_SYNC_GROUP, &sync),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_TXN_OFFSET_COMMIT, &txn),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_SHARE_GROUP_DESCRIBE, &describe),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_ALTER_SHARE_GROUP_OFFSETS, &alter),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_CONSUMER_GROUP_HEARTBEAT, &beat),
+                  ERR_INVALID_REQUEST);
+    cr_assert_err(group_check_name(API_STREAMS_GROUP_HEARTBEAT, &streams),
+                  ERR_INVALID_REQUEST);
+    cr_assert_err(group_check_name(API_OFFSET_COMMIT, &commit), ERR_NONE);
+    cr_assert_err(group_check_name(API_DESCRIBE_GROUPS, &old), ERR_NONE);
+    sync.group_id = SLICE("g");
+    cr_assert_err(group_check_name(API_SYNC_GROUP, &sync), ERR_NONE);
+}
+
 Test(coord_kinds, a_group_with_members_keeps_its_name)
 {
     char id[128];
