@@ -321,7 +321,8 @@ static void make_room(struct group_shard *shard, enum group_kind_id owner,
                         shard->time.wall_ms);
 }
 
-/* A name belongs to one kind of groups. */
+/* A name belongs to one kind of groups.  Who joins one takes it from an empty
+ * one of another kind, who only prepares one does not. */
 static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
                           const struct coord_context *context, enum api_key api,
                           const void *request)
@@ -334,7 +335,8 @@ static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
         return ERR_NONE;
     enum group_kind_id owner =
         group_cores_find(shard->cores, name, kind, &presence);
-    if (presence == GROUP_PRESENT)
+    if (presence == GROUP_PRESENT || (presence == GROUP_PRESENT_EMPTY &&
+                                      api == API_ALTER_SHARE_GROUP_OFFSETS))
         return group_kinds[kind]->taken;
     if (presence == GROUP_PRESENT_EMPTY)
         make_room(shard, owner, name);
