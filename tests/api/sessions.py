@@ -241,6 +241,30 @@ def session_whose_topic_goes(s, v):
 
 
 @covers("Fetch")
+def session_whose_topic_comes_again(s, v):
+    """By name it is the same topic."""
+    if v not in (7, 12):
+        return
+    topic, c = led_here(s, "again", 1), Session(s)
+    c.fetch(topics={topic: {0: 0}})
+    s.call(1, "DeleteTopics", 5, topicNames=[topic], timeoutMs=20000)
+    wait_for("an error", lambda: parts(c.fetch()) == {0: (UNKNOWN, 0)})
+    led_here(s, "again", 1)
+    write(s, topic, 0)
+    a = c.fetch(topics={topic: {0: 0}})
+    s.check("the topic of now, once", [
+        (t["topic"], p["errorCode"], len(read(p["records"] or b"", 2)))
+        for t in a["responses"] for p in t["partitions"]],
+        [(topic, NONE, len(PAIRS))])
+    c.fetch(forget={topic: [0]})
+    write(s, topic, 0)
+    s.check("it can be forgotten", parts(c.fetch()), {})
+    c.epoch = -1  # or it would be the first to make room for others
+    c.fetch()
+    c.close()
+
+
+@covers("Fetch")
 def sessions_have_a_bound(s, v):
     """max.incremental.fetch.session.cache.slots; here each shard has its
     share of them, and a connection belongs to a shard."""
