@@ -27,6 +27,7 @@ enum {
     SESSION_IDLE_MAX_MS = 120000,
     EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
     REWRITTEN_MAX_BYTES = 4 << 20,  /* read for one answer to an old client */
+    EPOCH_FINAL = -1,               /* of a request that ends its session */
 };
 
 enum fetch_state {
@@ -48,6 +49,7 @@ struct fetch_session {
     int64_t made_ms;
     int64_t partitions; /* as of the last fetch that ended */
     int64_t used_ms;
+    struct map names; /* topics asked for by name, and their ids then */
     bool reported_silent;
 
     enum fetch_state state;
@@ -79,6 +81,9 @@ static void session_free(struct fetch_session *s)
     }
     for (int i = 0; i < s->parts_len; i++)
         fetch_part_free(&s->parts[i]);
+    MAP_EACH (entry, &s->names)
+        free(entry->value);
+    map_free(&s->names);
     free(s);
 }
 
@@ -689,6 +694,29 @@ static bool topic_id_of(const struct request *r, struct slice name,
     return t != NULL;
 }
 
+static void forget(struct fetch_session *s, const struct uuid *id,
+                   int32_t index, bool count)
+{
+    struct fetch_part *part = part_of(s, id, index);
+
+    if (!count)
+        part->forget[part->forget_len] =
+            (struct fetch_ask){.topic_id = *id, .index = index};
+    part->forget_len++;
+}
+
+/* The topic that had the name when the session asked for it, if that is another
+ * one than has it now, or none has; else NULL. */
+static const struct uuid *namesake(const struct fetch_session *s,
+                                   const struct request *r, struct slice name,
+                                   const struct uuid *now)
+{
+    const struct uuid *then =
+        r->version >= 13 ? NULL : map_get(&s->names, name);
+
+    return then != NULL && now != NULL && uuid_eq(*then, *now) ? NULL : then;
+}
+
 /* Two passes over the request: count each part's share, then fill it in. */
 static void distribute(struct fetch_session *s, struct request *r, bool count)
 {
@@ -702,9 +730,13 @@ static void distribute(struct fetch_session *s, struct request *r, bool count)
             s->unknown_names = s->unknown[i] = true;
             continue;
         }
+        const struct uuid *before = namesake(s, r, t->topic, &id);
         for (int j = 0; j < t->partitions_len; j++) {
             const struct fetch_request_partition *p = &t->partitions[j];
             struct fetch_part *part = part_of(s, &id, p->partition);
+
+            if (before != NULL)
+                forget(s, before, p->partition, count);
 
             if (!count)
                 part->asks[part->asks_len] = (struct fetch_ask){
@@ -724,16 +756,30 @@ static void distribute(struct fetch_session *s, struct request *r, bool count)
         const struct fetch_request_forgotten_topic *t =
             &q->forgotten_topics_data[i];
 
-        if (!topic_id_of(r, t->topic, &t->topic_id, &id))
-            continue;
+        bool known = topic_id_of(r, t->topic, &t->topic_id, &id);
+        const struct uuid *before =
+            namesake(s, r, t->topic, known ? &id : NULL);
         for (int j = 0; j < t->partitions_len; j++) {
-            struct fetch_part *part = part_of(s, &id, t->partitions[j]);
-
-            if (!count)
-                part->forget[part->forget_len] = (struct fetch_ask){
-                    .topic_id = id, .index = t->partitions[j]};
-            part->forget_len++;
+            if (known)
+                forget(s, &id, t->partitions[j], count);
+            if (before != NULL)
+                forget(s, before, t->partitions[j], count);
         }
+    }
+}
+
+/* So that they can be forgotten when they have no name any more. */
+static void remember_names(struct fetch_session *s, const struct request *r)
+{
+    const struct fetch_request *q = r->msg;
+
+    for (int i = 0; i < q->topics_len; i++) {
+        struct slice name = q->topics[i].topic;
+        struct shard_topic *t = shard_topic_by_name(r->shard, name);
+        const struct uuid *known = map_get(&s->names, name);
+
+        if (t != NULL && (known == NULL || !uuid_eq(*known, t->id)))
+            free(map_put(&s->names, name, xmemdup(&t->id, sizeof t->id)));
     }
 }
 
@@ -756,6 +802,8 @@ static void distribute_request(struct fetch_session *s, struct request *r)
         part->asks_len = part->forget_len = 0;
     }
     distribute(s, r, false);
+    if (s->kept && r->version < 13)
+        remember_names(s, r);
 }
 
 /* By which a consumer may be sent to another replica. */
@@ -885,7 +933,7 @@ void api_fetch(struct request *r)
     }
     struct fetch_session *s =
         q->session_id != 0 ? session_find(r->shard, q->session_id) : NULL;
-    if (q->session_epoch > 0) {
+    if (q->session_epoch > 0 || q->session_epoch < EPOCH_FINAL) {
         continue_session(r, s);
         return;
     }

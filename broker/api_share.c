@@ -482,6 +482,8 @@ void api_share_acknowledge(struct request *r)
     call->request = r;
     take_acknowledge(call, r->msg);
     enum err error = share_call_check(call);
+    if (call->group.len == 0)
+        error = ERR_SHARE_SESSION_NOT_FOUND; /* none was ever begun */
     if (error == ERR_NONE)
         error = share_call_acknowledge(call);
     if (error == ERR_NONE) {

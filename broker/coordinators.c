@@ -457,44 +457,6 @@ static void fill_context(struct group_call *call, struct shard *here,
     };
 }
 
-/* Nobody coordinates the group without a name. */
-static enum err refusal(const struct group_call *call)
-{
-    struct slice group = SLICE("-");
-
-    switch (call->api) {
-    case API_JOIN_GROUP:
-        group = ((const struct join_group_request *)call->msg)->group_id;
-        break;
-    case API_SYNC_GROUP:
-        group = ((const struct sync_group_request *)call->msg)->group_id;
-        break;
-    case API_HEARTBEAT:
-        group = ((const struct heartbeat_request *)call->msg)->group_id;
-        break;
-    case API_LEAVE_GROUP:
-        group = ((const struct leave_group_request *)call->msg)->group_id;
-        break;
-    case API_CONSUMER_GROUP_HEARTBEAT:
-        group = ((const struct consumer_group_heartbeat_request *)call->msg)
-                    ->group_id;
-        break;
-    case API_SHARE_GROUP_HEARTBEAT:
-        if (((const struct share_group_heartbeat_request *)call->msg)
-                ->group_id.len == 0)
-            return ERR_INVALID_REQUEST;
-        break;
-    case API_STREAMS_GROUP_HEARTBEAT:
-        if (((const struct streams_group_heartbeat_request *)call->msg)
-                ->group_id.len == 0)
-            return ERR_INVALID_REQUEST;
-        break;
-    default:
-        break;
-    }
-    return group.len == 0 ? ERR_INVALID_GROUP_ID : ERR_NOT_COORDINATOR;
-}
-
 /* What would have to be committed. */
 static bool writes(enum api_key api)
 {
@@ -608,8 +570,12 @@ static void arrived(struct coord_call *c)
     struct coord_host *host =
         coord_host_find(c->owner, &coord_host_groups, c->partition);
 
-    if (host == NULL)
-        refuse(call, refusal(call));
+    enum err err = group_check_name(call->api, call->msg);
+
+    if (err != ERR_NONE)
+        refuse(call, err);
+    else if (host == NULL)
+        refuse(call, ERR_NOT_COORDINATOR);
     else if (vouches(call, host) && partition_is_cut_off(host->partition))
         refuse(call, ERR_NOT_COORDINATOR);
     else if (host->loader != NULL || !verify(call, host->partition))

@@ -23,9 +23,7 @@ const struct config_def config_table_transaction[] = {
      CONFIG_READ_ONLY, CONFIG_USED, "Longest transaction timeout.", NULL},
     {"transaction.partition.verification.enable", CONFIG_BOOLEAN, "true", ANY,
      CONFIG_CLUSTER_WIDE, CONFIG_USED,
-     "Check that a partition was added to its transaction. A change counts "
-     "from the next start of a broker.",
-     NULL},
+     "Check that a partition was added to its transaction.", NULL},
     {"transaction.remove.expired.transaction.cleanup.interval.ms", CONFIG_INT,
      "3600000", AT_LEAST(1), CONFIG_READ_ONLY, CONFIG_USED,
      "How often transactional ids are looked through for expired ones.", NULL},

@@ -181,6 +181,65 @@ enum group_kind_id group_kind_of_api(enum api_key api)
     return GROUP_KINDS;
 }
 
+/* The group that a request for one names; a null slice: it has no name to be
+ * looked at. */
+static struct slice name_in(enum api_key api, const void *request)
+{
+    switch (api) {
+    case API_JOIN_GROUP:
+        return ((const struct join_group_request *)request)->group_id;
+    case API_SYNC_GROUP:
+        return ((const struct sync_group_request *)request)->group_id;
+    case API_HEARTBEAT:
+        return ((const struct heartbeat_request *)request)->group_id;
+    case API_LEAVE_GROUP:
+        return ((const struct leave_group_request *)request)->group_id;
+    case API_TXN_OFFSET_COMMIT:
+        return ((const struct coord_txn_commit *)request)->commit.group_id;
+    case API_OFFSET_DELETE:
+        return ((const struct offset_delete_request *)request)->group_id;
+    case API_CONSUMER_GROUP_HEARTBEAT:
+        return ((const struct consumer_group_heartbeat_request *)request)
+            ->group_id;
+    case API_SHARE_GROUP_HEARTBEAT:
+        return ((const struct share_group_heartbeat_request *)request)
+            ->group_id;
+    case API_STREAMS_GROUP_HEARTBEAT:
+        return ((const struct streams_group_heartbeat_request *)request)
+            ->group_id;
+    case API_CONSUMER_GROUP_DESCRIBE:
+        return ((const struct consumer_group_describe_request *)request)
+            ->group_ids[0];
+    case API_SHARE_GROUP_DESCRIBE:
+        return ((const struct share_group_describe_request *)request)
+            ->group_ids[0];
+    case API_STREAMS_GROUP_DESCRIBE:
+        return ((const struct streams_group_describe_request *)request)
+            ->group_ids[0];
+    case API_ALTER_SHARE_GROUP_OFFSETS:
+        return ((const struct alter_share_group_offsets_request *)request)
+            ->group_id;
+    case API_DELETE_SHARE_GROUP_OFFSETS:
+        return ((const struct delete_share_group_offsets_request *)request)
+            ->group_id;
+    default:
+        return SLICE_NULL;
+    }
+}
+
+enum err group_check_name(enum api_key api, const void *request)
+{
+    struct slice name = name_in(api, request);
+
+    if (slice_is_null(name) || name.len != 0)
+        return ERR_NONE;
+    return api == API_CONSUMER_GROUP_HEARTBEAT ||
+                   api == API_SHARE_GROUP_HEARTBEAT ||
+                   api == API_STREAMS_GROUP_HEARTBEAT
+               ? ERR_INVALID_REQUEST
+               : ERR_INVALID_GROUP_ID;
+}
+
 struct coord_answer *group_refuse(const struct coord_context *context,
                                   enum api_key api, const void *request,
                                   enum err err)

@@ -173,6 +173,9 @@ enum err group_cores_replay(struct group_cores *cores,
 struct coord_answer *group_refuse(const struct coord_context *context,
                                   enum api_key api, const void *request,
                                   enum err err);
+/* What a request for a group without a name is told, by whoever is asked;
+ * ERR_NONE: the group has one, or may be without: offsets were once kept so. */
+enum err group_check_name(enum api_key api, const void *request);
 /* Whose request it is. */
 enum group_kind_id group_kind_of_api(enum api_key api);
 /* A kind but `but` that has the group, with or without members; GROUP_KINDS:

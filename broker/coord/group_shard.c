@@ -338,7 +338,8 @@ static void make_room(struct group_shard *shard, enum group_kind_id owner,
                         shard->time.wall_ms);
 }
 
-/* A name belongs to one kind of groups. */
+/* A name belongs to one kind of groups.  Who joins one takes it from an empty
+ * one of another kind, who only prepares one does not. */
 static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
                           const struct coord_context *context, enum api_key api,
                           const void *request)
@@ -354,7 +355,8 @@ static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
     if (presence == GROUP_PRESENT && kind == GROUP_CONSUMER &&
         owner == GROUP_CLASSIC)
         return ERR_NONE; /* it decides whether to take them over */
-    if (presence == GROUP_PRESENT)
+    if (presence == GROUP_PRESENT || (presence == GROUP_PRESENT_EMPTY &&
+                                      api == API_ALTER_SHARE_GROUP_OFFSETS))
         return group_kinds[kind]->taken;
     if (presence == GROUP_PRESENT_EMPTY)
         make_room(shard, owner, name);

@@ -71,6 +71,9 @@ static struct slice claims(void *core, const struct coord_context *context,
 {
     (void)core;
     (void)context;
+    if (api == API_ALTER_SHARE_GROUP_OFFSETS)
+        return ((const struct alter_share_group_offsets_request *)request)
+            ->group_id;
     return api == API_SHARE_GROUP_HEARTBEAT ? share_group_claims(request)
                                             : SLICE_NULL;
 }

@@ -93,6 +93,21 @@ static void add_record(struct step *step, struct coord_write *write,
     write_offset(write, request->group_id, topic, p->partition_index, &value);
 }
 
+/* From this version on TxnOffsetCommit knows what a group of another kind says
+ * of epochs. */
+enum { TXN_EPOCHS_FROM = 6 };
+
+/* Before, producers take an error that they do not know for the end. */
+static enum err known_to(const struct coord_caller *caller, enum err err)
+{
+    bool is_new =
+        err == ERR_STALE_MEMBER_EPOCH || err == ERR_GROUP_ID_NOT_FOUND;
+
+    return is_new && caller->transactional && caller->version < TXN_EPOCHS_FROM
+               ? ERR_ILLEGAL_GENERATION
+               : err;
+}
+
 /* caller NULL: the group is a classic one, and was asked. */
 static enum err check_partition(const struct coord *coord,
                                 const struct coord_caller *caller,
@@ -102,10 +117,11 @@ static enum err check_partition(const struct coord *coord,
     if (utf16_len(p->committed_metadata) >
         (size_t)coord->config.offset_metadata_max_bytes)
         return ERR_OFFSET_METADATA_TOO_LARGE;
-    return caller == NULL
-               ? ERR_NONE
-               : coord->others.check_commit(coord->others.arg, caller, topic,
-                                            p->partition_index);
+    if (caller == NULL)
+        return ERR_NONE;
+    return known_to(caller,
+                    coord->others.check_commit(coord->others.arg, caller, topic,
+                                               p->partition_index));
 }
 
 static void commit_topic(struct step *step, struct coord_write *write,

@@ -27,7 +27,7 @@ BAD_TIME, INVALID, OUT_OF_ORDER, INVALID_EPOCH = 32, 42, 45, 47
 INVALID_STATE, BAD_MAPPING, BAD_TIMEOUT, NOT_ATTEMPTED = 48, 49, 50, 55
 NON_EMPTY, NO_SUCH_GROUP, GROUP_FULL, FENCED_INSTANCE = 68, 69, 81, 82
 INVALID_RECORD, FENCED, NO_SUCH_ID, ABORTABLE = 87, 90, 105, 120
-TRY_AGAIN = 19
+TRY_AGAIN, STALE = 19, 113
 VERIFICATION = "transaction.partition.verification.enable"
 NO_SESSION, BAD_EPOCH, BAD_REGEX, TOO_MANY_SESSIONS = 122, 123, 128, 133
 FENCED_SINCE_2 = {0: INVALID_EPOCH, 2: FENCED}
@@ -86,8 +86,8 @@ def twice(s, suffix):
 def init_producer_id_errors(s, v):
     t = twice(s, "errors")
 
-    def ask(label, **fields):
-        a = s.ask(label, t.node, **dict(dict(
+    def ask(label, node=t.node, **fields):
+        a = s.ask(label, node, **dict(dict(
             transactionalId=t.id, transactionTimeoutMs=60000), **fields))
         if a["errorCode"]:
             s.check(label + ": no producer", (
@@ -107,6 +107,9 @@ def init_producer_id_errors(s, v):
          dict(producerId=t.producer + 1000, producerEpoch=0)),
         ("an epoch to come", FENCED_SINCE_4,
          dict(producerId=t.producer, producerEpoch=t.epoch + 5)),
+        ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("the longest time", NONE, dict(transactionTimeoutMs=900000)),
     ], ask)
 
@@ -129,6 +132,11 @@ def add_partitions_errors(s, v):
         ("an unknown id", all_of(BAD_MAPPING), dict(transactionalId=other)),
         ("no id", all_of(INVALID),
          dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", all_of(INVALID),
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
+        ("no id to verify, at another node", {4: all_of(INVALID)},
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)),
+              verifyOnly=True)),
         ("an epoch that is over", all_of(FENCED_SINCE_2),
          dict(producerEpoch=t.epoch - 1)),
         ("a partition that is not there",
@@ -165,6 +173,8 @@ def add_offsets_errors(s, v):
         ("an unknown id", BAD_MAPPING,
          dict(transactionalId=unknown_id(s, t))),
         ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("an epoch that is over", FENCED_SINCE_2,
          dict(producerEpoch=t.epoch - 1)),
         ("what is right", NONE, {}),
@@ -199,6 +209,8 @@ def end_txn_errors(s, v):
         ("an unknown id", BAD_MAPPING,
          dict(transactionalId=unknown_id(s, t))),
         ("no id", INVALID, dict(transactionalId="", node=nameless(s, 1))),
+        ("no id, at another node", INVALID,
+         dict(transactionalId="", node=elsewhere(nameless(s, 1)))),
         ("an epoch that is over", FENCED_SINCE_2,
          dict(producerEpoch=t.epoch - 1)),
     ], error)
@@ -260,6 +272,12 @@ def txn_offset_commit_errors(s, v):
     refused(s, [
         ("not the coordinator", NOT_COORDINATOR,
          dict(node=elsewhere(o.node))),
+        ("no group", NO_GROUP_ID,
+         dict(groupId="", node=nameless(s, 0))),
+        ("no group, at another node", NO_GROUP_ID,
+         dict(groupId="", node=elsewhere(nameless(s, 0)))),
+        ("no group, and a partition that is not there", UNKNOWN,
+         dict(groupId="", partition=9)),
         ("metadata too long", TOO_LONG, dict(metadata="x" * 5000)),
         ("a partition that is not there", UNKNOWN, dict(partition=9)),
         ("a generation that is over", {3: ILLEGAL_GENERATION}, to(
@@ -287,6 +305,8 @@ def txn_offset_commit_of_consumers(s, v):
     one = Member(new)
     one.join("joins", [topic])
     old, gone, there = static_group(s, "old")
+    shared = ShareGroup(s, "shared")
+    sharer = shared.join()
 
     def ask(label, group, **more):
         fields = dict(
@@ -304,6 +324,15 @@ def txn_offset_commit_of_consumers(s, v):
         ("a fenced instance", FENCED_INSTANCE, dict(
             group=old, memberId=gone, generationIdOrMemberEpoch=1,
             groupInstanceId="i1")),
+        ("an epoch of before", {3: ILLEGAL_GENERATION, 6: STALE}, dict(
+            group=new, memberId=one.id,
+            generationIdOrMemberEpoch=one.epoch - 1)),
+        ("an epoch to come", {3: ILLEGAL_GENERATION, 6: STALE}, dict(
+            group=new, memberId=one.id,
+            generationIdOrMemberEpoch=one.epoch + 5)),
+        ("a group of another kind", {3: ILLEGAL_GENERATION,
+                                     6: NO_SUCH_GROUP}, dict(
+            group=shared, memberId=sharer, generationIdOrMemberEpoch=1)),
     ], ask)
     t.call("AddOffsetsToTxn", transactionalId=t.id, producerId=t.producer,
            producerEpoch=t.epoch, groupId=new.name)
@@ -313,6 +342,7 @@ def txn_offset_commit_of_consumers(s, v):
     ], ask)
     s.check("ends", t.end(False), NONE)
     one.leave()
+    shared.leave(sharer)
     stays(s, old, there)
 
 
@@ -774,7 +804,7 @@ def offset_fetch_errors(s, v):
 
     refused(s, [
         ("an unknown member", UNKNOWN_MEMBER, dict(member="nobody")),
-        ("an epoch of before", 113, dict(epoch=one.epoch - 1)),
+        ("an epoch of before", STALE, dict(epoch=one.epoch - 1)),
         ("an unknown group", NONE, dict(name=beside(s, group))),
         ("an administrator", NONE, dict(member=None, epoch=-1)),
         ("what is right", NONE, {}),
@@ -797,6 +827,8 @@ def offset_delete_errors(s, v):
 
     refused(s, [
         ("no group", NO_GROUP_ID, dict(group="", node=nameless(s, 0))),
+        ("no group, at another node", NO_GROUP_ID,
+         dict(group="", node=elsewhere(nameless(s, 0)))),
         ("not the coordinator", NOT_COORDINATOR,
          dict(node=elsewhere(g.node))),
         ("members that are no consumers", NON_EMPTY, {}),
@@ -827,13 +859,15 @@ def consumer_heartbeat_errors(s, v):
     joining = dict(rebalanceTimeoutMs=30000, topicPartitions=[],
                    subscribedTopicNames=[topic])
 
-    def ask(label, epoch=1, instance=None, **fields):
+    def ask(label, epoch=1, instance=None, node=group.node, **fields):
         fields = dict(dict(groupId=group.name, memberId=one.id,
                            instanceId=instance), **fields)
-        return s.ask(label, group.node, memberEpoch=epoch,
-                     **fields)["errorCode"]
+        return s.ask(label, node, memberEpoch=epoch, **fields)["errorCode"]
 
     refused(s, [
+        ("no group", INVALID, dict(groupId="", node=nameless(s, 0))),
+        ("no group, at another node", INVALID,
+         dict(groupId="", node=elsewhere(nameless(s, 0)))),
         ("no instance", INVALID, dict(instance="")),
         ("no rack", INVALID, dict(rackId="")),
         ("leaves without an id", INVALID, dict(epoch=LEAVES, memberId="")),
@@ -878,6 +912,20 @@ def a_consumer_group_that_is_full(s, v):
         member.leave()
 
 
+@covers("ConsumerGroupDescribe", "StreamsGroupDescribe")
+def a_described_group_without_a_name(s, v):
+    def ask(label, node):
+        a = s.ask(label, node, groupIds=[""])
+        return [g["errorCode"] for g in a["groups"]]
+
+    node = nameless(s, 0)
+    refused(s, [
+        ("no group", [NO_GROUP_ID], dict(node=node)),
+        ("no group, at another node", [NO_GROUP_ID],
+         dict(node=elsewhere(node))),
+    ], ask)
+
+
 # ---- share groups ---------------------------------------------------------
 
 
@@ -919,8 +967,14 @@ def share_group_errors(s, v):
         return a["groups"][0]["errorCode"] if "groups" in a \
             else a["errorCode"]
 
-    refused(s, [("not the coordinator", NOT_COORDINATOR,
-                 dict(node=elsewhere(node)))], ask)
+    rows = [("not the coordinator", NOT_COORDINATOR,
+             dict(node=elsewhere(node)))]
+    if s.api != "DescribeShareGroupOffsets":
+        for label, at in (("no group", nameless(s, 0)),
+                          ("no group, at another node",
+                           elsewhere(nameless(s, 0)))):
+            rows.append((label, NO_GROUP_ID, dict(node=at, name="")))
+    refused(s, rows, ask)
 
 
 @covers("ShareFetch")
@@ -989,6 +1043,7 @@ def share_acknowledge_errors(s, v):
         return a["errorCode"] or error_of(a)
 
     refused(s, [
+        ("no group", NO_SESSION, dict(groupId="")),
         ("no member", INVALID, dict(memberId="")),
         ("a session that is none", NO_SESSION,
          dict(memberId=str(uuid.uuid4()))),

@@ -174,6 +174,9 @@ def session_errors(s, v):
     for label, want, session, epoch in (
             ("an epoch of before", BAD_EPOCH, c.id, c.epoch - 1),
             ("an epoch to come", BAD_EPOCH, c.id, c.epoch + 1),
+            ("an epoch that is none", BAD_EPOCH, c.id, -2),
+            ("the least of all epochs", BAD_EPOCH, c.id, -2**31),
+            ("an epoch that is none, of no session", NO_SESSION, 0, -2),
             ("an unknown session", NO_SESSION, c.id ^ 0x5555, 1),
             ("no session", NO_SESSION, 0, 1)):
         refused(label, want, session, epoch)
@@ -227,14 +230,37 @@ def session_whose_topic_goes(s, v):
     # Kafka says 3 in new versions, too: it knows the session's topic by name.
     s.true("it is told: the error", got[1] in (
         [[UNKNOWN]] + [[UNKNOWN_ID]] * (v >= 13)), got[1])
-    if v < 13:
-        c.close()
-        return
     c.fetch(forget={goes: [0]})
     write(s, stays, 0)
     s.check("without it the session goes on", [
-        (t["topicId"], len(t["partitions"]))
-        for t in c.fetch()["responses"]], [(s.id(stays), 1)])
+        (t.get("topic") or t["topicId"],
+         [p["errorCode"] for p in t["partitions"]])
+        for t in c.fetch()["responses"]],
+        [(*c.named(stays).values(), [NONE])])
+    c.close()
+
+
+@covers("Fetch")
+def session_whose_topic_comes_again(s, v):
+    """By name it is the same topic."""
+    if v not in (7, 12):
+        return
+    topic, c = led_here(s, "again", 1), Session(s)
+    c.fetch(topics={topic: {0: 0}})
+    s.call(1, "DeleteTopics", 5, topicNames=[topic], timeoutMs=20000)
+    wait_for("an error", lambda: parts(c.fetch()) == {0: (UNKNOWN, 0)})
+    led_here(s, "again", 1)
+    write(s, topic, 0)
+    a = c.fetch(topics={topic: {0: 0}})
+    s.check("the topic of now, once", [
+        (t["topic"], p["errorCode"], len(read(p["records"] or b"", 2)))
+        for t in a["responses"] for p in t["partitions"]],
+        [(topic, NONE, len(PAIRS))])
+    c.fetch(forget={topic: [0]})
+    write(s, topic, 0)
+    s.check("it can be forgotten", parts(c.fetch()), {})
+    c.epoch = -1  # or it would be the first to make room for others
+    c.fetch()
     c.close()
 
 

@@ -5,7 +5,7 @@ import uuid
 
 import records
 from data import PAIRS
-from groups import coordinator
+from groups import Group, coordinator
 from share import Consumer
 from sweep import Wrong, covers, wait_for
 
@@ -219,10 +219,21 @@ def share_offsets(s, v):
     s.check("some", [[(p["partitionIndex"], p["startOffset"], p["errorCode"])
                       for p in t["partitions"]] for t in d["topics"]],
             [[(0, 5, 0), (7, -1, UNKNOWN_TOPIC)], [(0, -1, UNKNOWN_TOPIC)]])
-    a = g.call("DescribeShareGroupOffsets", groups=[
-        {"groupId": g.name + "x", "topics": None}])
-    s.check("not there", a["groups"][0]["errorCode"] in
-            (NO_GROUP, NOT_COORDINATOR), True)
+    unknown = g.name + "x"
+    node = coordinator(s, unknown)
+
+    def there(topics):
+        a = s.call(node, "DescribeShareGroupOffsets", v, groups=[
+            {"groupId": unknown, "topics": topics}])
+        return a["groups"][0]
+    d = wait_for("its coordinator", lambda: [
+        d for d in [there(None)] if d["errorCode"] not in AGAIN])[0]
+    s.check("not there: all", (d["errorCode"], d["topics"]), (0, []))
+    d = there([{"topicName": topic, "partitions": [0, 1]}])
+    s.check("not there: some", (d["errorCode"], [
+        (p["partitionIndex"], p["startOffset"], p["errorCode"])
+        for t in d["topics"] for p in t["partitions"]]),
+        (0, [(0, -1, 0), (1, -1, 0)]))
     if v >= 1:
         lags(s, g, topic)
     g.leave(member)
@@ -281,7 +292,55 @@ def share_alter(s, v):
             a["responses"][0]["partitions"][0]["errorCode"], UNKNOWN_TOPIC)
     a = s.call(coordinator(s, g.name + "x"), "AlterShareGroupOffsets", v,
                groupId=g.name + "x", topics=[])
-    s.check("not there", a["errorCode"], NO_GROUP)
+    s.check("nothing of a group that is not there", a["errorCode"], 0)
+
+
+@covers("AlterShareGroupOffsets")
+def share_group_made_by_its_start(s, v):
+    """As kafka-share-groups --reset-offsets prepares one."""
+    g = ShareGroup(s, "prepared")
+    topic = g.topics[0]
+    s.produce(topic, 0, records.batch(PAIRS))
+
+    def alter(topic=topic):
+        def tried():
+            a = g.call("AlterShareGroupOffsets", groupId=g.name, topics=[{
+                "topicName": topic, "partitions": [
+                    {"partitionIndex": 0, "startOffset": 2}]}])
+            return a if a["errorCode"] not in AGAIN else None
+        a = wait_for("an answer", tried)
+        return a["errorCode"], [p["errorCode"] for t in a["responses"]
+                                for p in t["partitions"]]
+    s.check("an unknown topic", alter(topic + "x"), (0, [UNKNOWN_TOPIC]))
+    s.check("an unknown topic: no group", g.describe()["errorCode"], NO_GROUP)
+    s.check("a group that is not there", alter(), (0, [0]))
+    d = g.describe()
+    s.check("it is made", (d["errorCode"], d["groupState"], d["members"]),
+            (0, "Empty", []))
+    s.check("where it begins", g.starts(), {(topic, 0): 2})
+    member = g.join()
+    g.settle(member)
+    c = Consumer(s, g.name, topic)
+    got = wait_for("records", lambda: c.fetch(wait=500)[0])
+    s.check("it begins there", got, [(2, 4, 1)])
+    c.leave()
+    g.leave(member)
+
+
+@covers("AlterShareGroupOffsets")
+def share_offsets_of_a_group_of_another_kind(s, v):
+    g = Group(s, "classic")
+    member, _ = g.one()
+    topic = s.topic("other", 1)
+
+    def alter():
+        return s.call(g.node, "AlterShareGroupOffsets", v, groupId=g.name,
+                      topics=[{"topicName": topic, "partitions": [
+                          {"partitionIndex": 0, "startOffset": 0}]}]
+                      )["errorCode"]
+    s.check("with members", alter(), NO_GROUP)
+    s.call(g.node, "LeaveGroup", 0, groupId=g.name, memberId=member)
+    s.check("an empty one", alter(), NO_GROUP)
 
 
 @covers("DeleteShareGroupOffsets")

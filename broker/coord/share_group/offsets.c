@@ -2,9 +2,10 @@
  * AlterShareGroupOffsets, DeleteShareGroupOffsets; and DeleteGroups, which
  * deletes all of it first.
  *
- * Only a group without members is changed.  What changes is written down as to
- * be initialized or deleted, and the answer waits until share coordinators have
- * done it. */
+ * Only a group without members is changed.  One that is not there has no
+ * offsets, and is made when they are set: so it is prepared for its members.
+ * What changes is written down as to be initialized or deleted, and the answer
+ * waits until share coordinators have done it. */
 #include "broker/coord/share_group/sgroup.h"
 
 #include <stdlib.h>
@@ -207,15 +208,14 @@ describe_offsets(struct sstep *step, const struct coord_context *context,
     const struct sgroup *group = sgroup_find(step->coord, from->group_id);
 
     to->error_message = SLICE_NULL;
-    if (group == NULL) {
-        refuse(step, answer, ERR_GROUP_ID_NOT_FOUND);
-        return;
-    }
-    if (from->topics_len < 0)
-        name_all(step->coord, group->states.initialized, &answer->arena, to);
-    else
+    if (from->topics_len >= 0)
         name_asked(step->coord, from, &answer->arena, to);
-    ask_summary(step, group, answer, to);
+    else if (group != NULL)
+        name_all(step->coord, group->states.initialized, &answer->arena, to);
+    if (group != NULL)
+        ask_summary(step, group, answer, to);
+    else
+        swrite_send(step, swrite_new(answer));
 }
 
 static void take_summary(const struct share_group_item *item,
@@ -306,22 +306,14 @@ static void take_starts(struct sstep *step, struct sgroup *group,
     }
 }
 
-static void
-alter_offsets(struct sstep *step, const struct coord_context *context,
-              const struct alter_share_group_offsets_request *request)
+static void alter_group(struct sstep *step, struct sgroup *group,
+                        const struct alter_share_group_offsets_request *request,
+                        struct coord_answer *answer)
 {
-    struct coord_answer *answer =
-        sanswer_new(context, API_ALTER_SHARE_GROUP_OFFSETS);
     struct alter_share_group_offsets_response *r =
         &answer->response.alter_share_group_offsets;
-    struct sgroup *group = sgroup_find(step->coord, request->group_id);
-    enum err err = check_alterable(group);
     uint32_t len = 0, room = 0;
 
-    if (err != ERR_NONE) {
-        refuse(step, answer, err);
-        return;
-    }
     for (int32_t t = 0; t < request->topics_len; t++)
         room += (uint32_t)request->topics[t].partitions_len;
     struct part *items = arena_array(&answer->arena, room, sizeof *items);
@@ -343,6 +335,22 @@ alter_offsets(struct sstep *step, const struct coord_context *context,
         &answer->arena,
         parts_minus(&answer->arena, group->states.initializing, set), set);
     change(step, group, &next, answer);
+}
+
+static void
+alter_offsets(struct sstep *step, const struct coord_context *context,
+              const struct alter_share_group_offsets_request *request)
+{
+    struct coord_answer *answer =
+        sanswer_new(context, API_ALTER_SHARE_GROUP_OFFSETS);
+    struct sgroup *group = sgroup_get(step->coord, request->group_id);
+    enum err err = check_alterable(group);
+
+    if (err != ERR_NONE)
+        refuse(step, answer, err);
+    else
+        alter_group(step, group, request, answer);
+    sgroup_drop_if_hollow(step->coord, group); /* nothing was set */
 }
 
 /* ---- deletions -----------------------------------------------------------*/

@@ -146,6 +146,7 @@ static void look_at(struct sstep *step, const struct swrite *write,
         sgroup_end_waiting(step, group, coord_append_error(err));
         heap_set(&step->coord->timers, &group->ask_again.node,
                  step->time.now_ms + SGROUP_RETRY_MS);
+        sgroup_drop_if_hollow(step->coord, group); /* it was to be made */
     } else if (!write->ends_asking || !heap_has(&group->ask_again.node)) {
         sgroup_ask(step, group);
     }

@@ -124,6 +124,12 @@ void txn_answer_fail(struct txn_answer *answer, int32_t slot, enum err err)
 
 /* ---- refusals ------------------------------------------------------------*/
 
+/* A transaction without an id is nobody's: whoever is asked says so. */
+static enum err why(struct slice id, enum err err)
+{
+    return err != ERR_NONE && id.len == 0 ? ERR_INVALID_REQUEST : err;
+}
+
 static told_topic *refuse_topics(struct arena *arena, const asked_topic *asked,
                                  int32_t len, int16_t code)
 {
@@ -145,7 +151,7 @@ static told_topic *refuse_topics(struct arena *arena, const asked_topic *asked,
 
 static void refuse_batch(struct txn_answer *answer,
                          const struct add_partitions_to_txn_request *request,
-                         int16_t code)
+                         enum err err)
 {
     struct add_partitions_to_txn_response *r =
         &answer->response.add_partitions_to_txn;
@@ -164,25 +170,29 @@ static void refuse_batch(struct txn_answer *answer,
         to->transactional_id = arena_copy(arena, from->transactional_id);
         to->topic_results_len = from->topics_len;
         to->topic_results =
-            refuse_topics(arena, from->topics, from->topics_len, code);
+            refuse_topics(arena, from->topics, from->topics_len,
+                          txn_error_code(answer->api, answer->version,
+                                         why(from->transactional_id, err)));
     }
 }
 
 static void refuse_add(struct txn_answer *answer,
                        const struct add_partitions_to_txn_request *request,
-                       int16_t code)
+                       enum err err)
 {
     struct add_partitions_to_txn_response *r =
         &answer->response.add_partitions_to_txn;
 
     if (answer->version >= TXN_ADD_BATCHED_FROM) {
-        refuse_batch(answer, request, code);
+        refuse_batch(answer, request, err);
         return;
     }
+    err = why(request->v3_and_below_transactional_id, err);
     r->results_by_topic_v3_and_below_len = request->v3_and_below_topics_len;
     r->results_by_topic_v3_and_below =
         refuse_topics(&answer->arena, request->v3_and_below_topics,
-                      request->v3_and_below_topics_len, code);
+                      request->v3_and_below_topics_len,
+                      txn_error_code(answer->api, answer->version, err));
 }
 
 static void refuse_describe(struct txn_answer *answer,
@@ -216,13 +226,25 @@ struct txn_answer *txn_refuse(const struct txn_context *context,
 
     switch (api) {
     case API_ADD_PARTITIONS_TO_TXN:
-        refuse_add(answer, request, code);
+        refuse_add(answer, request, err);
         break;
     case API_DESCRIBE_TRANSACTIONS:
         refuse_describe(answer, request, code);
         break;
     case API_LIST_TRANSACTIONS:
         answer->response.list_transactions.error_code = code;
+        break;
+    case API_ADD_OFFSETS_TO_TXN:
+        txn_answer_fail(answer, 0,
+                        why(((const struct add_offsets_to_txn_request *)request)
+                                ->transactional_id,
+                            err));
+        break;
+    case API_END_TXN:
+        txn_answer_fail(
+            answer, 0,
+            why(((const struct end_txn_request *)request)->transactional_id,
+                err));
         break;
     default:
         txn_answer_fail(answer, 0, err);

@@ -230,7 +230,8 @@ void txn_coord_request(struct txn_coord *coord,
                        const struct txn_context *context, enum api_key api,
                        const void *request, struct txn_update *update);
 
-/* The answer that says `err` to such a request, without any state. */
+/* The answer that says `err` to such a request, without any state; of an id
+ * that is empty INVALID_REQUEST. */
 struct txn_answer *txn_refuse(const struct txn_context *context,
                               enum api_key api, const void *request,
                               enum err err);

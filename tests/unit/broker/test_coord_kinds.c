@@ -80,6 +80,36 @@ static char *listed(const char *type)
 
 /* ---- names ---------------------------------------------------------------*/
 
+Test(coord_kinds, a_group_without_a_name)
+{
+    struct slice none = SLICE("");
+    struct sync_group_request sync = {.group_id = none};
+    struct offset_commit_request commit = {.group_id = none};
+    struct coord_txn_commit txn = {.commit = commit};
+    struct consumer_group_heartbeat_request beat = {.group_id = none};
+    struct streams_group_heartbeat_request streams = {.group_id = none};
+    struct share_group_describe_request describe = {&none, 1, false};
+    struct alter_share_group_offsets_request alter = {.group_id = none};
+    struct describe_groups_request old = {&none, 1, false};
+
+    cr_assert_err(group_check_name(API_SYNC_GROUP, &sync),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_TXN_OFFSET_COMMIT, &txn),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_SHARE_GROUP_DESCRIBE, &describe),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_ALTER_SHARE_GROUP_OFFSETS, &alter),
+                  ERR_INVALID_GROUP_ID);
+    cr_assert_err(group_check_name(API_CONSUMER_GROUP_HEARTBEAT, &beat),
+                  ERR_INVALID_REQUEST);
+    cr_assert_err(group_check_name(API_STREAMS_GROUP_HEARTBEAT, &streams),
+                  ERR_INVALID_REQUEST);
+    cr_assert_err(group_check_name(API_OFFSET_COMMIT, &commit), ERR_NONE);
+    cr_assert_err(group_check_name(API_DESCRIBE_GROUPS, &old), ERR_NONE);
+    sync.group_id = SLICE("g");
+    cr_assert_err(group_check_name(API_SYNC_GROUP, &sync), ERR_NONE);
+}
+
 Test(coord_kinds, a_group_with_members_keeps_its_name)
 {
     char id[128];
@@ -217,6 +247,61 @@ Test(coord_kinds, offsets_of_a_consumer_group_are_committed_by_its_members)
                   ERR_UNKNOWN_MEMBER_ID);
     leave_consumer("g");
     cr_assert_err(commit_of(&w, COMMIT(&w, .version = 9)), ERR_NONE);
+}
+
+static enum err txn_commit(const char *group, int32_t epoch, int16_t version)
+{
+    struct offset_commit_request_partition p;
+    struct offset_commit_request_topic t;
+    struct coord_txn_commit q = {.producer_id = 5};
+
+    offset_commit_request_partition_init(&p);
+    offset_commit_request_topic_init(&t);
+    offset_commit_request_init(&q.commit);
+    t.name = SLICE("t");
+    t.partitions = &p;
+    t.partitions_len = 1;
+    q.commit.group_id = slice_str(group);
+    q.commit.member_id = SLICE("m");
+    q.commit.generation_id_or_member_epoch = epoch;
+    q.commit.topics = &t;
+    q.commit.topics_len = 1;
+    int token = world_request(&w, API_TXN_OFFSET_COMMIT, version, &q);
+    return (enum err)answer_of(&w, token)
+        ->response.offset_commit.topics[0]
+        .partitions[0]
+        .error_code;
+}
+
+static void make_share(const char *group)
+{
+    struct slice t = SLICE("t");
+    struct share_group_heartbeat_request q = {
+        .group_id = slice_str(group),
+        .member_id = SLICE("m"),
+        .subscribed_topic_names = &t,
+        .subscribed_topic_names_len = 1,
+    };
+
+    world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+}
+
+/* What producers do not know they take for the end. */
+Test(coord_kinds, old_producers_are_told_of_a_generation)
+{
+    int32_t epoch = make_consumer("g");
+
+    make_share("shared");
+    cr_assert_err(txn_commit("g", epoch, 5), ERR_NONE);
+    for (int16_t version = 3; version < 6; version++) {
+        cr_assert_err(txn_commit("g", epoch + 1, version),
+                      ERR_ILLEGAL_GENERATION);
+        cr_assert_err(txn_commit("shared", 1, version), ERR_ILLEGAL_GENERATION);
+    }
+    cr_assert_err(txn_commit("g", epoch + 1, 6), ERR_STALE_MEMBER_EPOCH);
+    cr_assert_err(txn_commit("shared", 1, 6), ERR_GROUP_ID_NOT_FOUND);
 }
 
 static enum err fetch_as(const char *member, int32_t epoch)

@@ -387,6 +387,92 @@ Test(share_group, a_start_is_set_with_a_new_epoch)
     assert_reloads();
 }
 
+static enum err altered(int token)
+{
+    return (enum err)answer_of(&w, token)
+        ->response.alter_share_group_offsets.error_code;
+}
+
+Test(share_group, a_group_is_made_by_its_start)
+{
+    w.hold = true;
+    int token = alter(4);
+    cr_assert_eq(w.asks_len, 0, "its record is not committed");
+    w.hold = false;
+    world_commit(&w);
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq(w.asks[0]->items_len, 1);
+    cr_assert_eq(w.asks[0]->items[0].start_offset, 4);
+    cr_assert_not(answered(&w, token));
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(altered(token), ERR_NONE);
+    assert_reloads();
+    int32_t epoch = epoch_of(beat("m", 0));
+    cr_assert_eq(w.asks[0]->items_len, 2, "the others");
+    cr_assert_gt(epoch, 1);
+    world_share_answers(&w, ERR_NONE);
+}
+
+static void assert_nothing(void)
+{
+    char *text = dump();
+
+    cr_assert_str_eq(text, "");
+    free(text);
+}
+
+Test(share_group, a_group_that_cannot_be_made_is_not_there)
+{
+    struct alter_share_group_offsets_request none = {SLICE("g"), NULL, 0};
+
+    w.append_err = ERR_NOT_ENOUGH_REPLICAS;
+    cr_assert_err(altered(alter(4)), ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_nothing();
+    cr_assert_eq(group_shard_next_deadline(w.shard), INT64_MAX);
+    w.append_err = ERR_NONE;
+    cr_assert_err(
+        altered(world_request(&w, API_ALTER_SHARE_GROUP_OFFSETS, 0, &none)),
+        ERR_NONE);
+    cr_assert_err(altered(alter(-5)), ERR_NONE);
+    assert_nothing();
+    cr_assert_eq(w.asks_len, 0);
+}
+
+Test(share_group, a_start_takes_no_name)
+{
+    char id[128];
+
+    make_stable(&w, "g", id);
+    cr_assert_err(altered(alter(4)), ERR_GROUP_ID_NOT_FOUND);
+    LEAVE(&w, .group = "g", .member = id);
+    cr_assert_err(altered(alter(4)), ERR_GROUP_ID_NOT_FOUND);
+    assert_nothing();
+}
+
+Test(share_group, a_group_that_is_not_there_has_no_offsets)
+{
+    int32_t partitions[] = {0, 7};
+    struct describe_share_group_offsets_request_topic t = {SLICE("t"),
+                                                           partitions, 2};
+    struct describe_share_group_offsets_request_group g = {
+        .group_id = SLICE("g"), .topics = &t, .topics_len = 1};
+    struct describe_share_group_offsets_request q = {&g, 1};
+    int some = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    const struct describe_share_group_offsets_response_group *r =
+        &answer_of(&w, some)->response.describe_share_group_offsets.groups[0];
+
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_eq(r->topics[0].partitions[0].start_offset, -1);
+    cr_assert_err(r->topics[0].partitions[0].error_code, ERR_NONE);
+    cr_assert_err(r->topics[0].partitions[1].error_code,
+                  ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    g.topics_len = -1;
+    int all = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    r = &answer_of(&w, all)->response.describe_share_group_offsets.groups[0];
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_eq(r->topics_len, 0);
+}
+
 Test(share_group, offsets_are_what_share_coordinators_say)
 {
     struct describe_share_group_offsets_request_group g = {

@@ -238,6 +238,61 @@ Test(txn_rules, add)
     cr_assert(slice_eq_str(d->topics[2].topic, "__consumer_offsets"));
 }
 
+/* Adds topics until there is no room; how many there are. */
+static int32_t add_until_full(struct who who)
+{
+    enum { ENOUGH = 1000 };
+    char topic[100];
+    enum err err = ERR_NONE;
+    int32_t n = 0;
+
+    while (err == ERR_NONE && n < ENOUGH) {
+        snprintf(topic, sizeof topic, "%090d", (int)n);
+        err = add_err(&l, ADD(&l, who, .topic = topic));
+        n += err == ERR_NONE;
+    }
+    cr_assert_err(err, ERR_UNKNOWN_SERVER_ERROR);
+    return n;
+}
+
+static size_t largest_batch(void)
+{
+    size_t most = 0;
+
+    for (int i = 0; i < l.batches_len; i++)
+        if (l.batches[i].len > most)
+            most = l.batches[i].len;
+    return most;
+}
+
+/* max.message.bytes of its topic bounds a record, and so a transaction. */
+Test(txn_rules, what_a_record_has_no_room_for_is_refused_and_the_rest_lives_on)
+{
+    enum { BATCH_MAX_BYTES = 4096, TOPIC_BYTES = 110 };
+
+    ledger_close(&l);
+    ledger_init(&l);
+    l.options.batch_max_bytes = BATCH_MAX_BYTES;
+    ledger_start(&l);
+    struct who who = init_ok(&l, "t");
+    int32_t n = add_until_full(who);
+    cr_assert_leq(largest_batch(), (size_t)BATCH_MAX_BYTES);
+    cr_assert_geq(n, BATCH_MAX_BYTES / TOPIC_BYTES / 2);
+    ledger_fail_over(&l);
+    cr_assert_eq(describe_one(&l, "t")->topics_len, n);
+    cr_assert_str_eq(txn_state_of(&l, "t"), "Ongoing");
+    cr_assert_err(add_err(&l, ADD(&l, who,
+                                  .topic = "one that is too many "
+                                           "for what is left of a "
+                                           "batch, whatever it is")),
+                  ERR_UNKNOWN_SERVER_ERROR);
+    cr_assert_err(end_err(&l, END(&l, who, .commit = true)), ERR_NONE);
+    ledger_markers(&l);
+    cr_assert_str_eq(txn_state_of(&l, "t"), "CompleteCommit");
+    cr_assert_err(add_err(&l, ADD(&l, who)), ERR_NONE);
+    cr_assert_eq(describe_one(&l, "t")->topics_len, 1);
+}
+
 Test(txn_rules, offsets_without_a_topic_for_them)
 {
     struct who who = init_ok(&l, "t");

@@ -153,6 +153,53 @@ Test(txn_split, one_id)
     cr_assert_eq(txn_partition_of(API_END_TXN, &end, 50), want);
 }
 
+/* Whoever is asked, its coordinator or not. */
+Test(txn_split, an_empty_id_is_nobodys)
+{
+    int32_t partition = 0;
+    struct add_partitions_to_txn_request_topic topic = {SLICE("a"), &partition,
+                                                        1};
+    struct add_partitions_to_txn_request_transaction txns[] = {
+        {.transactional_id = SLICE(""), .topics = &topic, .topics_len = 1},
+        {.transactional_id = SLICE("t"), .topics = &topic, .topics_len = 1}};
+    struct add_partitions_to_txn_request add = {.transactions = txns,
+                                                .transactions_len = 2,
+                                                .v3_and_below_transactional_id =
+                                                    SLICE(""),
+                                                .v3_and_below_topics = &topic,
+                                                .v3_and_below_topics_len = 1};
+    struct add_offsets_to_txn_request offsets = {SLICE(""), 0, 0, SLICE("g")};
+    struct end_txn_request end = {SLICE(""), 0, 0, false};
+    static const struct txn_context old = {.version = 3};
+
+    struct txn_answer *a = txn_refuse(&context, API_ADD_PARTITIONS_TO_TXN, &add,
+                                      ERR_NOT_COORDINATOR);
+    const struct add_partitions_to_txn_response_result *r =
+        a->response.add_partitions_to_txn.results_by_transaction;
+    cr_assert_err(
+        r[0].topic_results[0].results_by_partition[0].partition_error_code,
+        ERR_INVALID_REQUEST);
+    cr_assert_err(
+        r[1].topic_results[0].results_by_partition[0].partition_error_code,
+        ERR_NOT_COORDINATOR);
+    txn_answer_free(a);
+    a = txn_refuse(&old, API_ADD_PARTITIONS_TO_TXN, &add, ERR_NOT_COORDINATOR);
+    cr_assert_err(
+        a->response.add_partitions_to_txn.results_by_topic_v3_and_below[0]
+            .results_by_partition[0]
+            .partition_error_code,
+        ERR_INVALID_REQUEST);
+    txn_answer_free(a);
+    a = txn_refuse(&context, API_ADD_OFFSETS_TO_TXN, &offsets,
+                   ERR_NOT_COORDINATOR);
+    cr_assert_err(a->response.add_offsets_to_txn.error_code,
+                  ERR_INVALID_REQUEST);
+    txn_answer_free(a);
+    a = txn_refuse(&context, API_END_TXN, &end, ERR_NOT_COORDINATOR);
+    cr_assert_err(a->response.end_txn.error_code, ERR_INVALID_REQUEST);
+    txn_answer_free(a);
+}
+
 /* ---- lists ---------------------------------------------------------------*/
 
 static struct txn_answer *list_of(const char *id, enum err err)
