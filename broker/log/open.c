@@ -465,8 +465,9 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         return rc;
     /* The process before may have died between making these names and syncing
      * them, or because that failed. */
-    if (!clean && log->segments_len != 0) {
-        log->is_new = log->dir_changed = log->epochs_unsynced = true;
+    if (!clean && (log->segments_len != 0 || found.metadata)) {
+        log->is_new = log->dir_changed = true;
+        log->epochs_unsynced = log->segments_len != 0;
         if (log->has_metadata)
             rc = write_metadata_again(log);
         if (rc < 0)
