@@ -250,6 +250,7 @@ static void become_precandidate(struct raft *r, struct raft_update *u)
     r->role = RAFT_PRECANDIDATE;
     r->leader = RAFT_ID_NONE;
     r->fast_rounds++;
+    r->requests_due = false; /* of a candidacy the disk was too slow for */
     r->transferred = false;
     election_soon(r);
     votes_clear(r);

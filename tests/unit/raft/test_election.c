@@ -93,6 +93,26 @@ Test(election3, a_candidate_asks_only_when_its_own_vote_is_durable)
     cr_assert_eq(lab_core(&lab, 1)->role, RAFT_LEADER);
 }
 
+Test(election3, a_disk_slower_than_the_timeout_spoils_one_candidacy_only)
+{
+    lab.nodes[1].disk_stuck = true;
+    lab_elect(&lab, 1);
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_CANDIDATE);
+    lab_isolate(&lab, 1, true);
+    lab.now_ms = lab_core(&lab, 1)->election_deadline_ms;
+    lab_event(&lab, 1, (struct raft_event){.type = RAFT_TICK});
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_PRECANDIDATE);
+    lab_drop(&lab);
+    lab_isolate(&lab, 1, false);
+    lab.nodes[1].disk_stuck = false;
+    lab_persist(&lab, 1);
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_PRECANDIDATE);
+    lab_elect(&lab, 1);
+    lab_deliver(&lab);
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_LEADER);
+    cr_assert_eq(lab_core(&lab, 1)->term, 2);
+}
+
 Test(election3, one_vote_for_each_term)
 {
     struct raft_message ask = {
