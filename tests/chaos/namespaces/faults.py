@@ -212,6 +212,8 @@ def full_disk(s):
                 time.sleep(0.2)
         finally:
             disk.free()
+        # A write that failed just before may end the node only now.
+        wait_a_little(lambda: not s.world.alive(node), 1)
         if not s.world.alive(node):
             entry["what"] += ", and ended: " + s.world.last_words(node)
             s.world.start(node)
