@@ -24,8 +24,6 @@ struct broker {
     struct uuid incarnation;
     _Atomic int64_t epoch;    /* from the controller; -1 before registration */
     _Atomic bool stopping;    /* controlled shutdown has begun */
-    _Atomic int64_t heard_ms; /* when we asked what the
-                                 controller answered last; -1 nothing */
     int64_t started_wall_ms;
 
     struct shard **shards;

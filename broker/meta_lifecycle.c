@@ -46,15 +46,14 @@ static bool registration_applied(const struct meta *m)
 
 /* See partition_session_is_over().  What counts is when the heartbeat was asked
  * for: its answer may have lain here while this process stood still.  And it
- * counts when the metadata that the controller had then is applied: who was cut
- * off is answered before it learns who leads by now. */
+ * counts when the metadata that the controller had then is applied, here and in
+ * the shards: who was cut off is answered before it learns who leads by now. */
 static void heard(struct meta *m, int64_t asked_ms, int64_t index)
 {
     struct lifecycle *l = &m->life;
 
     if (index <= m->image.applied_index) {
-        atomic_store_explicit(&m->broker->heard_ms, asked_ms,
-                              memory_order_relaxed);
+        publish_heard(m, asked_ms);
     } else if (l->unheard_index == 0) {
         l->unheard_ms = asked_ms;
         l->unheard_index = index;
@@ -398,7 +397,6 @@ void lifecycle_init(struct meta *m)
     l->shutdown = (struct env_timer){.fn = shutdown_late, .arg = m};
     l->last_refusal = ERR_NONE;
     atomic_store(&m->broker->epoch, -1);
-    atomic_store(&m->broker->heard_ms, -1);
 }
 
 void lifecycle_start(struct meta *m)

@@ -243,6 +243,8 @@ void publish_led(struct meta *m);
 /* For image_apply(); publish_send() after the batch. */
 struct image_observer publish_observer(struct meta *m);
 void publish_send(struct meta *m);
+/* shard.heard_ms. */
+void publish_heard(struct meta *m, int64_t asked_ms);
 
 /* ---- meta_settings.c ---------------------------------------------------- */
 

@@ -355,6 +355,13 @@ void publish_send(struct meta *m)
     m->last_topic = UUID_ZERO;
 }
 
+void publish_heard(struct meta *m, int64_t asked_ms)
+{
+    for (int i = 0; i < shards_len(m); i++)
+        add(m, i, SHARD_HEARD)->heard_ms = asked_ms;
+    publish_send(m);
+}
+
 void publish_init(struct meta *m)
 {
     m->out = xcalloc((size_t)shards_len(m), sizeof *m->out);

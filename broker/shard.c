@@ -386,6 +386,9 @@ static void apply(struct shard *s, struct shard_update *u)
         quotas_unref(s->quotas);
         s->quotas = quotas_ref(u->quotas);
         break;
+    case SHARD_HEARD:
+        s->heard_ms = u->heard_ms;
+        break;
     }
 }
 
@@ -519,6 +522,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     s->broker = broker;
     s->index = index;
     s->features = FEATURE_LEVELS_UNKNOWN;
+    s->heard_ms = -1;
     s->live = live_new(broker->config, &(struct config_layers){0});
     list_init(&s->watched);
     list_init(&s->checkpoint);

@@ -80,6 +80,9 @@ struct shard {
     struct map topics_by_id;   /* 16 bytes -> shard_topic */
     struct map brokers;        /* int32 -> shard_broker */
     int64_t metadata_index;    /* what we know of is in the log up to here */
+    /* When we asked what the controller answered last, as of what we know of;
+     * -1: it never did. */
+    int64_t heard_ms;
     struct list group_lookups; /* regexes being matched (group_regex.c) */
     int partitions_len;
     uint64_t topic_changes; /* topics made, deleted, grown */
@@ -169,6 +172,7 @@ enum shard_update_kind {
     SHARD_LIVE,       /* the node's configuration changed */
     SHARD_GROUP,      /* a group's configuration changed */
     SHARD_QUOTAS,     /* client quotas changed */
+    SHARD_HEARD,      /* see shard.heard_ms */
 };
 
 /* A partition's registration, as far as a replica needs it. */
@@ -197,6 +201,7 @@ struct shard_update {
     enum err error;                  /* SHARD_ISR_RESULT */
     struct feature_levels features;  /* SHARD_FEATURES */
     int dir;                         /* SHARD_DIR_FAILED: its number */
+    int64_t heard_ms;                /* SHARD_HEARD */
 };
 
 /* A message of many updates, applied in order.  Made by the metadata thread,

@@ -56,11 +56,10 @@ enum err partition_check_leader(const struct partition *p,
 
 bool partition_session_is_over(const struct partition *p)
 {
-    const struct broker *b = p->shard->broker;
-    int64_t heard_ms = atomic_load_explicit(&b->heard_ms, memory_order_relaxed);
+    const struct shard *s = p->shard;
 
-    return heard_ms >= 0 && env_now_ms(p->shard->env) - heard_ms >
-                                b->config->broker_session_timeout_ms;
+    return s->heard_ms >= 0 && env_now_ms(s->env) - s->heard_ms >
+                                   s->broker->config->broker_session_timeout_ms;
 }
 
 bool partition_is_cut_off(const struct partition *p)

@@ -68,6 +68,7 @@ struct kit {
     int64_t log_start;  /* polls below get a snapshot of `image` */
     struct image image; /* all entries applied */
     bool polls_held;    /* no entry reaches the broker, see kit_release() */
+    bool hears;         /* write SHARD_HEARD down */
 
     /* Seen. */
     int64_t epoch; /* given to the broker; 0: not registered */
@@ -222,6 +223,10 @@ static inline void kit_print_update(struct buf *out,
     case SHARD_FEATURES:
         break;
     case SHARD_DIR_FAILED: /* of the disk's doing, not the metadata's */
+        break;
+    case SHARD_HEARD:
+        if (kit_now->hears)
+            buf_printf(out, "heard\n");
         break;
     }
 }
@@ -633,6 +638,7 @@ static inline void kit_heartbeat(struct kit *kit,
         kit_broker(kit, q->broker_id, kit->epoch, false);
     out->is_fenced = image_broker(&kit->image, q->broker_id)->fenced;
     out->should_shut_down = q->want_shutdown;
+    out->metadata_index = kit->entries_len;
 }
 
 /* False: the connection is closed in place of an answer. */

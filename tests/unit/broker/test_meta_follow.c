@@ -91,6 +91,47 @@ Test(meta_follow, settings_follow_the_configs)
     kit_free(&kit);
 }
 
+static int beats_wanted;
+
+static bool has_beaten(struct kit *kit)
+{
+    return kit->heartbeats >= beats_wanted;
+}
+
+static bool has_heard(struct kit *kit)
+{
+    return strstr(kit_text(kit, 0), "heard\n") != NULL;
+}
+
+/* A broker that was cut off is answered before it learns who leads by now.  As
+ * long as its shards do not know either, no answer keeps its session. */
+Test(meta_follow, shards_hear_of_an_answer_behind_the_metadata_it_came_with)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.hears = true;
+    kit_run(&kit, has_heard);
+
+    kit.polls_held = true;
+    kit_move(&kit, 4, 0, 9, 2, 1);
+    beats_wanted = kit.heartbeats + 1;
+    kit_run(&kit, has_beaten);
+    kit.shard_text[0].len = 0;
+    beats_wanted = kit.heartbeats + 3;
+    kit_run(&kit, has_beaten);
+    cr_assert_str_empty(kit_text(&kit, 0));
+
+    kit_release(&kit);
+    kit_run(&kit, has_heard);
+    cr_assert_eq(strncmp(kit_text(&kit, 0), "partition orders-0 leader 2", 27),
+                 0, "%s", kit_text(&kit, 0));
+    kit_free(&kit);
+}
+
 /* A restart knows from its disk what it knew, and asks for the rest. */
 Test(meta_follow, a_restart_continues_from_the_disk)
 {
