@@ -23,7 +23,8 @@ class Scene:
     def __init__(self, world, topic, load, rng):
         self.world = world
         self.topic = topic
-        self.topics = [topic, "__consumer_offsets"]  # to be kept whole
+        # To be kept whole, whoever leaves.
+        self.topics = [topic, "__consumer_offsets", "__transaction_state"]
         self.load = load
         self.rng = rng
         self.faults = []  # {"class", "what", "from", "healed", "to"}
