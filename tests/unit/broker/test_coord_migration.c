@@ -110,10 +110,31 @@ Test(migration, a_group_without_assignments_is_taken_over)
 {
     struct client a = {0}, m = {.id = "m"};
 
-    send_join(&a);
+    int waiting = send_join(&a);
     cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
     cr_assert_err(beat(&m), ERR_NONE);
     cr_assert_eq(m.generation, 1);
+    cr_assert_err(join_of(&w, waiting)->error_code, ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_str_eq(listed(), "g/consumer/Reconciling");
+    cr_assert_reloads();
+    /* Nothing of the classic group goes on. */
+    int64_t end = w.end_offset;
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_eq(w.end_offset, end);
+}
+
+/* Members have their generation, and none has its assignment yet. */
+Test(migration, who_waits_for_a_first_assignment_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+    int first = send_join(&a), second = send_join(&b);
+
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_err(take_join(&a, first), ERR_NONE);
+    cr_assert_err(take_join(&b, second), ERR_NONE);
+    int waiting = SYNC(&w, .member = b.id, .generation = b.generation);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(sync_of(&w, waiting)->error_code, ERR_REBALANCE_IN_PROGRESS);
     cr_assert_str_eq(listed(), "g/consumer/Reconciling");
     cr_assert_reloads();
 }
