@@ -3,7 +3,10 @@
 
 static void *create(const struct group_shard_options *options)
 {
-    return consumer_coord_create(&options->consumer, &options->world);
+    struct consumer_config config = options->consumer;
+
+    config.batch_max_bytes = options->batch_max_bytes;
+    return consumer_coord_create(&config, &options->world);
 }
 
 static void core_free(void *core) { consumer_coord_free(core); }

@@ -326,8 +326,9 @@ struct creplacement {
 bool cdowngrade_is_due(const struct consumer_coord *coord,
                        const struct cgroup *group, uint32_t leaving_len,
                        const struct cmember *replaced);
-/* Adds the records that make it a classic group; `by` may be NULL. */
-void cdowngrade(struct cstep *step, struct consumer_write *write,
+/* The records that make it a classic group; `by` may be NULL.  False: one batch
+ * has no room for them, and none were added. */
+bool cdowngrade(struct cstep *step, struct consumer_write *write,
                 const struct cgroup *group, const struct creplacement *by,
                 bool rebalances);
 

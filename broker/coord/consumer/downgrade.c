@@ -10,9 +10,14 @@
  * owners whenever it is handed out.  (Kafka writes what it shall have, which
  * another may not have given up.)  Where that is not all, or somebody is gone,
  * the record names no leader: the classic coordinator, this one or any that
- * loads it, begins with a rebalance. */
+ * loads it, begins with a rebalance.
+ *
+ * Many members with long subscriptions may not fit into a batch.  Then it stays
+ * a consumer group, of members that use the classic protocol, and whoever was
+ * to go goes; the next one that goes asks again. */
 #include "broker/coord/consumer/consumer.h"
 #include "broker/coord/consumer/embedded.h"
+#include "broker/coord/runtime.h"
 
 #include "base/log.h"
 
@@ -178,7 +183,20 @@ static void take_protocol(struct handover_group *g)
     g->protocol_name = name;
 }
 
-void cdowngrade(struct cstep *step, struct consumer_write *write,
+static bool fits(struct consumer_coord *coord, const struct cgroup *group,
+                 struct consumer_write *write)
+{
+    if (coord_pending_fits(&write->pending, coord->config.batch_max_bytes))
+        return true;
+    log_info("groups",
+             "group %.*s does not become a classic group: its record is larger "
+             "than a batch of %u bytes",
+             SLICE_FMT(group->id), coord->config.batch_max_bytes);
+    coord_records_free(&write->pending.records);
+    return false;
+}
+
+bool cdowngrade(struct cstep *step, struct consumer_write *write,
                 const struct cgroup *group, const struct creplacement *by,
                 bool rebalances)
 {
@@ -215,10 +233,12 @@ void cdowngrade(struct cstep *step, struct consumer_write *write,
     if (by != NULL)
         put_assignment(coord, &g, &g.members[i], replaced->current.assigned,
                        &arena);
-    log_info("groups", "group %.*s becomes a classic group of %u members",
-             SLICE_FMT(group->id), g.members_len);
-    write->pending.atomic = true;
     cwrite_group_gone(records, group);
     coord->classics.store(coord->classics.arg, &g, step->time.wall_ms, records);
     arena_free(&arena);
+    write->pending.atomic = fits(coord, group, write);
+    if (write->pending.atomic)
+        log_info("groups", "group %.*s becomes a classic group of %u members",
+                 SLICE_FMT(group->id), g.members_len);
+    return write->pending.atomic;
 }
