@@ -6,7 +6,7 @@
  *
  * - nobody waits for the others: the answer comes when the records are
  *   committed, and names the member's epoch as its generation, no leader, and
- *   the protocol that it prefers;
+ *   the protocol that it prefers, or the group's if that becomes a classic one;
  * - an eager consumer owns nothing, so what it has to give up is free at once;
  * a cooperative one gives it up after SyncGroup and joins again;
  * - a static member that comes without its id takes the place of the one before
@@ -151,7 +151,9 @@ static void fill_answer(struct beat *b)
     r->member_id = arena_copy(arena, b->id);
     r->generation_id = b->next.epoch;
     r->protocol_type = SLICE("consumer");
-    r->protocol_name = arena_copy(arena, b->classic->protocols[0].name);
+    r->protocol_name = arena_copy(arena, slice_is_null(b->protocol)
+                                             ? b->classic->protocols[0].name
+                                             : b->protocol);
     b->write->joined_group = own_copy(b->request->group_id);
     b->write->joined_member = own_copy(b->id);
 }

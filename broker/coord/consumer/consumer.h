@@ -318,6 +318,7 @@ struct creplacement {
     const struct cmember *replaced;
     struct slice id;
     const struct cprofile *profile;
+    struct slice protocol; /* out: the group's, borrowed of a profile */
 };
 
 /* Whether all members use the classic protocol but those that are marked as
@@ -329,7 +330,7 @@ bool cdowngrade_is_due(const struct consumer_coord *coord,
 /* The records that make it a classic group; `by` may be NULL.  False: one batch
  * has no room for them, and none were added. */
 bool cdowngrade(struct cstep *step, struct consumer_write *write,
-                const struct cgroup *group, const struct creplacement *by,
+                const struct cgroup *group, struct creplacement *by,
                 bool rebalances);
 
 /* ---- timer.c -------------------------------------------------------------*/

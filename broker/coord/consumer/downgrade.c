@@ -8,8 +8,9 @@
  *
  * Each member's assignment is what it may have now, so no partition has two
  * owners whenever it is handed out.  (Kafka writes what it shall have, which
- * another may not have given up.)  Where that is not all, or somebody is gone,
- * the record names no leader: the classic coordinator, this one or any that
+ * another may not have given up.)  Where that is not all, or somebody is gone
+ * or was told another protocol than the one that the group has now, the record
+ * names no leader: the classic coordinator, this one or any that
  * loads it, begins with a rebalance.
  *
  * Many members with long subscriptions may not fit into a batch.  Then it stays
@@ -183,6 +184,20 @@ static void take_protocol(struct handover_group *g)
     g->protocol_name = name;
 }
 
+/* JoinGroup named to each member the protocol that it prefers, which SyncGroup
+ * repeats. */
+static bool were_told_otherwise(const struct handover_group *g, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i++) {
+        const struct handover_member *m = &g->members[i];
+
+        if (m->protocols_len > 0 &&
+            !slice_eq(m->protocols[0].name, g->protocol_name))
+            return true;
+    }
+    return false;
+}
+
 static bool fits(struct consumer_coord *coord, const struct cgroup *group,
                  struct consumer_write *write)
 {
@@ -197,7 +212,7 @@ static bool fits(struct consumer_coord *coord, const struct cgroup *group,
 }
 
 bool cdowngrade(struct cstep *step, struct consumer_write *write,
-                const struct cgroup *group, const struct creplacement *by,
+                const struct cgroup *group, struct creplacement *by,
                 bool rebalances)
 {
     const struct cmember *replaced = by != NULL ? by->replaced : NULL;
@@ -230,9 +245,13 @@ bool cdowngrade(struct cstep *step, struct consumer_write *write,
             put_assignment(coord, &g, &g.members[i++], member->current.assigned,
                            &arena);
     }
-    if (by != NULL)
+    if (were_told_otherwise(&g, i))
+        g.rebalances = true;
+    if (by != NULL) {
+        by->protocol = g.protocol_name;
         put_assignment(coord, &g, &g.members[i], replaced->current.assigned,
                        &arena);
+    }
     cwrite_group_gone(records, group);
     coord->classics.store(coord->classics.arg, &g, step->time.wall_ms, records);
     arena_free(&arena);

@@ -375,7 +375,7 @@ static void fill_answer(struct beat *b)
 static bool downgrade(struct beat *b)
 {
     const struct cmember *before = b->member != NULL ? b->member : b->returned;
-    struct creplacement by = {before, b->id, &b->profile};
+    struct creplacement by = {before, b->id, &b->profile, SLICE_NULL};
 
     if (b->classic == NULL || before == NULL || before->profile.classic ||
         slice_is_null(before->profile.instance_id) ||
@@ -385,6 +385,7 @@ static bool downgrade(struct beat *b)
         return false;
     b->next = b->current;
     b->next.epoch = b->group->epoch;
+    b->protocol = by.protocol;
     return true;
 }
 

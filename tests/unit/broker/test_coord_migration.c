@@ -909,6 +909,92 @@ Test(migration, a_downgrade_that_cannot_be_written_is_none)
     cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
 }
 
+/* It prefers a protocol that not all have. */
+static const struct join_group_response *join_preferring(const char *member,
+                                                         const char *instance)
+{
+    struct client c = {0};
+
+    return join_of(&w, JOIN(&w, .member = member, .instance = instance,
+                            .protocol = "mine", .protocol2 = "range",
+                            .subscription = subscription(&c), .version = 5));
+}
+
+static enum err sync_as(const struct client *c, const char *protocol)
+{
+    return (enum err)sync_of(&w,
+                             SYNC(&w, .member = c->id, .instance = c->instance,
+                                  .generation = c->generation,
+                                  .type = "consumer", .name = protocol))
+        ->error_code;
+}
+
+Test(migration, who_comes_back_with_the_downgrade_hears_of_its_protocol)
+{
+    struct client a = {.instance = "i"}, b = {0}, back = {.instance = "i"};
+    struct client m = {.id = "m", .instance = "i"};
+
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_NONE);
+    rejoin(&b);
+    const struct join_group_response *r = join_preferring("", "i");
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_text(r->protocol_name, "range");
+    copy_id(r->member_id, back.id);
+    back.generation = r->generation_id;
+    cr_assert_str_eq(listed(), "g/classic/Stable");
+    cr_assert_err(sync_as(&back, "range"), ERR_NONE);
+}
+
+Test(migration, who_was_told_another_protocol_before_a_downgrade_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {0}, c = {0};
+
+    make_mixed(&a, &b, &m);
+    const struct join_group_response *r = join_preferring(a.id, NULL);
+    cr_assert_text(r->protocol_name, "mine");
+    cr_assert_eq(r->generation_id, a.generation);
+    leave_new(&m);
+    cr_assert_err(sync_as(&a, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    world_fail_over(&w);
+    cr_assert_err(sync_as(&a, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_classic_again(&a, &b);
+    /* From here on it is a classic group like any. */
+    send_join(&c);
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+    cr_assert_err(sync_as(&a, "mine"), ERR_INCONSISTENT_GROUP_PROTOCOL);
+}
+
+Test(migration, who_comes_back_makes_those_join_again_who_were_told_another)
+{
+    struct client a = {.instance = "i"}, b = {0}, back = {.instance = "i"};
+    struct client m = {.id = "m", .instance = "i"};
+
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(join(&b), ERR_NONE);
+    cr_assert_text(join_preferring(b.id, NULL)->protocol_name, "mine");
+    cr_assert_err(join(&back), ERR_NONE);
+    cr_assert_err(sync_as(&b, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_classic_again(&b, &back);
+}
+
+Test(migration, who_was_told_another_protocol_before_an_upgrade_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+    int first = JOIN(&w, .protocol = "mine", .protocol2 = "range",
+                     .subscription = subscription(&a));
+    int second = send_join(&b);
+
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_text(join_of(&w, first)->protocol_name, "range");
+    cr_assert_err(take_join(&a, first), ERR_NONE);
+    cr_assert_err(take_join(&b, second), ERR_NONE);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(sync_as(&a, "range"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_err(sync_as(&a, "sticky"), ERR_INCONSISTENT_GROUP_PROTOCOL);
+}
+
 /* What the record says each may have is nobody else's, whenever a member asks
  * for it. */
 Test(migration, a_downgrade_gives_nobody_what_another_still_has)
