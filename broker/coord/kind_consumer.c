@@ -146,6 +146,7 @@ const struct group_kind group_kind_consumer = {
     .refuse = consumer_refuse,
     .claims = claims,
     .taken = ERR_GROUP_ID_NOT_FOUND,
+    .takes = {[GROUP_CLASSIC] = true},
     .presence = presence,
     .delete_records = delete_records,
     .check_commit = check_commit,
