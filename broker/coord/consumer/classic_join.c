@@ -110,8 +110,12 @@ static enum err translate(struct beat *b, const struct join_group_request *from,
                           struct cprofile *classic)
 {
     struct consumer_protocol_subscription s;
+    enum err err =
+        embedded_subscription(from->protocols[0].metadata, &b->arena, &s);
 
-    if (!embedded_subscription(from->protocols[0].metadata, &b->arena, &s))
+    if (err == ERR_TOO_LARGE)
+        return ERR_GROUP_MAX_SIZE_REACHED;
+    if (err != ERR_NONE)
         return ERR_INCONSISTENT_GROUP_PROTOCOL; /* no consumer wrote it */
     consumer_group_heartbeat_request_init(to);
     to->group_id = from->group_id;

@@ -309,8 +309,10 @@ enum err cclassic_find(const struct cgroup *group, struct slice member_id,
 bool cupgrade_is_due(const struct consumer_coord *coord, struct slice group);
 /* Adds the records that make it a consumer group.  *as_if is a coordinator with
  * that group alone, as it will be when they are in the log; to be freed.
- * GROUP_ID_NOT_FOUND: it cannot or must not become one. */
-enum err cupgrade(struct cstep *step, struct slice group,
+ * GROUP_ID_NOT_FOUND: it cannot or must not become one; GROUP_MAX_SIZE_REACHED:
+ * nor can whoever sends this request join it. */
+enum err cupgrade(struct cstep *step,
+                  const struct consumer_group_heartbeat_request *request,
                   struct coord_records *records, struct consumer_coord **as_if);
 
 /* A member in whose place another comes with the downgrade. */

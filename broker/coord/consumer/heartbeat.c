@@ -435,7 +435,7 @@ static enum err decide_upgraded(struct beat *b)
 {
     struct consumer_coord *as_if;
     struct cstep step = *b->step;
-    enum err err = cupgrade(&step, b->request->group_id, records_of(b), &as_if);
+    enum err err = cupgrade(&step, b->request, records_of(b), &as_if);
 
     if (err != ERR_NONE)
         return err;

@@ -183,6 +183,20 @@ Test(migration, a_group_that_is_too_large_is_not_upgraded)
     world_fail_over(&w);
     cr_assert_err(beat(&m), ERR_GROUP_MAX_SIZE_REACHED);
     cr_assert_str_eq(listed(), "g/classic/Stable");
+    /* Who is one of them already takes no place. */
+    snprintf(m.id, sizeof m.id, "%s", a.id);
+    cr_assert_err(beat(&m), ERR_NONE);
+}
+
+Test(migration, a_group_that_there_is_no_memory_for_is_not_upgraded)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+
+    w.options.consumer.members_max_bytes = 1;
+    world_fail_over(&w);
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_str_eq(listed(), "g/classic/Stable");
 }
 
 static const struct {
@@ -413,6 +427,75 @@ Test(migration, memory_of_classic_members_is_bounded)
     w.options.consumer.members_max_bytes = 2000;
     world_fail_over(&w);
     cr_assert_err(join(&c), ERR_GROUP_MAX_SIZE_REACHED);
+}
+
+/* A subscription that becomes far more than its bytes when it is read: so many
+ * empty names, and so often partition 0 of "t". */
+static struct buf bloated(uint32_t names, uint32_t partitions)
+{
+    struct buf b = BUF_INIT;
+
+    buf_put_u16(&b, 1);
+    buf_put_u32(&b, names);
+    for (uint32_t i = 0; i < names; i++)
+        buf_put_u16(&b, 0);
+    buf_put_u32(&b, UINT32_MAX);
+    buf_put_u32(&b, 1);
+    buf_put_u16(&b, 1);
+    buf_put(&b, "t", 1);
+    buf_put_u32(&b, partitions);
+    for (uint32_t i = 0; i < partitions; i++)
+        buf_put_u32(&b, 0);
+    return b;
+}
+
+static const struct {
+    uint32_t names, partitions;
+    bool fits;
+} bloats[] = {
+    {.names = 900000, .partitions = 1, .fits = true},
+    {.names = 1100000, .partitions = 1},
+    {.names = 1, .partitions = 600000, .fits = true},
+    {.names = 1, .partitions = 800000},
+};
+
+Test(migration, what_a_subscription_becomes_is_bounded)
+{
+    for (size_t i = 0; i < sizeof bloats / sizeof *bloats; i++) {
+        struct buf b = bloated(bloats[i].names, bloats[i].partitions);
+        struct client m = {.id = "m"};
+
+        world_close(&w);
+        world_open(&w);
+        w.options.batch_max_bytes = 64 << 20;
+        world_fail_over(&w);
+        cr_assert_err(beat(&m), ERR_NONE);
+        int token = JOIN(&w, .subscription = buf_slice(&b));
+        cr_expect_eq(join_of(&w, token)->error_code,
+                     bloats[i].fits ? ERR_NONE : ERR_GROUP_MAX_SIZE_REACHED,
+                     "%zu: %s", i, err_name(join_of(&w, token)->error_code));
+        buf_free(&b);
+    }
+}
+
+Test(migration, what_a_subscription_becomes_is_bounded_in_an_upgrade)
+{
+    for (size_t i = 0; i < sizeof bloats / sizeof *bloats; i++) {
+        struct buf b = bloated(bloats[i].names, bloats[i].partitions);
+        struct client a = {0}, m = {.id = "m"};
+
+        world_close(&w);
+        world_open(&w);
+        w.options.batch_max_bytes = 64 << 20;
+        world_fail_over(&w);
+        int token = JOIN(&w, .subscription = buf_slice(&b));
+        world_pass(&w, w.options.coord.group_initial_rebalance_delay_ms);
+        cr_assert_err(take_join(&a, token), ERR_NONE);
+        cr_expect_eq(beat(&m),
+                     bloats[i].fits ? ERR_NONE : ERR_GROUP_ID_NOT_FOUND,
+                     "upgrade %zu", i);
+        buf_free(&b);
+    }
 }
 
 /* All of what `c` has is given up before anybody else has it. */
