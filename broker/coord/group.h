@@ -133,7 +133,7 @@ struct roster {
     struct map topics;      /* subscribed by any member, if topics_known */
     bool topics_known;
     /* Its record named no leader: these members were handed over by a group of
-     * another kind, and have to join again. */
+     * another kind, and have to join again.  Until they have. */
     bool unled;
     struct member *leader;   /* NULL without members */
     uint32_t joins_waiting;  /* members with join.waiting */

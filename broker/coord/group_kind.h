@@ -20,11 +20,22 @@
  * - A coord_pending belongs to the kind that handed it over (pending.owner) and
  *   comes back to it by appended() and done().
  * - A name belongs to one kind.  A request that may make a group says which
- *   (claims): if another kind has it with members, the request is refused with
- *   the kind's `taken`; if without, that group's tombstones go into the log
- *   first.  Its offsets stay: they are the name's.  Classic groups and consumer
- *   groups become one another with their members by one decision of the
- * consumer core (handover.h).
+ *   (claims): if another kind has it, the request is refused with the kind's
+ *   `taken`, unless that group is empty and gives way (takes): then its
+ *   tombstones go into the log first.  Its offsets stay: they are the name's.
+ *   As in Kafka's GroupMetadataManager:
+ *
+ *       an empty group that is  classic     consumer    share      streams
+ *       JoinGroup                           gives way   (1)        (1)
+ *       ConsumerGroupHeartbeat  gives way               (2)        (2)
+ *       StreamsGroupHeartbeat   gives way   (2)         (2)
+ *       ShareGroupHeartbeat     (2)         (2)                    (2)
+ *       AlterShareGroupOffsets  (2)         (2)                    (2)
+ *
+ *       (1) INCONSISTENT_GROUP_PROTOCOL   (2) GROUP_ID_NOT_FOUND
+ *
+ *   Classic groups and consumer groups become one another with their members
+ *   by one decision of the consumer core (handover.h).
  * - Time comes with each call; a core is asked for its next deadline after it.
  *
  * `core` below is what create() returned.  One thread at a time. */
@@ -92,7 +103,9 @@ struct group_kind {
     /* The group that the request would make if it is not there; null: none. */
     struct slice (*claims)(void *core, const struct coord_context *context,
                            enum api_key api, const void *request);
-    enum err taken; /* such a name has members of another kind */
+    enum err taken; /* such a name is a group's of another kind */
+    /* Whose empty groups give way to it. */
+    bool takes[GROUP_KINDS];
 
     /* ---- names and offsets -----------------------------------------------*/
     enum group_presence (*presence)(void *core, struct slice group);

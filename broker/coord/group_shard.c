@@ -338,8 +338,18 @@ static void make_room(struct group_shard *shard, enum group_kind_id owner,
                         shard->time.wall_ms);
 }
 
-/* A name belongs to one kind of groups.  Who joins one takes it from an empty
- * one of another kind, who only prepares one does not. */
+/* Offsets without a group are an empty classic one (Kafka's "simple" group)
+ * to a kind that takes nothing from those. */
+static bool has_offsets(const struct group_shard *shard,
+                        enum group_kind_id kind, struct slice name)
+{
+    return kind != GROUP_CLASSIC && !group_kinds[kind]->takes[GROUP_CLASSIC] &&
+           group_kinds[kind]->presence(shard->cores->of[kind], name) ==
+               GROUP_PRESENT_NOT &&
+           coord_has_offsets(classic(shard), name);
+}
+
+/* A name belongs to one kind of groups; see `takes` for empty ones. */
 static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
                           const struct coord_context *context, enum api_key api,
                           const void *request)
@@ -355,8 +365,9 @@ static enum err take_name(struct group_shard *shard, enum group_kind_id kind,
     if (presence == GROUP_PRESENT && kind == GROUP_CONSUMER &&
         owner == GROUP_CLASSIC)
         return ERR_NONE; /* it decides whether to take them over */
-    if (presence == GROUP_PRESENT || (presence == GROUP_PRESENT_EMPTY &&
-                                      api == API_ALTER_SHARE_GROUP_OFFSETS))
+    if (presence == GROUP_PRESENT ||
+        (presence == GROUP_PRESENT_EMPTY && !group_kinds[kind]->takes[owner]) ||
+        (presence == GROUP_PRESENT_NOT && has_offsets(shard, kind, name)))
         return group_kinds[kind]->taken;
     if (presence == GROUP_PRESENT_EMPTY)
         make_room(shard, owner, name);

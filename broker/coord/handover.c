@@ -63,7 +63,8 @@ void coord_handover_forget(const struct coord *coord, struct slice id,
 {
     const struct group *group = group_find(coord, id);
 
-    if (group != NULL && group->record_offset >= 0)
+    /* In its first rebalance a group has no record, but members who wait. */
+    if (group != NULL && (group->record_offset >= 0 || group->roster != NULL))
         write_group_value(records, id, NULL);
 }
 

@@ -120,6 +120,7 @@ const struct group_kind group_kind_classic = {
     .refuse = coord_refuse,
     .claims = claims,
     .taken = ERR_INCONSISTENT_GROUP_PROTOCOL,
+    .takes = {[GROUP_CONSUMER] = true},
     .presence = presence,
     .delete_records = delete_records,
     .next_deadline = next_deadline,

@@ -3,7 +3,10 @@
 
 static void *create(const struct group_shard_options *options)
 {
-    return consumer_coord_create(&options->consumer, &options->world);
+    struct consumer_config config = options->consumer;
+
+    config.batch_max_bytes = options->batch_max_bytes;
+    return consumer_coord_create(&config, &options->world);
 }
 
 static void core_free(void *core) { consumer_coord_free(core); }
@@ -143,6 +146,7 @@ const struct group_kind group_kind_consumer = {
     .refuse = consumer_refuse,
     .claims = claims,
     .taken = ERR_GROUP_ID_NOT_FOUND,
+    .takes = {[GROUP_CLASSIC] = true},
     .presence = presence,
     .delete_records = delete_records,
     .check_commit = check_commit,

@@ -154,6 +154,7 @@ const struct group_kind group_kind_streams = {
     .refuse = streams_refuse,
     .claims = claims,
     .taken = ERR_GROUP_ID_NOT_FOUND,
+    .takes = {[GROUP_CLASSIC] = true},
     .presence = presence,
     .delete_records = delete_records,
     .check_commit = check_commit,

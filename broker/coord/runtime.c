@@ -190,6 +190,12 @@ static size_t size_of(const struct coord_pending *pending)
            (size_t)pending->records.count * RECORD_OVERHEAD_BYTES;
 }
 
+bool coord_pending_fits(const struct coord_pending *pending,
+                        uint32_t batch_max_bytes)
+{
+    return BATCH_HEADER_BYTES + size_of(pending) <= batch_max_bytes;
+}
+
 /* Whether there is room for all of it, in what is left of the batch or, behind
  * that, in the next one. */
 static bool make_whole(struct coord_runtime *runtime,
@@ -202,8 +208,7 @@ static bool make_whole(struct coord_runtime *runtime,
         return true;
     if (builder->count != 0)
         emit(runtime, now_ms);
-    return batch_builder_size_bytes(builder) + size_of(pending) <=
-           runtime->batch_max_bytes;
+    return coord_pending_fits(pending, runtime->batch_max_bytes);
 }
 
 static void fill(struct coord_runtime *runtime, struct coord_pending *pending,

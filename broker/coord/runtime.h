@@ -59,6 +59,11 @@ void coord_runtime_init(struct coord_runtime *runtime,
                         uint32_t batch_max_bytes, int64_t commit_timeout_ms,
                         int64_t end_offset, int64_t high_watermark);
 
+/* Whether one batch has room for all of it: what is atomic ends with
+ * ERR_RECORD_LIST_TOO_LARGE otherwise. */
+bool coord_pending_fits(const struct coord_pending *pending,
+                        uint32_t batch_max_bytes);
+
 /* Everything must have ended: see coord_runtime_resign(). */
 void coord_runtime_free(struct coord_runtime *runtime);
 

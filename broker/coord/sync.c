@@ -104,6 +104,12 @@ static bool differs(struct slice asked, struct slice have)
            !slice_eq(asked, have);
 }
 
+/* It was a consumer group, which may have named another protocol to each. */
+static bool is_handed_over(const struct group *group)
+{
+    return group->roster->unled && group->state == GROUP_PREPARING_REBALANCE;
+}
+
 static enum err check(const struct coord *coord, const struct group *group,
                       const struct sync_group_request *request)
 {
@@ -115,6 +121,8 @@ static enum err check(const struct coord *coord, const struct group *group,
         return err;
     if (request->generation_id != group->generation)
         return ERR_ILLEGAL_GENERATION;
+    if (is_handed_over(group))
+        return ERR_REBALANCE_IN_PROGRESS;
     if (differs(request->protocol_type, group->protocol_type) ||
         differs(request->protocol_name, group->protocol_name))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;

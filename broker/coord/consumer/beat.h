@@ -28,6 +28,8 @@ struct beat {
     struct parts target;
     int32_t target_epoch;
     struct ccurrent next; /* as it will be */
+    /* Of the classic group that the group becomes by it; null: it does not. */
+    struct slice protocol;
 };
 
 /* Into b->write; the answer is the caller's.  The request is well-formed, and

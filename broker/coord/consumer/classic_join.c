@@ -6,7 +6,7 @@
  *
  * - nobody waits for the others: the answer comes when the records are
  *   committed, and names the member's epoch as its generation, no leader, and
- *   the protocol that it prefers;
+ *   the protocol that it prefers, or the group's if that becomes a classic one;
  * - an eager consumer owns nothing, so what it has to give up is free at once;
  * a cooperative one gives it up after SyncGroup and joins again;
  * - a static member that comes without its id takes the place of the one before
@@ -110,8 +110,12 @@ static enum err translate(struct beat *b, const struct join_group_request *from,
                           struct cprofile *classic)
 {
     struct consumer_protocol_subscription s;
+    enum err err =
+        embedded_subscription(from->protocols[0].metadata, &b->arena, &s);
 
-    if (!embedded_subscription(from->protocols[0].metadata, &b->arena, &s))
+    if (err == ERR_TOO_LARGE)
+        return ERR_GROUP_MAX_SIZE_REACHED;
+    if (err != ERR_NONE)
         return ERR_INCONSISTENT_GROUP_PROTOCOL; /* no consumer wrote it */
     consumer_group_heartbeat_request_init(to);
     to->group_id = from->group_id;
@@ -151,7 +155,9 @@ static void fill_answer(struct beat *b)
     r->member_id = arena_copy(arena, b->id);
     r->generation_id = b->next.epoch;
     r->protocol_type = SLICE("consumer");
-    r->protocol_name = arena_copy(arena, b->classic->protocols[0].name);
+    r->protocol_name = arena_copy(arena, slice_is_null(b->protocol)
+                                             ? b->classic->protocols[0].name
+                                             : b->protocol);
     b->write->joined_group = own_copy(b->request->group_id);
     b->write->joined_member = own_copy(b->id);
 }

@@ -56,11 +56,14 @@ static bool is_behind(struct cstep *step, struct cgroup *group,
 
 /* ---- SyncGroup -----------------------------------------------------------*/
 
-static struct slice protocol_of(const struct cmember *member)
+/* It was told the first of them, or, if it joined before the group was
+ * upgraded, another. */
+static bool supports(const struct cmember *member, struct slice protocol)
 {
-    return member->profile.protocols_len != 0
-               ? member->profile.protocols[0].name
-               : SLICE("");
+    for (uint32_t i = 0; i < member->profile.protocols_len; i++)
+        if (slice_eq(member->profile.protocols[i].name, protocol))
+            return true;
+    return false;
 }
 
 static struct slice subscription_of(const struct cmember *member)
@@ -78,7 +81,7 @@ static enum err check_sync(struct cstep *step, struct cgroup *group,
         !slice_eq_str(request->protocol_type, "consumer"))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     if (!slice_is_null(request->protocol_name) &&
-        !slice_eq(request->protocol_name, protocol_of(member)))
+        !supports(member, request->protocol_name))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     /* One that has to give something up has to hear of it first. */
     if (member->current.state != CSTATE_UNREVOKED &&

@@ -309,8 +309,10 @@ enum err cclassic_find(const struct cgroup *group, struct slice member_id,
 bool cupgrade_is_due(const struct consumer_coord *coord, struct slice group);
 /* Adds the records that make it a consumer group.  *as_if is a coordinator with
  * that group alone, as it will be when they are in the log; to be freed.
- * GROUP_ID_NOT_FOUND: it cannot or must not become one. */
-enum err cupgrade(struct cstep *step, struct slice group,
+ * GROUP_ID_NOT_FOUND: it cannot or must not become one; GROUP_MAX_SIZE_REACHED:
+ * nor can whoever sends this request join it. */
+enum err cupgrade(struct cstep *step,
+                  const struct consumer_group_heartbeat_request *request,
                   struct coord_records *records, struct consumer_coord **as_if);
 
 /* A member in whose place another comes with the downgrade. */
@@ -318,6 +320,7 @@ struct creplacement {
     const struct cmember *replaced;
     struct slice id;
     const struct cprofile *profile;
+    struct slice protocol; /* out: the group's, borrowed of a profile */
 };
 
 /* Whether all members use the classic protocol but those that are marked as
@@ -326,9 +329,10 @@ struct creplacement {
 bool cdowngrade_is_due(const struct consumer_coord *coord,
                        const struct cgroup *group, uint32_t leaving_len,
                        const struct cmember *replaced);
-/* Adds the records that make it a classic group; `by` may be NULL. */
-void cdowngrade(struct cstep *step, struct consumer_write *write,
-                const struct cgroup *group, const struct creplacement *by,
+/* The records that make it a classic group; `by` may be NULL.  False: one batch
+ * has no room for them, and none were added. */
+bool cdowngrade(struct cstep *step, struct consumer_write *write,
+                const struct cgroup *group, struct creplacement *by,
                 bool rebalances);
 
 /* ---- timer.c -------------------------------------------------------------*/

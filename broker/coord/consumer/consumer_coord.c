@@ -20,6 +20,7 @@ void consumer_config_init(struct consumer_config *config)
         .group_min_session_timeout_ms = 6000,
         .group_max_session_timeout_ms = 1800000,
         .group_max_size = INT32_MAX,
+        .batch_max_bytes = UINT32_MAX,
     };
 }
 

@@ -52,7 +52,7 @@ enum {
     CONSUMER_LEAVES_FOR_NOW = -2, /* a static member that will be back */
 };
 
-/* Names as in server.properties, except for the last. */
+/* Names as in server.properties, but for those that end in max_bytes. */
 struct consumer_config {
     int32_t group_consumer_max_size;                  /* 2^31-1 */
     int32_t group_consumer_session_timeout_ms;        /* 45000 */
@@ -76,6 +76,9 @@ struct consumer_config {
     int32_t group_min_session_timeout_ms; /* 6000 */
     int32_t group_max_session_timeout_ms; /* 1800000 */
     int32_t group_max_size;               /* 2^31-1; of classic groups */
+    /* max.message.bytes of the partition: a group changes its protocol by one
+     * batch, or stays what it is. */
+    uint32_t batch_max_bytes; /* 2^32-1 */
 };
 
 void consumer_config_init(struct consumer_config *config); /* the defaults */

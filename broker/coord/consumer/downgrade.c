@@ -8,11 +8,17 @@
  *
  * Each member's assignment is what it may have now, so no partition has two
  * owners whenever it is handed out.  (Kafka writes what it shall have, which
- * another may not have given up.)  Where that is not all, or somebody is gone,
- * the record names no leader: the classic coordinator, this one or any that
- * loads it, begins with a rebalance. */
+ * another may not have given up.)  Where that is not all, or somebody is gone
+ * or was told another protocol than the one that the group has now, the record
+ * names no leader: the classic coordinator, this one or any that
+ * loads it, begins with a rebalance.
+ *
+ * Many members with long subscriptions may not fit into a batch.  Then it stays
+ * a consumer group, of members that use the classic protocol, and whoever was
+ * to go goes; the next one that goes asks again. */
 #include "broker/coord/consumer/consumer.h"
 #include "broker/coord/consumer/embedded.h"
+#include "broker/coord/runtime.h"
 
 #include "base/log.h"
 
@@ -178,8 +184,35 @@ static void take_protocol(struct handover_group *g)
     g->protocol_name = name;
 }
 
-void cdowngrade(struct cstep *step, struct consumer_write *write,
-                const struct cgroup *group, const struct creplacement *by,
+/* JoinGroup named to each member the protocol that it prefers, which SyncGroup
+ * repeats. */
+static bool were_told_otherwise(const struct handover_group *g, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i++) {
+        const struct handover_member *m = &g->members[i];
+
+        if (m->protocols_len > 0 &&
+            !slice_eq(m->protocols[0].name, g->protocol_name))
+            return true;
+    }
+    return false;
+}
+
+static bool fits(struct consumer_coord *coord, const struct cgroup *group,
+                 struct consumer_write *write)
+{
+    if (coord_pending_fits(&write->pending, coord->config.batch_max_bytes))
+        return true;
+    log_info("groups",
+             "group %.*s does not become a classic group: its record is larger "
+             "than a batch of %u bytes",
+             SLICE_FMT(group->id), coord->config.batch_max_bytes);
+    coord_records_free(&write->pending.records);
+    return false;
+}
+
+bool cdowngrade(struct cstep *step, struct consumer_write *write,
+                const struct cgroup *group, struct creplacement *by,
                 bool rebalances)
 {
     const struct cmember *replaced = by != NULL ? by->replaced : NULL;
@@ -212,13 +245,19 @@ void cdowngrade(struct cstep *step, struct consumer_write *write,
             put_assignment(coord, &g, &g.members[i++], member->current.assigned,
                            &arena);
     }
-    if (by != NULL)
+    if (were_told_otherwise(&g, i))
+        g.rebalances = true;
+    if (by != NULL) {
+        by->protocol = g.protocol_name;
         put_assignment(coord, &g, &g.members[i], replaced->current.assigned,
                        &arena);
-    log_info("groups", "group %.*s becomes a classic group of %u members",
-             SLICE_FMT(group->id), g.members_len);
-    write->pending.atomic = true;
+    }
     cwrite_group_gone(records, group);
     coord->classics.store(coord->classics.arg, &g, step->time.wall_ms, records);
     arena_free(&arena);
+    write->pending.atomic = fits(coord, group, write);
+    if (write->pending.atomic)
+        log_info("groups", "group %.*s becomes a classic group of %u members",
+                 SLICE_FMT(group->id), g.members_len);
+    return write->pending.atomic;
 }

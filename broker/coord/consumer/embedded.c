@@ -12,27 +12,54 @@ static int16_t read_version(struct reader *r)
     return version > VERSION_MAX ? VERSION_MAX : version;
 }
 
-static bool read_message(const struct kafka_desc *desc, struct slice bytes,
-                         struct arena *arena, void *out)
+static enum err read_message(const struct kafka_desc *desc, struct slice bytes,
+                             struct arena *arena, void *out)
 {
     struct reader r = reader_of(bytes);
     int16_t version = read_version(&r);
+    size_t limit_bytes = arena->limit_bytes;
 
-    return version >= 0 &&
-           kafka_decode_prefix(desc, version, &r, arena, out) == ERR_NONE;
+    if (version < 0)
+        return ERR_MALFORMED;
+    arena->limit_bytes = arena->used_bytes + EMBEDDED_MAX_BYTES;
+    enum err err = kafka_decode_prefix(desc, version, &r, arena, out);
+    arena->limit_bytes = limit_bytes;
+    arena->exhausted = false;
+    return err;
 }
 
-bool embedded_subscription(struct slice bytes, struct arena *arena,
-                           struct consumer_protocol_subscription *out)
+static enum err check_partitions(size_t partitions)
 {
-    return read_message(&consumer_protocol_subscription_desc, bytes, arena,
-                        out);
+    return partitions > EMBEDDED_MAX_BYTES / sizeof(struct part) ? ERR_TOO_LARGE
+                                                                 : ERR_NONE;
 }
 
-bool embedded_assignment(struct slice bytes, struct arena *arena,
-                         struct consumer_protocol_assignment *out)
+enum err embedded_subscription(struct slice bytes, struct arena *arena,
+                               struct consumer_protocol_subscription *out)
 {
-    return read_message(&consumer_protocol_assignment_desc, bytes, arena, out);
+    enum err err =
+        read_message(&consumer_protocol_subscription_desc, bytes, arena, out);
+    size_t partitions = 0;
+
+    if (err != ERR_NONE)
+        return err;
+    for (int32_t t = 0; t < out->owned_partitions_len; t++)
+        partitions += (size_t)out->owned_partitions[t].partitions_len;
+    return check_partitions(partitions);
+}
+
+enum err embedded_assignment(struct slice bytes, struct arena *arena,
+                             struct consumer_protocol_assignment *out)
+{
+    enum err err =
+        read_message(&consumer_protocol_assignment_desc, bytes, arena, out);
+    size_t partitions = 0;
+
+    if (err != ERR_NONE)
+        return err;
+    for (int32_t t = 0; t < out->assigned_partitions_len; t++)
+        partitions += (size_t)out->assigned_partitions[t].partitions_len;
+    return check_partitions(partitions);
 }
 
 /* ---- partitions ----------------------------------------------------------*/

@@ -13,6 +13,9 @@
  * A heartbeat that says nothing new looks at the member and what it owns, and
  * writes nothing. */
 #include "broker/coord/consumer/beat.h"
+#include "broker/coord/runtime.h"
+
+#include "base/log.h"
 
 static struct coord_records *records_of(const struct beat *b)
 {
@@ -372,16 +375,17 @@ static void fill_answer(struct beat *b)
 static bool downgrade(struct beat *b)
 {
     const struct cmember *before = b->member != NULL ? b->member : b->returned;
-    struct creplacement by = {before, b->id, &b->profile};
+    struct creplacement by = {before, b->id, &b->profile, SLICE_NULL};
 
     if (b->classic == NULL || before == NULL || before->profile.classic ||
         slice_is_null(before->profile.instance_id) ||
-        !cdowngrade_is_due(b->step->coord, b->group, 0, before))
+        !cdowngrade_is_due(b->step->coord, b->group, 0, before) ||
+        !cdowngrade(b->step, b->write, b->group, &by,
+                    subscribes_otherwise(b) || !cgroup_is_reconciled(b->group)))
         return false;
     b->next = b->current;
     b->next.epoch = b->group->epoch;
-    cdowngrade(b->step, b->write, b->group, &by,
-               subscribes_otherwise(b) || !cgroup_is_reconciled(b->group));
+    b->protocol = by.protocol;
     return true;
 }
 
@@ -414,12 +418,24 @@ enum err beat_decide(struct beat *b)
     return ERR_NONE;
 }
 
+/* With all that the member that joins adds to it. */
+static enum err check_size(const struct beat *b, uint32_t batch_max_bytes)
+{
+    if (coord_pending_fits(&b->write->pending, batch_max_bytes))
+        return ERR_NONE;
+    log_info("groups",
+             "group %.*s does not become a consumer group: its records are "
+             "larger than a batch of %u bytes",
+             SLICE_FMT(b->request->group_id), batch_max_bytes);
+    return ERR_GROUP_ID_NOT_FOUND;
+}
+
 /* On the group as it will be: see upgrade.c. */
 static enum err decide_upgraded(struct beat *b)
 {
     struct consumer_coord *as_if;
     struct cstep step = *b->step;
-    enum err err = cupgrade(&step, b->request->group_id, records_of(b), &as_if);
+    enum err err = cupgrade(&step, b->request, records_of(b), &as_if);
 
     if (err != ERR_NONE)
         return err;
@@ -427,6 +443,8 @@ static enum err decide_upgraded(struct beat *b)
     step.coord = as_if;
     b->step = &step;
     err = beat_decide(b);
+    if (err == ERR_NONE)
+        err = check_size(b, as_if->config.batch_max_bytes);
     if (err == ERR_NONE)
         fill_answer(b);
     consumer_coord_free(as_if);

@@ -57,9 +57,8 @@ void cmembers_fence(struct cstep *step, struct cgroup *group,
 {
     struct consumer_write *write = cwrite_new(answer);
 
-    if (cdowngrade_is_due(step->coord, group, leaving_len, NULL))
-        cdowngrade(step, write, group, NULL, true);
-    else
+    if (!cdowngrade_is_due(step->coord, group, leaving_len, NULL) ||
+        !cdowngrade(step, write, group, NULL, true))
         remove_leaving(step, write, group, leaving_len);
     MAP_EACH (entry, &group->members)
         unmark(entry->value);

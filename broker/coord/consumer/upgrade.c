@@ -60,6 +60,41 @@ static const char *why_not(const struct consumer_coord *coord,
                                           : NULL;
 }
 
+static bool replaces(const struct consumer_group_heartbeat_request *request,
+                     const struct handover_group *group)
+{
+    for (uint32_t i = 0; i < group->members_len; i++)
+        if (slice_eq(group->members[i].id, request->member_id) ||
+            (!slice_is_null(request->instance_id) &&
+             slice_eq(group->members[i].instance_id, request->instance_id)))
+            return true;
+    return false;
+}
+
+static size_t room_of(const struct consumer_coord *coord)
+{
+    size_t max = coord->config.members_max_bytes;
+
+    return max > coord->bytes ? max - coord->bytes : 0;
+}
+
+/* For all of its members and the one that joins.  What is refused for the sum
+ * of its bytes here costs nothing; the heartbeat knows the rest. */
+static bool has_room(const struct consumer_coord *coord,
+                     const struct handover_group *group,
+                     const struct consumer_group_heartbeat_request *request)
+{
+    size_t bytes = 0;
+
+    if (group->members_len >= (uint32_t)coord->config.group_consumer_max_size &&
+        !replaces(request, group))
+        return false;
+    for (uint32_t i = 0; i < group->members_len; i++)
+        for (int32_t p = 0; p < group->members[i].protocols_len; p++)
+            bytes += group->members[i].protocols[p].metadata.len;
+    return bytes <= room_of(coord);
+}
+
 /* ---- members -------------------------------------------------------------*/
 
 static void take_profile(struct convert *c, struct arena *arena)
@@ -107,13 +142,15 @@ static const char *convert_member(const struct consumer_coord *coord,
 {
     struct consumer_protocol_assignment assignment;
 
-    if (!embedded_subscription(c->from->subscription, arena, &c->subscription))
-        return "a member's subscription cannot be read";
+    if (embedded_subscription(c->from->subscription, arena, &c->subscription) !=
+        ERR_NONE)
+        return "a member's subscription cannot be read, or is too large";
     take_profile(c, arena);
     if (c->from->assignment.len == 0)
         return NULL; /* it has not had one yet */
-    if (!embedded_assignment(c->from->assignment, arena, &assignment))
-        return "a member's assignment cannot be read";
+    if (embedded_assignment(c->from->assignment, arena, &assignment) !=
+        ERR_NONE)
+        return "a member's assignment cannot be read, or is too large";
     if (assignment.user_data.len != 0 && !is_known_assignor(protocol))
         return "its assignor puts data of its own into assignments";
     if (!PLANTED(MIGRATION_LOSES_ASSIGNMENTS))
@@ -203,6 +240,8 @@ static const char *convert(const struct consumer_coord *coord,
 
         if (why != NULL)
             return why;
+        if (arena->used_bytes > coord->config.members_max_bytes)
+            return "what its members say is too large";
     }
     take_partitions(coord, members, group->members_len, group->generation,
                     arena);
@@ -219,7 +258,6 @@ static struct consumer_coord *replayed(const struct cstep *step,
     const struct consumer_coord *coord = step->coord;
     struct consumer_coord *as_if =
         consumer_coord_create(&coord->config, &coord->world);
-    size_t max = coord->config.members_max_bytes;
 
     for (uint32_t i = 0; i < records->count; i++) {
         struct coord_record record = coord_records_get(records, i);
@@ -227,23 +265,29 @@ static struct consumer_coord *replayed(const struct cstep *step,
 
         ASSERT(err == ERR_NONE || err == ERR_UNSUPPORTED_VERSION);
     }
-    as_if->config.members_max_bytes =
-        max > coord->bytes ? max - coord->bytes : 0;
+    as_if->config.members_max_bytes = room_of(coord);
     consumer_coord_activate(as_if, coord->topics_version, step->time);
     return as_if;
 }
 
-enum err cupgrade(struct cstep *step, struct slice id,
+enum err cupgrade(struct cstep *step,
+                  const struct consumer_group_heartbeat_request *request,
                   struct coord_records *records, struct consumer_coord **as_if)
 {
     struct consumer_coord *coord = step->coord;
+    struct slice id = request->group_id;
     struct handover_group group;
     struct arena arena;
     const char *why = "it is gone";
+    enum err err = ERR_GROUP_ID_NOT_FOUND;
 
     arena_init(&arena, 0);
     if (coord->classics.find(coord->classics.arg, id, &arena, &group))
         why = why_not(coord, &group);
+    if (why == NULL && !has_room(coord, &group, request)) {
+        why = "there is no room for its members and another";
+        err = ERR_GROUP_MAX_SIZE_REACHED;
+    }
     if (why == NULL)
         why = convert(coord, &group, &arena, records);
     if (why != NULL)
@@ -256,7 +300,7 @@ enum err cupgrade(struct cstep *step, struct slice id,
                  SLICE_FMT(id), group.members_len, group.generation);
     arena_free(&arena);
     if (why != NULL)
-        return ERR_GROUP_ID_NOT_FOUND;
+        return err;
     *as_if = replayed(step, records);
     return ERR_NONE;
 }

@@ -105,6 +105,7 @@ void world_init(struct world *w)
     memset(w, 0, sizeof *w);
     coord_config_init(&w->options.coord);
     consumer_config_init(&w->options.consumer);
+    streams_config_init(&w->options.streams);
     share_group_config_init(&w->options.share);
     w->options.share.topic_changes = topic_changes;
     w->options.world = (struct consumer_world){

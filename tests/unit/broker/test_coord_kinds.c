@@ -2,6 +2,7 @@
  * that all of them share. */
 #include "tests/unit/broker/coord_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct world w;
@@ -20,6 +21,65 @@ static int32_t make_consumer(const char *group)
 
     cr_assert_err(r->error_code, ERR_NONE);
     return r->member_epoch;
+}
+
+static enum err beat_share(const char *group, int32_t epoch)
+{
+    struct slice t = SLICE("t");
+    struct share_group_heartbeat_request q = {
+        .group_id = slice_str(group),
+        .member_id = SLICE("m"),
+        .member_epoch = epoch,
+        .subscribed_topic_names = &t,
+        .subscribed_topic_names_len = 1,
+    };
+    int token = world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+
+    while (w.asks_len > 0)
+        world_share_answers(&w, ERR_NONE);
+    return (enum err)answer_of(&w, token)
+        ->response.share_group_heartbeat.error_code;
+}
+
+static void make_share(const char *group)
+{
+    cr_assert_err(beat_share(group, 0), ERR_NONE);
+}
+
+static enum err start_share(const char *group)
+{
+    struct alter_share_group_offsets_request q = {.group_id = slice_str(group)};
+    int token = world_request(&w, API_ALTER_SHARE_GROUP_OFFSETS, 0, &q);
+
+    return (enum err)answer_of(&w, token)
+        ->response.alter_share_group_offsets.error_code;
+}
+
+static enum err beat_streams(const char *group, int32_t epoch)
+{
+    struct slice t = SLICE("t");
+    struct streams_group_heartbeat_request_subtopology sub;
+    struct streams_group_heartbeat_request_topology topology = {
+        .epoch = 1, .subtopologies = &sub, .subtopologies_len = 1};
+    struct streams_group_heartbeat_request q;
+
+    streams_group_heartbeat_request_subtopology_init(&sub);
+    sub.subtopology_id = SLICE("0");
+    sub.source_topics = &t;
+    sub.source_topics_len = 1;
+    streams_group_heartbeat_request_init(&q);
+    q.group_id = slice_str(group);
+    q.member_id = SLICE("m");
+    q.member_epoch = epoch;
+    if (epoch == STREAMS_JOINS) {
+        q.rebalance_timeout_ms = 60000;
+        q.topology = &topology;
+        q.process_id = SLICE("p");
+        q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
+    }
+    int token = world_request(&w, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    return (enum err)answer_of(&w, token)
+        ->response.streams_group_heartbeat.error_code;
 }
 
 static void leave_consumer(const char *group)
@@ -155,6 +215,111 @@ Test(coord_kinds, an_empty_consumer_group_gives_way_and_leaves_its_offsets)
     cr_assert_eq(fetched(&w, "g", 0), 7);
 }
 
+/* ---- an empty group of each kind, and who wants its name -----------------*/
+
+static const char *const kind_names[GROUP_KINDS] = {
+    [GROUP_CLASSIC] = "classic",
+    [GROUP_CONSUMER] = "consumer",
+    [GROUP_SHARE] = "share",
+    [GROUP_STREAMS] = "streams",
+};
+
+static void make_empty(enum group_kind_id kind, const char *group)
+{
+    switch (kind) {
+    case GROUP_CLASSIC:
+        make_empty_classic(group);
+        break;
+    case GROUP_CONSUMER:
+        make_consumer(group);
+        leave_consumer(group);
+        break;
+    case GROUP_SHARE:
+        make_share(group);
+        cr_assert_err(beat_share(group, -1), ERR_NONE);
+        break;
+    default:
+        cr_assert_err(beat_streams(group, STREAMS_JOINS), ERR_NONE);
+        cr_assert_err(beat_streams(group, STREAMS_LEAVES), ERR_NONE);
+    }
+}
+
+/* JoinGroup is held until its rebalance is over. */
+static enum err join_as(enum group_kind_id kind, const char *group)
+{
+    int token;
+
+    switch (kind) {
+    case GROUP_CLASSIC:
+        token = JOIN(&w, .group = group);
+        world_pass(&w, w.options.coord.group_initial_rebalance_delay_ms);
+        return (enum err)join_of(&w, token)->error_code;
+    case GROUP_CONSUMER:
+        return (enum err)beat_of(&w, BEAT(&w, .group = group))->error_code;
+    case GROUP_SHARE:
+        return beat_share(group, 0);
+    default:
+        return beat_streams(group, STREAMS_JOINS);
+    }
+}
+
+/* As the table in group_kind.h. */
+static const enum err wanted[GROUP_KINDS][GROUP_KINDS] = {
+    [GROUP_CLASSIC] = {[GROUP_CONSUMER] = ERR_NONE,
+                       [GROUP_SHARE] = ERR_INCONSISTENT_GROUP_PROTOCOL,
+                       [GROUP_STREAMS] = ERR_INCONSISTENT_GROUP_PROTOCOL},
+    [GROUP_CONSUMER] = {[GROUP_CLASSIC] = ERR_NONE,
+                        [GROUP_SHARE] = ERR_GROUP_ID_NOT_FOUND,
+                        [GROUP_STREAMS] = ERR_GROUP_ID_NOT_FOUND},
+    [GROUP_SHARE] = {[GROUP_CLASSIC] = ERR_GROUP_ID_NOT_FOUND,
+                     [GROUP_CONSUMER] = ERR_GROUP_ID_NOT_FOUND,
+                     [GROUP_STREAMS] = ERR_GROUP_ID_NOT_FOUND},
+    [GROUP_STREAMS] = {[GROUP_CLASSIC] = ERR_NONE,
+                       [GROUP_CONSUMER] = ERR_GROUP_ID_NOT_FOUND,
+                       [GROUP_SHARE] = ERR_GROUP_ID_NOT_FOUND},
+};
+
+static void cr_expect_kind(const char *group, enum group_kind_id kind)
+{
+    char *all = listed(kind_names[kind]);
+
+    cr_expect(strstr(all, group) != NULL, "%s is no %s group", group,
+              kind_names[kind]);
+    free(all);
+}
+
+Test(coord_kinds, empty_groups_give_way_or_not)
+{
+    for (enum group_kind_id joins = 0; joins < GROUP_KINDS; joins++)
+        for (enum group_kind_id has = 0; has < GROUP_KINDS; has++) {
+            char group[64];
+
+            snprintf(group, sizeof group, "%s-%s", kind_names[joins],
+                     kind_names[has]);
+            make_empty(has, group);
+            if (joins == GROUP_SHARE && has != joins)
+                cr_expect_eq(start_share(group), wanted[joins][has]);
+            enum err got = join_as(joins, group);
+            cr_expect_eq(got, wanted[joins][has], "%s: %s, not %s", group,
+                         err_name((int)got), err_name((int)wanted[joins][has]));
+            cr_expect_kind(group, got == ERR_NONE ? joins : has);
+        }
+}
+
+/* Kafka's "simple" group is a classic one, and empty. */
+Test(coord_kinds, offsets_alone_give_way_to_all_but_share_groups)
+{
+    COMMIT(&w, .group = "a", .offset = 7);
+    COMMIT(&w, .group = "b", .offset = 7);
+    COMMIT(&w, .group = "c", .offset = 7);
+    cr_assert_err(beat_share("a", 0), ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_err(start_share("a"), ERR_GROUP_ID_NOT_FOUND);
+    cr_assert_err(join_as(GROUP_CLASSIC, "a"), ERR_NONE);
+    cr_assert_err(join_as(GROUP_CONSUMER, "b"), ERR_NONE);
+    cr_assert_err(join_as(GROUP_STREAMS, "c"), ERR_NONE);
+    cr_assert_eq(fetched(&w, "c", 0), 7);
+}
+
 Test(coord_kinds, a_group_stays_where_room_cannot_be_made)
 {
     make_empty_classic("g");
@@ -271,21 +436,6 @@ static enum err txn_commit(const char *group, int32_t epoch, int16_t version)
         ->response.offset_commit.topics[0]
         .partitions[0]
         .error_code;
-}
-
-static void make_share(const char *group)
-{
-    struct slice t = SLICE("t");
-    struct share_group_heartbeat_request q = {
-        .group_id = slice_str(group),
-        .member_id = SLICE("m"),
-        .subscribed_topic_names = &t,
-        .subscribed_topic_names_len = 1,
-    };
-
-    world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
-    while (w.asks_len > 0)
-        world_share_answers(&w, ERR_NONE);
 }
 
 /* What producers do not know they take for the end. */

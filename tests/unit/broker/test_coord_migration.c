@@ -110,10 +110,31 @@ Test(migration, a_group_without_assignments_is_taken_over)
 {
     struct client a = {0}, m = {.id = "m"};
 
-    send_join(&a);
+    int waiting = send_join(&a);
     cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
     cr_assert_err(beat(&m), ERR_NONE);
     cr_assert_eq(m.generation, 1);
+    cr_assert_err(join_of(&w, waiting)->error_code, ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_str_eq(listed(), "g/consumer/Reconciling");
+    cr_assert_reloads();
+    /* Nothing of the classic group goes on. */
+    int64_t end = w.end_offset;
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_eq(w.end_offset, end);
+}
+
+/* Members have their generation, and none has its assignment yet. */
+Test(migration, who_waits_for_a_first_assignment_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+    int first = send_join(&a), second = send_join(&b);
+
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_err(take_join(&a, first), ERR_NONE);
+    cr_assert_err(take_join(&b, second), ERR_NONE);
+    int waiting = SYNC(&w, .member = b.id, .generation = b.generation);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(sync_of(&w, waiting)->error_code, ERR_REBALANCE_IN_PROGRESS);
     cr_assert_str_eq(listed(), "g/consumer/Reconciling");
     cr_assert_reloads();
 }
@@ -160,6 +181,20 @@ Test(migration, a_group_that_is_too_large_is_not_upgraded)
     refused();
     w.options.consumer.group_consumer_max_size = 2;
     world_fail_over(&w);
+    cr_assert_err(beat(&m), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_str_eq(listed(), "g/classic/Stable");
+    /* Who is one of them already takes no place. */
+    snprintf(m.id, sizeof m.id, "%s", a.id);
+    cr_assert_err(beat(&m), ERR_NONE);
+}
+
+Test(migration, a_group_that_there_is_no_memory_for_is_not_upgraded)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+
+    w.options.consumer.members_max_bytes = 1;
+    world_fail_over(&w);
+    make_classic(&a, &b);
     cr_assert_err(beat(&m), ERR_GROUP_MAX_SIZE_REACHED);
     cr_assert_str_eq(listed(), "g/classic/Stable");
 }
@@ -226,15 +261,13 @@ Test(migration, a_write_that_fails_leaves_the_classic_group)
 
 Test(migration, a_group_that_does_not_fit_into_a_batch_stays)
 {
-    struct client a = {0}, b = {0}, m = {.id = "m"};
+    struct client a = {0}, b = {0};
 
     make_classic(&a, &b);
     w.options.batch_max_bytes = 900;
     world_fail_over(&w);
-    int64_t end = w.end_offset;
-    cr_assert_err(beat(&m), ERR_UNKNOWN_SERVER_ERROR);
-    cr_assert_eq(w.end_offset, end);
-    cr_assert_str_eq(listed(), "g/classic/Stable");
+    refused();
+    cr_assert_err(heartbeat(&a), ERR_NONE);
 }
 
 Test(migration, a_heartbeat_that_does_not_join_upgrades_nothing)
@@ -394,6 +427,75 @@ Test(migration, memory_of_classic_members_is_bounded)
     w.options.consumer.members_max_bytes = 2000;
     world_fail_over(&w);
     cr_assert_err(join(&c), ERR_GROUP_MAX_SIZE_REACHED);
+}
+
+/* A subscription that becomes far more than its bytes when it is read: so many
+ * empty names, and so often partition 0 of "t". */
+static struct buf bloated(uint32_t names, uint32_t partitions)
+{
+    struct buf b = BUF_INIT;
+
+    buf_put_u16(&b, 1);
+    buf_put_u32(&b, names);
+    for (uint32_t i = 0; i < names; i++)
+        buf_put_u16(&b, 0);
+    buf_put_u32(&b, UINT32_MAX);
+    buf_put_u32(&b, 1);
+    buf_put_u16(&b, 1);
+    buf_put(&b, "t", 1);
+    buf_put_u32(&b, partitions);
+    for (uint32_t i = 0; i < partitions; i++)
+        buf_put_u32(&b, 0);
+    return b;
+}
+
+static const struct {
+    uint32_t names, partitions;
+    bool fits;
+} bloats[] = {
+    {.names = 900000, .partitions = 1, .fits = true},
+    {.names = 1100000, .partitions = 1},
+    {.names = 1, .partitions = 600000, .fits = true},
+    {.names = 1, .partitions = 800000},
+};
+
+Test(migration, what_a_subscription_becomes_is_bounded)
+{
+    for (size_t i = 0; i < sizeof bloats / sizeof *bloats; i++) {
+        struct buf b = bloated(bloats[i].names, bloats[i].partitions);
+        struct client m = {.id = "m"};
+
+        world_close(&w);
+        world_open(&w);
+        w.options.batch_max_bytes = 64 << 20;
+        world_fail_over(&w);
+        cr_assert_err(beat(&m), ERR_NONE);
+        int token = JOIN(&w, .subscription = buf_slice(&b));
+        cr_expect_eq(join_of(&w, token)->error_code,
+                     bloats[i].fits ? ERR_NONE : ERR_GROUP_MAX_SIZE_REACHED,
+                     "%zu: %s", i, err_name(join_of(&w, token)->error_code));
+        buf_free(&b);
+    }
+}
+
+Test(migration, what_a_subscription_becomes_is_bounded_in_an_upgrade)
+{
+    for (size_t i = 0; i < sizeof bloats / sizeof *bloats; i++) {
+        struct buf b = bloated(bloats[i].names, bloats[i].partitions);
+        struct client a = {0}, m = {.id = "m"};
+
+        world_close(&w);
+        world_open(&w);
+        w.options.batch_max_bytes = 64 << 20;
+        world_fail_over(&w);
+        int token = JOIN(&w, .subscription = buf_slice(&b));
+        world_pass(&w, w.options.coord.group_initial_rebalance_delay_ms);
+        cr_assert_err(take_join(&a, token), ERR_NONE);
+        cr_expect_eq(beat(&m),
+                     bloats[i].fits ? ERR_NONE : ERR_GROUP_ID_NOT_FOUND,
+                     "upgrade %zu", i);
+        buf_free(&b);
+    }
 }
 
 /* All of what `c` has is given up before anybody else has it. */
@@ -811,6 +913,70 @@ Test(migration, a_group_that_is_too_large_is_not_downgraded)
     cr_assert_str_eq(listed(), "g/consumer/Assigning");
 }
 
+/* `a` and `b` have all of it, in a consumer group. */
+static void cr_assert_still_consumers(struct client *a, struct client *b)
+{
+    cr_assert_eq(size(), 2);
+    cr_assert_str_eq(listed(), "g/consumer/Assigning");
+    world_pass(&w, 1000);
+    rejoin(a);
+    rejoin(b);
+    cr_assert_eq(a->has | b->has, 7);
+    cr_assert_str_eq(listed(), "g/consumer/Stable");
+    cr_assert_reloads();
+}
+
+Test(migration, a_downgrade_that_does_not_fit_into_a_batch_is_none)
+{
+    struct client a = {0}, b = {0}, m = {0};
+
+    make_mixed(&a, &b, &m);
+    w.options.batch_max_bytes = 600;
+    world_fail_over(&w);
+    leave_new(&m);
+    cr_assert_still_consumers(&a, &b);
+    /* Nor is it one when somebody else goes, until there is room. */
+    rejoin(&m);
+    LEAVE(&w, .member = m.id);
+    cr_assert_str_eq(listed(), "g/consumer/Assigning");
+    w.options.batch_max_bytes = 1 << 20;
+    world_fail_over(&w);
+    LEAVE(&w, .member = b.id);
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+}
+
+Test(migration, who_is_silent_goes_where_a_downgrade_does_not_fit)
+{
+    struct client a = {0}, b = {0}, m = {0};
+
+    make_mixed(&a, &b, &m);
+    w.options.batch_max_bytes = 600;
+    world_fail_over(&w);
+    for (int i = 0; i < 9; i++) {
+        world_pass(&w, 5000);
+        heartbeat(&a);
+        heartbeat(&b);
+    }
+    cr_assert_still_consumers(&a, &b);
+}
+
+Test(migration, a_static_member_comes_back_where_a_downgrade_does_not_fit)
+{
+    struct client a = {.instance = "i"}, b = {0};
+    struct client m = {.id = "m", .instance = "i"}, back = {.instance = "i"};
+
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_NONE);
+    rejoin(&b);
+    w.options.batch_max_bytes = 600;
+    world_fail_over(&w);
+    rejoin(&back);
+    cr_assert_eq(size(), 2);
+    cr_assert_eq(back.has, 3);
+    cr_assert_str_eq(listed(), "g/consumer/Stable");
+    cr_assert_err(heartbeat(&b), ERR_NONE);
+}
+
 Test(migration, a_downgrade_that_cannot_be_written_is_none)
 {
     struct client a = {0}, b = {0}, m = {0};
@@ -824,6 +990,92 @@ Test(migration, a_downgrade_that_cannot_be_written_is_none)
     cr_assert_err(heartbeat(&a), ERR_NONE);
     leave_new(&m);
     cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+}
+
+/* It prefers a protocol that not all have. */
+static const struct join_group_response *join_preferring(const char *member,
+                                                         const char *instance)
+{
+    struct client c = {0};
+
+    return join_of(&w, JOIN(&w, .member = member, .instance = instance,
+                            .protocol = "mine", .protocol2 = "range",
+                            .subscription = subscription(&c), .version = 5));
+}
+
+static enum err sync_as(const struct client *c, const char *protocol)
+{
+    return (enum err)sync_of(&w,
+                             SYNC(&w, .member = c->id, .instance = c->instance,
+                                  .generation = c->generation,
+                                  .type = "consumer", .name = protocol))
+        ->error_code;
+}
+
+Test(migration, who_comes_back_with_the_downgrade_hears_of_its_protocol)
+{
+    struct client a = {.instance = "i"}, b = {0}, back = {.instance = "i"};
+    struct client m = {.id = "m", .instance = "i"};
+
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_NONE);
+    rejoin(&b);
+    const struct join_group_response *r = join_preferring("", "i");
+    cr_assert_err(r->error_code, ERR_NONE);
+    cr_assert_text(r->protocol_name, "range");
+    copy_id(r->member_id, back.id);
+    back.generation = r->generation_id;
+    cr_assert_str_eq(listed(), "g/classic/Stable");
+    cr_assert_err(sync_as(&back, "range"), ERR_NONE);
+}
+
+Test(migration, who_was_told_another_protocol_before_a_downgrade_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {0}, c = {0};
+
+    make_mixed(&a, &b, &m);
+    const struct join_group_response *r = join_preferring(a.id, NULL);
+    cr_assert_text(r->protocol_name, "mine");
+    cr_assert_eq(r->generation_id, a.generation);
+    leave_new(&m);
+    cr_assert_err(sync_as(&a, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    world_fail_over(&w);
+    cr_assert_err(sync_as(&a, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_classic_again(&a, &b);
+    /* From here on it is a classic group like any. */
+    send_join(&c);
+    cr_assert_str_eq(listed(), "g/classic/PreparingRebalance");
+    cr_assert_err(sync_as(&a, "mine"), ERR_INCONSISTENT_GROUP_PROTOCOL);
+}
+
+Test(migration, who_comes_back_makes_those_join_again_who_were_told_another)
+{
+    struct client a = {.instance = "i"}, b = {0}, back = {.instance = "i"};
+    struct client m = {.id = "m", .instance = "i"};
+
+    make_classic(&a, &b);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(join(&b), ERR_NONE);
+    cr_assert_text(join_preferring(b.id, NULL)->protocol_name, "mine");
+    cr_assert_err(join(&back), ERR_NONE);
+    cr_assert_err(sync_as(&b, "mine"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_classic_again(&b, &back);
+}
+
+Test(migration, who_was_told_another_protocol_before_an_upgrade_joins_again)
+{
+    struct client a = {0}, b = {0}, m = {.id = "m"};
+    int first = JOIN(&w, .protocol = "mine", .protocol2 = "range",
+                     .subscription = subscription(&a));
+    int second = send_join(&b);
+
+    world_pass(&w, 2 * w.options.coord.group_initial_rebalance_delay_ms);
+    cr_assert_text(join_of(&w, first)->protocol_name, "range");
+    cr_assert_err(take_join(&a, first), ERR_NONE);
+    cr_assert_err(take_join(&b, second), ERR_NONE);
+    cr_assert_err(beat(&m), ERR_NONE);
+    cr_assert_err(sync_as(&a, "range"), ERR_REBALANCE_IN_PROGRESS);
+    cr_assert_err(sync_as(&a, "sticky"), ERR_INCONSISTENT_GROUP_PROTOCOL);
 }
 
 /* What the record says each may have is nobody else's, whenever a member asks
