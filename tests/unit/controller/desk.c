@@ -717,6 +717,8 @@ enum err desk_reassign(struct desk *d, const char *topic, int32_t partition,
     request.topics_len = 1;
     struct alter_partition_reassignments_response *response =
         desk_kafka(d, API_ALTER_PARTITION_REASSIGNMENTS, 1, &request);
+    d->why = arena_strdup(&d->arena,
+                          response->responses[0].partitions[0].error_message);
     return (enum err)response->responses[0].partitions[0].error_code;
 }
 
