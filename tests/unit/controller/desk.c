@@ -432,6 +432,15 @@ void desk_restart_emptied(struct desk *d, int32_t id)
     desk_unfence(d, id);
 }
 
+enum err desk_unregister(struct desk *d, int32_t id)
+{
+    struct unregister_broker_request request = {.broker_id = id};
+    struct unregister_broker_response *response =
+        desk_kafka(d, API_UNREGISTER_BROKER, 0, &request);
+
+    return (enum err)response->error_code;
+}
+
 int64_t desk_epoch(const struct desk *d, int32_t id)
 {
     const struct image_broker *b = image_broker(&d->committed, id);

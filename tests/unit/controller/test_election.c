@@ -1,5 +1,7 @@
 /* Who leads, who is in sync, who is eligible: fencing, return, unclean
  * elections, preferred leaders, eligible leader replicas (KIP-966). */
+#include "controller/image_kv.h"
+#include "controller/records.h"
 #include "tests/unit/controller/desk.h"
 
 #include <criterion/criterion.h>
@@ -308,6 +310,81 @@ Test(election, an_empty_disk_is_not_kept_in_mind)
     SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1");
     desk_restart_emptied(&d, 1); /* alone: better than nobody */
     SHOWS("leader 1 epochs 2/5 replicas 1,2,3 isr 1");
+}
+
+/* Another machine that gets the id of one that was given up. */
+static void registers_anew(int32_t id)
+{
+    cr_assert_eq(
+        desk_register(
+            &d, (struct desk_broker){.id = id, .incarnation = 77, .disk = 9}),
+        ERR_NONE);
+    desk_unfence(&d, id);
+}
+
+Test(election, who_was_unregistered_is_not_eligible_when_it_registers_again)
+{
+    desk_create_at(&d, "t", "1,2");
+    min_insync("2");
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    cr_assert_eq(desk_unregister(&d, 2), ERR_NONE);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1");
+    registers_anew(2);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2 isr 1");
+    desk_restart(&d, 1, true);
+    SHOWS("leader 1 epochs 2/4 replicas 1,2 isr 1");
+}
+
+Test(election, the_last_in_sync_is_unregistered_and_an_eligible_replica_leads)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    only(1);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1 elr 3");
+    cr_assert_eq(desk_unregister(&d, 1), ERR_NONE);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 3");
+    registers_anew(1);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, -1);
+    desk_restart(&d, 3, true);
+    SHOWS("leader 3 epochs 2/5 replicas 1,2,3 isr 3");
+}
+
+/* Its registration goes, and nothing else, as earlier releases had it. */
+static void is_forgotten(int32_t id)
+{
+    Leat__MetadataBatch batch = LEAT__METADATA_BATCH__INIT;
+    Leat__RemoveBrokerRecord r = LEAT__REMOVE_BROKER_RECORD__INIT;
+    Leat__MetadataRecord record = RECORD(remove_broker, REMOVE_BROKER, &r);
+    Leat__MetadataRecord *records[] = {&record};
+    struct kv_batch stored = KV_BATCH_INIT;
+
+    r.broker_id = id;
+    batch.n_records = 1;
+    batch.records = records;
+    uint8_t *bytes =
+        arena_alloc(&d.arena, leat__metadata_batch__get_packed_size(&batch));
+    struct slice packed =
+        slice_of(bytes, leat__metadata_batch__pack(&batch, bytes));
+    cr_assert_eq(image_persist(d.next_index, 1, packed, &stored), ERR_NONE);
+    cr_assert_eq(kv_write(d.kv, &stored, false), 0);
+    kv_batch_free(&stored);
+    cr_assert_eq(image_apply(&d.committed, d.next_index++, packed, NULL),
+                 ERR_NONE);
+    desk_failover(&d);
+}
+
+Test(election, who_registers_without_a_predecessor_has_nothing)
+{
+    desk_create_at(&d, "t", "1,2");
+    min_insync("2");
+    desk_kill(&d, 2);
+    is_forgotten(2);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    registers_anew(2);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1");
 }
 
 Test(election, lower_min_insync_replicas_ends_eligibility)
