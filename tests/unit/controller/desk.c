@@ -49,6 +49,10 @@ static void check_shape(const char *topic, int32_t partition,
               partition);
     cr_assert(all_in(image_elr(p), replicas) && none_in(image_elr(p), isr),
               "%s-%d", topic, partition);
+    cr_assert(none_in(image_last_known_elr(p), isr) || image_isr_is_lost(p),
+              "%s-%d", topic, partition);
+    cr_assert(!image_isr_is_lost(p) || p->leader == -1, "%s-%d", topic,
+              partition);
     cr_assert(all_in(image_adding(p), replicas), "%s-%d", topic, partition);
     cr_assert(all_in(image_removing(p), replicas), "%s-%d", topic, partition);
     cr_assert(none_in(image_adding(p), image_removing(p)), "%s-%d", topic,
