@@ -144,8 +144,14 @@ static void fill_state(const struct meta *m, const struct image_partition *p,
 
 static bool is_ours(const struct meta *m, const struct image_partition *p)
 {
-    return p != NULL && p->replicas_len <= LEADER_REPLICAS_MAX &&
-           image_ids_have(image_replicas(p), m->broker->node_id);
+    return p != NULL && image_ids_have(image_replicas(p), m->broker->node_id);
+}
+
+/* Ours, but too many have it besides us.  No controller makes it so any more;
+ * an older one did. */
+static bool is_left_alone(const struct image_partition *p)
+{
+    return p->replicas_len > LEADER_REPLICAS_MAX;
 }
 
 static void put_partition(struct meta *m, const struct image_topic *topic,
@@ -205,14 +211,15 @@ static void partition_changed(void *arg, const struct image_topic *topic,
 
     if (old == NULL)
         count_partition(m, topic, index);
-    if (now->replicas_len > LEADER_REPLICAS_MAX)
+    if (is_left_alone(now))
         log_error("server",
                   "Partition %s-%d has %d replicas; this release serves up to "
                   "%d and leaves it alone",
                   topic->name, (int)index, now->replicas_len,
                   LEADER_REPLICAS_MAX);
     if (is_ours(m, now)) {
-        put_partition(m, topic, index, now);
+        if (!is_left_alone(now))
+            put_partition(m, topic, index, now);
     } else if (is_ours(m, old)) {
         drop_partition(m, &topic->id, index);
     }
@@ -229,7 +236,8 @@ void publish_led(struct meta *m)
         for (int32_t j = 0; topic != NULL && j < topic->partitions_len; j++) {
             const struct image_partition *p = topic->partitions[j];
 
-            if (is_ours(m, p) && p->leader == m->broker->node_id)
+            if (is_ours(m, p) && !is_left_alone(p) &&
+                p->leader == m->broker->node_id)
                 put_partition(m, topic, j, p);
         }
     }

@@ -1,6 +1,7 @@
 /* Replicas as somebody wishes them, and a partition's first state. */
 #include "base/assert.h"
 #include "controller/placement.h"
+#include "controller/replicas_max.h"
 #include "controller/step.h"
 
 struct verdict assignment_check(struct step *s, const int32_t *ids, int32_t len)
@@ -9,12 +10,11 @@ struct verdict assignment_check(struct step *s, const int32_t *ids, int32_t len)
         return refuse(s, ERR_INVALID_REPLICA_ASSIGNMENT,
                       "The manual partition assignment includes an empty "
                       "replica list.");
-    /* A reassignment holds the old replicas besides the new. */
-    if (len > IMAGE_REPLICAS_MAX / 2)
+    if (len > PARTITION_REPLICAS_MAX)
         return refuse(s, ERR_INVALID_REPLICA_ASSIGNMENT,
                       "The manual partition assignment includes %d replicas, "
                       "more than the %d that are possible.",
-                      (int)len, IMAGE_REPLICAS_MAX / 2);
+                      (int)len, PARTITION_REPLICAS_MAX);
     for (int32_t i = 0; i < len; i++) {
         if (ids[i] < 0)
             return refuse(s, ERR_INVALID_REPLICA_ASSIGNMENT,
@@ -39,12 +39,17 @@ struct verdict assignment_check(struct step *s, const int32_t *ids, int32_t len)
 struct verdict placement_check(struct step *s, const struct placement *p,
                                int32_t replicas)
 {
-    if (replicas > (int32_t)p->total || replicas > IMAGE_REPLICAS_MAX / 2)
+    if (replicas > (int32_t)p->total)
         return refuse(s, ERR_INVALID_REPLICATION_FACTOR,
                       "Unable to replicate the partition %d time(s): The "
                       "target replication factor of %d cannot be reached "
                       "because only %u broker(s) are registered.",
                       (int)replicas, (int)replicas, (unsigned)p->total);
+    if (replicas > PARTITION_REPLICAS_MAX)
+        return refuse(s, ERR_INVALID_REPLICATION_FACTOR,
+                      "Unable to replicate the partition %d time(s): A "
+                      "partition can have %d replicas at most.",
+                      (int)replicas, PARTITION_REPLICAS_MAX);
     if (p->active == 0)
         return refuse(s, ERR_INVALID_REPLICATION_FACTOR,
                       "Unable to replicate the partition %d time(s): All "

@@ -6,7 +6,10 @@
  * A registration tells the epoch of the process's predecessor, which only a
  * clean shutdown leaves behind.  If it isn't the registered one, the broker may
  * have lost what it acknowledged last, and counts as in sync or eligible only
- * where nobody else does (KIP-966). */
+ * where nobody else does (KIP-966).
+ *
+ * A broker that was unregistered is not expected back.  Who registers with its
+ * id has nothing of what it had: nobody could tell. */
 #include "base/assert.h"
 #include "base/planted.h"
 #include "controller/step.h"
@@ -168,12 +171,14 @@ static bool same_features(const struct image_broker *b,
 
 /* What the new process may lack of what the old one had: without any of its
  * directories it has nothing (KIP-858), without one of several nobody knows
- * what. */
+ * what.  Where nobody was registered (null), there is nothing to compare. */
 static enum replica_loss loss_of(const struct image_broker *b,
                                  const Leat__RegisterBrokerRequest *r)
 {
     size_t kept = 0;
 
+    if (b == NULL)
+        return LOSS_ALL;
     for (size_t i = 0; i < b->log_dirs_len; i++)
         for (size_t j = 0; j < r->n_log_dirs; j++)
             kept += memcmp(b->log_dirs[i].bytes, r->log_dirs[j].data, 16) == 0;
@@ -235,8 +240,8 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
     bool same_process =
         b != NULL && memcmp(b->incarnation.bytes, r->incarnation.data, 16) == 0;
 
-    if (b != NULL && !same_process) {
-        if (is_taken(s->c, state, b, r)) {
+    if (!same_process) {
+        if (b != NULL && is_taken(s->c, state, b, r)) {
             *why = (const char *)arena_printf(
                        s->arena,
                        "Another broker is registered with broker id %d. If it "
@@ -248,12 +253,10 @@ enum err broker_register(struct step *s, const Leat__RegisterBrokerRequest *r,
         }
         state->leaving = true;
         if (!PLANTED(CONTROLLER_KEEPS_RESTARTED_IN_SYNC))
-            partitions_leave(s, b->id, loss_of(b, r));
-        partitions_come_online(s, b->id);
+            partitions_leave(s, r->broker_id, loss_of(b, r));
+        partitions_come_online(s, r->broker_id);
         put_registration(s, r, NULL);
         state->leaving = false;
-    } else if (b == NULL) {
-        put_registration(s, r, NULL);
     } else if (!same_endpoints(b, r) || strcmp(b->rack, r->rack) != 0 ||
                !same_log_dirs(b, r) || !same_features(b, r)) {
         put_registration(s, r, b);
@@ -356,7 +359,7 @@ enum err broker_unregister(struct step *s, int32_t id, const char **why)
     }
     struct controller_broker *state = step_broker(s->c, id);
     state->leaving = true;
-    partitions_leave(s, id, LOSS_NONE);
+    partitions_leave(s, id, LOSS_ALL);
     r.broker_id = id;
     step_put(s, &RECORD(remove_broker, REMOVE_BROKER, &r));
     state->leaving = false;

@@ -63,7 +63,7 @@ static void finish_reassignment(struct change *ch)
 {
     struct id_set isr = ch->isr;
 
-    if (ch->adding.len == 0 && ch->removing.len == 0)
+    if ((ch->adding.len == 0 && ch->removing.len == 0) || ch->isr_lost)
         return;
     remove_all(&isr, &ch->removing);
     if (isr.len == 0 || !id_set_subset(&ch->adding, &isr))
@@ -186,8 +186,23 @@ static int32_t first_of(const struct change *ch, const struct id_set *set)
 
 static bool leads_well(const struct change *ch, int32_t id)
 {
-    return id != -1 && id_set_has(&ch->replicas, id) &&
+    return id != -1 && !ch->isr_lost && id_set_has(&ch->replicas, id) &&
            id_set_has(&ch->isr, id) && may_lead(ch, id);
+}
+
+/* Records are lost.  Not all of them, if it can be helped. */
+static int32_t first_of_all(const struct change *ch)
+{
+    struct id_set others = ch->replicas;
+    int32_t id;
+
+    if (ch->isr_lost) {
+        id_set_remove(&others, ch->isr.at[0]);
+        id = first_of(ch, &others);
+        if (id != -1)
+            return id;
+    }
+    return first_of(ch, NULL);
 }
 
 /* The only one in sync; everybody else may have something else in its log. */
@@ -208,7 +223,7 @@ static void elect(struct change *ch)
         ch->leader = preferred;
     } else if (leads_well(ch, ch->old->leader)) {
         ch->leader = ch->old->leader;
-    } else if ((id = first_of(ch, &ch->isr)) != -1) {
+    } else if (!ch->isr_lost && (id = first_of(ch, &ch->isr)) != -1) {
         ch->leader = id;
     } else if ((id = first_of(ch, &ch->elr)) != -1) {
         for (uint32_t i = 0; i < ch->isr.len; i++)
@@ -216,8 +231,9 @@ static void elect(struct change *ch)
         elect_alone(ch, id);
         id_set_remove(&ch->elr, id);
     } else if ((ch->allow_unclean || PLANTED(CONTROLLER_ELECTS_ANYBODY)) &&
-               (id = first_of(ch, NULL)) != -1) {
+               (id = first_of_all(ch)) != -1) {
         elect_alone(ch, id);
+        ch->isr_lost = false;
         ch->elr.len = 0;
         ch->last_known_elr.len = 0;
         ch->recovering = true;
@@ -301,6 +317,7 @@ void change_begin(struct step *s, struct image_topic *topic, int32_t partition,
     id_set_copy(&ch->offline, image_offline(old));
     ch->leader = old->leader;
     ch->recovering = old->recovering;
+    ch->isr_lost = image_isr_is_lost(old);
     ch->prefer = false;
     ch->allow_unclean = topic_unclean_election(s, topic);
     ch->min_insync = topic_min_insync_replicas(s, topic);
@@ -326,6 +343,8 @@ bool change_put(struct change *ch)
     keep_eligible(ch);
     refill_isr(ch);
     elect(ch);
+    if (ch->isr_lost)
+        id_set_add(&ch->last_known_elr, ch->isr.at[0]);
     if (!differs(ch) && !ch->even_so)
         return false;
     put(ch);

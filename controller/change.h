@@ -13,14 +13,18 @@
  *   2. a replica in sync
  *   3. an eligible leader replica: the high watermark does not move below
  *      min.insync.replicas, so it has everything that was acknowledged
- *   4. if unclean election is allowed: any replica; it is then the only one
- *      in sync, and recovering
+ *   4. if unclean election is allowed: any replica, but one that is in sync and
+ *      lost everything only if there is no other; it is then the only one in
+ *      sync, and recovering
  *   5. none: leader -1; the in-sync set stays as it is
  *
  * The in-sync set never becomes empty: its last member stays, without leading,
  * until it or an eligible replica comes back.  If it comes back with an empty
  * disk, one of those that were eligible before they stopped uncleanly takes its
- * place: it may lack a tail, the other lacks everything.
+ * place: it may lack a tail, the other lacks everything.  Where there is none
+ * of these either, it does not lead, as the other replicas would cut off what
+ * they have to agree with it; the partition waits for an unclean election
+ * (image_isr_is_lost()).  A replica that has no others leads with what it has.
  *
  * Epochs.  The partition epoch rises with every change.  The leader epoch rises
  * when the leader changes, or a replica leaves the assignment (so that it stops
@@ -66,6 +70,7 @@ struct change {
     struct id_set offline;
     int32_t leader;
     bool recovering;
+    bool isr_lost; /* its only member lost everything; no move ends */
 
     /* Wishes. */
     bool prefer;            /* elect the preferred replica if it is in sync */

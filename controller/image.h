@@ -85,7 +85,8 @@ struct image_controller {
 
 /* One allocation of 24 bytes and 4 per id.  Read the lists with the functions
  * below.  Invariants: leader is -1 or in isr; isr is a subset of replicas and,
- * in what the controller writes, never empty; elr and isr are disjoint. */
+ * in what the controller writes, never empty; elr and isr are disjoint; so are
+ * last_known_elr and isr, but see image_isr_is_lost(). */
 struct image_partition {
     int32_t leader; /* -1 none */
     int32_t leader_epoch;
@@ -277,6 +278,14 @@ static inline bool image_ids_have(struct image_ids ids, int32_t id)
         if (ids.at[i] == id)
             return true;
     return false;
+}
+
+/* The only one in sync came back with nothing of it: it is last known, too.
+ * There is no leader then before an unclean election. */
+static inline bool image_isr_is_lost(const struct image_partition *p)
+{
+    return p->isr_len == 1 &&
+           image_ids_have(image_last_known_elr(p), image_isr(p).at[0]);
 }
 
 /* ---- snapshots ----------------------------------------------------------- */

@@ -3,7 +3,19 @@
  *
  * All of these walk a set of the index, in the order of topics and partitions,
  * so the work and the records are those of the partitions concerned. */
+#include "base/log.h"
 #include "controller/change.h"
+
+static void say_lost(const struct change *ch)
+{
+    log_error("controller",
+              "%s-%d has no leader: broker %d, the last one in sync, has "
+              "nothing of it any more. The other replicas may lack what was "
+              "acknowledged last. Start them, and let one lead with what it "
+              "has: kafka-leader-election.sh --election-type unclean, or "
+              "unclean.leader.election.enable=true for the topic",
+              ch->topic->name, (int)ch->partition, (int)ch->isr.at[0]);
+}
 
 static void leave_one(struct step *s, partition_ref ref, int32_t id,
                       enum replica_loss loss)
@@ -22,7 +34,8 @@ static void leave_one(struct step *s, partition_ref ref, int32_t id,
     change_begin(s, topic, partition, &ch);
     /* The last one to have everything is kept even if it may have lost some of
      * it: without it the partition could never be led again.  One that has lost
-     * all of it makes way for those that were kept in mind. */
+     * all of it makes way for those that were kept in mind, and if there are
+     * none stays without leading. */
     int others = p->isr_len - in_isr;
     if (loss != LOSS_NONE)
         others += p->elr_len - in_elr;
@@ -34,7 +47,12 @@ static void leave_one(struct step *s, partition_ref ref, int32_t id,
         ch.unclean_broker = id;
         ch.unclean_loss = loss;
     }
+    bool was_lost = ch.isr_lost;
+    if (others == 0 && loss == LOSS_ALL && p->replicas_len > 1)
+        ch.isr_lost = true;
     change_put(&ch);
+    if (ch.isr_lost && !was_lost)
+        say_lost(&ch);
 }
 
 /* Take a broker out of the leaders and the in-sync sets.  It must not be

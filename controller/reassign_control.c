@@ -7,8 +7,13 @@
  *
  * The original of a running move is its list without those being added.  A new
  * target always starts from the original, so replicas of an abandoned target go
- * at once; a null target goes back to the original. */
+ * at once; a null target goes back to the original.
+ *
+ * Target and original together have to stay within what a partition can have.
+ * A target that only removes is taken from a longer list, too, which a
+ * controller of an earlier release may have left. */
 #include "controller/change.h"
+#include "controller/replicas_max.h"
 #include "proto/kafka/kafka_messages.h"
 
 typedef struct alter_partition_reassignments_request_reassignable_partition
@@ -101,6 +106,13 @@ static struct verdict move(struct step *s, struct image_topic *topic,
             id_set_add(&ch.removing, original.at[i]);
     for (uint32_t i = 0; i < ch.removing.len; i++)
         id_set_add(&ch.replicas, ch.removing.at[i]);
+    if (ch.adding.len != 0 && ch.replicas.len > PARTITION_REPLICAS_MAX)
+        return refuse(s, ERR_INVALID_REPLICA_ASSIGNMENT,
+                      "Unable to reassign %s-%d: it would have %u replicas "
+                      "while it moves, the present ones and the new ones, more "
+                      "than the %d that are possible.",
+                      topic->name, (int)partition, (unsigned)ch.replicas.len,
+                      PARTITION_REPLICAS_MAX);
     if (!keep_only_replicas(&ch))
         return refuse(s, ERR_INVALID_REPLICA_ASSIGNMENT,
                       "Unable to reassign %s-%d because no replica that is in "

@@ -121,7 +121,7 @@ bool session_is_valid(const struct controller *c,
 enum replica_loss {
     LOSS_NONE,
     LOSS_TAIL, /* it was not stopped cleanly */
-    LOSS_ALL,  /* its log directories are new */
+    LOSS_ALL,  /* its log directories are new, or it has left for good */
 };
 
 /* partition_moves.c: what a broker's change of state does to partitions */

@@ -24,13 +24,19 @@
 #ifndef BROKER_REPLICA_LEADER_H
 #define BROKER_REPLICA_LEADER_H
 
+#include "controller/replicas_max.h"
+
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LEADER_REPLICAS_MAX = 16 };
+enum { LEADER_REPLICAS_MAX = PARTITION_REPLICAS_MAX };
 
 /* Bit i set means "replica number i of the assignment is a member". */
 typedef uint16_t replica_set;
+
+static_assert(LEADER_REPLICAS_MAX <= 8 * sizeof(replica_set),
+              "each replica has a bit");
 
 struct leader_follower {
     int64_t end_offset;   /* what it last told us it has; -1 unknown */

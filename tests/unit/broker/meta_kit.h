@@ -423,24 +423,31 @@ static inline void kit_topic(struct kit *kit, uint8_t id, const char *name,
     kit_append(kit, records, (size_t)partitions + 1);
 }
 
-/* The partition is on these two from now on, the first of them leads it. */
-static inline void kit_move(struct kit *kit, uint8_t topic_id,
-                            int32_t partition, int32_t partition_epoch,
-                            int32_t first, int32_t second)
+/* The partition is on these from now on, the first of them leads it. */
+static inline void kit_place(struct kit *kit, uint8_t topic_id,
+                             int32_t partition, int32_t partition_epoch,
+                             int32_t *replicas, size_t len)
 {
     Leat__PartitionRecord p = LEAT__PARTITION_RECORD__INIT;
     struct uuid uuid = kit_uuid(topic_id);
-    int32_t replicas[] = {first, second};
 
     p.topic_id = (ProtobufCBinaryData){16, uuid.bytes};
     p.partition = partition;
     p.replicas = p.isr = replicas;
-    p.n_replicas = p.n_isr = 2;
-    p.leader = first;
+    p.n_replicas = p.n_isr = len;
+    p.leader = replicas[0];
     p.leader_epoch = partition_epoch;
     p.partition_epoch = partition_epoch;
     kit_append(
         kit, (Leat__MetadataRecord[]){KIT_RECORD(partition, PARTITION, &p)}, 1);
+}
+
+static inline void kit_move(struct kit *kit, uint8_t topic_id,
+                            int32_t partition, int32_t partition_epoch,
+                            int32_t first, int32_t second)
+{
+    kit_place(kit, topic_id, partition, partition_epoch,
+              (int32_t[]){first, second}, 2);
 }
 
 static inline void kit_config(struct kit *kit, int type, const char *name,

@@ -195,6 +195,36 @@ Test(meta_follow, replicas_that_left_in_the_past_are_not_dropped)
     kit_free(&kit);
 }
 
+/* A list that is too long to serve has us in it even so: the data stays. */
+Test(meta_follow, a_partition_with_too_many_replicas_keeps_its_data)
+{
+    struct kit kit;
+    int32_t many[LEADER_REPLICAS_MAX + 1];
+
+    for (int32_t i = 0; i <= LEADER_REPLICAS_MAX; i++)
+        many[i] = LEADER_REPLICAS_MAX + 1 - i;
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 3, true);
+    kit_place(&kit, 4, 2, 8, many, LEADER_REPLICAS_MAX + 1);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit_place(&kit, 4, 0, 8, many, LEADER_REPLICAS_MAX + 1);
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_empty(kit_text(&kit, 0));
+
+    /* It is served again when the list is shorter, and gone without us. */
+    kit_move(&kit, 4, 0, 9, 2, 1);
+    kit_run(&kit, kit_is_applied);
+    assert_has(kit_text(&kit, 0), "partition orders-0 leader 2");
+    cr_assert_null(strstr(kit_text(&kit, 0), "gone"));
+    kit.shard_text[0].len = 0;
+    kit_move(&kit, 4, 2, 9, 2, 3);
+    kit_run(&kit, kit_is_applied);
+    cr_assert_str_eq(kit_text(&kit, 0), "partition gone 2\n");
+    kit_free(&kit);
+}
+
 /* Too far behind: the image comes whole, and only the difference is told. */
 Test(meta_follow, a_snapshot_replaces_the_image)
 {

@@ -49,6 +49,10 @@ static void check_shape(const char *topic, int32_t partition,
               partition);
     cr_assert(all_in(image_elr(p), replicas) && none_in(image_elr(p), isr),
               "%s-%d", topic, partition);
+    cr_assert(none_in(image_last_known_elr(p), isr) || image_isr_is_lost(p),
+              "%s-%d", topic, partition);
+    cr_assert(!image_isr_is_lost(p) || p->leader == -1, "%s-%d", topic,
+              partition);
     cr_assert(all_in(image_adding(p), replicas), "%s-%d", topic, partition);
     cr_assert(all_in(image_removing(p), replicas), "%s-%d", topic, partition);
     cr_assert(none_in(image_adding(p), image_removing(p)), "%s-%d", topic,
@@ -432,6 +436,15 @@ void desk_restart_emptied(struct desk *d, int32_t id)
     desk_unfence(d, id);
 }
 
+enum err desk_unregister(struct desk *d, int32_t id)
+{
+    struct unregister_broker_request request = {.broker_id = id};
+    struct unregister_broker_response *response =
+        desk_kafka(d, API_UNREGISTER_BROKER, 0, &request);
+
+    return (enum err)response->error_code;
+}
+
 int64_t desk_epoch(const struct desk *d, int32_t id)
 {
     const struct image_broker *b = image_broker(&d->committed, id);
@@ -717,6 +730,8 @@ enum err desk_reassign(struct desk *d, const char *topic, int32_t partition,
     request.topics_len = 1;
     struct alter_partition_reassignments_response *response =
         desk_kafka(d, API_ALTER_PARTITION_REASSIGNMENTS, 1, &request);
+    d->why = arena_strdup(&d->arena,
+                          response->responses[0].partitions[0].error_message);
     return (enum err)response->responses[0].partitions[0].error_code;
 }
 

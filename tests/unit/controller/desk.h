@@ -65,6 +65,7 @@ void desk_kill(struct desk *d, int32_t id);
 void desk_restart(struct desk *d, int32_t id, bool clean);
 /* The same with an empty disk. */
 void desk_restart_emptied(struct desk *d, int32_t id);
+enum err desk_unregister(struct desk *d, int32_t id);
 int64_t desk_epoch(const struct desk *d, int32_t id);
 bool desk_is_fenced(const struct desk *d, int32_t id);
 

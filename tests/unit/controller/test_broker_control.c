@@ -402,16 +402,11 @@ Test(broker_control, shutdown_after_a_failover_goes_on)
 
 Test(broker_control, an_unregistered_broker_is_gone)
 {
-    struct unregister_broker_request request = {.broker_id = 3};
-
     desk_create_at(&d, "t", "3,1");
-    struct unregister_broker_response *response =
-        desk_kafka(&d, API_UNREGISTER_BROKER, 0, &request);
-    cr_assert_eq(response->error_code, ERR_NONE);
+    cr_assert_eq(desk_unregister(&d, 3), ERR_NONE);
     SHOWS(0, "leader 1 epochs 1/1 replicas 3,1 isr 1");
     cr_assert_null(image_broker(&d.committed, 3));
-    response = desk_kafka(&d, API_UNREGISTER_BROKER, 0, &request);
-    cr_assert_eq(response->error_code, ERR_BROKER_ID_NOT_REGISTERED);
+    cr_assert_eq(desk_unregister(&d, 3), ERR_BROKER_ID_NOT_REGISTERED);
 }
 
 static enum err allocate(int64_t epoch_off,

@@ -1,5 +1,7 @@
 /* Who leads, who is in sync, who is eligible: fencing, return, unclean
  * elections, preferred leaders, eligible leader replicas (KIP-966). */
+#include "controller/image_kv.h"
+#include "controller/records.h"
 #include "tests/unit/controller/desk.h"
 
 #include <criterion/criterion.h>
@@ -236,6 +238,16 @@ static void min_insync(const char *value)
                  ERR_NONE);
 }
 
+/* Another machine that gets the id of one that was given up. */
+static void registers_anew(int32_t id)
+{
+    cr_assert_eq(
+        desk_register(
+            &d, (struct desk_broker){.id = id, .incarnation = 77, .disk = 9}),
+        ERR_NONE);
+    desk_unfence(&d, id);
+}
+
 Test(election, who_leaves_below_min_insync_replicas_stays_eligible)
 {
     desk_create_at(&d, "t", "1,2,3");
@@ -306,8 +318,164 @@ Test(election, an_empty_disk_is_not_kept_in_mind)
     desk_kill(&d, 1);
     desk_restart_emptied(&d, 2);
     SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1");
-    desk_restart_emptied(&d, 1); /* alone: better than nobody */
-    SHOWS("leader 1 epochs 2/5 replicas 1,2,3 isr 1");
+    desk_restart_emptied(&d, 1);
+    SHOWS("leader -1 epochs 1/5 replicas 1,2,3 isr 1 last 1");
+}
+
+/* It would have the others cut off what they have. */
+Test(election, the_last_in_sync_does_not_lead_with_an_empty_disk)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    only(1);
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 1);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1 last 1");
+    /* Whatever happens to it and to the controller. */
+    desk_failover(&d);
+    desk_restart(&d, 2, true);
+    desk_kill(&d, 1);
+    desk_restart(&d, 1, true);
+    min_insync("2");
+    min_insync("1");
+    cr_assert_eq(desk_elect(&d, 0, "t", 0), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    desk_kill(&d, 1);
+    desk_restart(&d, 1, false);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 1 last 1");
+    /* The first by assignment is the worst. */
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_NONE);
+    SHOWS("leader 2 epochs 2/5 replicas 1,2,3 isr 2 recovering");
+    cr_assert_eq(d.c.unclean_elections, 1);
+    cr_assert_eq(
+        desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "2,1"}),
+        ERR_NONE);
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 3/7 replicas 1,2,3 isr 1");
+}
+
+Test(election, who_lost_all_leads_when_that_is_wished_and_nobody_else_can)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    only(1);
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 1);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_NONE);
+    SHOWS("leader 1 epochs 2/5 replicas 1,2,3 isr 1 recovering");
+}
+
+Test(election, the_only_replica_leads_with_an_empty_disk)
+{
+    desk_create_at(&d, "t", "1");
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 1);
+    SHOWS("leader 1 epochs 2/2 replicas 1 isr 1");
+}
+
+Test(election, others_take_the_place_of_an_empty_disk_where_that_is_allowed)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    only(1);
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 1);
+    desk_restart(&d, 3, true);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, -1);
+    cr_assert_eq(
+        desk_topic_config(&d, "t", "unclean.leader.election.enable", "true"),
+        ERR_NONE);
+    SHOWS("leader 3 epochs 2/5 replicas 1,2,3 isr 3 recovering");
+}
+
+/* The others' data would be deleted. */
+Test(election, no_move_ends_while_the_last_in_sync_has_an_empty_disk)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    only(1);
+    desk_kill(&d, 1);
+    desk_restart_emptied(&d, 1);
+    desk_reassign(&d, "t", 0, "1");
+    SHOWS("leader -1 epochs 1/5 replicas 1,2,3 isr 1 removing 2,3 last 1");
+    desk_restart(&d, 2, true);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_NONE);
+    SHOWS("leader 2 epochs 2/6 replicas 1,2,3 isr 2 removing 2,3 recovering");
+    desk_alter(&d, (struct desk_alter){.topic = "t", .isr = "1,2"});
+    SHOWS("leader 1 epochs 3/7 replicas 1 isr 1");
+}
+
+Test(election, the_last_in_sync_is_unregistered)
+{
+    desk_create_at(&d, "t", "1,2");
+    only(1);
+    cr_assert_eq(desk_unregister(&d, 1), ERR_NONE);
+    SHOWS("leader -1 epochs 1/2 replicas 1,2 isr 1 last 1");
+    registers_anew(1);
+    SHOWS("leader -1 epochs 1/2 replicas 1,2 isr 1 last 1");
+    desk_restart(&d, 2, true);
+    cr_assert_eq(desk_elect(&d, 1, "t", 0), ERR_NONE);
+    SHOWS("leader 2 epochs 2/3 replicas 1,2 isr 2 recovering");
+}
+
+Test(election, who_was_unregistered_is_not_eligible_when_it_registers_again)
+{
+    desk_create_at(&d, "t", "1,2");
+    min_insync("2");
+    desk_kill(&d, 2);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    cr_assert_eq(desk_unregister(&d, 2), ERR_NONE);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1");
+    registers_anew(2);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2 isr 1");
+    desk_restart(&d, 1, true);
+    SHOWS("leader 1 epochs 2/4 replicas 1,2 isr 1");
+}
+
+Test(election, the_last_in_sync_is_unregistered_and_an_eligible_replica_leads)
+{
+    desk_create_at(&d, "t", "1,2,3");
+    min_insync("2");
+    only(1);
+    desk_kill(&d, 1);
+    SHOWS("leader -1 epochs 1/3 replicas 1,2,3 isr 1 elr 3");
+    cr_assert_eq(desk_unregister(&d, 1), ERR_NONE);
+    SHOWS("leader -1 epochs 1/4 replicas 1,2,3 isr 3");
+    registers_anew(1);
+    cr_assert_eq(desk_partition(&d, "t", 0)->leader, -1);
+    desk_restart(&d, 3, true);
+    SHOWS("leader 3 epochs 2/5 replicas 1,2,3 isr 3");
+}
+
+/* Its registration goes, and nothing else, as earlier releases had it. */
+static void is_forgotten(int32_t id)
+{
+    Leat__MetadataBatch batch = LEAT__METADATA_BATCH__INIT;
+    Leat__RemoveBrokerRecord r = LEAT__REMOVE_BROKER_RECORD__INIT;
+    Leat__MetadataRecord record = RECORD(remove_broker, REMOVE_BROKER, &r);
+    Leat__MetadataRecord *records[] = {&record};
+    struct kv_batch stored = KV_BATCH_INIT;
+
+    r.broker_id = id;
+    batch.n_records = 1;
+    batch.records = records;
+    uint8_t *bytes =
+        arena_alloc(&d.arena, leat__metadata_batch__get_packed_size(&batch));
+    struct slice packed =
+        slice_of(bytes, leat__metadata_batch__pack(&batch, bytes));
+    cr_assert_eq(image_persist(d.next_index, 1, packed, &stored), ERR_NONE);
+    cr_assert_eq(kv_write(d.kv, &stored, false), 0);
+    kv_batch_free(&stored);
+    cr_assert_eq(image_apply(&d.committed, d.next_index++, packed, NULL),
+                 ERR_NONE);
+    desk_failover(&d);
+}
+
+Test(election, who_registers_without_a_predecessor_has_nothing)
+{
+    desk_create_at(&d, "t", "1,2");
+    min_insync("2");
+    desk_kill(&d, 2);
+    is_forgotten(2);
+    SHOWS("leader 1 epochs 0/1 replicas 1,2 isr 1 elr 2");
+    registers_anew(2);
+    SHOWS("leader 1 epochs 0/2 replicas 1,2 isr 1");
 }
 
 Test(election, lower_min_insync_replicas_ends_eligibility)

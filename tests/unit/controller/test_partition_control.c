@@ -228,6 +228,33 @@ Test(partition_control, a_new_target_starts_from_the_original)
     SHOWS("leader 5 epochs 2/5 replicas 5,2,4 isr 2,4,5");
 }
 
+/* Brokers have room for 16, whatever becomes of them. */
+Test(partition_control, a_partition_that_moves_has_sixteen_replicas_at_most)
+{
+    for (int32_t id = 5; id <= 17; id++) {
+        desk_register(&d, (struct desk_broker){.id = id});
+        desk_unfence(&d, id);
+    }
+    cr_assert_eq(
+        desk_reassign(&d, "t", 0, "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"),
+        ERR_INVALID_REPLICA_ASSIGNMENT);
+    cr_assert_str_eq(d.why, "The manual partition assignment includes 17 "
+                            "replicas, more than the 16 that are possible.");
+    cr_assert_eq(
+        desk_reassign(&d, "t", 0, "4,5,6,7,8,9,10,11,12,13,14,15,16,17"),
+        ERR_INVALID_REPLICA_ASSIGNMENT);
+    cr_assert_str_eq(d.why,
+                     "Unable to reassign t-0: it would have 17 replicas while "
+                     "it moves, the present ones and the new ones, more than "
+                     "the 16 that are possible.");
+    cr_assert_eq(d.records, 0);
+    cr_assert_eq(desk_reassign(&d, "t", 0, "4,5,6,7,8,9,10,11,12,13,14,15,16"),
+                 ERR_NONE);
+    SHOWS("leader 1 epochs 0/1 replicas "
+          "4,5,6,7,8,9,10,11,12,13,14,15,16,1,2,3 isr 1,2,3 adding "
+          "4,5,6,7,8,9,10,11,12,13,14,15,16 removing 1,2,3");
+}
+
 Test(partition_control, impossible_targets)
 {
     cr_assert_eq(desk_reassign(&d, "u", 0, "1"),

@@ -7,7 +7,9 @@
  * records acknowledged whenever enough replicas are in sync; an unclean restart
  * loses some of a broker's records, except where it is the last that has them
  * all; and without unclean elections no leader ever lacks a record that was
- * acknowledged. */
+ * acknowledged.  Where brokers also lose their disks, or are unregistered and
+ * come back, none leads with an empty log while there are other replicas, but
+ * by an unclean election. */
 #include "tests/unit/controller/desk.h"
 
 #include <criterion/criterion.h>
@@ -20,12 +22,15 @@ enum { BROKERS = 5, TOPICS = 4, PARTITIONS = 6, STEPS = 6000 };
 struct logs {
     int32_t acknowledged;     /* records, from 1 on */
     int32_t has[BROKERS + 1]; /* by broker: the first so many of them */
+    bool empty[BROKERS + 1];  /* lost everything, not in sync since */
 };
 
 struct history {
     struct desk desk;
     struct prng prng;
-    bool unclean;            /* some topics allow unclean election */
+    bool unclean; /* some topics allow unclean election */
+    bool emptied; /* disks are lost */
+    uint8_t disks[BROKERS + 1];
     struct uuid ids[TOPICS]; /* of the topics in `logs` */
     struct logs logs[TOPICS][PARTITIONS];
     uint16_t incarnation; /* of the last restart */
@@ -136,6 +141,40 @@ static void check_leaders(struct history *h)
         }
 }
 
+static void empty_logs(struct history *h, int32_t id)
+{
+    struct image_topic *topic;
+
+    for (uint32_t at = 0;
+         (topic = image_topic_next(&h->desk.committed, &at)) != NULL;)
+        for (int32_t i = 0; i < topic->partitions_len; i++) {
+            const struct image_partition *p = topic->partitions[i];
+
+            if (p->replicas_len > 1)
+                logs_of(h, topic, i)->empty[id] = true;
+        }
+}
+
+static void check_empty(struct history *h)
+{
+    struct image_topic *topic;
+
+    for (uint32_t at = 0;
+         (topic = image_topic_next(&h->desk.committed, &at)) != NULL;)
+        for (int32_t i = 0; i < topic->partitions_len; i++) {
+            const struct image_partition *p = topic->partitions[i];
+            struct logs *logs = logs_of(h, topic, i);
+
+            if (p->leader == -1)
+                continue;
+            cr_assert(!logs->empty[p->leader] || p->replicas_len == 1 ||
+                          p->recovering,
+                      "%s-%d: %s has nothing", topic->name, i,
+                      desk_show(&h->desk, topic->name, i));
+            logs->empty[p->leader] = false;
+        }
+}
+
 /* ---- things that happen -------------------------------------------------- */
 
 static void create_topic(struct history *h)
@@ -178,19 +217,37 @@ static void restart_broker(struct history *h)
     struct logs before[TOPICS][PARTITIONS];
     struct uuid ids[TOPICS];
     bool clean = b != NULL && below(h, 2) == 0;
+    uint8_t disk = h->disks[id];
 
+    if (h->emptied && below(h, 8) == 0) {
+        clean = false;
+        disk++;
+    }
     memcpy(before, h->logs, sizeof before);
     memcpy(ids, h->ids, sizeof ids);
     if (!clean)
         lose_records(h, id);
+    if (disk != h->disks[id])
+        empty_logs(h, id);
     enum err error = desk_register(
         d, (struct desk_broker){.id = id,
                                 .incarnation = ++h->incarnation,
+                                .disk = disk,
                                 .previous_epoch = clean ? b->epoch : -1});
     if (error != ERR_NONE) { /* it's alive: this didn't happen */
         memcpy(h->logs, before, sizeof before);
         memcpy(h->ids, ids, sizeof ids);
+    } else {
+        h->disks[id] = disk;
     }
+}
+
+static void unregister(struct history *h)
+{
+    int32_t id = 1 + below(h, BROKERS);
+
+    if (below(h, 50) == 0 && desk_unregister(&h->desk, id) == ERR_NONE)
+        empty_logs(h, id);
 }
 
 static void beat(struct history *h)
@@ -232,6 +289,7 @@ static void alter_partition(struct history *h)
         len += (size_t)snprintf(isr + len, sizeof isr - len, "%s%d",
                                 len == 0 ? "" : ",", p->ids[i]);
         logs->has[p->ids[i]] = logs->has[p->leader];
+        logs->empty[p->ids[i]] = false;
     }
     desk_alter(d, (struct desk_alter){.topic = topic->name,
                                       .partition = partition,
@@ -263,8 +321,8 @@ static void elect(struct history *h)
     struct image_topic *topic = some_topic(h);
 
     if (topic != NULL)
-        desk_elect(&h->desk, h->unclean && below(h, 5) == 0, topic->name,
-                   below(h, (uint64_t)topic->partitions_len));
+        desk_elect(&h->desk, (h->unclean || h->emptied) && below(h, 5) == 0,
+                   topic->name, below(h, (uint64_t)topic->partitions_len));
 }
 
 static void change_min_insync(struct history *h)
@@ -320,23 +378,31 @@ static void step(struct history *h)
     };
 
     things[below(h, sizeof things / sizeof *things)](h);
+    if (h->emptied)
+        unregister(h);
 }
 
-static void run(uint64_t seed, bool unclean)
+static void run(uint64_t seed, bool unclean, bool emptied)
 {
-    struct history h = {.prng = {seed}, .unclean = unclean, .incarnation = 1};
+    struct history h = {.prng = {seed},
+                        .unclean = unclean,
+                        .emptied = emptied,
+                        .incarnation = 1};
+    bool lossless = !unclean && !emptied;
 
     desk_with_brokers(&h.desk, BROKERS);
     for (int i = 0; i < STEPS; i++) {
         step(&h);
-        if (!unclean)
+        if (lossless)
             check_leaders(&h);
+        if (!unclean)
+            check_empty(&h);
         if (i % 100 == 0) {
             desk_check_copies(&h.desk);
             arena_free(&h.desk.arena);
         }
     }
-    if (!unclean)
+    if (lossless)
         cr_assert_eq(h.desk.c.unclean_elections, 0);
     h.elections += h.desk.c.elections;
     cr_assert_gt(h.elections, STEPS / 30);
@@ -352,7 +418,7 @@ ParameterizedTestParameters(random, clean)
 
 ParameterizedTest(uint64_t *seed, random, clean, .timeout = 120)
 {
-    run(*seed, false);
+    run(*seed, false, false);
 }
 
 ParameterizedTestParameters(random, unclean)
@@ -364,5 +430,17 @@ ParameterizedTestParameters(random, unclean)
 
 ParameterizedTest(uint64_t *seed, random, unclean, .timeout = 120)
 {
-    run(*seed, true);
+    run(*seed, true, false);
+}
+
+ParameterizedTestParameters(random, emptied)
+{
+    static uint64_t seeds[] = {21, 22, 23, 24};
+
+    return cr_make_param_array(uint64_t, seeds, 4);
+}
+
+ParameterizedTest(uint64_t *seed, random, emptied, .timeout = 120)
+{
+    run(*seed, false, true);
 }

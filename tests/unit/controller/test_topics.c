@@ -417,6 +417,27 @@ static enum err grow(const char *name, int32_t count, const char *by_hand)
     return (enum err)response->results[0].error_code;
 }
 
+Test(topics, sixteen_replicas_at_most)
+{
+    for (int32_t id = 4; id <= 17; id++) {
+        desk_register(&d, (struct desk_broker){.id = id});
+        desk_unfence(&d, id);
+    }
+    cr_assert_eq(desk_create(&d, "t", 1, 17), ERR_INVALID_REPLICATION_FACTOR);
+    WHY("Unable to replicate the partition 17 time(s): A partition can have 16 "
+        "replicas at most.");
+    cr_assert_eq(
+        desk_create_at(&d, "t", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"),
+        ERR_INVALID_REPLICA_ASSIGNMENT);
+    WHY("The manual partition assignment includes 17 replicas, more than the "
+        "16 that are possible.");
+    cr_assert_eq(desk_create(&d, "t", 1, 16), ERR_NONE);
+    cr_assert_eq(desk_partition(&d, "t", 0)->replicas_len, 16);
+    cr_assert_eq(grow("t", 2, "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"),
+                 ERR_INVALID_REPLICA_ASSIGNMENT);
+    cr_assert_eq(grow("t", 2, NULL), ERR_NONE);
+}
+
 Test(topics, a_topic_grows_and_never_shrinks)
 {
     desk_create_at(&d, "t", "1,2 2,3");
