@@ -209,6 +209,8 @@ static bool is_too_much(const struct beat *b)
                  p->client_host.len + p->endpoint_host.len + tags_bytes(p);
     if (b->topology_new)
         bytes += value_bytes(b->topology);
+    if (b->group == NULL)
+        bytes += stgroup_bytes(b->request->group_id);
     return bytes != 0 && coord->bytes + bytes > coord->config.members_max_bytes;
 }
 
@@ -296,8 +298,11 @@ static int32_t bump(struct beat *b)
         stwrite_epoch(records_of(b), id, ++epoch, b->config->hash,
                       b->valid_epoch, b->settings.num_standby_replicas);
     drop_ghosts(b);
-    if (b->topology_new)
+    if (b->topology_new) {
         stwrite_topology(records_of(b), id, b->topology);
+        /* One that is too large for the log leaves no group without. */
+        b->write->pending.atomic = true;
+    }
     if (b->profile_changed)
         stwrite_profile(records_of(b), id, b->request->member_id, &b->profile);
     return epoch;

@@ -32,6 +32,7 @@ struct stimer {
         STIMER_SESSION, /* struct stmember: it was not heard of for too long */
         STIMER_REBALANCE, /* struct stmember: it does not give tasks up */
         STIMER_ASSIGN,    /* struct stgroup: the next target may be computed */
+        STIMER_EMPTY,     /* struct stgroup: it may be nobody's any more */
     } kind;
 };
 
@@ -113,6 +114,7 @@ struct stgroup {
     uint32_t size;      /* members with a profile */
     struct map subs;    /* name -> struct ssub, owned; as long as the group */
     struct stimer assign;
+    struct stimer empty; /* set while it has no members */
     /* ---- does not survive ------------------------------------------------*/
     bool stale;               /* topics changed since `config` */
     struct sconfig *config;   /* owned; of `topology`; NULL: to be computed */
@@ -127,11 +129,12 @@ struct stgroup {
 struct streams_coord {
     struct streams_config config;
     struct streams_world world;
+    struct consumer_offsets offsets;
     struct map groups; /* id -> struct stgroup, owned */
     struct map topics; /* name -> struct stopic, owned */
     struct heap timers;
     struct coord_time time; /* of the last call that came with it */
-    size_t bytes;           /* of members and topologies */
+    size_t bytes;           /* of groups, members and topologies */
     enum { STREAMS_LOADING, STREAMS_ACTIVE, STREAMS_RESIGNED } life;
     /* Appends are counted, and loading is one.  Those up to `settled` are
      * known to be committed. */
@@ -152,6 +155,8 @@ struct stgroup *stgroup_find(const struct streams_coord *coord,
                              struct slice id);
 struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id);
 void stgroup_free(struct streams_coord *coord, struct stgroup *group);
+/* What it takes by itself, counted in coord.bytes. */
+size_t stgroup_bytes(struct slice id);
 /* Frees what has no record any more. */
 void stgroup_drop_if_hollow(struct streams_coord *coord, struct stgroup *group);
 /* A member with a profile; NULL: none. */
@@ -250,6 +255,8 @@ struct streams_settings stgroup_settings(const struct streams_coord *coord,
 void stmember_heard(struct streams_coord *coord, struct stmember *member);
 /* Its current assignment changed. */
 void stmember_arm(struct streams_coord *coord, struct stmember *member);
+/* It may have become empty, or have members again. */
+void stgroup_watch_empty(struct streams_coord *coord, struct stgroup *group);
 /* Its first member came. */
 void stgroup_delay(struct streams_coord *coord, struct stgroup *group);
 

@@ -15,6 +15,7 @@ void streams_config_init(struct streams_config *config)
                 .num_standby_replicas = 0,
             },
         .group_streams_max_size = INT32_MAX,
+        .offsets_retention_check_interval_ms = 600000,
         .members_max_bytes = (size_t)256 << 20,
     };
 }
@@ -40,6 +41,12 @@ struct streams_coord *streams_coord_create(const struct streams_config *config,
     return coord;
 }
 
+void streams_coord_set_offsets(struct streams_coord *coord,
+                               const struct consumer_offsets *offsets)
+{
+    coord->offsets = *offsets;
+}
+
 void streams_coord_free(struct streams_coord *coord)
 {
     if (coord == NULL)
@@ -62,6 +69,7 @@ void streams_coord_activate(struct streams_coord *coord, struct coord_time time)
     MAP_EACH (entry, &coord->groups) {
         struct stgroup *group = entry->value;
 
+        stgroup_watch_empty(coord, group);
         MAP_EACH (member_entry, &group->members) {
             struct stmember *member = member_entry->value;
 

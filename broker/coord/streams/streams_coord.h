@@ -55,7 +55,10 @@ struct streams_settings {
 struct streams_config {
     struct streams_settings settings; /* group.streams.*, of all groups */
     int32_t group_streams_max_size;   /* 2^31-1 */
-    /* All members and topologies of all groups here.  A join or a topology
+    /* offsets.retention.check.interval.ms: an empty group without offsets goes
+     * when that is over. */
+    int64_t offsets_retention_check_interval_ms; /* 600000 */
+    /* All groups here with their members and topologies.  A join or a topology
      * that would exceed it hears GROUP_MAX_SIZE_REACHED. */
     size_t members_max_bytes; /* 256 MiB */
 };
@@ -109,6 +112,9 @@ void streams_creation_free(struct streams_creation *creation);
 /* Copies both.  Ready for streams_coord_replay(). */
 struct streams_coord *streams_coord_create(const struct streams_config *config,
                                            const struct streams_world *world);
+/* Copied.  Without this call no group has any. */
+void streams_coord_set_offsets(struct streams_coord *coord,
+                               const struct consumer_offsets *offsets);
 /* Frees everything.  All writes must have ended. */
 void streams_coord_free(struct streams_coord *coord);
 

@@ -2,6 +2,7 @@
 #include "tests/unit/broker/streams_fixture.h"
 
 #include "base/prng.h"
+#include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
 
@@ -110,6 +111,85 @@ Test(streams_requests, memory_is_bounded)
     cr_assert_err(err, ERR_GROUP_MAX_SIZE_REACHED);
     cr_assert_lt(joined, 40);
     actor_beat(&s, &first);
+}
+
+/* Names of `len` bytes each. */
+static topology_t large_topology(int32_t names_len, size_t len)
+{
+    static uint8_t names[16][249];
+    static struct slice sources[16];
+    static sub_t sub;
+
+    cr_assert(names_len <= 16 && len <= sizeof names[0]);
+    for (int32_t i = 0; i < names_len; i++) {
+        memset(names[i], 'a' + i, len);
+        sources[i] = slice_of(names[i], len);
+    }
+    sub = (sub_t){.subtopology_id = SLICE("0"),
+                  .source_topics = sources,
+                  .source_topics_len = names_len};
+    return (topology_t){0, &sub, 1};
+}
+
+Test(streams_requests, memory_of_groups_is_bounded)
+{
+    uint8_t id[1000] = {0};
+    request_t q = joining();
+    int made = 0;
+
+    scene_close(&s);
+    scene_init(&s);
+    s.config.members_max_bytes = 20000;
+    scene_start(&s);
+    q.group_id = slice_of(id, sizeof id);
+    for (; ask(&q) == ERR_NONE && made < 100; made++, id[0]++) {
+        request_t leaving = q;
+
+        leaving.member_epoch = STREAMS_LEAVES;
+        leaving.topology = NULL;
+        cr_assert_err(ask(&leaving), ERR_NONE);
+    }
+    cr_assert(made > 2 && made < 10, "%d", made);
+    cr_assert_err(ask(&q), ERR_GROUP_MAX_SIZE_REACHED);
+    scene_check_reload(&s);
+    scene_pass(&s, 600000);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    cr_assert_err(ask(&q), ERR_NONE);
+}
+
+Test(streams_requests, a_topology_that_cannot_be_kept_leaves_nothing)
+{
+    request_t q = joining();
+    topology_t t = large_topology(16, 249);
+
+    scene_close(&s);
+    scene_init(&s);
+    s.batch_max_bytes = 3000;
+    scene_start(&s);
+    q.topology = &t;
+    cr_assert_err(ask(&q), ERR_UNKNOWN_SERVER_ERROR);
+    cr_assert_eq(s.records, 0);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    t = large_topology(8, 249);
+    cr_assert_err(ask(&q), ERR_NONE);
+}
+
+/* As if the end of a group had been cut short. */
+Test(streams_requests, what_is_left_of_a_group_goes)
+{
+    struct streams_group_topology_key key = {SLICE("g")};
+    struct streams_group_topology_value value = {0};
+    struct buf k = BUF_INIT, v = BUF_INIT;
+
+    coordinator_key_encode(&streams_group_topology_key_desc, &key, &k);
+    coordinator_value_encode(&streams_group_topology_value_desc, 0, &value, &v);
+    cr_assert_err(streams_coord_replay(s.coord, buf_slice(&k), buf_slice(&v)),
+                  ERR_NONE);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 1);
+    scene_pass(&s, 600000);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    buf_free(&k);
+    buf_free(&v);
 }
 
 Test(streams_requests, a_topology_may_be_too_large)
