@@ -176,6 +176,8 @@ struct coord_others {
     enum err (*check_fetch)(void *arg, const struct coord_caller *caller);
     /* Whether a member subscribes to the topic. */
     bool (*subscribes)(void *arg, struct slice group, struct slice topic);
+    /* Whether an empty group goes with its last offset. */
+    bool (*expires)(void *arg, struct slice group);
     /* Adds the tombstones of an empty group. */
     void (*delete_records)(void *arg, struct slice group,
                            struct coord_records *records);

@@ -10,7 +10,8 @@
  *
  * An empty group without offsets goes: classic ones, and those of other kinds
  * that lose their last offset, here; consumer and streams groups that have had
- * none for some time by timers of their own.
+ * none for some time by timers of their own.  Share groups stay until they are
+ * deleted, as in Kafka (ShareGroup.shouldExpire).
  *
  * Each group has a timer at the earliest time when something could expire, so
  * the cost is that of the groups concerned, not of all groups.  Timestamps
@@ -130,6 +131,9 @@ static void delete_empty(const struct coord *coord, struct coord_write *write,
 
     if (elsewhere == GROUP_PRESENT)
         return; /* it has members, and needs no offsets */
+    if (elsewhere == GROUP_PRESENT_EMPTY &&
+        !coord->others.expires(coord->others.arg, group_id(group)))
+        return;
     if (elsewhere == GROUP_PRESENT_EMPTY)
         coord->others.delete_records(coord->others.arg, group_id(group),
                                      &write->pending.records);

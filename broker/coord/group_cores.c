@@ -54,6 +54,12 @@ static bool subscribes(void *arg, struct slice group, struct slice topic)
     return group_kinds[kind]->subscribes(cores->of[kind], group, topic);
 }
 
+/* Offsets that a share group's name has are of a group before it. */
+static bool expires(void *arg, struct slice group)
+{
+    return other(arg, group) != GROUP_SHARE;
+}
+
 static void delete_records(void *arg, struct slice group,
                            struct coord_records *records)
 {
@@ -102,6 +108,7 @@ group_cores_create(const struct group_shard_options *options)
         .check_commit = check_commit,
         .check_fetch = check_fetch,
         .subscribes = subscribes,
+        .expires = expires,
         .delete_records = delete_records,
     };
 

@@ -273,13 +273,15 @@ static enum err txn_commit(const char *group, int32_t epoch, int16_t version)
         .error_code;
 }
 
-static void make_share(const char *group)
+/* Its member "m" comes or, with epoch -1, goes. */
+static void beat_share(const char *group, int32_t epoch, const char *topic)
 {
-    struct slice t = SLICE("t");
+    struct slice name = slice_str(topic);
     struct share_group_heartbeat_request q = {
         .group_id = slice_str(group),
         .member_id = SLICE("m"),
-        .subscribed_topic_names = &t,
+        .member_epoch = epoch,
+        .subscribed_topic_names = &name,
         .subscribed_topic_names_len = 1,
     };
 
@@ -287,6 +289,8 @@ static void make_share(const char *group)
     while (w.asks_len > 0)
         world_share_answers(&w, ERR_NONE);
 }
+
+static void make_share(const char *group) { beat_share(group, 0, "t"); }
 
 /* What producers do not know they take for the end. */
 Test(coord_kinds, old_producers_are_told_of_a_generation)
@@ -406,6 +410,20 @@ Test(coord_kinds, an_empty_group_that_never_had_offsets_goes)
     world_pass(&w, 2000);
     cr_assert_listed(NULL, "");
     cr_assert_eq(group_shard_next_deadline(w.shard), INT64_MAX);
+}
+
+Test(coord_kinds, a_share_group_stays_when_the_offsets_of_its_name_expire)
+{
+    const int64_t hour = 3600000;
+
+    w.options.coord.offsets_retention_ms = hour;
+    world_fail_over(&w);
+    COMMIT(&w, .generation = -1, .offset = 7);
+    beat_share("g", 0, "nowhere");
+    beat_share("g", -1, "nowhere");
+    cr_assert_listed("share", "g/share/Empty");
+    world_pass(&w, 2 * hour);
+    cr_assert_listed(NULL, "g/share/Empty");
 }
 
 /* ---- streams groups ------------------------------------------------------*/
