@@ -4,6 +4,7 @@
  * as to be given up.  While a log is loaded two members may seem to have one (a
  * record that took it from the first may be compacted away before a later one
  * of that member has been read); then the later record counts. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/streams/streams.h"
 
 #include <stdlib.h>
@@ -16,6 +17,16 @@ void stgroup_set_text(struct slice *text, struct slice value)
         copy = slice_of(slice_dup(value), value.len);
     free((void *)(uintptr_t)text->data);
     *text = copy;
+}
+
+void stgroup_set_excerpt(struct slice *text, struct slice value,
+                         size_t max_bytes)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    stgroup_set_text(text, coord_excerpt(&arena, value, max_bytes));
+    arena_free(&arena);
 }
 
 /* ---- groups --------------------------------------------------------------*/

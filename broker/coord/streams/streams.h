@@ -20,6 +20,8 @@ enum {
     STREAMS_CREATE_PAUSE_MS = 1000,
     /* Of groups and targets without a record, as in Kafka. */
     STREAMS_FIRST_EPOCH = 1,
+    /* What is told of why internal topics could not be made. */
+    STREAMS_WHY_MAX_BYTES = 1000,
     /* validated topology epoch, standbys: the record does not say. */
     STREAMS_NONE = -1,
 };
@@ -116,14 +118,16 @@ struct stgroup {
     struct stimer assign;
     struct stimer empty; /* set while it has no members */
     /* ---- does not survive ------------------------------------------------*/
-    bool stale;               /* topics changed since `config` */
-    struct sconfig *config;   /* owned; of `topology`; NULL: to be computed */
-    bool delayed;             /* `assign` is the initial delay */
-    struct slice shutdown_by; /* owned; a member that wants all to stop */
+    bool stale;             /* topics changed since `config` */
+    struct sconfig *config; /* owned; of `topology`; NULL: to be computed */
+    bool delayed;           /* `assign` is the initial delay */
+    /* Owned; a member that wants all to stop, as messages quote it.  Until the
+     * group is empty, as in Kafka, though the member may have left. */
+    struct slice shutdown_by;
     int32_t
         endpoint_epoch; /* rises when tasks of members with endpoints move */
     int64_t asked_ms;   /* monotonic: for internal topics; 0: never */
-    struct slice creation_why; /* owned; why they could not be made */
+    struct slice creation_why; /* owned, cut; why they could not be made */
 };
 
 struct streams_coord {
@@ -167,6 +171,9 @@ void stgroup_set_topology(struct streams_coord *coord, struct stgroup *group,
 /* Takes it; NULL: none. */
 void stgroup_set_config(struct stgroup *group, struct sconfig *config);
 void stgroup_set_text(struct slice *text, struct slice value);
+/* What a message can hold of a value: see excerpt.h. */
+void stgroup_set_excerpt(struct slice *text, struct slice value,
+                         size_t max_bytes);
 
 struct stmember *stmember_get(struct stgroup *group, struct slice id);
 void stmember_drop_if_hollow(struct streams_coord *coord,

@@ -126,7 +126,7 @@ void streams_coord_creation_failed(struct streams_coord *coord,
     struct stgroup *found = stgroup_find(coord, group);
 
     if (found != NULL)
-        stgroup_set_text(&found->creation_why, why);
+        stgroup_set_excerpt(&found->creation_why, why, STREAMS_WHY_MAX_BYTES);
 }
 
 /* ---- writes --------------------------------------------------------------*/

@@ -426,6 +426,27 @@ Test(coord_kinds, a_share_group_stays_when_the_offsets_of_its_name_expire)
     cr_assert_listed(NULL, "g/share/Empty");
 }
 
+/* Their error messages quote it; the fixture encodes all answers. */
+Test(coord_kinds, a_name_as_long_as_can_be_is_described)
+{
+    static uint8_t text[INT16_MAX];
+
+    memset(text, 'g', sizeof text);
+    struct slice id = slice_of(text, sizeof text);
+    struct describe_groups_request classic = {&id, 1, false};
+    struct consumer_group_describe_request consumer = {&id, 1, false};
+    struct share_group_describe_request share = {&id, 1, false};
+    struct streams_group_describe_request streams = {&id, 1, false};
+    int token = world_request(&w, API_DESCRIBE_GROUPS, 6, &classic);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_CONSUMER_GROUP_DESCRIBE, 1, &consumer);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_SHARE_GROUP_DESCRIBE, 1, &share);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_STREAMS_GROUP_DESCRIBE, 0, &streams);
+    cr_assert(answered(&w, token));
+}
+
 /* ---- streams groups ------------------------------------------------------*/
 
 /* Its member "m" comes or, with epoch -1, goes. */

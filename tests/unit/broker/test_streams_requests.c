@@ -2,6 +2,8 @@
 #include "tests/unit/broker/streams_fixture.h"
 
 #include "base/prng.h"
+#include "broker/coord/excerpt.h"
+#include "broker/coord/streams/topology.h"
 #include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
@@ -130,6 +132,108 @@ static topology_t large_topology(int32_t names_len, size_t len)
                   .source_topics_len = names_len};
     return (topology_t){0, &sub, 1};
 }
+
+/* ---- long texts ----------------------------------------------------------*/
+
+static void check_excerpt(const char *text, size_t max, const char *want)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    struct slice got = coord_excerpt(&arena, slice_str(text), max);
+    cr_expect(slice_eq_str(got, want), "%.*s, not %s", SLICE_FMT(got), want);
+    arena_free(&arena);
+}
+
+Test(streams_requests, excerpts)
+{
+    check_excerpt("", 3, "");
+    check_excerpt("abc", 3, "abc");
+    check_excerpt("abcd", 3, "abc...");
+    check_excerpt("ab\u00e9", 4, "ab\u00e9");
+    check_excerpt("ab\u00e9", 3, "ab...");
+    check_excerpt("ab\u00e9d", 4, "ab\u00e9...");
+    check_excerpt("a\U0001f600b", 4, "a...");
+    check_excerpt("\x80\x80\x80\x80", 3, "...");
+}
+
+/* The longest string that a request can hold.  The fixture encodes all
+ * answers. */
+static struct slice long_text(void)
+{
+    static uint8_t text[INT16_MAX];
+
+    memset(text, 'x', sizeof text);
+    return slice_of(text, sizeof text);
+}
+
+Test(streams_requests, a_member_with_a_long_id_may_ask_for_a_shutdown)
+{
+    request_t q = joining();
+
+    cr_assert_err(ask(&q), ERR_NONE);
+    q.member_id = long_text();
+    q.process_id = SLICE("other");
+    q.shutdown_application = true;
+    cr_assert_err(ask(&q), ERR_NONE);
+    q.shutdown_application = false;
+    int token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_SHUTDOWN_APPLICATION));
+    q.member_epoch = STREAMS_LEAVES;
+    q.topology = NULL;
+    cr_assert_err(ask(&q), ERR_NONE);
+    q = joining();
+    token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_SHUTDOWN_APPLICATION));
+}
+
+Test(streams_requests, long_names_in_a_topology_are_refused)
+{
+    request_t q = joining();
+    struct slice name = long_text();
+    info_t info = {.name = name, .partitions = -1};
+    sub_t sub = {.subtopology_id = SLICE("0"),
+                 .source_topics = &name,
+                 .source_topics_len = 1};
+    topology_t t = {0, &sub, 1};
+
+    q.topology = &t;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    sub.source_topics_len = 0;
+    sub.subtopology_id = name;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    sub.state_changelog_topics = &info;
+    sub.state_changelog_topics_len = 1;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+}
+
+Test(streams_requests, a_group_with_a_long_name_is_not_found)
+{
+    struct slice id = long_text();
+    struct streams_group_describe_request q;
+
+    streams_group_describe_request_init(&q);
+    q.group_ids = &id;
+    q.group_ids_len = 1;
+    int token = scene_request(&s, API_STREAMS_GROUP_DESCRIBE, 0, &q);
+    cr_assert_err(
+        s.answers[token]->response.streams_group_describe.groups[0].error_code,
+        ERR_GROUP_ID_NOT_FOUND);
+}
+
+Test(streams_requests, why_topics_are_not_made_may_be_long)
+{
+    request_t q = joining();
+
+    s.creates = false;
+    cr_assert_err(ask(&q), ERR_NONE);
+    streams_coord_creation_failed(s.coord, SLICE("g"), long_text());
+    int token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_MISSING_INTERNAL_TOPICS));
+    cr_assert_gt(beat_of(&s, token)->status[0].status_detail.len, 1000);
+}
+
+/* ---- bounds --------------------------------------------------------------*/
 
 Test(streams_requests, memory_of_groups_is_bounded)
 {
