@@ -233,6 +233,83 @@ Test(streams_requests, why_topics_are_not_made_may_be_long)
     cr_assert_gt(beat_of(&s, token)->status[0].status_detail.len, 1000);
 }
 
+/* ---- what a topology costs -----------------------------------------------*/
+
+static int lookups;
+
+/* All topics but "repN" are there; "in" has the most partitions. */
+static bool look_up(void *arg, struct slice name, struct consumer_topic *topic)
+{
+    (void)arg;
+    lookups++;
+    topic->id = UUID_ZERO;
+    topic->partitions = slice_eq_str(name, "in") ? 3 : 1;
+    return name.len < 3 || memcmp(name.data, "rep", 3) != 0;
+}
+
+enum { CHAIN = 1000, CHAIN_SOURCES = 1000 };
+
+/* Each reads what the next one by id writes; only the last reads "in", and many
+ * others. */
+static topology_t chain(void)
+{
+    static char names[CHAIN + 1][8], ids[CHAIN][8], others[CHAIN_SOURCES][8];
+    static struct slice sinks[CHAIN], sources[CHAIN_SOURCES];
+    static info_t reads[CHAIN];
+    static sub_t subs[CHAIN];
+
+    for (int i = 0; i < CHAIN; i++) {
+        snprintf(ids[i], sizeof ids[i], "%04d", i);
+        snprintf(names[i], sizeof names[i], "rep%d", i);
+        snprintf(others[i], sizeof others[i], "%d", i);
+        sources[i] = slice_str(i == 0 ? "in" : others[i]);
+        sinks[i] = slice_str(names[i]);
+        reads[i] = (info_t){.name = slice_str(names[i])};
+    }
+    for (int i = 0; i < CHAIN; i++)
+        subs[i] = (sub_t){.subtopology_id = slice_str(ids[i]),
+                          .repartition_sink_topics = &sinks[i],
+                          .repartition_sink_topics_len = i > 0,
+                          .repartition_source_topics = &reads[(i + 1) % CHAIN],
+                          .repartition_source_topics_len = i + 1 < CHAIN};
+    subs[CHAIN - 1].source_topics = sources;
+    subs[CHAIN - 1].source_topics_len = CHAIN_SOURCES;
+    return (topology_t){0, subs, CHAIN};
+}
+
+Test(streams_requests, a_long_chain_is_looked_at_once)
+{
+    const struct streams_world world = {.topic_by_name = look_up};
+    topology_t t = chain();
+    struct sconfig *config;
+    struct arena arena;
+    struct slice why;
+
+    arena_init(&arena, 0);
+    cr_assert_err(stopology_validate(&arena, &t, &why), ERR_NONE);
+    lookups = 0;
+    cr_assert_err(stopology_configure(stopology_of_request(&arena, &t), &world,
+                                      &arena, &config, &why),
+                  ERR_NONE);
+    cr_assert_lt(lookups, 10 * (CHAIN + CHAIN_SOURCES));
+    cr_assert_eq((int)config->status, (int)STREAMS_MISSING_INTERNAL_TOPICS);
+    cr_assert_eq(config->subs_len, CHAIN);
+    for (int i = 0; i < CHAIN; i++)
+        cr_assert_eq(config->subs[i].tasks, 3);
+    cr_assert_eq(config->missing_len, CHAIN - 1);
+    for (int i = 0; i < CHAIN - 1; i++)
+        cr_assert_eq(config->missing[i].num_partitions, 3);
+    sconfig_free(config);
+    /* A circle in place of the last one's sources. */
+    t.subtopologies[CHAIN - 1].source_topics_len = 0;
+    t.subtopologies[CHAIN - 1].repartition_source_topics_len = 1;
+    t.subtopologies[0].repartition_sink_topics_len = 1;
+    cr_assert_err(stopology_configure(stopology_of_request(&arena, &t), &world,
+                                      &arena, &config, &why),
+                  ERR_STREAMS_INVALID_TOPOLOGY);
+    arena_free(&arena);
+}
+
 /* ---- bounds --------------------------------------------------------------*/
 
 Test(streams_requests, memory_of_groups_is_bounded)
