@@ -499,6 +499,7 @@ static void copy_topic(struct arena *arena,
     }
 }
 
+/* They are made when what is written now is committed, as in Kafka. */
 static void ask_for_topics(struct beat *b)
 {
     int64_t now_ms = b->step->time.now_ms;
@@ -515,13 +516,12 @@ static void ask_for_topics(struct beat *b)
     c = xcalloc(1, sizeof *c);
     list_init(&c->link);
     arena_init(&c->arena, 0);
-    c->token = b->context->token;
     c->group = arena_copy(&c->arena, b->request->group_id);
     c->topics_len = b->config->missing_len;
     c->topics = arena_array(&c->arena, c->topics_len, sizeof *c->topics);
     for (uint32_t i = 0; i < c->topics_len; i++)
         copy_topic(&c->arena, &b->config->missing[i], &c->topics[i]);
-    list_push_back(&b->step->update->creations, &c->link);
+    b->write->creation = c;
 }
 
 /* ---- all of it -----------------------------------------------------------*/

@@ -273,6 +273,8 @@ struct streams_write *stwrite_new(struct coord_answer *answer);
 /* Into the update.  If nothing is to be written and nothing to be waited for,
  * the answer goes at once. */
 void stwrite_send(struct ststep *step, struct streams_write *write);
+/* Has internal topics made, if that was to be. */
+void stwrite_create(struct ststep *step, struct streams_write *write);
 void stwrite_free(struct streams_write *write);
 void stwrite_epoch(struct coord_records *records, struct slice group_id,
                    int32_t epoch, int64_t hash, int32_t valid_epoch,

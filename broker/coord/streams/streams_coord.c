@@ -148,26 +148,29 @@ void streams_coord_appended(struct streams_coord *coord,
     write->covers = coord->appends;
 }
 
-static void answer(struct streams_coord *coord, struct streams_write *write,
-                   enum err err, struct coord_update *update)
+static void answer(struct ststep *step, struct streams_write *write,
+                   enum err err)
 {
-    struct ststep step = {coord, coord->time, update};
-
     if (write->answer == NULL)
         return;
     if (err != ERR_NONE)
         stanswer_fail(write->answer, coord_append_error(err), SLICE_NULL);
-    stanswer_send(&step, write->answer);
+    stanswer_send(step, write->answer);
     write->answer = NULL;
 }
 
-/* A write that failed tells its client so.  What of it is in the log is not
- * committed, so answers to come wait until something after it is. */
+/* A write that failed tells its client so, and makes no topics.  What of it is
+ * in the log is not committed, so answers to come wait until something after it
+ * is. */
 void streams_coord_done(struct streams_coord *coord,
                         struct streams_write *write, enum err err,
                         struct coord_update *update)
 {
-    answer(coord, write, err, update);
+    struct ststep step = {coord, coord->time, update};
+
+    answer(&step, write, err);
+    if (err == ERR_NONE)
+        stwrite_create(&step, write);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;
     stwrite_free(write);

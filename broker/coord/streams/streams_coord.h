@@ -18,7 +18,8 @@
  * members at once, and no process has one twice.
  *
  * While topics are missing, members have no tasks, and each answer says what is
- * missing; the update asks for internal topics to be made.
+ * missing; the update asks for internal topics to be made, when what was
+ * written with that is committed.
  *
  * State changes by streams_coord_replay() alone, live as soon as a record is in
  * the log, so that one decision sees the one before.  An answer leaves when
@@ -83,22 +84,12 @@ struct streams_world {
 
 /* ---- out ----------------------------------------------------------------- */
 
-/* Records that were decided, or none: then something waits for the commit of
- * what is in the log.  As consumer_write. */
-struct streams_write {
-    struct coord_pending pending; /* records, and the link in the update */
-    /* The rest is the core's. */
-    struct coord_answer *answer; /* may be NULL */
-    uint64_t covers;             /* how many appends it waits for */
-};
-
-/* Internal topics that a group lacks.  The caller has them made in the name of
- * the client whose heartbeat it was, if that may, and frees this; it is asked
- * again while they are missing, once a second at most.  If it cannot, it says
- * so by streams_coord_creation_failed(). */
+/* Internal topics that a group lacks, and that is committed.  The caller has
+ * them made and frees this; it is asked again while they are missing, once a
+ * second at most.  If it cannot, it says so by streams_coord_creation_failed().
+ */
 struct streams_creation {
     struct list link;
-    void *token; /* of the heartbeat */
     struct slice group;
     struct create_topics_request_creatable_topic *topics;
     uint32_t topics_len;
@@ -106,6 +97,17 @@ struct streams_creation {
 };
 
 void streams_creation_free(struct streams_creation *creation);
+
+/* Records that were decided, or none: then something waits for the commit of
+ * what is in the log.  As consumer_write. */
+struct streams_write {
+    struct coord_pending pending; /* records, and the link in the update */
+    /* The rest is the core's. */
+    struct coord_answer *answer; /* may be NULL */
+    /* Goes out with the answer, if the write succeeds; owned, may be NULL. */
+    struct streams_creation *creation;
+    uint64_t covers; /* how many appends it waits for */
+};
 
 /* ---- life -----------------------------------------------------------------*/
 
