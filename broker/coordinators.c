@@ -231,6 +231,8 @@ static void take_streams(const struct server_config *config,
         .num_standby_replicas = config->streams_num_standby_replicas,
     };
     o->group_streams_max_size = config->streams_max_size;
+    o->offsets_retention_check_interval_ms =
+        config->offsets_retention_check_interval_ms;
     o->members_max_bytes = MEMBERS_MAX_BYTES;
 }
 

@@ -1,4 +1,5 @@
 /* DescribeGroups and ListGroups: looking at groups without touching them. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/group.h"
 
 #include <strings.h>
@@ -63,11 +64,12 @@ static void describe_absent(struct arena *arena, int16_t version,
     if (version < FIRST_NOT_FOUND_VERSION)
         return;
     to->error_code = ERR_GROUP_ID_NOT_FOUND;
+    struct slice quoted = coord_quote(arena, to->group_id);
     to->error_message =
         arena_printf(arena,
                      elsewhere ? "Group %.*s is not a classic group."
                                : "Group %.*s not found.",
-                     SLICE_FMT(to->group_id));
+                     SLICE_FMT(quoted));
 }
 
 void describe_groups_request(struct step *step,

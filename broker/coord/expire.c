@@ -6,8 +6,12 @@
  *   its commit             in a stable consumer group, or one of another kind,
  *                          if nobody subscribes to the topic
  * or at the time that the commit itself named (versions 2 to 4), and never
- * while a transaction is open on it.  An empty group without offsets goes, of
- * whichever kind.
+ * while a transaction is open on it.
+ *
+ * An empty group without offsets goes: classic ones, and those of other kinds
+ * that lose their last offset, here; consumer and streams groups that have had
+ * none for some time by timers of their own.  Share groups have no offsets here
+ * and stay until they are deleted, as in Kafka (ShareGroup.shouldExpire).
  *
  * Each group has a timer at the earliest time when something could expire, so
  * the cost is that of the groups concerned, not of all groups.  Timestamps

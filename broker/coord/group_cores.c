@@ -63,8 +63,8 @@ static void delete_records(void *arg, struct slice group,
     group_kinds[kind]->delete_records(cores->of[kind], group, records);
 }
 
-/* ---- what consumer groups ask about offsets, and about classic groups
- * ------------------------------*/
+/* ---- what consumer and streams groups ask about offsets, and consumer groups
+ * about classic ones ------------------------------------------------------*/
 
 static bool any_offsets(void *arg, struct slice group)
 {
@@ -110,6 +110,9 @@ group_cores_create(const struct group_shard_options *options)
     coord_set_others(group_cores_classic(cores), &others);
     consumer_coord_set_offsets(
         group_cores_consumer(cores),
+        &(struct consumer_offsets){group_cores_classic(cores), any_offsets});
+    streams_coord_set_offsets(
+        group_cores_streams(cores),
         &(struct consumer_offsets){group_cores_classic(cores), any_offsets});
     consumer_coord_set_classics(
         group_cores_consumer(cores),

@@ -1,5 +1,6 @@
 /* ConsumerGroupDescribe and ListGroups. */
 #include "broker/coord/consumer/consumer.h"
+#include "broker/coord/excerpt.h"
 
 #include <strings.h>
 
@@ -138,8 +139,9 @@ void cdescribe_request(struct cstep *step, const struct coord_context *context,
             continue;
         }
         to->error_code = ERR_GROUP_ID_NOT_FOUND;
-        to->error_message = arena_printf(arena, "Group %.*s not found.",
-                                         SLICE_FMT(to->group_id));
+        struct slice quoted = coord_quote(arena, to->group_id);
+        to->error_message =
+            arena_printf(arena, "Group %.*s not found.", SLICE_FMT(quoted));
     }
     cwrite_send(step, cwrite_new(answer));
 }

@@ -1,4 +1,5 @@
 /* ShareGroupDescribe and ListGroups. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/share_group/sgroup.h"
 
 #include <strings.h>
@@ -102,8 +103,9 @@ void sdescribe_request(struct sstep *step, const struct coord_context *context,
             continue;
         }
         to->error_code = ERR_GROUP_ID_NOT_FOUND;
-        to->error_message = arena_printf(arena, "Group %.*s not found.",
-                                         SLICE_FMT(to->group_id));
+        struct slice quoted = coord_quote(arena, to->group_id);
+        to->error_message =
+            arena_printf(arena, "Group %.*s not found.", SLICE_FMT(quoted));
     }
     swrite_send(step, swrite_new(answer));
 }

@@ -12,6 +12,7 @@
  *      that do not are to be made. */
 #include "broker/coord/streams/topology.h"
 
+#include "base/heap.h"
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -167,42 +168,119 @@ static int32_t widest(const struct conf *c, const stopology_sub *sub)
     return most;
 }
 
-/* One round; *open: some have no count yet. */
-static bool decide_sinks(struct conf *c, bool *open)
-{
-    bool progress = false;
-    int32_t count;
+/* Subtopologies decide in rounds, in the order of their ids, each as soon as a
+ * count of what it reads is known.  So each has one turn at most: it is known
+ * when that comes, and nothing is looked at twice. */
+struct turns {
+    struct heap due;    /* of turn.node; key: round * subtopologies + index */
+    struct turn *of;    /* by index */
+    struct map readers; /* repartition topic -> struct topic_reader, a list */
+};
 
-    *open = false;
+struct turn {
+    struct heap_node node;
+    bool known; /* it has come, or is due */
+};
+
+struct topic_reader {
+    int32_t sub; /* one that writes to repartition topics */
+    struct topic_reader *next;
+};
+
+static void note_readers(struct conf *c, struct turns *t, int32_t s)
+{
+    const stopology_sub *sub = &c->value->subtopologies[s];
+
+    for (int32_t i = 0; i < sub->repartition_source_topics_len; i++) {
+        struct slice topic = sub->repartition_source_topics[i].name;
+        struct topic_reader *reader = arena_alloc(c->arena, sizeof *reader);
+
+        reader->sub = s;
+        reader->next = map_get(&t->readers, topic);
+        map_put(&t->readers, topic, reader);
+    }
+}
+
+static void take_turn(const struct conf *c, struct turns *t, int32_t s,
+                      int64_t round)
+{
+    if (t->of[s].known)
+        return;
+    t->of[s].known = true;
+    heap_set(&t->due, &t->of[s].node, round * c->value->subtopologies_len + s);
+}
+
+static void first_round(struct conf *c, struct turns *t)
+{
     for (int32_t s = 0; s < c->value->subtopologies_len; s++) {
         const stopology_sub *sub = &c->value->subtopologies[s];
-        int32_t most =
-            sub->repartition_sink_topics_len > 0 ? widest(c, sub) : 0;
 
-        for (int32_t i = 0; i < sub->repartition_sink_topics_len; i++) {
-            if (decided(c, sub->repartition_sink_topics[i], &count))
-                continue;
-            if (most == 0) {
-                *open = true;
-                continue;
-            }
-            decide(c, sub->repartition_sink_topics[i], most);
-            progress = true;
-        }
+        if (sub->repartition_sink_topics_len == 0)
+            continue;
+        note_readers(c, t, s);
+        if (widest(c, sub) != 0)
+            take_turn(c, t, s, 0);
     }
-    return progress;
+}
+
+/* Who reads one of its sinks has its turn behind it in this round, or in the
+ * next one. */
+static void decide_sinks(struct conf *c, struct turns *t, int32_t s,
+                         int64_t round)
+{
+    const stopology_sub *sub = &c->value->subtopologies[s];
+    int32_t most = widest(c, sub), count;
+
+    for (int32_t i = 0; i < sub->repartition_sink_topics_len; i++) {
+        struct slice topic = sub->repartition_sink_topics[i];
+
+        if (decided(c, topic, &count))
+            continue;
+        decide(c, topic, most);
+        for (const struct topic_reader *reader = map_get(&t->readers, topic);
+             reader != NULL; reader = reader->next)
+            take_turn(c, t, reader->sub, reader->sub > s ? round : round + 1);
+    }
+}
+
+static void decide_all_sinks(struct conf *c)
+{
+    int64_t len = c->value->subtopologies_len;
+    struct turns t = {.of = arena_array(c->arena, (size_t)len, sizeof *t.of)};
+    struct heap_node *node;
+
+    first_round(c, &t);
+    while ((node = heap_first(&t.due)) != NULL) {
+        heap_remove(&t.due, node);
+        decide_sinks(c, &t, (int32_t)(node->key % len), node->key / len);
+    }
+    heap_free(&t.due);
+    map_free(&t.readers);
+}
+
+static bool has_open_sinks(const struct conf *c)
+{
+    int32_t count;
+
+    for (int32_t s = 0; s < c->value->subtopologies_len; s++) {
+        const stopology_sub *sub = &c->value->subtopologies[s];
+
+        for (int32_t i = 0; i < sub->repartition_sink_topics_len; i++)
+            if (!decided(c, sub->repartition_sink_topics[i], &count))
+                return true;
+    }
+    return false;
 }
 
 static bool decide_repartition(struct conf *c)
 {
-    bool open = true;
     int32_t count;
 
     note_repartition(c);
-    while (open)
-        if (!decide_sinks(c, &open) && open)
-            return invalid(c, SLICE("The partitions of repartition topics "
-                                    "depend on each other in a circle."));
+    decide_all_sinks(c);
+    if (has_open_sinks(c))
+        return invalid(c, SLICE("The partitions of repartition topics depend "
+                                "on each other in a circle."));
     MAP_EACH (entry, &c->internal)
         if (!decided(c, entry->key, &count))
             return invalid(

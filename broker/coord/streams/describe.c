@@ -1,4 +1,5 @@
 /* StreamsGroupDescribe and ListGroups. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/streams/streams.h"
 
 #include <strings.h>
@@ -245,8 +246,9 @@ void stdescribe_request(struct ststep *step,
             continue;
         }
         to->error_code = ERR_GROUP_ID_NOT_FOUND;
-        to->error_message = arena_printf(arena, "Group %.*s not found.",
-                                         SLICE_FMT(to->group_id));
+        struct slice quoted = coord_quote(arena, to->group_id);
+        to->error_message =
+            arena_printf(arena, "Group %.*s not found.", SLICE_FMT(quoted));
     }
     stwrite_send(step, stwrite_new(answer));
 }

@@ -4,6 +4,7 @@
  * as to be given up.  While a log is loaded two members may seem to have one (a
  * record that took it from the first may be compacted away before a later one
  * of that member has been read); then the later record counts. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/streams/streams.h"
 
 #include <stdlib.h>
@@ -18,6 +19,16 @@ void stgroup_set_text(struct slice *text, struct slice value)
     *text = copy;
 }
 
+void stgroup_set_excerpt(struct slice *text, struct slice value,
+                         size_t max_bytes)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    stgroup_set_text(text, coord_excerpt(&arena, value, max_bytes));
+    arena_free(&arena);
+}
+
 /* ---- groups --------------------------------------------------------------*/
 
 struct stgroup *stgroup_find(const struct streams_coord *coord, struct slice id)
@@ -25,6 +36,12 @@ struct stgroup *stgroup_find(const struct streams_coord *coord, struct slice id)
     struct stgroup *group = map_get(&coord->groups, id);
 
     return group != NULL && (group->exists || group->size != 0) ? group : NULL;
+}
+
+/* The map has its id, too. */
+size_t stgroup_bytes(struct slice id)
+{
+    return sizeof(struct stgroup) + 2 * id.len;
 }
 
 struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id)
@@ -38,7 +55,10 @@ struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id)
     group->epoch = group->target_epoch = STREAMS_FIRST_EPOCH;
     group->valid_epoch = group->standbys = STREAMS_NONE;
     group->assign.kind = STIMER_ASSIGN;
+    group->empty.kind = STIMER_EMPTY;
     map_put(&coord->groups, id, group);
+    coord->bytes += stgroup_bytes(id);
+    stgroup_watch_empty(coord, group);
     return group;
 }
 
@@ -65,7 +85,9 @@ void stgroup_free(struct streams_coord *coord, struct stgroup *group)
     map_free(&group->members);
     map_free(&group->subs);
     heap_remove(&coord->timers, &group->assign.node);
+    heap_remove(&coord->timers, &group->empty.node);
     map_remove(&coord->groups, group->id);
+    coord->bytes -= stgroup_bytes(group->id);
     stgroup_set_text(&group->shutdown_by, SLICE_NULL);
     stgroup_set_text(&group->creation_why, SLICE_NULL);
     stgroup_set_text(&group->id, SLICE_NULL);
@@ -367,6 +389,7 @@ void stmember_set_profile(struct streams_coord *coord, struct stmember *member,
         member->profile_block = NULL;
         member->profile = (struct stprofile){0};
         count_bytes(coord, member);
+        stgroup_watch_empty(coord, group);
         return;
     }
     if (!member->has_profile)
@@ -374,6 +397,7 @@ void stmember_set_profile(struct streams_coord *coord, struct stmember *member,
     member->has_profile = true;
     copy_profile(member, profile);
     count_bytes(coord, member);
+    stgroup_watch_empty(coord, group);
 }
 
 void stmember_set_target(struct streams_coord *coord, struct stmember *member,

@@ -209,6 +209,8 @@ static bool is_too_much(const struct beat *b)
                  p->client_host.len + p->endpoint_host.len + tags_bytes(p);
     if (b->topology_new)
         bytes += value_bytes(b->topology);
+    if (b->group == NULL)
+        bytes += stgroup_bytes(b->request->group_id);
     return bytes != 0 && coord->bytes + bytes > coord->config.members_max_bytes;
 }
 
@@ -296,8 +298,11 @@ static int32_t bump(struct beat *b)
         stwrite_epoch(records_of(b), id, ++epoch, b->config->hash,
                       b->valid_epoch, b->settings.num_standby_replicas);
     drop_ghosts(b);
-    if (b->topology_new)
+    if (b->topology_new) {
         stwrite_topology(records_of(b), id, b->topology);
+        /* One that is too large for the log leaves no group without. */
+        b->write->pending.atomic = true;
+    }
     if (b->profile_changed)
         stwrite_profile(records_of(b), id, b->request->member_id, &b->profile);
     return epoch;
@@ -494,6 +499,7 @@ static void copy_topic(struct arena *arena,
     }
 }
 
+/* They are made when what is written now is committed, as in Kafka. */
 static void ask_for_topics(struct beat *b)
 {
     int64_t now_ms = b->step->time.now_ms;
@@ -510,13 +516,12 @@ static void ask_for_topics(struct beat *b)
     c = xcalloc(1, sizeof *c);
     list_init(&c->link);
     arena_init(&c->arena, 0);
-    c->token = b->context->token;
     c->group = arena_copy(&c->arena, b->request->group_id);
     c->topics_len = b->config->missing_len;
     c->topics = arena_array(&c->arena, c->topics_len, sizeof *c->topics);
     for (uint32_t i = 0; i < c->topics_len; i++)
         copy_topic(&c->arena, &b->config->missing[i], &c->topics[i]);
-    list_push_back(&b->step->update->creations, &c->link);
+    b->write->creation = c;
 }
 
 /* ---- all of it -----------------------------------------------------------*/

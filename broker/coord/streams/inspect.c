@@ -84,7 +84,7 @@ static uint32_t held(const struct stgroup *group)
 static size_t check_group(const struct streams_coord *coord,
                           const struct stgroup *group)
 {
-    size_t bytes = group->topology_bytes;
+    size_t bytes = stgroup_bytes(group->id) + group->topology_bytes;
     uint32_t size = 0, has = 0;
 
     MAP_EACH (entry, &group->members) {
@@ -99,6 +99,8 @@ static size_t check_group(const struct streams_coord *coord,
     ASSERT(has == held(group));
     ASSERT(group->config == NULL || group->topology != NULL);
     ASSERT(!group->delayed || heap_has(&group->assign.node));
+    if (coord->life == STREAMS_ACTIVE)
+        ASSERT(heap_has(&group->empty.node) == (group->size == 0));
     ASSERT((group->wants_len != 0) <= (group->topology != NULL));
     return bytes;
 }

@@ -1,11 +1,12 @@
 /* Members that go: by themselves, or because they were not heard of.  The next
  * heartbeat of another computes the new target. */
+#include "broker/coord/excerpt.h"
 #include "broker/coord/streams/streams.h"
 
 void stgroup_ask_shutdown(struct stgroup *group, struct slice member_id)
 {
     if (slice_is_null(group->shutdown_by))
-        stgroup_set_text(&group->shutdown_by, member_id);
+        stgroup_set_excerpt(&group->shutdown_by, member_id, COORD_QUOTE_BYTES);
 }
 
 void stmember_fence(struct ststep *step, struct stmember *member,

@@ -20,6 +20,8 @@ enum {
     STREAMS_CREATE_PAUSE_MS = 1000,
     /* Of groups and targets without a record, as in Kafka. */
     STREAMS_FIRST_EPOCH = 1,
+    /* What is told of why internal topics could not be made. */
+    STREAMS_WHY_MAX_BYTES = 1000,
     /* validated topology epoch, standbys: the record does not say. */
     STREAMS_NONE = -1,
 };
@@ -32,6 +34,7 @@ struct stimer {
         STIMER_SESSION, /* struct stmember: it was not heard of for too long */
         STIMER_REBALANCE, /* struct stmember: it does not give tasks up */
         STIMER_ASSIGN,    /* struct stgroup: the next target may be computed */
+        STIMER_EMPTY,     /* struct stgroup: it may be nobody's any more */
     } kind;
 };
 
@@ -113,25 +116,29 @@ struct stgroup {
     uint32_t size;      /* members with a profile */
     struct map subs;    /* name -> struct ssub, owned; as long as the group */
     struct stimer assign;
+    struct stimer empty; /* set while it has no members */
     /* ---- does not survive ------------------------------------------------*/
-    bool stale;               /* topics changed since `config` */
-    struct sconfig *config;   /* owned; of `topology`; NULL: to be computed */
-    bool delayed;             /* `assign` is the initial delay */
-    struct slice shutdown_by; /* owned; a member that wants all to stop */
+    bool stale;             /* topics changed since `config` */
+    struct sconfig *config; /* owned; of `topology`; NULL: to be computed */
+    bool delayed;           /* `assign` is the initial delay */
+    /* Owned; a member that wants all to stop, as messages quote it.  Until the
+     * group is empty, as in Kafka, though the member may have left. */
+    struct slice shutdown_by;
     int32_t
         endpoint_epoch; /* rises when tasks of members with endpoints move */
     int64_t asked_ms;   /* monotonic: for internal topics; 0: never */
-    struct slice creation_why; /* owned; why they could not be made */
+    struct slice creation_why; /* owned, cut; why they could not be made */
 };
 
 struct streams_coord {
     struct streams_config config;
     struct streams_world world;
+    struct consumer_offsets offsets;
     struct map groups; /* id -> struct stgroup, owned */
     struct map topics; /* name -> struct stopic, owned */
     struct heap timers;
     struct coord_time time; /* of the last call that came with it */
-    size_t bytes;           /* of members and topologies */
+    size_t bytes;           /* of groups, members and topologies */
     enum { STREAMS_LOADING, STREAMS_ACTIVE, STREAMS_RESIGNED } life;
     /* Appends are counted, and loading is one.  Those up to `settled` are
      * known to be committed. */
@@ -152,6 +159,8 @@ struct stgroup *stgroup_find(const struct streams_coord *coord,
                              struct slice id);
 struct stgroup *stgroup_get(struct streams_coord *coord, struct slice id);
 void stgroup_free(struct streams_coord *coord, struct stgroup *group);
+/* What it takes by itself, counted in coord.bytes. */
+size_t stgroup_bytes(struct slice id);
 /* Frees what has no record any more. */
 void stgroup_drop_if_hollow(struct streams_coord *coord, struct stgroup *group);
 /* A member with a profile; NULL: none. */
@@ -162,6 +171,9 @@ void stgroup_set_topology(struct streams_coord *coord, struct stgroup *group,
 /* Takes it; NULL: none. */
 void stgroup_set_config(struct stgroup *group, struct sconfig *config);
 void stgroup_set_text(struct slice *text, struct slice value);
+/* What a message can hold of a value: see excerpt.h. */
+void stgroup_set_excerpt(struct slice *text, struct slice value,
+                         size_t max_bytes);
 
 struct stmember *stmember_get(struct stgroup *group, struct slice id);
 void stmember_drop_if_hollow(struct streams_coord *coord,
@@ -250,6 +262,8 @@ struct streams_settings stgroup_settings(const struct streams_coord *coord,
 void stmember_heard(struct streams_coord *coord, struct stmember *member);
 /* Its current assignment changed. */
 void stmember_arm(struct streams_coord *coord, struct stmember *member);
+/* It may have become empty, or have members again. */
+void stgroup_watch_empty(struct streams_coord *coord, struct stgroup *group);
 /* Its first member came. */
 void stgroup_delay(struct streams_coord *coord, struct stgroup *group);
 
@@ -259,6 +273,8 @@ struct streams_write *stwrite_new(struct coord_answer *answer);
 /* Into the update.  If nothing is to be written and nothing to be waited for,
  * the answer goes at once. */
 void stwrite_send(struct ststep *step, struct streams_write *write);
+/* Has internal topics made, if that was to be. */
+void stwrite_create(struct ststep *step, struct streams_write *write);
 void stwrite_free(struct streams_write *write);
 void stwrite_epoch(struct coord_records *records, struct slice group_id,
                    int32_t epoch, int64_t hash, int32_t valid_epoch,

@@ -15,6 +15,7 @@ void streams_config_init(struct streams_config *config)
                 .num_standby_replicas = 0,
             },
         .group_streams_max_size = INT32_MAX,
+        .offsets_retention_check_interval_ms = 600000,
         .members_max_bytes = (size_t)256 << 20,
     };
 }
@@ -40,6 +41,12 @@ struct streams_coord *streams_coord_create(const struct streams_config *config,
     return coord;
 }
 
+void streams_coord_set_offsets(struct streams_coord *coord,
+                               const struct consumer_offsets *offsets)
+{
+    coord->offsets = *offsets;
+}
+
 void streams_coord_free(struct streams_coord *coord)
 {
     if (coord == NULL)
@@ -62,6 +69,7 @@ void streams_coord_activate(struct streams_coord *coord, struct coord_time time)
     MAP_EACH (entry, &coord->groups) {
         struct stgroup *group = entry->value;
 
+        stgroup_watch_empty(coord, group);
         MAP_EACH (member_entry, &group->members) {
             struct stmember *member = member_entry->value;
 
@@ -118,7 +126,7 @@ void streams_coord_creation_failed(struct streams_coord *coord,
     struct stgroup *found = stgroup_find(coord, group);
 
     if (found != NULL)
-        stgroup_set_text(&found->creation_why, why);
+        stgroup_set_excerpt(&found->creation_why, why, STREAMS_WHY_MAX_BYTES);
 }
 
 /* ---- writes --------------------------------------------------------------*/
@@ -140,26 +148,29 @@ void streams_coord_appended(struct streams_coord *coord,
     write->covers = coord->appends;
 }
 
-static void answer(struct streams_coord *coord, struct streams_write *write,
-                   enum err err, struct coord_update *update)
+static void answer(struct ststep *step, struct streams_write *write,
+                   enum err err)
 {
-    struct ststep step = {coord, coord->time, update};
-
     if (write->answer == NULL)
         return;
     if (err != ERR_NONE)
         stanswer_fail(write->answer, coord_append_error(err), SLICE_NULL);
-    stanswer_send(&step, write->answer);
+    stanswer_send(step, write->answer);
     write->answer = NULL;
 }
 
-/* A write that failed tells its client so.  What of it is in the log is not
- * committed, so answers to come wait until something after it is. */
+/* A write that failed tells its client so, and makes no topics.  What of it is
+ * in the log is not committed, so answers to come wait until something after it
+ * is. */
 void streams_coord_done(struct streams_coord *coord,
                         struct streams_write *write, enum err err,
                         struct coord_update *update)
 {
-    answer(coord, write, err, update);
+    struct ststep step = {coord, coord->time, update};
+
+    answer(&step, write, err);
+    if (err == ERR_NONE)
+        stwrite_create(&step, write);
     if (err == ERR_NONE && write->covers > coord->settled)
         coord->settled = write->covers;
     stwrite_free(write);

@@ -18,7 +18,8 @@
  * members at once, and no process has one twice.
  *
  * While topics are missing, members have no tasks, and each answer says what is
- * missing; the update asks for internal topics to be made.
+ * missing; the update asks for internal topics to be made, when what was
+ * written with that is committed.
  *
  * State changes by streams_coord_replay() alone, live as soon as a record is in
  * the log, so that one decision sees the one before.  An answer leaves when
@@ -55,7 +56,10 @@ struct streams_settings {
 struct streams_config {
     struct streams_settings settings; /* group.streams.*, of all groups */
     int32_t group_streams_max_size;   /* 2^31-1 */
-    /* All members and topologies of all groups here.  A join or a topology
+    /* offsets.retention.check.interval.ms: an empty group without offsets goes
+     * when that is over. */
+    int64_t offsets_retention_check_interval_ms; /* 600000 */
+    /* All groups here with their members and topologies.  A join or a topology
      * that would exceed it hears GROUP_MAX_SIZE_REACHED. */
     size_t members_max_bytes; /* 256 MiB */
 };
@@ -80,22 +84,12 @@ struct streams_world {
 
 /* ---- out ----------------------------------------------------------------- */
 
-/* Records that were decided, or none: then something waits for the commit of
- * what is in the log.  As consumer_write. */
-struct streams_write {
-    struct coord_pending pending; /* records, and the link in the update */
-    /* The rest is the core's. */
-    struct coord_answer *answer; /* may be NULL */
-    uint64_t covers;             /* how many appends it waits for */
-};
-
-/* Internal topics that a group lacks.  The caller has them made in the name of
- * the client whose heartbeat it was, if that may, and frees this; it is asked
- * again while they are missing, once a second at most.  If it cannot, it says
- * so by streams_coord_creation_failed(). */
+/* Internal topics that a group lacks, and that is committed.  The caller has
+ * them made and frees this; it is asked again while they are missing, once a
+ * second at most.  If it cannot, it says so by streams_coord_creation_failed().
+ */
 struct streams_creation {
     struct list link;
-    void *token; /* of the heartbeat */
     struct slice group;
     struct create_topics_request_creatable_topic *topics;
     uint32_t topics_len;
@@ -104,11 +98,25 @@ struct streams_creation {
 
 void streams_creation_free(struct streams_creation *creation);
 
+/* Records that were decided, or none: then something waits for the commit of
+ * what is in the log.  As consumer_write. */
+struct streams_write {
+    struct coord_pending pending; /* records, and the link in the update */
+    /* The rest is the core's. */
+    struct coord_answer *answer; /* may be NULL */
+    /* Goes out with the answer, if the write succeeds; owned, may be NULL. */
+    struct streams_creation *creation;
+    uint64_t covers; /* how many appends it waits for */
+};
+
 /* ---- life -----------------------------------------------------------------*/
 
 /* Copies both.  Ready for streams_coord_replay(). */
 struct streams_coord *streams_coord_create(const struct streams_config *config,
                                            const struct streams_world *world);
+/* Copied.  Without this call no group has any. */
+void streams_coord_set_offsets(struct streams_coord *coord,
+                               const struct consumer_offsets *offsets);
 /* Frees everything.  All writes must have ended. */
 void streams_coord_free(struct streams_coord *coord);
 

@@ -1,6 +1,6 @@
-/* Sessions, deadlines for giving tasks up, the initial delay, and targets at
- * intervals.  Each timer belongs to one member or group; nothing looks at all
- * of them.
+/* Sessions, deadlines for giving tasks up, the initial delay, targets at
+ * intervals, and the end of empty groups.  Each timer belongs to one member or
+ * group; nothing looks at all of them.
  *
  * A member whose time is up is removed by records, so its timer is set again
  * until they are in the log. */
@@ -75,6 +75,35 @@ static void assign(struct ststep *step, struct stgroup *group)
              step->time.now_ms + left_ms);
 }
 
+void stgroup_watch_empty(struct streams_coord *coord, struct stgroup *group)
+{
+    int64_t interval = coord->config.offsets_retention_check_interval_ms;
+
+    if (group->size != 0 || coord->life != STREAMS_ACTIVE)
+        heap_remove(&coord->timers, &group->empty.node);
+    else if (!heap_has(&group->empty.node))
+        heap_set(&coord->timers, &group->empty.node,
+                 coord->time.now_ms + interval);
+}
+
+/* With offsets it goes when the last of them expires.  What is left of a group
+ * that has no record of its own has none. */
+static void drop_empty(struct ststep *step, struct stgroup *group)
+{
+    struct streams_coord *coord = step->coord;
+    const struct consumer_offsets *offsets = &coord->offsets;
+
+    heap_set(&coord->timers, &group->empty.node,
+             step->time.now_ms +
+                 coord->config.offsets_retention_check_interval_ms);
+    if (group->exists && offsets->any != NULL &&
+        offsets->any(offsets->arg, group->id))
+        return;
+    struct streams_write *write = stwrite_new(NULL);
+    stwrite_group_gone(&write->pending.records, group);
+    stwrite_send(step, write);
+}
+
 void streams_coord_tick(struct streams_coord *coord, struct coord_time time,
                         struct coord_update *update)
 {
@@ -95,6 +124,9 @@ void streams_coord_tick(struct streams_coord *coord, struct coord_time time,
         break;
     case STIMER_ASSIGN:
         assign(&step, HEAP_ENTRY(timer, struct stgroup, assign));
+        break;
+    case STIMER_EMPTY:
+        drop_empty(&step, HEAP_ENTRY(timer, struct stgroup, empty));
         break;
     }
 }

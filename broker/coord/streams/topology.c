@@ -1,6 +1,7 @@
 /* Topologies as members say them and as the group keeps them. */
 #include "broker/coord/streams/topology.h"
 
+#include "broker/coord/excerpt.h"
 #include "controller/topic_name.h"
 
 #include <stdlib.h>
@@ -27,6 +28,8 @@ static void refuse(struct check *c, enum err err, struct slice why)
 
 static void check_name(struct check *c, struct slice name)
 {
+    struct slice quoted = coord_quote(c->arena, name);
+
     if (!topic_name_is_valid(name) ||
         slice_eq_str(name, "__consumer_offsets") ||
         slice_eq_str(name, "__transaction_state") ||
@@ -34,21 +37,22 @@ static void check_name(struct check *c, struct slice name)
         refuse(c, ERR_STREAMS_INVALID_TOPOLOGY,
                arena_printf(c->arena,
                             "Topic %.*s cannot be part of a topology.",
-                            SLICE_FMT(name)));
+                            SLICE_FMT(quoted)));
 }
 
 static void check_topics(struct check *c, const said_topic *topics, int32_t len,
                          bool changelogs)
 {
     for (int32_t i = 0; i < len; i++) {
+        struct slice quoted = coord_quote(c->arena, topics[i].name);
+
         check_name(c, topics[i].name);
         if (changelogs && topics[i].partitions != 0)
             refuse(c, ERR_STREAMS_INVALID_TOPOLOGY,
                    arena_printf(c->arena,
                                 "Changelog topic %.*s must not say how many "
                                 "partitions it has, but says %d.",
-                                SLICE_FMT(topics[i].name),
-                                topics[i].partitions));
+                                SLICE_FMT(quoted), topics[i].partitions));
         if (topics[i].partitions < 0 ||
             topics[i].partitions > STREAMS_TASKS_MAX ||
             topics[i].replication_factor < -1)
@@ -56,7 +60,7 @@ static void check_topics(struct check *c, const said_topic *topics, int32_t len,
                    arena_printf(c->arena,
                                 "Internal topic %.*s cannot have %d "
                                 "partitions and %d replicas.",
-                                SLICE_FMT(topics[i].name), topics[i].partitions,
+                                SLICE_FMT(quoted), topics[i].partitions,
                                 topics[i].replication_factor));
     }
 }
@@ -73,6 +77,8 @@ static void check_indexes(struct check *c, const int16_t *indexes, int32_t len,
 
 static void check_sub(struct check *c, const said_sub *sub)
 {
+    struct slice quoted = coord_quote(c->arena, sub->subtopology_id);
+
     for (int32_t i = 0; i < sub->source_topics_len; i++)
         check_name(c, sub->source_topics[i]);
     for (int32_t i = 0; i < sub->repartition_sink_topics_len; i++)
@@ -97,7 +103,7 @@ static void check_sub(struct check *c, const said_sub *sub)
     if (sub->source_topics_len + sub->repartition_source_topics_len == 0)
         refuse(c, ERR_STREAMS_INVALID_TOPOLOGY,
                arena_printf(c->arena, "Subtopology %.*s has no source topics.",
-                            SLICE_FMT(sub->subtopology_id)));
+                            SLICE_FMT(quoted)));
 }
 
 static int compare_subs(const void *a, const void *b)

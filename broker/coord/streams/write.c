@@ -23,6 +23,7 @@ void stwrite_free(struct streams_write *write)
 {
     coord_records_free(&write->pending.records);
     coord_answer_free(write->answer);
+    streams_creation_free(write->creation);
     free(write);
 }
 
@@ -40,7 +41,15 @@ void stwrite_send(struct ststep *step, struct streams_write *write)
     if (write->answer != NULL)
         stanswer_send(step, write->answer);
     write->answer = NULL;
+    stwrite_create(step, write);
     stwrite_free(write);
+}
+
+void stwrite_create(struct ststep *step, struct streams_write *write)
+{
+    if (write->creation != NULL)
+        list_push_back(&step->update->creations, &write->creation->link);
+    write->creation = NULL;
 }
 
 /* ---- records -------------------------------------------------------------*/

@@ -107,6 +107,7 @@ void world_init(struct world *w)
     consumer_config_init(&w->options.consumer);
     streams_config_init(&w->options.streams);
     share_group_config_init(&w->options.share);
+    streams_config_init(&w->options.streams);
     w->options.share.topic_changes = topic_changes;
     w->options.world = (struct consumer_world){
         .arg = w, .topic_by_name = topic_by_name, .topic_name = topic_name};

@@ -23,6 +23,7 @@ static int32_t make_consumer(const char *group)
     return r->member_epoch;
 }
 
+/* Its member "m" comes or, with epoch -1, goes. */
 static enum err beat_share(const char *group, int32_t epoch)
 {
     struct slice t = SLICE("t");
@@ -556,6 +557,102 @@ Test(coord_kinds, an_empty_group_that_never_had_offsets_goes)
     world_pass(&w, 2000);
     cr_assert_listed(NULL, "");
     cr_assert_eq(group_shard_next_deadline(w.shard), INT64_MAX);
+}
+
+/* Their error messages quote it; the fixture encodes all answers. */
+Test(coord_kinds, a_name_as_long_as_can_be_is_described)
+{
+    static uint8_t text[INT16_MAX];
+
+    memset(text, 'g', sizeof text);
+    struct slice id = slice_of(text, sizeof text);
+    struct describe_groups_request classic = {&id, 1, false};
+    struct consumer_group_describe_request consumer = {&id, 1, false};
+    struct share_group_describe_request share = {&id, 1, false};
+    struct streams_group_describe_request streams = {&id, 1, false};
+    int token = world_request(&w, API_DESCRIBE_GROUPS, 6, &classic);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_CONSUMER_GROUP_DESCRIBE, 1, &consumer);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_SHARE_GROUP_DESCRIBE, 1, &share);
+    cr_assert(answered(&w, token));
+    token = world_request(&w, API_STREAMS_GROUP_DESCRIBE, 0, &streams);
+    cr_assert(answered(&w, token));
+}
+
+/* ---- streams groups ------------------------------------------------------*/
+
+/* Its member "m" comes or, with epoch -1, goes. */
+static void beat_streams(const char *group, int32_t epoch)
+{
+    struct slice source = SLICE("t");
+    struct streams_group_heartbeat_request_subtopology sub = {
+        .subtopology_id = SLICE("0"),
+        .source_topics = &source,
+        .source_topics_len = 1};
+    struct streams_group_heartbeat_request_topology topology = {0, &sub, 1};
+    struct streams_group_heartbeat_request q;
+
+    streams_group_heartbeat_request_init(&q);
+    q.group_id = slice_str(group);
+    q.member_id = q.process_id = SLICE("m");
+    q.member_epoch = epoch;
+    if (epoch == STREAMS_JOINS) {
+        q.rebalance_timeout_ms = 1000;
+        q.topology = &topology;
+        q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
+    }
+    int token = world_request(&w, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert_err(
+        answer_of(&w, token)->response.streams_group_heartbeat.error_code,
+        ERR_NONE);
+}
+
+Test(coord_kinds, an_empty_streams_group_that_never_had_offsets_goes)
+{
+    beat_streams("g", STREAMS_JOINS);
+    beat_streams("g", STREAMS_LEAVES);
+    world_fail_over(&w);
+    world_pass(&w, 599000);
+    cr_assert_listed(NULL, "g/streams/Empty");
+    world_pass(&w, 2000);
+    cr_assert_listed(NULL, "");
+    cr_assert_eq(group_shard_next_deadline(w.shard), INT64_MAX);
+    world_fail_over(&w);
+    cr_assert_listed(NULL, "");
+}
+
+Test(coord_kinds, an_empty_streams_group_with_offsets_stays)
+{
+    beat_streams("g", STREAMS_JOINS);
+    beat_streams("g", STREAMS_LEAVES);
+    cr_assert_err(commit_of(&w, COMMIT(&w, .generation = -1, .offset = 7)),
+                  ERR_NONE);
+    world_pass(&w, 3600000);
+    cr_assert_listed(NULL, "g/streams/Empty");
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+}
+
+Test(coord_kinds, a_streams_group_goes_though_its_offsets_expired_before)
+{
+    const int64_t hour = 3600000;
+
+    w.options.coord.offsets_retention_ms = hour;
+    world_fail_over(&w);
+    beat_streams("g", STREAMS_JOINS);
+    beat_streams("g", STREAMS_LEAVES);
+    COMMIT(&w, .generation = -1, .offset = 7, .topic = "u");
+    for (int64_t t = 0; t < 2 * hour; t += 30000) {
+        beat_streams("g", STREAMS_JOINS);
+        world_pass(&w, 30000);
+    }
+    int token = FETCH(&w, .topic = "u");
+    cr_assert_eq(fetch_of(&w, token)->topics[0].partitions[0].committed_offset,
+                 -1);
+    cr_assert_listed("streams", "g/streams/Stable");
+    beat_streams("g", STREAMS_LEAVES);
+    world_pass(&w, 601000);
+    cr_assert_listed(NULL, "");
 }
 
 /* ---- topics --------------------------------------------------------------*/

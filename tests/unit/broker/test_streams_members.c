@@ -60,6 +60,33 @@ Test(streams_members, internal_topics_are_asked_for_then_tasks_given)
     scene_check_reload(&s);
 }
 
+Test(streams_members, internal_topics_are_made_when_the_group_is_committed)
+{
+    struct actor a = actor_of("a", "p");
+
+    s.append_fails_in = 1;
+    cr_assert_err(beat_err(&s, JOIN(&s, &a)), ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_eq(s.creations, 0);
+    s.hold = true;
+    int token = JOIN(&s, &a);
+    cr_assert_not(beat_answered(&s, token));
+    cr_assert_eq(s.creations, 0);
+    scene_pass(&s, 5000);
+    cr_assert_err(beat_err(&s, token), ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_eq(s.creations, 0);
+    token = JOIN(&s, &a);
+    scene_commit(&s);
+    actor_take(&s, &a, token);
+    cr_assert_eq(s.creations, 1);
+    cr_assert_str_eq(s.created, "store:4");
+    scene_topic(&s, "store", 0);
+    scene_topic(&s, "in", 5);
+    scene_pass(&s, 1000);
+    cr_assert_not(beat_answered(&s, BEAT(&s, &a)));
+    scene_fail_over(&s);
+    cr_assert_eq(s.creations, 1);
+}
+
 Test(streams_members, source_topics_must_be_there)
 {
     struct actor a = actor_of("a", "p");

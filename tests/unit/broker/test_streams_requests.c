@@ -2,6 +2,9 @@
 #include "tests/unit/broker/streams_fixture.h"
 
 #include "base/prng.h"
+#include "broker/coord/excerpt.h"
+#include "broker/coord/streams/topology.h"
+#include "proto/kafka/coordinator_record.h"
 
 #include <stdio.h>
 
@@ -110,6 +113,264 @@ Test(streams_requests, memory_is_bounded)
     cr_assert_err(err, ERR_GROUP_MAX_SIZE_REACHED);
     cr_assert_lt(joined, 40);
     actor_beat(&s, &first);
+}
+
+/* Names of `len` bytes each. */
+static topology_t large_topology(int32_t names_len, size_t len)
+{
+    static uint8_t names[16][249];
+    static struct slice sources[16];
+    static sub_t sub;
+
+    cr_assert(names_len <= 16 && len <= sizeof names[0]);
+    for (int32_t i = 0; i < names_len; i++) {
+        memset(names[i], 'a' + i, len);
+        sources[i] = slice_of(names[i], len);
+    }
+    sub = (sub_t){.subtopology_id = SLICE("0"),
+                  .source_topics = sources,
+                  .source_topics_len = names_len};
+    return (topology_t){0, &sub, 1};
+}
+
+/* ---- long texts ----------------------------------------------------------*/
+
+static void check_excerpt(const char *text, size_t max, const char *want)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    struct slice got = coord_excerpt(&arena, slice_str(text), max);
+    cr_expect(slice_eq_str(got, want), "%.*s, not %s", SLICE_FMT(got), want);
+    arena_free(&arena);
+}
+
+Test(streams_requests, excerpts)
+{
+    check_excerpt("", 3, "");
+    check_excerpt("abc", 3, "abc");
+    check_excerpt("abcd", 3, "abc...");
+    check_excerpt("ab\u00e9", 4, "ab\u00e9");
+    check_excerpt("ab\u00e9", 3, "ab...");
+    check_excerpt("ab\u00e9d", 4, "ab\u00e9...");
+    check_excerpt("a\U0001f600b", 4, "a...");
+    check_excerpt("\x80\x80\x80\x80", 3, "...");
+}
+
+/* The longest string that a request can hold.  The fixture encodes all
+ * answers. */
+static struct slice long_text(void)
+{
+    static uint8_t text[INT16_MAX];
+
+    memset(text, 'x', sizeof text);
+    return slice_of(text, sizeof text);
+}
+
+Test(streams_requests, a_member_with_a_long_id_may_ask_for_a_shutdown)
+{
+    request_t q = joining();
+
+    cr_assert_err(ask(&q), ERR_NONE);
+    q.member_id = long_text();
+    q.process_id = SLICE("other");
+    q.shutdown_application = true;
+    cr_assert_err(ask(&q), ERR_NONE);
+    q.shutdown_application = false;
+    int token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_SHUTDOWN_APPLICATION));
+    q.member_epoch = STREAMS_LEAVES;
+    q.topology = NULL;
+    cr_assert_err(ask(&q), ERR_NONE);
+    q = joining();
+    token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_SHUTDOWN_APPLICATION));
+}
+
+Test(streams_requests, long_names_in_a_topology_are_refused)
+{
+    request_t q = joining();
+    struct slice name = long_text();
+    info_t info = {.name = name, .partitions = -1};
+    sub_t sub = {.subtopology_id = SLICE("0"),
+                 .source_topics = &name,
+                 .source_topics_len = 1};
+    topology_t t = {0, &sub, 1};
+
+    q.topology = &t;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    sub.source_topics_len = 0;
+    sub.subtopology_id = name;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+    sub.state_changelog_topics = &info;
+    sub.state_changelog_topics_len = 1;
+    cr_assert_err(ask(&q), ERR_STREAMS_INVALID_TOPOLOGY);
+}
+
+Test(streams_requests, a_group_with_a_long_name_is_not_found)
+{
+    struct slice id = long_text();
+    struct streams_group_describe_request q;
+
+    streams_group_describe_request_init(&q);
+    q.group_ids = &id;
+    q.group_ids_len = 1;
+    int token = scene_request(&s, API_STREAMS_GROUP_DESCRIBE, 0, &q);
+    cr_assert_err(
+        s.answers[token]->response.streams_group_describe.groups[0].error_code,
+        ERR_GROUP_ID_NOT_FOUND);
+}
+
+Test(streams_requests, why_topics_are_not_made_may_be_long)
+{
+    request_t q = joining();
+
+    s.creates = false;
+    cr_assert_err(ask(&q), ERR_NONE);
+    streams_coord_creation_failed(s.coord, SLICE("g"), long_text());
+    int token = scene_request(&s, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
+    cr_assert(beat_says(&s, token, STREAMS_MISSING_INTERNAL_TOPICS));
+    cr_assert_gt(beat_of(&s, token)->status[0].status_detail.len, 1000);
+}
+
+/* ---- what a topology costs -----------------------------------------------*/
+
+static int lookups;
+
+/* All topics but "repN" are there; "in" has the most partitions. */
+static bool look_up(void *arg, struct slice name, struct consumer_topic *topic)
+{
+    (void)arg;
+    lookups++;
+    topic->id = UUID_ZERO;
+    topic->partitions = slice_eq_str(name, "in") ? 3 : 1;
+    return name.len < 3 || memcmp(name.data, "rep", 3) != 0;
+}
+
+enum { CHAIN = 1000, CHAIN_SOURCES = 1000 };
+
+/* Each reads what the next one by id writes; only the last reads "in", and many
+ * others. */
+static topology_t chain(void)
+{
+    static char names[CHAIN + 1][8], ids[CHAIN][8], others[CHAIN_SOURCES][8];
+    static struct slice sinks[CHAIN], sources[CHAIN_SOURCES];
+    static info_t reads[CHAIN];
+    static sub_t subs[CHAIN];
+
+    for (int i = 0; i < CHAIN; i++) {
+        snprintf(ids[i], sizeof ids[i], "%04d", i);
+        snprintf(names[i], sizeof names[i], "rep%d", i);
+        snprintf(others[i], sizeof others[i], "%d", i);
+        sources[i] = slice_str(i == 0 ? "in" : others[i]);
+        sinks[i] = slice_str(names[i]);
+        reads[i] = (info_t){.name = slice_str(names[i])};
+    }
+    for (int i = 0; i < CHAIN; i++)
+        subs[i] = (sub_t){.subtopology_id = slice_str(ids[i]),
+                          .repartition_sink_topics = &sinks[i],
+                          .repartition_sink_topics_len = i > 0,
+                          .repartition_source_topics = &reads[(i + 1) % CHAIN],
+                          .repartition_source_topics_len = i + 1 < CHAIN};
+    subs[CHAIN - 1].source_topics = sources;
+    subs[CHAIN - 1].source_topics_len = CHAIN_SOURCES;
+    return (topology_t){0, subs, CHAIN};
+}
+
+Test(streams_requests, a_long_chain_is_looked_at_once)
+{
+    const struct streams_world world = {.topic_by_name = look_up};
+    topology_t t = chain();
+    struct sconfig *config;
+    struct arena arena;
+    struct slice why;
+
+    arena_init(&arena, 0);
+    cr_assert_err(stopology_validate(&arena, &t, &why), ERR_NONE);
+    lookups = 0;
+    cr_assert_err(stopology_configure(stopology_of_request(&arena, &t), &world,
+                                      &arena, &config, &why),
+                  ERR_NONE);
+    cr_assert_lt(lookups, 10 * (CHAIN + CHAIN_SOURCES));
+    cr_assert_eq((int)config->status, (int)STREAMS_MISSING_INTERNAL_TOPICS);
+    cr_assert_eq(config->subs_len, CHAIN);
+    for (int i = 0; i < CHAIN; i++)
+        cr_assert_eq(config->subs[i].tasks, 3);
+    cr_assert_eq(config->missing_len, CHAIN - 1);
+    for (int i = 0; i < CHAIN - 1; i++)
+        cr_assert_eq(config->missing[i].num_partitions, 3);
+    sconfig_free(config);
+    /* A circle in place of the last one's sources. */
+    t.subtopologies[CHAIN - 1].source_topics_len = 0;
+    t.subtopologies[CHAIN - 1].repartition_source_topics_len = 1;
+    t.subtopologies[0].repartition_sink_topics_len = 1;
+    cr_assert_err(stopology_configure(stopology_of_request(&arena, &t), &world,
+                                      &arena, &config, &why),
+                  ERR_STREAMS_INVALID_TOPOLOGY);
+    arena_free(&arena);
+}
+
+/* ---- bounds --------------------------------------------------------------*/
+
+Test(streams_requests, memory_of_groups_is_bounded)
+{
+    uint8_t id[1000] = {0};
+    request_t q = joining();
+    int made = 0;
+
+    scene_close(&s);
+    scene_init(&s);
+    s.config.members_max_bytes = 20000;
+    scene_start(&s);
+    q.group_id = slice_of(id, sizeof id);
+    for (; ask(&q) == ERR_NONE && made < 100; made++, id[0]++) {
+        request_t leaving = q;
+
+        leaving.member_epoch = STREAMS_LEAVES;
+        leaving.topology = NULL;
+        cr_assert_err(ask(&leaving), ERR_NONE);
+    }
+    cr_assert(made > 2 && made < 10, "%d", made);
+    cr_assert_err(ask(&q), ERR_GROUP_MAX_SIZE_REACHED);
+    scene_check_reload(&s);
+    scene_pass(&s, 600000);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    cr_assert_err(ask(&q), ERR_NONE);
+}
+
+Test(streams_requests, a_topology_that_cannot_be_kept_leaves_nothing)
+{
+    request_t q = joining();
+    topology_t t = large_topology(16, 249);
+
+    scene_close(&s);
+    scene_init(&s);
+    s.batch_max_bytes = 3000;
+    scene_start(&s);
+    q.topology = &t;
+    cr_assert_err(ask(&q), ERR_UNKNOWN_SERVER_ERROR);
+    cr_assert_eq(s.records, 0);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    t = large_topology(8, 249);
+    cr_assert_err(ask(&q), ERR_NONE);
+}
+
+/* As if the end of a group had been cut short. */
+Test(streams_requests, what_is_left_of_a_group_goes)
+{
+    struct streams_group_topology_key key = {SLICE("g")};
+    struct streams_group_topology_value value = {0};
+    struct buf k = BUF_INIT, v = BUF_INIT;
+
+    coordinator_key_encode(&streams_group_topology_key_desc, &key, &k);
+    coordinator_value_encode(&streams_group_topology_value_desc, 0, &value, &v);
+    cr_assert_err(streams_coord_replay(s.coord, buf_slice(&k), buf_slice(&v)),
+                  ERR_NONE);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 1);
+    scene_pass(&s, 600000);
+    cr_assert_eq(streams_coord_groups_count(s.coord), 0);
+    buf_free(&k);
+    buf_free(&v);
 }
 
 Test(streams_requests, a_topology_may_be_too_large)

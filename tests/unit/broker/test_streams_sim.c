@@ -496,7 +496,8 @@ static void open_world(uint64_t seed)
     scene_init(&w.s);
     w.s.hold = true;
     w.s.standbys = (int32_t)(seed % 3);
-    w.s.batch_max_bytes = seed % 2 == 0 ? 400 : 100000;
+    /* Just enough for the write that makes the group, which is not split. */
+    w.s.batch_max_bytes = seed % 2 == 0 ? 420 : 100000;
     w.s.config.settings.session_timeout_ms = 9000;
     w.s.config.settings.assignment_interval_ms = seed % 3 == 0 ? 700 : 0;
     w.s.config.settings.initial_rebalance_delay_ms = seed % 5 == 0 ? 2000 : 0;
