@@ -582,36 +582,10 @@ Test(coord_kinds, a_name_as_long_as_can_be_is_described)
 
 /* ---- streams groups ------------------------------------------------------*/
 
-/* Its member "m" comes or, with epoch -1, goes. */
-static void beat_streams(const char *group, int32_t epoch)
-{
-    struct slice source = SLICE("t");
-    struct streams_group_heartbeat_request_subtopology sub = {
-        .subtopology_id = SLICE("0"),
-        .source_topics = &source,
-        .source_topics_len = 1};
-    struct streams_group_heartbeat_request_topology topology = {0, &sub, 1};
-    struct streams_group_heartbeat_request q;
-
-    streams_group_heartbeat_request_init(&q);
-    q.group_id = slice_str(group);
-    q.member_id = q.process_id = SLICE("m");
-    q.member_epoch = epoch;
-    if (epoch == STREAMS_JOINS) {
-        q.rebalance_timeout_ms = 1000;
-        q.topology = &topology;
-        q.active_tasks_len = q.standby_tasks_len = q.warmup_tasks_len = 0;
-    }
-    int token = world_request(&w, API_STREAMS_GROUP_HEARTBEAT, 0, &q);
-    cr_assert_err(
-        answer_of(&w, token)->response.streams_group_heartbeat.error_code,
-        ERR_NONE);
-}
-
 Test(coord_kinds, an_empty_streams_group_that_never_had_offsets_goes)
 {
-    beat_streams("g", STREAMS_JOINS);
-    beat_streams("g", STREAMS_LEAVES);
+    cr_assert_err(beat_streams("g", STREAMS_JOINS), ERR_NONE);
+    cr_assert_err(beat_streams("g", STREAMS_LEAVES), ERR_NONE);
     world_fail_over(&w);
     world_pass(&w, 599000);
     cr_assert_listed(NULL, "g/streams/Empty");
@@ -624,8 +598,8 @@ Test(coord_kinds, an_empty_streams_group_that_never_had_offsets_goes)
 
 Test(coord_kinds, an_empty_streams_group_with_offsets_stays)
 {
-    beat_streams("g", STREAMS_JOINS);
-    beat_streams("g", STREAMS_LEAVES);
+    cr_assert_err(beat_streams("g", STREAMS_JOINS), ERR_NONE);
+    cr_assert_err(beat_streams("g", STREAMS_LEAVES), ERR_NONE);
     cr_assert_err(commit_of(&w, COMMIT(&w, .generation = -1, .offset = 7)),
                   ERR_NONE);
     world_pass(&w, 3600000);
@@ -639,18 +613,18 @@ Test(coord_kinds, a_streams_group_goes_though_its_offsets_expired_before)
 
     w.options.coord.offsets_retention_ms = hour;
     world_fail_over(&w);
-    beat_streams("g", STREAMS_JOINS);
-    beat_streams("g", STREAMS_LEAVES);
+    cr_assert_err(beat_streams("g", STREAMS_JOINS), ERR_NONE);
+    cr_assert_err(beat_streams("g", STREAMS_LEAVES), ERR_NONE);
     COMMIT(&w, .generation = -1, .offset = 7, .topic = "u");
     for (int64_t t = 0; t < 2 * hour; t += 30000) {
-        beat_streams("g", STREAMS_JOINS);
+        cr_assert_err(beat_streams("g", STREAMS_JOINS), ERR_NONE);
         world_pass(&w, 30000);
     }
     int token = FETCH(&w, .topic = "u");
     cr_assert_eq(fetch_of(&w, token)->topics[0].partitions[0].committed_offset,
                  -1);
     cr_assert_listed("streams", "g/streams/Stable");
-    beat_streams("g", STREAMS_LEAVES);
+    cr_assert_err(beat_streams("g", STREAMS_LEAVES), ERR_NONE);
     world_pass(&w, 601000);
     cr_assert_listed(NULL, "");
 }
