@@ -1083,6 +1083,34 @@ Test(log_clean, batches_whose_offsets_do_not_belong_there_end_it)
         }
 }
 
+/* Or the segments that were merged into one would stay inside of it. */
+Test(log_clean, merged_segments_go_without_room_for_their_names)
+{
+    for (int stays = 0; stays < 2; stays++) {
+        struct fixture f;
+
+        open_compacted(&f);
+        put_three_segments(&f);
+        f.config.segment_bytes = 1 << 20;
+        log_set_config(f.log, &f.config);
+        int64_t second = f.log->segments[1].base_offset;
+        *env_mem_faults(f.env) = (struct disk_faults){
+            .rename_to = ".deleted",
+            .unlink_of = stays ? strrchr(file_name(second, ".log"), '/') : NULL,
+            .error = -ENOSPC,
+        };
+        clean(&f, (struct round){.may_fail = stays != 0});
+        cr_assert_eq(log_failed(f.log), stays != 0);
+        *env_mem_faults(f.env) = (struct disk_faults){0};
+        fixture_close(&f);
+        fixture_open(&f, true, 0);
+        cr_assert_eq(log_segment_count(f.log), 2);
+        cr_assert_null(file(&f, second, ".log"));
+        cr_assert_str_eq(records_text(&f), "4:a=1 5:b=1 6:c=1");
+        fixture_end(&f);
+    }
+}
+
 Test(log_clean, a_full_disk_is_survived)
 {
     for (int n = 1;; n++) {
