@@ -83,7 +83,8 @@ struct log_open_report {
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
  * an empty log is one mkdir and one directory listing.
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
- * (unless the last segment doesn't end in a whole batch).
+ * (unless the last segment doesn't end in a whole batch, or an empty one begins
+ * where the batches before it go on).
  * recovery_point: what log_recovery_point() said; everything below is on disk.
  * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
  * but for appends behind the recovery point after a crash; a file that was
