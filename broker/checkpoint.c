@@ -87,11 +87,13 @@ static void put_below(struct kv_batch *batch, const struct partition *p,
     int64_t end =
         log_end_offset(p->log) < limit ? log_end_offset(p->log) : limit;
 
+    int64_t start = log_start_offset(p->log);
+
     make_key(key, &p->topic->id, p->index);
     const struct checkpoint c = {
         .high_watermark = p->high_watermark < limit ? p->high_watermark : limit,
         .recovery_point = point < limit ? point : limit,
-        .start_offset = log_start_offset(p->log),
+        .start_offset = start < limit ? start : limit,
         .unchanged_ms = limit == INT64_MAX ? partition_unchanged_ms(p) : 0,
         .first_dirty = p->first_dirty < end ? p->first_dirty : end,
         .unclean_starts = p->dir->unclean_starts,
@@ -203,6 +205,15 @@ void checkpoint_touch(struct partition *p)
 {
     if (list_unlinked(&p->checkpoint_link))
         list_push_back(&p->shard->checkpoint, &p->checkpoint_link);
+}
+
+/* The stored point may be above the log's own, which an opening moves back
+ * where it has checked what was on disk; the stored start never is. */
+bool checkpoint_outlives(const struct partition *p, int64_t end_offset,
+                         int64_t limit)
+{
+    return end_offset < log_recovery_point(p->log) ||
+           end_offset < p->stored_point || limit < log_start_offset(p->log);
 }
 
 int checkpoint_lower(struct partition *p, int64_t limit)

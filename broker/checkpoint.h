@@ -42,8 +42,13 @@ void checkpoint_begin(struct shard *s);
 void checkpoint_flush(struct shard *s, bool sync);
 /* Puts p on the list. */
 void checkpoint_touch(struct partition *p);
+/* Whether what is stored may speak of something that a cut to end_offset, or
+ * further but not below `limit`, takes away: the recovery point, or the start
+ * offset, below which an opening would remove what is written next. */
+bool checkpoint_outlives(const struct partition *p, int64_t end_offset,
+                         int64_t limit);
 /* Now, blocking and durable: nothing from `limit` on counts as on disk or as
- * committed any more, before a truncation below the recovery point.  0 or
+ * committed any more, and the log may begin there, before such a cut.  0 or
  * -errno. */
 int checkpoint_lower(struct partition *p, int64_t limit);
 /* Its replica is gone, and notes with it; written down with the next batch. */

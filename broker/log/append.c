@@ -262,14 +262,17 @@ static void after_append(struct log *log)
 }
 
 /* Takes back the runs written before one that failed, and segments begun for
- * it. */
+ * it.  An empty one that stayed would hide what is appended to the segment
+ * before from whoever opens the log. */
 static void undo(struct log *log, int64_t end_before, uint32_t segments_before)
 {
     if (log->end_offset > end_before)
         log_truncate(log, end_before);
-    if (!log->failed && log->segments_len > segments_before)
-        log_drop_segments(log, segments_before,
-                          log->segments_len - segments_before);
+    if (log->failed || log->segments_len <= segments_before)
+        return;
+    int rc = log_drop_from(log, segments_before);
+    if (rc < 0)
+        log_fail(log, rc, "taking back what was begun at the end");
 }
 
 enum err log_append(struct log *log, struct slice bytes, int64_t now_wall_ms,

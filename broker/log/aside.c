@@ -136,6 +136,20 @@ int aside_remove_segments(struct log *log, uint32_t n, bool keep)
     return 0;
 }
 
+int aside_remove_empty(struct log *log, uint32_t i)
+{
+    struct segment *s = &log->segments[i];
+
+    ASSERT(s->size_bytes == 0);
+    int rc = remove_files(log, s, false);
+    if (rc < 0)
+        return rc;
+    segment_free(s);
+    log->segments_len--;
+    memmove(s, s + 1, (log->segments_len - i) * sizeof *s);
+    return 0;
+}
+
 /* Segments wholly below the start offset were deleted, but a power loss may
  * have brought their files back. */
 int aside_remove_below(struct log *log, int64_t start_offset)

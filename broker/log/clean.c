@@ -282,7 +282,31 @@ static int open_source(struct log_clean *c)
     if (changed_ms > c->changed_ms)
         c->changed_ms = changed_ms;
     walk_init(&c->walk, c->source, 0, s->size_bytes);
+    c->floor = s->base_offset;
     return 0;
+}
+
+/* A base offset is not covered by the CRC. */
+static bool is_misplaced(const struct log_clean *c)
+{
+    const struct clean_source *s = &c->sources[c->at];
+    const struct batch *b = &c->walk.batch;
+
+    return b->base_offset < c->floor || batch_last_offset(b) >= s->end_offset ||
+           batch_last_offset(b) - s->base_offset > INT32_MAX;
+}
+
+/* Says where; unless the owner has changed the file meanwhile. */
+static int damaged(struct log_clean *c, const char *why)
+{
+    if (!is_aborted(c))
+        log_warn("log",
+                 "%s/%020lld.log is damaged at position %lld: %s; it cannot be "
+                 "cleaned",
+                 c->path, (long long)c->sources[c->at].base_offset,
+                 (long long)c->walk.position, why);
+    c->why = why;
+    return -EBADMSG;
 }
 
 /* The next batch of the segment with its bytes; false at the segment's end and
@@ -292,6 +316,10 @@ static bool next_batch(struct log_clean *c, struct slice *bytes, int *rc)
     enum walk_result result = walk_next(&c->walk);
 
     *rc = 0;
+    if (result == WALK_BATCH && is_misplaced(c)) {
+        c->walk.why = "a batch's offsets do not belong there";
+        result = WALK_BAD;
+    }
     if (result == WALK_BATCH)
         result = walk_body(&c->walk, bytes);
     if (result == WALK_BATCH && !batch_crc_ok(*bytes, &c->walk.batch)) {
@@ -299,22 +327,19 @@ static bool next_batch(struct log_clean *c, struct slice *bytes, int *rc)
         result = WALK_BAD;
     }
     if (result == WALK_BAD)
-        c->why = c->walk.why;
-    *rc = result == WALK_BAD ? -EBADMSG : result == WALK_IO ? c->walk.error : 0;
-    if (result == WALK_BATCH)
+        *rc = damaged(c, c->walk.why);
+    else if (result == WALK_IO)
+        *rc = c->walk.error;
+    if (result == WALK_BATCH) {
+        c->floor = batch_last_offset(&c->walk.batch) + 1;
         c->step_bytes += c->walk.batch.size_bytes;
+    }
     return result == WALK_BATCH;
 }
 
 static bool step_is_full(const struct log_clean *c)
 {
     return c->step_bytes >= c->io_bytes || is_aborted(c);
-}
-
-static int bad_records(struct log_clean *c, enum err err)
-{
-    c->why = err_text(err);
-    return -EBADMSG;
 }
 
 /* ---- what was aborted -----------------------------------------------------*/
@@ -383,7 +408,7 @@ static int map_batch(struct log_clean *c, struct slice bytes, bool *full)
     enum err err =
         clean_index_batch(&c->filter, &c->map, bytes, b, c->from, full);
     if (err != ERR_NONE)
-        return bad_records(c, err);
+        return damaged(c, err_text(err));
     if (!*full)
         return 0;
     if (b->base_offset <= c->from) {
@@ -573,7 +598,7 @@ static int copy_batch(struct log_clean *c, struct slice bytes)
     enum err err = clean_batch(&c->filter, bytes, b, fate, keeps_header(c, b),
                                &c->out, &kept);
     if (err != ERR_NONE)
-        return bad_records(c, err);
+        return damaged(c, err_text(err));
     c->last_epoch = b->leader_epoch;
     c->result.read_bytes += b->size_bytes;
     c->changed |= kept != CLEAN_ALL;

@@ -20,6 +20,23 @@ static bool has(const struct batch *b, enum batch_attributes bit)
     return (b->attributes & (int)bit) != 0;
 }
 
+/* The next record, whose offset is behind that of the one before and within the
+ * batch: of compressed records nobody may have asked that when they came.
+ * *last_delta is -1 before the first. */
+static bool next_in_order(struct record_reader *r, struct record *record,
+                          int32_t *last_delta)
+{
+    if (!record_next(r, record))
+        return false;
+    if (record->offset_delta <= *last_delta ||
+        record->offset_delta > r->batch.last_offset_delta) {
+        r->err = ERR_INVALID_RECORD;
+        return false;
+    }
+    *last_delta = record->offset_delta;
+    return true;
+}
+
 /* ---- the map --------------------------------------------------------------*/
 
 enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
@@ -28,6 +45,7 @@ enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
 {
     struct record_reader r;
     struct record record;
+    int32_t last_delta = -1;
 
     *full = false;
     ASSERT(!has(b, BATCH_CONTROL));
@@ -35,7 +53,7 @@ enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
         record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
     if (err != ERR_NONE)
         return err;
-    while (!*full && record_next(&r, &record))
+    while (!*full && next_in_order(&r, &record, &last_delta))
         if (!slice_is_null(record.key) && record.offset >= from)
             *full = !clean_map_put(map, record.key, record.offset);
     return r.err;
@@ -76,13 +94,14 @@ static enum err count(struct clean_filter *f, struct slice bytes,
 {
     struct record_reader r;
     struct record record;
+    int32_t last_delta = -1;
     enum err err =
         record_open(&r, f->codec, bytes, b, f->limit_bytes, &f->expanded);
 
     *t = (struct tally){0};
     if (err != ERR_NONE)
         return err;
-    while (record_next(&r, &record)) {
+    while (next_in_order(&r, &record, &last_delta)) {
         if (!record_stays(f, b, &record))
             continue;
         t->kept++;
@@ -104,7 +123,7 @@ static void put_empty(const struct batch *b, struct buf *out)
     batch_end(out, start, &header);
 }
 
-/* The records that stay, from the bytes count() has expanded. */
+/* The records that stay, from the bytes count() has expanded and checked. */
 static void gather(struct clean_filter *f, struct record_reader r,
                    const struct batch *b)
 {
@@ -121,8 +140,10 @@ static void gather(struct clean_filter *f, struct record_reader r,
     }
 }
 
-static void put_rest(struct clean_filter *f, struct slice bytes,
-                     const struct batch *b, bool set_horizon, struct buf *out)
+/* Times that are counted from elsewhere may take more bytes than before. */
+static enum err put_rest(struct clean_filter *f, struct slice bytes,
+                         const struct batch *b, bool set_horizon,
+                         struct buf *out)
 {
     struct batch header = *b;
     struct record_reader r;
@@ -137,12 +158,17 @@ static void put_rest(struct clean_filter *f, struct slice bytes,
     batch_builder_reset(&f->builder);
     batch_builder_set_base_timestamp(&f->builder, header.base_timestamp);
     gather(f, r, b);
+    if (f->builder.records.len > INT32_MAX - BATCH_HEADER_BYTES) {
+        batch_builder_reset(&f->builder);
+        return ERR_MESSAGE_TOO_LARGE;
+    }
     if (!has(b, BATCH_LOG_APPEND_TIME))
         header.max_timestamp = f->builder.max_timestamp;
     header.records_count = f->builder.count;
     batch_pack(f->codec, &header, buf_slice(&f->builder.records),
                batch_compression(b), CODEC_LEVEL_DEFAULT, out);
     batch_builder_reset(&f->builder);
+    return ERR_NONE;
 }
 
 /* What the tombstones hide goes in the same round. */
@@ -188,9 +214,9 @@ static enum err end_marker(struct clean_filter *f, struct slice bytes,
         put_all(bytes, b, out, kept);
     } else {
         *kept = CLEAN_SOME;
-        put_rest(f, bytes, b, true, out);
+        err = put_rest(f, bytes, b, true, out);
     }
-    return ERR_NONE;
+    return err;
 }
 
 static enum err judge_records(struct clean_filter *f, struct slice bytes,
@@ -209,9 +235,9 @@ static enum err judge_records(struct clean_filter *f, struct slice bytes,
         put_all(bytes, b, out, kept);
     } else {
         *kept = CLEAN_SOME;
-        put_rest(f, bytes, b, set_horizon, out);
+        err = put_rest(f, bytes, b, set_horizon, out);
     }
-    return ERR_NONE;
+    return err;
 }
 
 enum err clean_batch(struct clean_filter *f, struct slice bytes,

@@ -38,7 +38,8 @@ void clean_filter_free(struct clean_filter *f);
 /* Takes the keys of a batch of data into the map, those of records from `from`
  * on.
  * *full: the map had no room for all; the batch is not covered by it then.
- * Errors: what the records are damaged with. */
+ * Errors: what the records are damaged with; ERR_INVALID_RECORD also when their
+ * offsets do not rise or are not the batch's. */
 enum err clean_index_batch(struct clean_filter *f, struct clean_map *map,
                            struct slice bytes, const struct batch *b,
                            int64_t from, bool *full);
@@ -58,7 +59,8 @@ enum clean_fate {
 };
 
 /* Appends what is left to `out`.  keep_header: if no record is left, a batch
- * without records stays in its place.  On error `out` is as it was. */
+ * without records stays in its place.  On error, of the same kinds, `out` is as
+ * it was. */
 enum err clean_batch(struct clean_filter *f, struct slice bytes,
                      const struct batch *b, enum clean_fate fate,
                      bool keep_header, struct buf *out, enum clean_kept *kept);

@@ -64,6 +64,7 @@ struct log_clean {
     uint32_t at;             /* in sources */
     struct env_file *source; /* NULL between two */
     struct walk walk;
+    int64_t floor;      /* what the next batch's base offset may not be below */
     int32_t last_epoch; /* of the batch read last; -1 none */
     /* The group that is being written. */
     uint32_t group_first;

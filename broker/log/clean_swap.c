@@ -4,7 +4,7 @@
  *
  *   1  BASE.timeindex.cleaned, BASE.index.cleaned -> .swap
  *   2  BASE.log.cleaned -> BASE.log.swap    from here on it is the truth
- *   3  files of the old segments -> .deleted
+ *   3  files of the old segments -> .deleted, or unlinked
  *   4  BASE.timeindex.swap, BASE.index.swap, BASE.log.swap -> their names
  *
  * A log that is opened with a BASE.log.swap has been stopped behind 2: the
@@ -39,9 +39,8 @@ int log_replace_segments(struct log *log, uint32_t from, uint32_t n,
                          struct segment *fresh)
 {
     struct segment *old = &log->segments[from];
-    int rc = 0;
+    int rc = log_doom_replaced(log, old, n);
 
-    log_doom_replaced(log, old, n);
     for (int i = 0; rc == 0 && i < KINDS; i++)
         rc = rename_suffix(log, fresh->base_offset, kinds[i], ".swap", "");
     /* Its aborted transactions are those of the first; the others have none. */

@@ -37,6 +37,16 @@ bool log_is_disk_error(int negative_errno)
     }
 }
 
+enum err log_fail(struct log *log, int negative_errno, const char *what)
+{
+    log->failed = true;
+    log_line(LOG_ERROR, "log",
+             "%s of %s failed (%s); the log takes no more "
+             "requests",
+             what, log->path, strerror(-negative_errno));
+    return log_errno(negative_errno);
+}
+
 enum err log_refused(struct log *log, int negative_errno)
 {
     if (log_is_disk_error(negative_errno))
@@ -284,22 +294,14 @@ static void ends_at(struct log *log, int64_t end_offset)
     log_clean_cut(log, end_offset);
 }
 
-static enum err fail(struct log *log, int rc, const char *what)
-{
-    log->failed = true;
-    log_line(LOG_ERROR, "log",
-             "%s of %s failed (%s); the log takes no more "
-             "requests",
-             what, log->path, strerror(-rc));
-    return log_errno(rc);
-}
-
 enum err log_truncate_fully(struct log *log, int64_t offset)
 {
     ASSERT(offset >= 0);
     if (log->failed)
         return ERR_IO;
-    log_drop_segments(log, 0, log->segments_len);
+    int rc = log_drop_from(log, 0);
+    if (rc < 0)
+        return log_fail(log, rc, "emptying");
     tail_clear(&log->tail);
     struct segment *s = log_push_segment(log, offset);
     log->start_offset = offset;
@@ -308,14 +310,14 @@ enum err log_truncate_fully(struct log *log, int64_t offset)
     log->synced_offset = log->recovery_point = offset;
     epoch_cache_clear(&log->epochs);
     /* The name of the empty file is where the log goes on after a restart. */
-    int rc = log_write_metadata(log);
+    rc = log_write_metadata(log);
     if (rc == 0)
         rc = segment_create_file(log, s);
     /* As below. */
     if (rc == 0)
         rc = env_sync_dir(log->env, log->path);
     if (rc < 0)
-        return fail(log, rc, "emptying");
+        return log_fail(log, rc, "emptying");
     log_write_epochs(log);
     return ERR_NONE;
 }
@@ -338,19 +340,21 @@ enum err log_truncate(struct log *log, int64_t end_offset)
     uint32_t i = log_segment_of(log, end_offset);
     int rc = segment_find(log, &log->segments[i], end_offset, &place);
     if (rc < 0 && rc != -ENOENT)
-        return fail(log, rc, "truncating");
+        return log_fail(log, rc, "truncating");
     bool found = rc == 0;
     if (found && place.base_offset < end_offset)
         end_offset = place.base_offset;
 
     uint32_t later = log->segments_len - i - 1;
-    log_drop_segments(log, i + 1, later);
+    rc = log_drop_from(log, i + 1);
+    if (rc < 0)
+        return log_fail(log, rc, "truncating");
     /* Or a power loss might bring them back behind a shorter one, and what is
      * between them would seem to be lost. */
     if (found && later != 0) {
         rc = env_sync_dir(log->env, log->path);
         if (rc < 0)
-            return fail(log, rc, "truncating");
+            return log_fail(log, rc, "truncating");
     }
     if (!PLANTED(LOG_KEEPS_CUT_PLACES))
         tail_clear(&log->tail);
@@ -360,7 +364,7 @@ enum err log_truncate(struct log *log, int64_t end_offset)
         rc = segment_cut(log, s, place.position, end_offset);
         log->size_bytes -= before - s->size_bytes;
         if (rc < 0)
-            return fail(log, rc, "truncating");
+            return log_fail(log, rc, "truncating");
     }
     ends_at(log, end_offset);
     if (log->start_offset > end_offset)

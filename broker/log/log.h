@@ -83,7 +83,8 @@ struct log_open_report {
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
  * an empty log is one mkdir and one directory listing.
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
- * (unless the last segment doesn't end in a whole batch).
+ * (unless the last segment doesn't end in a whole batch, or an empty one begins
+ * where the batches before it go on).
  * recovery_point: what log_recovery_point() said; everything below is on disk.
  * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
  * but for appends behind the recovery point after a crash; a file that was
@@ -218,7 +219,9 @@ int32_t log_epoch_at(const struct log *log, int64_t offset);
  * log_truncate_fully().  Epochs that begin at the end or above are forgotten,
  * also when there is nothing to drop.  Synchronous in the page cache. */
 enum err log_truncate(struct log *log, int64_t end_offset);
-/* Drops everything and starts again, empty, at `offset`. */
+/* Drops everything and starts again, empty, at `offset`.  Of either: with an
+ * error the log is failed, as a segment that stayed might hide what is appended
+ * next. */
 enum err log_truncate_fully(struct log *log, int64_t offset);
 /* DeleteRecords and following the leader's start: raises the start offset and
  * deletes segments that lie wholly below it. */
@@ -228,7 +231,8 @@ enum err log_raise_start(struct log *log, int64_t start_offset);
  * Time is the largest record timestamp in a segment; a segment without
  * timestamps counts from when this process first saw it. Deleted files are
  * renamed to .deleted and unlinked after file_delete_delay_ms on this env's
- * timer. */
+ * timer; at once where there is no room for the longer name.  What cannot be
+ * removed lies below the start offset, and is tried again the next time. */
 int log_apply_retention(struct log *log, int64_t now_wall_ms,
                         int64_t high_watermark);
 
@@ -295,8 +299,8 @@ void log_dir_changed(struct log *log);
 enum err log_flush_now(struct log *log);
 
 /* Renames the directory to NAME.UUID-delete and removes it on a helper thread
- * (topic deleted, replica moved away).  Readers keep what they have open.
- * Closes and frees the log. */
+ * (topic deleted, replica moved away); at once where it cannot be renamed.
+ * Readers keep what they have open.  Closes and frees the log. */
 void log_delete(struct log *log);
 /* What a log's directory that is to go is renamed to, Kafka's way:
  * "PARENT/TOPIC-PARTITION.0123...-delete".  The caller frees it. */

@@ -2,6 +2,7 @@
  *
  * After a clean shutdown sizes are trusted; of the last segment only what lies
  * behind its last index entry is walked, which also finds the log end offset.
+ * An empty segment has the one before it looked at: it may not hide batches.
  * After a crash, or when a clean log does not end in a whole batch, recovery.c
  * checks what lies behind the recovery point.
  *
@@ -398,12 +399,20 @@ static int open_clean(struct log *log)
 static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
 {
     struct log *log = r->log;
+    uint32_t hidden = UINT32_MAX;
+    int rc = recovery_drop_hiding(r, &hidden);
+
+    if (rc < 0)
+        return rc;
     uint32_t last = log->segments_len - 1;
     uint32_t first = last;
-    int rc = clean ? 0 : recovery_first(r, &first);
-
+    rc = clean ? 0 : recovery_first(r, &first);
     if (rc == 0)
         rc = recovery_first_changed(r, &first);
+    if (rc >= 0 && hidden <= first) {
+        first = hidden;
+        rc = 1;
+    }
     if (rc > 0) {
         clean = false;
         rc = 0;

@@ -326,6 +326,79 @@ int recovery_first(struct recovery *r, uint32_t *first)
     return 0;
 }
 
+/* ---- segments that hide batches ------------------------------------------ */
+
+/* 1 if a batch of segment i ends before `offset` and the next begins there, as
+ * when the log was appended to after a roll that failed.  A batch's offset that
+ * was damaged does not look like that. */
+static int goes_on_at(struct log *log, uint32_t i, int64_t offset)
+{
+    struct segment *s = &log->segments[i];
+    struct segment_place before, at;
+    int rc = segment_find(log, s, offset - 1, &before);
+
+    if (rc == 0)
+        rc = segment_find(log, s, offset, &at);
+    if (rc < 0)
+        return rc == -ENOENT || rc == -EBADMSG ? 0 : rc;
+    return before.last_offset == offset - 1 && at.base_offset == offset;
+}
+
+/* Of the empty segment i; *before is the last in front of it with batches. */
+static int hides(struct log *log, uint32_t i, uint32_t *before, bool *hiding)
+{
+    int64_t base = log->segments[i].base_offset, end;
+
+    *hiding = false;
+    for (*before = i; *before > 0 && log->segments[*before].size_bytes == 0;)
+        --*before;
+    if (log->segments[*before].size_bytes == 0)
+        return 0;
+    int rc = segment_load(log, &log->segments[*before], &end);
+    *hiding = rc == 0 && end > base;
+    return rc == -EBADMSG ? 0 : rc;
+}
+
+int recovery_drop_hiding(struct recovery *r, uint32_t *first)
+{
+    struct log *log = r->log;
+    uint32_t before;
+    bool hiding;
+
+    for (uint32_t i = 1; i < log->segments_len;) {
+        struct segment *s = &log->segments[i++];
+        if (s->size_bytes != 0)
+            continue;
+        if (!r->clean && s->base_offset > r->recovery_point)
+            break; /* walked anyway */
+        int rc = hides(log, i - 1, &before, &hiding);
+        if (rc < 0)
+            return rc;
+        if (!hiding)
+            continue;
+        rc = goes_on_at(log, before, s->base_offset);
+        if (rc < 0)
+            return rc;
+        log_warn("log",
+                 "%s/%020lld.log is empty, but %020lld.log goes on behind its "
+                 "offset; %s",
+                 log->path, (long long)s->base_offset,
+                 (long long)log->segments[before].base_offset,
+                 rc > 0 ? "removing it" : "checking that one");
+        if (rc == 0) {
+            *first = before;
+            if (r->check_from > log->segments[before].base_offset)
+                r->check_from = log->segments[before].base_offset;
+            r->whole = r->clean;
+            return 1;
+        }
+        rc = aside_remove_empty(log, --i);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 /* ---- files that somebody else changed ------------------------------------ */
 
 static int was_changed(struct recovery *r, uint32_t i, bool *changed)

@@ -29,6 +29,12 @@ int recovery_first(struct recovery *r, uint32_t *first);
 /* The first segment that was changed after unchanged_ms, by somebody else than
  * us: 1, with *first lowered to it and check_from set; 0 if there is none. */
 int recovery_first_changed(struct recovery *r, uint32_t *first);
+/* Removes segments without batches that begin inside of the one before: readers
+ * would pass over what that one has from there on.  1 when such a one cannot be
+ * told from damage, with *first the index of the one before and check_from set;
+ * 0 otherwise.  Reads nothing where no segment is empty; what is to be walked
+ * after a crash is left to that. */
+int recovery_drop_hiding(struct recovery *r, uint32_t *first);
 /* Takes a batch's leader epoch into the cache. */
 void recovery_note_epoch(struct log *log, const struct batch *b);
 
@@ -38,6 +44,8 @@ int aside_keep_rest(struct log *log, struct segment *s, int64_t position);
 /* Takes the segments from n on out of the log: their batches are kept in files
  * ending in .damaged, or unlinked. */
 int aside_remove_segments(struct log *log, uint32_t n, bool keep);
+/* Takes segment i, which has no batches, out of the log. */
+int aside_remove_empty(struct log *log, uint32_t i);
 /* Unlinks segments wholly below the start offset: they were deleted, but a
  * power loss may have brought their files back. */
 int aside_remove_below(struct log *log, int64_t start_offset);

@@ -5,7 +5,8 @@
  * bring them back, and unlinked on a helper thread after file.delete.delay.ms:
  * unlinking a gigabyte takes the file system a while.  A deleted log's
  * directory is renamed and emptied without a delay: readers hold references to
- * what they read. */
+ * what they read.  On a full disk there may be no room for a longer name: then
+ * both are unlinked at once. */
 #include "base/log.h"
 #include "broker/log/state.h"
 
@@ -73,25 +74,38 @@ static const char *const suffixes[] = {".txnindex", ".snapshot", ".timeindex",
                                        ".index", ".log"};
 enum { SUFFIXES = sizeof suffixes / sizeof suffixes[0], INDEXES_AT = 2 };
 
-/* From the i-th suffix on. */
-static void doom_files(struct log *log, const struct segment *s, int i,
-                       struct doomed *d)
+/* Whoever has it open keeps what is in it. */
+static int doom_file(struct log *log, const char *path, struct doomed *d)
 {
-    char from[PATH_MAX];
+    char *to = xasprintf("%s.deleted", path);
+    int rc = env_rename(log->env, path, to);
 
-    for (; i < SUFFIXES; i++) {
-        log_file_path(log, s->base_offset, suffixes[i], from);
-        char *to = xasprintf("%s.deleted", from);
-        int rc = env_rename(log->env, from, to);
-        if (rc == 0) {
-            d->paths[d->paths_len++] = to;
-            continue;
-        }
-        free(to);
-        if (rc != -ENOENT)
-            log_warn("log", "%s could not be renamed for deletion (%s)", from,
-                     strerror(-rc));
+    if (rc == 0) {
+        d->paths[d->paths_len++] = to;
+        return 0;
     }
+    free(to);
+    if (rc != -ENOENT) {
+        rc = env_unlink(log->env, path);
+        log->dir_changed |= rc == 0;
+    }
+    if (rc == 0 || rc == -ENOENT)
+        return 0;
+    log_warn("log", "%s could not be removed (%s)", path, strerror(-rc));
+    return rc;
+}
+
+/* From the i-th suffix on; those behind one that cannot be removed stay. */
+static int doom_files(struct log *log, const struct segment *s, int i,
+                      struct doomed *d)
+{
+    char path[PATH_MAX];
+    int rc = 0;
+
+    for (; rc == 0 && i < SUFFIXES; i++)
+        rc = doom_file(
+            log, log_file_path(log, s->base_offset, suffixes[i], path), d);
+    return rc;
 }
 
 static struct doomed *doomed_new(struct log *log, uint32_t n)
@@ -116,36 +130,69 @@ static void bury_later(struct log *log, struct doomed *d)
     env_timer_start(log->env, &d->timer, log->config.file_delete_delay_ms);
 }
 
-/* Keeps the memory of no segment, the files of none; the caller puts a new
- * segment in if none is left. */
-void log_drop_segments(struct log *log, uint32_t from, uint32_t n)
+static int doom_segment(struct log *log, struct segment *s, struct doomed *d)
 {
-    if (n == 0)
-        return;
-    ASSERT(from + n <= log->segments_len);
-    struct doomed *d = doomed_new(log, n);
-    log_clean_cut(log, log->segments[from].base_offset);
-    for (uint32_t i = from; i < from + n; i++) {
-        struct segment *s = &log->segments[i];
-        if (s->stored)
-            doom_files(log, s, 0, d);
-        log->size_bytes -= s->size_bytes;
-        segment_free(s);
-    }
-    log->segments_len -= n;
-    memmove(log->segments + from, log->segments + from + n,
-            (log->segments_len - from) * sizeof *log->segments);
-    bury_later(log, d);
+    int rc = s->stored ? doom_files(log, s, 0, d) : 0;
+
+    if (rc < 0)
+        return rc;
+    log->size_bytes -= s->size_bytes;
+    segment_free(s);
+    return 0;
 }
 
-void log_doom_replaced(struct log *log, const struct segment *old, uint32_t n)
+/* What is left after each is a log that ends earlier.  The caller puts a new
+ * segment in if none is left. */
+int log_drop_from(struct log *log, uint32_t from)
+{
+    int rc = 0;
+
+    if (from >= log->segments_len)
+        return 0;
+    struct doomed *d = doomed_new(log, log->segments_len - from);
+    log_clean_cut(log, log->segments[from].base_offset);
+    while (rc == 0 && log->segments_len > from) {
+        rc = doom_segment(log, log_active(log), d);
+        if (rc == 0)
+            log->segments_len--;
+    }
+    bury_later(log, d);
+    return rc;
+}
+
+uint32_t log_drop_first(struct log *log, uint32_t n)
+{
+    uint32_t dropped = 0;
+
+    if (n == 0)
+        return 0;
+    ASSERT(n < log->segments_len);
+    struct doomed *d = doomed_new(log, n);
+    log_clean_cut(log, log->segments[0].base_offset);
+    while (dropped < n && doom_segment(log, &log->segments[dropped], d) == 0)
+        dropped++;
+    log->segments_len -= dropped;
+    memmove(log->segments, log->segments + dropped,
+            log->segments_len * sizeof *log->segments);
+    if (dropped < n) { /* some of its files may be gone */
+        segment_reset_indexes(log, &log->segments[0]);
+        aborted_reset(log, &log->segments[0]);
+        log->segments[0].loaded = false;
+    }
+    bury_later(log, d);
+    return dropped;
+}
+
+int log_doom_replaced(struct log *log, const struct segment *old, uint32_t n)
 {
     struct doomed *d = doomed_new(log, n);
+    int rc = 0;
 
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; rc == 0 && i < n; i++)
         if (old[i].stored)
-            doom_files(log, &old[i], INDEXES_AT, d);
+            rc = doom_files(log, &old[i], INDEXES_AT, d);
     bury_later(log, d);
+    return rc;
 }
 
 /* ---- retention -----------------------------------------------------------*/
@@ -194,7 +241,8 @@ static uint32_t count_expired(struct log *log, int64_t now_wall_ms,
     return n;
 }
 
-/* Drops the first n segments; the active one only after a roll. */
+/* Drops the first n segments; the active one only after a roll.  They are left
+ * behind also if a file cannot be removed: the next round tries again. */
 static uint32_t drop_first(struct log *log, uint32_t n, int64_t now_wall_ms)
 {
     if (n == log->segments_len &&
@@ -202,10 +250,9 @@ static uint32_t drop_first(struct log *log, uint32_t n, int64_t now_wall_ms)
         n--;
     if (n == 0)
         return 0;
-    log_drop_segments(log, 0, n);
-    int64_t first = log->segments[0].base_offset;
-    if (log->start_offset < first)
-        log->start_offset = first;
+    if (log->start_offset < log->segments[n].base_offset)
+        log->start_offset = log->segments[n].base_offset;
+    n = log_drop_first(log, n);
     epoch_cache_truncate_start(&log->epochs, log->start_offset);
     log_write_epochs(log);
     return n;
@@ -239,7 +286,7 @@ enum err log_raise_start(struct log *log, int64_t start_offset)
     log->start_offset = start_offset;
     while (n + 1 < log->segments_len && segment_end(log, n) <= start_offset)
         n++;
-    log_drop_segments(log, 0, n);
+    n = log_drop_first(log, n);
     epoch_cache_truncate_start(&log->epochs, start_offset);
     if (n != 0)
         log_write_epochs(log);
@@ -344,8 +391,9 @@ void log_delete(struct log *log)
     };
     log_bury_doomed(log);
     int rc = env_rename(env, log->path, r->path);
-    if (rc < 0)
-        log_line(LOG_ERROR, "log", "%s could not be renamed for deletion (%s)",
+    if (rc < 0 && remove_dir(env, log->path) < 0)
+        log_line(LOG_ERROR, "log",
+                 "%s could neither be renamed for deletion (%s) nor emptied",
                  log->path, strerror(-rc));
     log->failed = true; /* nothing more is written to the old path */
     log_close(log);

@@ -70,6 +70,8 @@ int segment_create_file(struct log *log, struct segment *s)
     if (rc < 0) {
         env_file_unref(s->file);
         s->file = NULL;
+        if (env_unlink(log->env, path) < 0)
+            log->failed = true; /* see undo() in append.c */
         return rc;
     }
     s->stored = s->loaded = true;

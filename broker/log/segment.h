@@ -50,7 +50,8 @@ void segment_free(struct segment *s);
 /* A reference to the .log file, opened if needed; it stays open when `keep`. */
 int segment_open_file(struct log *log, struct segment *s, bool keep,
                       struct env_file **file);
-/* Creates the .log file, empty. */
+/* Creates the .log file, empty.  On an error there is none, or the log is
+ * failed. */
 int segment_create_file(struct log *log, struct segment *s);
 
 /* Makes the part of the struct under the line true: from the indexes and the

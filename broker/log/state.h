@@ -55,7 +55,9 @@ static inline struct segment *log_active(struct log *log)
 
 /* ERR_FULL, ERR_DAMAGED or ERR_IO for a negative errno. */
 enum err log_errno(int negative_errno);
-/* The same, and remembers what it says of the disk. */
+/* The log is failed from here on; says so. */
+enum err log_fail(struct log *log, int negative_errno, const char *what);
+/* As log_errno(), and remembers what it says of the disk. */
 enum err log_refused(struct log *log, int negative_errno);
 
 /* "PATH/00000000000000000042SUFFIX"; returns `text`. */
@@ -77,9 +79,15 @@ struct segment *log_push_segment(struct log *log, int64_t base_offset);
  * exists when this returns ERR_NONE. */
 enum err log_roll(struct log *log, int64_t base_offset, int64_t now_wall_ms);
 
-/* Takes segments [from, from + n) out of the log; their files are renamed to
- * .deleted at once and unlinked after the delay.  (retention.c) */
-void log_drop_segments(struct log *log, uint32_t from, uint32_t n);
+/* Takes the segments from `from` on out of the log, the last one first; their
+ * files are renamed to .deleted at once and unlinked after the delay, or
+ * unlinked at once where there is no room for the longer name.  Negative errno:
+ * one could not be removed, and that one and those before it stay; the log must
+ * not go on.  (retention.c) */
+int log_drop_from(struct log *log, uint32_t from);
+/* The same with the first n, the first one first, which the start offset has
+ * left behind: how many are gone.  The rest may be dropped later. */
+uint32_t log_drop_first(struct log *log, uint32_t n);
 /* Puts `fresh`, whose files end in .swap, in the place of segments
  * [from, from + n); takes over its memory.  The old files go as above.  A
  * negative errno in the middle of it: the log must be opened again.
@@ -87,8 +95,8 @@ void log_drop_segments(struct log *log, uint32_t from, uint32_t n);
 int log_replace_segments(struct log *log, uint32_t from, uint32_t n,
                          struct segment *fresh);
 /* The .log file and the indexes of a segment that is replaced; other files of
- * its name stay. */
-void log_doom_replaced(struct log *log, const struct segment *old, uint32_t n);
+ * its name stay.  Negative errno: some of these did, too. */
+int log_doom_replaced(struct log *log, const struct segment *old, uint32_t n);
 /* Segments that begin below end_offset stay as they are, or a cleaning under
  * way has to give up. */
 void log_clean_cut(struct log *log, int64_t end_offset);

@@ -306,14 +306,12 @@ static enum err check_replicated(struct partition *p, struct slice records,
 }
 
 /* Before the log is cut to end_offset: what is stored as its recovery point may
- * not lie above that, or what is written there next would count as synced.  It
- * may be above the log's own, which an opening moves back where it has checked
- * what was on disk. */
+ * not lie above that, or what is written there next would count as synced; nor
+ * what is stored as its start, or it would be removed. */
 enum err partition_lower_checkpoint(struct partition *p, int64_t end_offset,
                                     int64_t limit)
 {
-    if (end_offset >= log_recovery_point(p->log) &&
-        end_offset >= p->stored_point)
+    if (!checkpoint_outlives(p, end_offset, limit))
         return ERR_NONE;
     /* Checkpoints that are on their way carry the old recovery point, and would
      * be written after the new one.  The follower asks again. */

@@ -435,6 +435,18 @@ static bool is_dead(const struct disk *disk, const char *path)
     return number_is_dead(disk, number_of(path));
 }
 
+static int error_of(const struct disk *disk)
+{
+    return disk->faults.error != 0 ? disk->faults.error : -EIO;
+}
+
+static bool is_faulty_name(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), m = suffix != NULL ? strlen(suffix) : n + 1;
+
+    return n >= m && strcmp(path + n - m, suffix) == 0;
+}
+
 int env_rename(struct env *env, const char *from, const char *to)
 {
     struct disk *disk = env_disk(env);
@@ -446,6 +458,8 @@ int env_rename(struct env *env, const char *from, const char *to)
         return -ENOENT;
     if (node == old)
         return 0;
+    if (is_faulty_name(to, disk->faults.rename_to))
+        return error_of(disk);
     if (old != NULL && old->is_dir != node->is_dir)
         return old->is_dir ? -EISDIR : -ENOTDIR;
     if (old != NULL && old->is_dir && has_children(disk, to))
@@ -465,6 +479,8 @@ int env_unlink(struct env *env, const char *path)
         return -ENOENT;
     if (node->is_dir)
         return -EISDIR;
+    if (is_faulty_name(path, disk->faults.unlink_of))
+        return error_of(disk);
     change(disk, CHANGE_REMOVE, path, NULL, NULL);
     return 0;
 }
@@ -575,11 +591,6 @@ static bool strikes(struct disk *disk, int *at, uint32_t ppm)
     if (*at > 0 && --*at == 0)
         return true;
     return ppm != 0 && prng_below(&disk->prng, 1000000) < ppm;
-}
-
-static int error_of(const struct disk *disk)
-{
-    return disk->faults.error != 0 ? disk->faults.error : -EIO;
 }
 
 /* How many bytes there is room for. */

@@ -59,8 +59,10 @@ struct disk_faults {
     int sync_at;     /* the n-th sync of a file */
     int truncate_at; /* the n-th truncation */
     int open_at;     /* the n-th open that may create a file */
-    int freeze_at;   /* disk_freeze() happens before the n-th call from now */
-    int error;       /* with this negative errno; 0: -EIO */
+    /* Each renaming to, and each unlinking of, a name that ends in this. */
+    const char *rename_to, *unlink_of;
+    int freeze_at; /* disk_freeze() happens before the n-th call from now */
+    int error;     /* with this negative errno; 0: -EIO */
     int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
     /* The same by chance, in millionths. */
     uint32_t write_ppm, sync_ppm, truncate_ppm, open_ppm;

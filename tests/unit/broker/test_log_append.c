@@ -366,6 +366,65 @@ Test(log_append, a_full_disk_between_two_segments_leaves_the_log_as_it_was)
     cr_assert_eq(count_batches(&f), end);
 }
 
+/* Room for two batches and a small one in the first segment; the third batch
+ * rolls and is not written, and there is no room for longer names. */
+static enum err roll_for_nothing(const char *unlink_of)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 2);
+    *env_mem_faults(f.env) = (struct disk_faults){
+        .write_at = 2, /* behind the time index */
+        .rename_to = ".deleted",
+        .unlink_of = unlink_of,
+        .error = -ENOSPC,
+    };
+    enum err err = try_append(&f, (struct batch_shape){0});
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    return err;
+}
+
+/* The segment begun for nothing would hide the small batch after a restart. */
+Test(log_append, a_segment_begun_for_nothing_goes_without_room_for_its_name)
+{
+    cr_assert_eq(roll_for_nothing(NULL), ERR_FULL);
+    cr_assert_null(file(&f, 2, ".log"));
+    append(&f, (struct batch_shape){.value_bytes = 1});
+    cr_assert_eq(log_segment_count(f.log), 1);
+    append_n(&f, 2);
+    cr_assert_eq(log_segment_count(f.log), 2);
+    fixture_close(&f);
+    fixture_open(&f, true, 0);
+    cr_assert_eq(count_batches(&f), 5);
+}
+
+Test(log_append, a_segment_begun_for_nothing_that_stays_fails_the_log)
+{
+    cr_assert_eq(roll_for_nothing("2.log"), ERR_FULL);
+    cr_assert_not_null(file(&f, 2, ".log"));
+    cr_assert(log_failed(f.log));
+    cr_assert_eq(try_append(&f, (struct batch_shape){.value_bytes = 1}),
+                 ERR_IO);
+    fixture_close(&f);
+    fixture_open(&f, true, 0);
+    cr_assert_eq(count_batches(&f), 2);
+    append_n(&f, 1);
+    cr_assert_eq(count_batches(&f), 3);
+}
+
+Test(log_append, a_segment_file_that_is_of_no_use_goes_too)
+{
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 2);
+    env_mem_faults(f.env)->truncate_at = 1;
+    env_mem_faults(f.env)->error = -ENOSPC;
+    cr_assert_eq(try_append(&f, (struct batch_shape){0}), ERR_FULL);
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    cr_assert_null(file(&f, 2, ".log"));
+    cr_assert_not(log_failed(f.log));
+}
+
 Test(log_append, a_log_that_cannot_be_cut_back_is_failed)
 {
     append_n(&f, 2);

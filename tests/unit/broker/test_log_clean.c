@@ -2,6 +2,7 @@
 #include "broker/log/clean.h"
 #include "broker/log/state.h"
 #include "proto/record/control.h"
+#include "proto/record/recompress.h"
 #include "tests/unit/broker/log_fixture.h"
 
 #include <errno.h>
@@ -984,6 +985,130 @@ Test(log_clean, damage_ends_it_and_changes_nothing)
     no_leftovers(&f);
     cr_assert_eq(log_segment_count(f.log), 2);
     fixture_end(&f);
+}
+
+/* Appends two records of keys a and b, whose offset deltas are these. */
+static void put_deltas(struct fixture *f, int8_t first, int8_t second,
+                       enum compression compression)
+{
+    enum { LENGTH_AT, DELTA_AT = 3 }; /* of a record with short fields */
+    struct log_append_info info;
+    struct buf bytes = BUF_INIT;
+    struct batch_builder b;
+
+    batch_builder_init(&b);
+    batch_builder_append(&b, 1000, SLICE("a"), SLICE("1"), NULL, 0);
+    batch_builder_append(&b, 1000, SLICE("b"), SLICE("1"), NULL, 0);
+    uint8_t *r = b.records.data;
+    r[DELTA_AT] = (uint8_t)(first * 2 ^ -(first < 0));
+    r += 1 + r[LENGTH_AT] / 2;
+    r[DELTA_AT] = (uint8_t)(second * 2 ^ -(second < 0));
+    struct batch header = {
+        .base_offset = log_end_offset(f->log),
+        .last_offset_delta = 1,
+        .base_timestamp = 1000,
+        .max_timestamp = 1000,
+        .producer_id = -1,
+        .producer_epoch = -1,
+        .base_sequence = -1,
+        .records_count = 2,
+    };
+    batch_pack(f->codec, &header, buf_slice(&b.records), compression,
+               CODEC_LEVEL_DEFAULT, &bytes);
+    batch_builder_free(&b);
+    cr_assert_eq(
+        log_append(f->log, buf_slice(&bytes), env_wall_ms(f->env), &info),
+        ERR_NONE);
+    buf_free(&bytes);
+}
+
+static void cannot_be_cleaned(struct fixture *f, int64_t from)
+{
+    struct log_clean_result result;
+    const char *why;
+    struct log_clean *c = begin(f, (struct round){.from = from});
+
+    cr_assert_eq(run_steps(c), LOG_CLEAN_FAILED);
+    cr_assert_eq(log_clean_error(c, &why), ERR_DAMAGED);
+    log_clean_end(c, &result);
+    no_leftovers(f);
+    cr_assert_not(log_failed(f->log));
+}
+
+/* Where the policy is not to compact nobody looks into a compressed batch that
+ * is produced; the policy may change later. */
+Test(log_clean, records_whose_offsets_do_not_rise_end_it)
+{
+    static const int8_t deltas[][2] = {{0, 0}, {1, 0}, {-1, 0}, {0, 2}};
+
+    for (size_t i = 0; i < sizeof deltas / sizeof deltas[0]; i++) {
+        struct fixture f;
+
+        open_compacted(&f);
+        put_deltas(&f, deltas[i][0], deltas[i][1], COMPRESSION_LZ4);
+        put1(&f, "b", "2");
+        roll(&f);
+        put1(&f, "a", "2");
+        roll(&f);
+        cannot_be_cleaned(&f, 0);
+        /* Also where they are only to be copied. */
+        cannot_be_cleaned(&f, 3);
+        cr_assert_eq(log_segment_count(f.log), 3);
+        fixture_end(&f);
+    }
+}
+
+/* What a flipped bit there says is not covered by the batch's CRC. */
+Test(log_clean, batches_whose_offsets_do_not_belong_there_end_it)
+{
+    static const int64_t offsets[] = {0, 2, 3, 1LL << 40};
+
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++)
+        for (int64_t from = 0; from <= 3; from += 3) {
+            struct fixture f;
+            struct batch b;
+
+            open_compacted(&f);
+            put1(&f, "a", "1");
+            put1(&f, "a", "2");
+            put1(&f, "a", "3");
+            roll(&f);
+            put1(&f, "a", "4");
+            roll(&f);
+            struct buf *bytes = file(&f, 0, ".log");
+            cr_assert_eq(batch_parse(buf_slice(bytes), &b), ERR_NONE);
+            be64_put(bytes->data + b.size_bytes, (uint64_t)offsets[i]);
+            cannot_be_cleaned(&f, from);
+            fixture_end(&f);
+        }
+}
+
+/* Or the segments that were merged into one would stay inside of it. */
+Test(log_clean, merged_segments_go_without_room_for_their_names)
+{
+    for (int stays = 0; stays < 2; stays++) {
+        struct fixture f;
+
+        open_compacted(&f);
+        put_three_segments(&f);
+        f.config.segment_bytes = 1 << 20;
+        log_set_config(f.log, &f.config);
+        int64_t second = f.log->segments[1].base_offset;
+        *env_mem_faults(f.env) = (struct disk_faults){
+            .rename_to = ".deleted",
+            .unlink_of = stays ? strrchr(file_name(second, ".log"), '/') : NULL,
+            .error = -ENOSPC,
+        };
+        clean(&f, (struct round){.may_fail = stays != 0});
+        cr_assert_eq(log_failed(f.log), stays != 0);
+        *env_mem_faults(f.env) = (struct disk_faults){0};
+        fixture_close(&f);
+        fixture_open(&f, true, 0);
+        cr_assert_eq(log_segment_count(f.log), 2);
+        cr_assert_null(file(&f, second, ".log"));
+        cr_assert_str_eq(records_text(&f), "4:a=1 5:b=1 6:c=1");
+        fixture_end(&f);
+    }
 }
 
 Test(log_clean, a_full_disk_is_survived)

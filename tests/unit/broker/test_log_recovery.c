@@ -1,3 +1,4 @@
+#include "broker/log/state.h"
 #include "tests/unit/broker/log_fixture.h"
 
 #include <errno.h>
@@ -759,4 +760,67 @@ Test(log_recovery, what_was_lost_is_known_until_it_is_mended)
     fixture_close(&f);
     fixture_open(&f, true, 2);
     cr_assert_eq(f.report.lost_until, 0);
+}
+
+/* ---- segments without batches ---------------------------------------------*/
+
+static void put_empty_segment(int64_t base)
+{
+    struct env_file *empty;
+
+    cr_assert_eq(
+        env_file_open(f.env, file_name(base, ".log"), ENV_CREATE, &empty), 0);
+    env_file_unref(empty);
+}
+
+/* As an append that was taken back could leave it: everything that was appended
+ * later to the segment before would be passed over. */
+Test(log_recovery, an_empty_segment_hides_nothing)
+{
+    static const int64_t bases[] = {1, 3, 8};
+
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++)
+        for (int clean = 0; clean < 2; clean++) {
+            end();
+            begin();
+            append_n(&f, 5);
+            cr_assert_eq(log_roll(f.log, 5, 0), ERR_NONE);
+            append_n(&f, 5);
+            fixture_close(&f);
+            put_empty_segment(bases[i]);
+            fixture_open(&f, clean, 10);
+            cr_assert_lt(f.report.damaged_at, 0);
+            cr_assert_eq(log_end_offset(f.log), 10);
+            cr_assert_eq(count_batches(&f), 10);
+            cr_assert_null(file(&f, bases[i], ".log"));
+            append_n(&f, 1);
+            cr_assert_eq(count_batches(&f), 11);
+        }
+}
+
+/* It was rolled to and got nothing. */
+Test(log_recovery, an_empty_segment_in_its_place_stays)
+{
+    append_n(&f, 5);
+    cr_assert_eq(log_roll(f.log, 5, 0), ERR_NONE);
+    fixture_close(&f);
+    fixture_open(&f, true, 0);
+    cr_assert_eq(log_segment_count(f.log), 2);
+    cr_assert_eq(log_end_offset(f.log), 5);
+}
+
+/* A flipped bit in front of it is no reason to believe what that says. */
+Test(log_recovery, an_empty_segment_behind_a_damaged_offset_is_damage)
+{
+    struct batch b;
+
+    append_n(&f, 5);
+    cr_assert_eq(log_roll(f.log, 5, 0), ERR_NONE);
+    fixture_close(&f);
+    struct buf *bytes = file(&f, 0, ".log");
+    cr_assert_eq(batch_parse(buf_slice(bytes), &b), ERR_NONE);
+    be64_put(bytes->data + 4 * (size_t)b.size_bytes, 1 << 20);
+    cr_assert_eq(fixture_try_open(&f, true, 0, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, 4);
+    cr_assert_eq(log_end_offset(f.log), 4);
 }

@@ -1,5 +1,7 @@
 #include "tests/unit/broker/log_fixture.h"
 
+#include <errno.h>
+
 static struct fixture f;
 
 enum { PER_SEGMENT = 5 };
@@ -191,6 +193,57 @@ Test(log_retention, a_closed_log_leaves_no_renamed_files)
     cr_assert_null(file(&f, 0, ".log.deleted"));
     cr_assert(env_mem_idle(f.env));
     fixture_open(&f, true, 0);
+}
+
+/* A full disk may have no room for a longer name. */
+Test(log_retention, segments_go_without_room_for_their_names)
+{
+    retain(-1, 0);
+    *env_mem_faults(f.env) =
+        (struct disk_faults){.rename_to = ".deleted", .error = -ENOSPC};
+    cr_assert_eq(log_apply_retention(f.log, 0, 10), 2);
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    cr_assert_null(file(&f, 0, ".log"));
+    cr_assert_null(file(&f, 5, ".timeindex"));
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, false, 0);
+    cr_assert_eq(log_start_offset(f.log), 10);
+}
+
+Test(log_retention, what_does_not_go_is_tried_again)
+{
+    int64_t size = log_size_bytes(f.log);
+
+    retain(-1, 0);
+    *env_mem_faults(f.env) = (struct disk_faults){
+        .rename_to = ".deleted",
+        .unlink_of = strrchr(file_name(5, ".log"), '/'),
+    };
+    cr_assert_eq(log_apply_retention(f.log, 0, 15), 1);
+    cr_assert_eq(log_apply_retention(f.log, 0, 15), 0);
+    cr_assert_eq(log_start_offset(f.log), 15);
+    cr_assert_eq(read_at(&f, 14, 20, 1).err, ERR_OFFSET_OUT_OF_RANGE);
+    cr_assert_eq(read_at(&f, 15, 20, 1).first, 15);
+    cr_assert_not_null(file(&f, 5, ".log"));
+    cr_assert_not_null(file(&f, 10, ".log"), "none goes before an older one");
+    cr_assert_not(log_failed(f.log));
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    cr_assert_eq(log_apply_retention(f.log, 0, 15), 2);
+    cr_assert_null(file(&f, 5, ".log"));
+    cr_assert_eq(log_size_bytes(f.log), size / 4);
+    cr_assert_eq(count_batches(&f), 5);
+}
+
+Test(log_retention, a_deleted_log_goes_without_room_for_its_name)
+{
+    *env_mem_faults(f.env) =
+        (struct disk_faults){.rename_to = "-delete", .error = -ENOSPC};
+    log_delete(f.log);
+    f.log = NULL;
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    env_mem_run(f.env);
+    cr_assert_eq(env_path_kind(f.env, LOG_PATH), 0);
 }
 
 Test(log_retention, a_deleted_log_is_gone)

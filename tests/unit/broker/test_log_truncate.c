@@ -1,5 +1,7 @@
 #include "tests/unit/broker/log_fixture.h"
 
+#include <errno.h>
+
 static struct fixture f;
 
 static void begin_seeded(uint64_t seed)
@@ -208,6 +210,55 @@ Test(log_truncate, assigning_an_epoch_is_free)
     for (int32_t epoch = 0; epoch < 5; epoch++)
         cr_assert_eq(log_assign_epoch(f.log, epoch, 0), ERR_NONE);
     cr_assert_eq(memcmp(&before, env_mem_counts(f.env), sizeof before), 0);
+}
+
+/* On a full disk there may be no room for a longer name. */
+Test(log_truncate, segments_go_without_room_for_their_names)
+{
+    struct disk_faults full = {.rename_to = ".deleted", .error = -ENOSPC};
+
+    append_n(&f, 40);
+    *env_mem_faults(f.env) = full;
+    cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    append_n(&f, 1);
+    fixture_close(&f);
+    fixture_open(&f, true, 0);
+    cr_assert_eq(log_end_offset(f.log), 4);
+    cr_assert_eq(count_batches(&f), 4);
+    *env_mem_faults(f.env) = full;
+    cr_assert_eq(log_truncate_fully(f.log, 100), ERR_NONE);
+    *env_mem_faults(f.env) = (struct disk_faults){0};
+    fixture_close(&f);
+    fixture_open(&f, true, 0);
+    cr_assert_eq(log_start_offset(f.log), 100);
+}
+
+/* It would have a part of another history behind what is appended next.  What
+ * is left is a log without a gap. */
+Test(log_truncate, a_segment_that_does_not_go_fails_the_log)
+{
+    for (int fully = 0; fully < 2; fully++) {
+        end();
+        begin();
+        append_n(&f, 40);
+        int64_t base = log_segment_base_offset(f.log, 20);
+        *env_mem_faults(f.env) = (struct disk_faults){
+            .rename_to = ".deleted",
+            .unlink_of = strrchr(file_name(base, ".log"), '/'),
+            .error = -ENOSPC,
+        };
+        enum err err =
+            fully ? log_truncate_fully(f.log, 0) : log_truncate(f.log, 3);
+        *env_mem_faults(f.env) = (struct disk_faults){0};
+        cr_assert_eq(err, ERR_FULL);
+        cr_assert(log_failed(f.log));
+        fixture_close(&f);
+        fixture_open(&f, true, 0);
+        cr_assert_lt(log_end_offset(f.log), 40);
+        cr_assert_gt(log_end_offset(f.log), base);
+        cr_assert_eq(count_batches(&f), (int)log_end_offset(f.log));
+    }
 }
 
 /* The segment that is cut and the names of those behind it get to the disk each
