@@ -50,7 +50,8 @@ struct controller_service {
     struct controller controller;
     bool leader;
     bool stale; /* a proposal was not taken: activate again when settled */
-    struct env_timer timer; /* controller_tick */
+    struct env_timer timer;       /* controller_tick */
+    struct env_timer again_timer; /* stale: looks whether that is settled */
 
     /* Writing the image: one batch on its way, one gathering. */
     struct kv_batch gathering;

@@ -484,6 +484,31 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     cr_assert_not(broker.closed);
 }
 
+static bool is_stale(void) { return service->stale; }
+
+/* Nothing is uncommitted, so no commit comes that could bring it back. */
+Test(service, a_leader_whose_decision_is_not_taken_is_active_again)
+{
+    struct controller_update update = {.deadline_ms = INT64_MAX};
+    struct raft_node_status status;
+
+    wait_for(is_active, "leadership");
+    raft_node_status(service->raft, &status);
+    update.batches = xcalloc(1, sizeof *update.batches);
+    update.batches_len = 1;
+    update.batches[0].index = (int64_t)status.last_index + 1;
+    memset(buf_extend(&update.batches[0].bytes, (8 << 20) + 1), 0,
+           (8 << 20) + 1);
+    cr_assert_not(service_carry_out(service, &update));
+    cr_assert(is_stale());
+    wait_for(is_active, "activity");
+    cr_assert_not(is_stale());
+    broker_connect();
+    broker_register(1, 100);
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_NONE);
+}
+
 /* ---- who votes ----------------------------------------------------------- */
 
 static const struct raft_member *member(int32_t id)
