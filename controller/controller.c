@@ -24,6 +24,8 @@ void controller_config_init(struct controller_config *config)
         .delete_topic_enable = true,
         .batch_max_records = 1000,
         .batch_max_bytes = 1 << 20,
+        .entry_max_bytes = 8 << 20,
+        .request_max_bytes = 32 << 20,
     };
 }
 

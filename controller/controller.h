@@ -55,9 +55,11 @@
 #include "proto/internal/control.pb-c.h"
 
 enum {
-    /* A request that would take more is refused (POLICY_VIOLATION), so one
-     * topic always fits into one entry. */
+    /* A request that would take more is refused (POLICY_VIOLATION). */
     CONTROLLER_PARTITIONS_PER_REQUEST_MAX = 10000,
+    /* Records of one resource's configs: what would have more, and more than
+     * it has, is refused (INVALID_CONFIG). */
+    CONTROLLER_CONFIGS_MAX_BYTES = 1 << 20,
     /* Kafka's block size of producer ids. */
     CONTROLLER_PRODUCER_IDS_BLOCK = 1000,
 };
@@ -93,6 +95,12 @@ struct controller_config {
      * (one topic with its partitions) stays together. */
     size_t batch_max_records;
     size_t batch_max_bytes;
+    /* What Raft takes as one entry.  A request of which something atomic would
+     * be larger is refused, see step_fits(). */
+    size_t entry_max_bytes;
+    /* So much of one request's changes is decided, the rest is refused: Raft
+     * holds a bounded amount that is not committed. */
+    size_t request_max_bytes;
 };
 
 /* Kafka's defaults; no file. */

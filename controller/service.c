@@ -470,6 +470,7 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
         .link = raft_transport_link(s->transport),
     };
     o.raft.election_timeout_ms = s->options.election_timeout_ms;
+    o.raft.entry_max_bytes = s->options.config.entry_max_bytes;
     if (s->options.keep_entries > 0)
         o.raft.compact_keep_entries = (uint64_t)s->options.keep_entries;
     int error = raft_node_open(&o, &s->raft, why);

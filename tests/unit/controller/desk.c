@@ -139,6 +139,7 @@ void desk_done(struct desk *d, struct controller_update *update)
         struct kv_batch stored = KV_BATCH_INIT;
 
         cr_assert_eq(update->batches[i].index, d->next_index);
+        cr_assert_leq(bytes.len, d->c.config.entry_max_bytes);
         d->records += count_records(bytes);
         cr_assert_eq(image_persist(d->next_index, 1, bytes, &stored), ERR_NONE);
         cr_assert_eq(kv_write(d->kv, &stored, false), 0);
