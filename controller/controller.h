@@ -193,10 +193,11 @@ void controller_deactivate(struct controller *c);
 void controller_tick(struct controller *c, const struct controller_call *call,
                      struct controller_update *update);
 
-/* The broker's connection closed. */
+/* The connection closed by which the last heartbeat or registration came of the
+ * process with `broker_epoch`. */
 void controller_broker_lost(struct controller *c,
                             const struct controller_call *call,
-                            int32_t broker_id,
+                            int32_t broker_id, int64_t broker_epoch,
                             struct controller_update *update);
 /* The kernel of the broker's machine says that nothing listens at the address
  * it registered in `broker_epoch`: it is fenced now, unless it is heard. */

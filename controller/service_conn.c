@@ -339,7 +339,8 @@ void service_refuse_all(struct controller_service *s)
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b);
 
-static void broker_lost(struct controller_service *s, int32_t broker_id)
+static void broker_lost(struct controller_service *s, int32_t broker_id,
+                        int64_t broker_epoch)
 {
     struct controller_call call;
     struct controller_update update;
@@ -349,12 +350,13 @@ static void broker_lost(struct controller_service *s, int32_t broker_id)
         return;
     arena_init(&arena, 0);
     service_begin(s, &call, &arena);
-    controller_broker_lost(&s->controller, &call, broker_id, &update);
+    controller_broker_lost(&s->controller, &call, broker_id, broker_epoch,
+                           &update);
     service_carry_out(s, &update);
     arena_free(&arena);
 
     const struct image_broker *b = image_broker(&s->image, broker_id);
-    if (b != NULL && !b->fenced)
+    if (b != NULL && b->epoch == broker_epoch && !b->fenced)
         probe_broker(s, b);
 }
 
@@ -422,6 +424,36 @@ static void forward_voters(struct service_conn *c, int32_t correlation_id,
         refuse(c, correlation_id, error);
 }
 
+/* The end of this connection is news of the broker from now on, that of an
+ * older one is not. */
+static void speaks_for(struct service_conn *c, int32_t broker_id,
+                       int64_t broker_epoch)
+{
+    if (c->broker_id != broker_id)
+        LIST_EACH (node, &c->service->conns) {
+            struct service_conn *other =
+                LIST_ENTRY(node, struct service_conn, link);
+
+            if (other->broker_id == broker_id)
+                other->broker_id = -1;
+        }
+    c->broker_id = broker_id;
+    c->broker_epoch = broker_epoch;
+}
+
+/* What was refused says nothing: it may be another process. */
+static void heard_of(struct service_conn *c, const Leat__ControlRequest *q,
+                     const Leat__ControlResponse *response)
+{
+    if (response->error != ERR_NONE)
+        return;
+    if (q->call_case == LEAT__CONTROL_REQUEST__CALL_HEARTBEAT)
+        speaks_for(c, q->heartbeat->broker_id, q->heartbeat->broker_epoch);
+    else if (q->call_case == LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER)
+        speaks_for(c, q->register_broker->broker_id,
+                   response->register_broker->broker_epoch);
+}
+
 static void decide(struct service_conn *c, int32_t correlation_id,
                    const Leat__ControlRequest *q, struct arena *arena)
 {
@@ -440,6 +472,7 @@ static void decide(struct service_conn *c, int32_t correlation_id,
         refuse(c, correlation_id, ERR_NOT_CONTROLLER);
         return;
     }
+    heard_of(c, q, &response);
     struct buf frame = BUF_INIT;
     pack(&response, correlation_id, &frame);
     service_answer_at(c, index, true, &frame);
@@ -477,12 +510,6 @@ static void control_call(struct service_conn *c, int32_t correlation_id,
             forward_voters(c, correlation_id, q->forward, arena);
             return;
         }
-        break;
-    case LEAT__CONTROL_REQUEST__CALL_HEARTBEAT:
-        c->broker_id = q->heartbeat->broker_id;
-        break;
-    case LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER:
-        c->broker_id = q->register_broker->broker_id;
         break;
     default:
         break;
@@ -555,13 +582,14 @@ static void on_closed(struct env_conn *stream, void *arg, int error)
     struct service_conn *c = arg;
     struct controller_service *s = c->service;
     int32_t broker_id = c->broker_id;
+    int64_t broker_epoch = c->broker_epoch;
 
     (void)stream;
     (void)error;
     c->stream = NULL;
     list_remove(&c->link);
     conn_unref(c);
-    broker_lost(s, broker_id);
+    broker_lost(s, broker_id, broker_epoch);
 }
 
 static const struct env_conn_ops conn_ops = {

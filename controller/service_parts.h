@@ -96,10 +96,13 @@ struct service_conn {
     struct list link;
     struct controller_service *service;
     struct env_conn *stream;
-    int refs;          /* the stream, and answers under way */
-    int32_t broker_id; /* whose heartbeats come here; -1 none */
-    bool paused;       /* too much waits; see conn_throttle() */
-    bool busy;         /* a change of voters must be answered first */
+    int refs; /* the stream, and answers under way */
+    /* Whose last heartbeat or registration that was accepted came here; -1
+     * nobody's.  One connection at most for each broker. */
+    int32_t broker_id;
+    int64_t broker_epoch;
+    bool paused; /* too much waits; see conn_throttle() */
+    bool busy;   /* a change of voters must be answered first */
 };
 
 /* An answer that waits for its index. */

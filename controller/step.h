@@ -120,7 +120,7 @@ enum err broker_unregister(struct step *s, int32_t id, const char **why);
 void broker_fence(struct step *s, int32_t id);
 void sessions_start(struct controller *c);
 void sessions_tick(struct step *s);
-void session_lost(struct step *s, int32_t id);
+void session_lost(struct step *s, int32_t id, int64_t epoch);
 void session_gone(struct step *s, int32_t id, int64_t epoch);
 bool session_is_valid(const struct controller *c,
                       const struct controller_broker *b);

@@ -398,7 +398,7 @@ void desk_kill(struct desk *d, int32_t id)
     struct controller_update update;
     struct controller_call call = desk_call(d);
 
-    controller_broker_lost(&d->c, &call, id, &update);
+    controller_broker_lost(&d->c, &call, id, desk_epoch(d, id), &update);
     desk_done(d, &update);
     d->now_ms += d->config.broker_disconnect_grace_ms;
     desk_tick(d);

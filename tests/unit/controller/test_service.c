@@ -214,6 +214,8 @@ static void broker_send(int32_t correlation_id, Leat__ControlRequest *request)
     env_conn_send(broker.conn, out);
 }
 
+static uint8_t life = 1; /* of the broker's process */
+
 /* A call whose answer waits for a commit. */
 static void broker_register(int32_t correlation_id, int32_t broker_id)
 {
@@ -221,7 +223,7 @@ static void broker_register(int32_t correlation_id, int32_t broker_id)
     Leat__RegisterBrokerRequest r = LEAT__REGISTER_BROKER_REQUEST__INIT;
     Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
     Leat__Endpoint *endpoints[] = {&endpoint};
-    uint8_t incarnation[16] = {1, (uint8_t)broker_id};
+    uint8_t incarnation[16] = {life, (uint8_t)broker_id};
 
     endpoint.listener = (char *)(uintptr_t) "PLAINTEXT";
     endpoint.host = (char *)(uintptr_t) "127.0.0.1";
@@ -239,6 +241,20 @@ static void broker_register(int32_t correlation_id, int32_t broker_id)
     request.register_broker = &r;
     broker_send(correlation_id, &request);
     arena_free(&arena);
+}
+
+/* With everything applied. */
+static void broker_beat(int32_t correlation_id, int32_t broker_id)
+{
+    Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
+    Leat__HeartbeatRequest r = LEAT__HEARTBEAT_REQUEST__INIT;
+
+    r.broker_id = broker_id;
+    r.broker_epoch = image_broker(&service->image, broker_id)->epoch;
+    r.applied_index = service->image.applied_index;
+    request.call_case = LEAT__CONTROL_REQUEST__CALL_HEARTBEAT;
+    request.heartbeat = &r;
+    broker_send(correlation_id, &request);
 }
 
 /* A call that waits for news; what is committed now is none. */
@@ -482,6 +498,65 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     cr_assert_eq(broker.correlation_ids[1 + CALLS], 2); /* polls come last */
     cr_assert_eq(broker.errors[1 + CALLS], ERR_NOT_CONTROLLER);
     cr_assert_not(broker.closed);
+}
+
+static bool two_are_answered(void) { return broker.answers == 2; }
+
+static bool three_are_answered(void) { return broker.answers == 3; }
+
+static bool one_is_connected(void) { return list_len(&service->conns) == 1; }
+
+static bool nobody_is_connected(void) { return list_empty(&service->conns); }
+
+static bool is_lost(int32_t id)
+{
+    const struct controller_broker *b =
+        map_get(&service->controller.brokers, slice_of(&id, sizeof id));
+
+    return b->lost;
+}
+
+/* Registered and unfenced, by a connection that stays broker.conn. */
+static void broker_starts(int32_t id)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    broker_register(1, id);
+    wait_for(first_is_answered, "an answer");
+    broker_beat(2, id);
+    wait_for(two_are_answered, "an answer");
+    cr_assert_not(image_broker(&service->image, id)->fenced);
+}
+
+Test(service, a_refused_process_takes_nothing_with_its_connection)
+{
+    broker_starts(100);
+    struct env_conn *healthy = broker.conn;
+    life = 2;
+    broker_connect();
+    broker_register(3, 100);
+    wait_for(three_are_answered, "an answer");
+    cr_assert_eq(broker.errors[2], ERR_DUPLICATE_BROKER_REGISTRATION);
+    env_conn_close(broker.conn);
+    broker.conn = healthy;
+    wait_for(one_is_connected, "the end of the connection");
+    cr_assert_not(is_lost(100));
+}
+
+Test(service, only_the_end_of_a_brokers_last_connection_counts)
+{
+    broker_starts(100);
+    struct env_conn *old = broker.conn;
+    broker_connect();
+    broker_beat(3, 100);
+    wait_for(three_are_answered, "an answer");
+    env_conn_close(old);
+    wait_for(one_is_connected, "the end of the connection");
+    cr_assert_not(is_lost(100));
+    env_conn_close(broker.conn);
+    broker.conn = NULL;
+    wait_for(nobody_is_connected, "the end of the connection");
+    cr_assert(is_lost(100));
 }
 
 static bool is_stale(void) { return service->stale; }
