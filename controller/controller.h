@@ -37,7 +37,8 @@
  * then. A controller_tick() that comes late means that the owner did not run,
  * and gives everybody time again instead of fencing them (sessions.c).
  * controller_broker_gone() is for a probe whose connect was refused, which only
- * a live machine with a dead process does: the broker is fenced at once.  An
+ * a live machine with a dead process does: the broker is fenced at once. No
+ * answer, no route and no such name say nothing.  An
  * activation starts fresh sessions for all brokers that are not fenced, so
  * after it the owner should probe those that don't call by themselves.
  *

@@ -649,12 +649,19 @@ void service_close_conns(struct controller_service *s)
 
 /* ---- probes: is there anybody? ------------------------------------------- */
 
+/* Proof of a broker's end is that its machine refuses connections to the
+ * listener between brokers.  Others may be advertised by addresses that are not
+ * the broker's for us, such as localhost.  If that listener is not known or the
+ * broker has none of that name, all must refuse, one after the other. */
 struct probe {
     struct list link;
     struct controller_service *service;
     int32_t broker_id;
     int64_t broker_epoch;
+    size_t next; /* endpoint, once this one refused; SIZE_MAX: none */
 };
+
+static void probe_next(struct probe *p);
 
 static void probe_opened(struct env_conn *stream, void *arg)
 {
@@ -676,15 +683,13 @@ static void probe_frame(struct env_conn *stream, void *arg,
 static void probe_closed(struct env_conn *stream, void *arg, int error)
 {
     struct probe *p = arg;
-    struct controller_service *s = p->service;
-    int32_t broker_id = p->broker_id;
-    int64_t broker_epoch = p->broker_epoch;
 
     (void)stream;
     list_remove(&p->link);
-    free(p);
     if (error == ERR_REFUSED)
-        broker_gone(s, broker_id, broker_epoch);
+        probe_next(p);
+    else
+        free(p);
 }
 
 static const struct env_conn_ops probe_ops = {
@@ -693,18 +698,44 @@ static const struct env_conn_ops probe_ops = {
     .closed = probe_closed,
 };
 
+static void probe_endpoint(struct probe *p, const struct image_endpoint *e)
+{
+    list_push_back(&p->service->probes, &p->link);
+    env_connect(p->service->env, e->host, e->port, PROBE_FRAME_MAX_BYTES,
+                &probe_ops, p);
+}
+
+/* What was asked so far has refused. */
+static void probe_next(struct probe *p)
+{
+    struct controller_service *s = p->service;
+    const struct image_broker *b = image_broker(&s->image, p->broker_id);
+
+    if (s->controller.active && b != NULL && b->epoch == p->broker_epoch) {
+        if (p->next < b->endpoints_len) {
+            probe_endpoint(p, &b->endpoints[p->next++]);
+            return;
+        }
+        broker_gone(s, p->broker_id, p->broker_epoch);
+    }
+    free(p);
+}
+
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b)
 {
+    const char *listener = s->options.inter_broker_listener;
+    const struct image_endpoint *e =
+        listener != NULL ? image_endpoint(b, slice_str(listener)) : NULL;
+
     if (b->endpoints_len == 0)
         return;
     struct probe *p = xcalloc(1, sizeof *p);
     p->service = s;
     p->broker_id = b->id;
     p->broker_epoch = b->epoch;
-    list_push_back(&s->probes, &p->link);
-    env_connect(s->env, b->endpoints[0].host, b->endpoints[0].port,
-                PROBE_FRAME_MAX_BYTES, &probe_ops, p);
+    p->next = e != NULL ? SIZE_MAX : 1;
+    probe_endpoint(p, e != NULL ? e : &b->endpoints[0]);
 }
 
 void service_probe_brokers(struct controller_service *s)

@@ -132,7 +132,7 @@ int service_listen(struct controller_service *s, char **why);
 void service_committed(struct controller_service *s);
 /* Everything held back hears NOT_CONTROLLER. */
 void service_refuse_all(struct controller_service *s);
-/* Connects to each unfenced broker once; refusal is reported. */
+/* Connects to each unfenced broker; refusal is reported. */
 void service_probe_brokers(struct controller_service *s);
 void service_close_conns(struct controller_service *s);
 /* Takes over the frame; sends it when `index` is committed. */

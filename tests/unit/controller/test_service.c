@@ -216,23 +216,37 @@ static void broker_send(int32_t correlation_id, Leat__ControlRequest *request)
 
 static uint8_t life = 1; /* of the broker's process */
 
+struct place {
+    const char *listener;
+    const char *host;
+    uint16_t port;
+};
+
+/* Where it says that it listens. */
+static struct place places[2] = {{"PLAINTEXT", "127.0.0.1", 1}};
+static size_t places_len = 1;
+
 /* A call whose answer waits for a commit. */
 static void broker_register(int32_t correlation_id, int32_t broker_id)
 {
     Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
     Leat__RegisterBrokerRequest r = LEAT__REGISTER_BROKER_REQUEST__INIT;
-    Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
-    Leat__Endpoint *endpoints[] = {&endpoint};
+    Leat__Endpoint each[2];
+    Leat__Endpoint *endpoints[2];
     uint8_t incarnation[16] = {life, (uint8_t)broker_id};
 
-    endpoint.listener = (char *)(uintptr_t) "PLAINTEXT";
-    endpoint.host = (char *)(uintptr_t) "127.0.0.1";
-    endpoint.port = 1;
+    for (size_t i = 0; i < places_len; i++) {
+        leat__endpoint__init(&each[i]);
+        each[i].listener = (char *)(uintptr_t)places[i].listener;
+        each[i].host = (char *)(uintptr_t)places[i].host;
+        each[i].port = places[i].port;
+        endpoints[i] = &each[i];
+    }
     r.broker_id = broker_id;
     r.incarnation.data = incarnation;
     r.incarnation.len = sizeof incarnation;
     r.endpoints = endpoints;
-    r.n_endpoints = 1;
+    r.n_endpoints = places_len;
     r.previous_broker_epoch = -1;
     struct arena arena;
     arena_init(&arena, 0);
@@ -383,6 +397,7 @@ static void set_up(void)
         .advertised_host = "127.0.0.1",
         .advertised_port = 1,
         .frame_max_bytes = 1 << 20,
+        .inter_broker_listener = "INTERNAL",
     };
     char *why = NULL;
 
@@ -558,6 +573,73 @@ Test(service, only_the_end_of_a_brokers_last_connection_counts)
     wait_for(nobody_is_connected, "the end of the connection");
     cr_assert(is_lost(100));
 }
+
+/* ---- probes -------------------------------------------------------------- */
+
+static bool no_probe_is_under_way(void) { return list_empty(&service->probes); }
+
+/* What a controller that has just become active finds out about a broker which
+ * listens there; port 0: at one where somebody does. */
+static bool is_found_dead(struct place first, struct place second)
+{
+    int32_t id = 100;
+
+    wait_for(is_active, "leadership");
+    places[0] = first;
+    places[1] = second;
+    places_len = second.listener != NULL ? 2 : 1;
+    for (int i = 0; i < 2; i++)
+        if (places[i].port == 0)
+            places[i].port = env_listener_port(peers[PEERS - 1].listener);
+    broker_starts(id);
+    struct controller_broker *b =
+        map_get(&service->controller.brokers, slice_of(&id, sizeof id));
+    b->heard = false;
+    service_probe_brokers(service);
+    wait_for(no_probe_is_under_way, "an end of the probes");
+    return image_broker(&service->controller.image, id)->fenced;
+}
+
+#define PLACE(...) ((struct place){__VA_ARGS__})
+#define NOWHERE ((struct place){0})
+
+Test(service, a_broker_whose_port_refuses_is_dead)
+{
+    cr_assert(is_found_dead(PLACE("PLAINTEXT", "127.0.0.1", 1), NOWHERE));
+}
+
+Test(service, a_broker_whose_name_nobody_knows_may_live)
+{
+    cr_assert_not(
+        is_found_dead(PLACE("INTERNAL", "a..name.that.cannot.be", 1), NOWHERE));
+}
+
+Test(service, the_listener_between_brokers_is_the_one_that_is_probed)
+{
+    cr_assert_not(is_found_dead(PLACE("EXTERNAL", "localhost", 1),
+                                PLACE("INTERNAL", "127.0.0.1")));
+}
+
+Test(service, a_broker_that_only_others_listen_for_is_dead)
+{
+    cr_assert(is_found_dead(PLACE("EXTERNAL", "localhost"),
+                            PLACE("INTERNAL", "127.0.0.1", 1)));
+}
+
+Test(service, all_listeners_must_refuse_if_that_between_brokers_is_not_known)
+{
+    cr_assert_not(
+        is_found_dead(PLACE("A", "127.0.0.1", 1), PLACE("B", "127.0.0.1")));
+}
+
+Test(service, a_broker_is_dead_if_all_its_listeners_refuse)
+{
+    cr_assert(
+        is_found_dead(PLACE("A", "127.0.0.1", 1), PLACE("B", "127.0.0.1", 1)));
+}
+
+/* ---- decisions that are not taken ------------------------------------------
+ */
 
 static bool is_stale(void) { return service->stale; }
 
