@@ -252,6 +252,27 @@ static void wake_polls(struct controller_service *s)
     }
 }
 
+/* Somebody has more than we have committed: what this cluster never agreed on,
+ * since it is another cluster's or a quorum has lost its disks, and it will end
+ * itself; or others lead by now, and we are the ones who do not know yet.  An
+ * entry that is proposed now tells: if it is committed nobody else had led when
+ * we were asked.  Until then the answer is held, and it becomes NOT_CONTROLLER
+ * with the loss of leadership. */
+static void refuse_history(struct service_conn *c, int32_t correlation_id)
+{
+    struct controller_service *s = c->service;
+    Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
+    uint64_t index = 0;
+
+    if (raft_node_propose(s->raft, SLICE(""), &index) != ERR_NONE) {
+        refuse(c, correlation_id, ERR_NOT_CONTROLLER);
+        return;
+    }
+    response.error = ERR_OFFSET_OUT_OF_RANGE;
+    response.leader_id = s->options.node_id;
+    respond(c, correlation_id, &response, (int64_t)index);
+}
+
 static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
                            const Leat__FetchMetadataRequest *q)
 {
@@ -262,10 +283,12 @@ static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
     int64_t wait_ms =
         q->max_wait_ms < POLL_WAIT_MAX_MS ? q->max_wait_ms : POLL_WAIT_MAX_MS;
 
-    if (q->applied_index < 0 || q->applied_index > s->image.applied_index) {
-        /* It has what this cluster never committed: another cluster's, or a
-         * quorum that lost its disks. */
+    if (q->applied_index < 0) {
         refuse(c, correlation_id, ERR_OFFSET_OUT_OF_RANGE);
+        return;
+    }
+    if (q->applied_index > s->image.applied_index) {
+        refuse_history(c, correlation_id);
         return;
     }
     if (q->broker_id >= 0 && s->controller.active)

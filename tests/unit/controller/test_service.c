@@ -271,19 +271,24 @@ static void broker_beat(int32_t correlation_id, int32_t broker_id)
     broker_send(correlation_id, &request);
 }
 
-/* A call that waits for news; what is committed now is none. */
-static void broker_poll(int32_t correlation_id)
+/* A call that waits for news after what is committed now, or after more. */
+static void broker_poll_after(int32_t correlation_id, int64_t more)
 {
     Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
     Leat__FetchMetadataRequest r = LEAT__FETCH_METADATA_REQUEST__INIT;
 
     r.broker_id = -1;
-    r.applied_index = service->image.applied_index;
+    r.applied_index = service->image.applied_index + more;
     r.max_wait_ms = 2 * PATIENCE_MS;
     r.max_bytes = 1 << 20;
     request.call_case = LEAT__CONTROL_REQUEST__CALL_FETCH_METADATA;
     request.fetch_metadata = &r;
     broker_send(correlation_id, &request);
+}
+
+static void broker_poll(int32_t correlation_id)
+{
+    broker_poll_after(correlation_id, 0);
 }
 
 /* ---- a tool -------------------------------------------------------------- */
@@ -574,6 +579,40 @@ Test(service, only_the_end_of_a_brokers_last_connection_counts)
     cr_assert(is_lost(100));
 }
 
+/* ---- who has more -------------------------------------------------------- */
+
+static bool one_answer_is_held(void)
+{
+    return list_len(&service->answers) == 1;
+}
+
+Test(service, what_was_never_agreed_on_is_refused_once_the_quorum_has_confirmed)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    broker_poll_after(1, 1);
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_OFFSET_OUT_OF_RANGE);
+    broker_poll_after(2, 5);
+    wait_for(two_are_answered, "an answer");
+    cr_assert_eq(broker.errors[1], ERR_OFFSET_OUT_OF_RANGE);
+    wait_for(is_active, "activity");
+}
+
+/* Others may lead by now, and what it has be theirs. */
+Test(service, a_controller_that_is_not_sure_to_lead_ends_no_broker)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    mute = true;
+    broker_poll_after(1, 1);
+    wait_for(one_answer_is_held, "an answer that waits");
+    cr_assert_eq(broker.answers, 0);
+    depose();
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_NOT_CONTROLLER);
+}
+
 /* ---- probes -------------------------------------------------------------- */
 
 static bool no_probe_is_under_way(void) { return list_empty(&service->probes); }
@@ -638,8 +677,7 @@ Test(service, a_broker_is_dead_if_all_its_listeners_refuse)
         is_found_dead(PLACE("A", "127.0.0.1", 1), PLACE("B", "127.0.0.1", 1)));
 }
 
-/* ---- decisions that are not taken ------------------------------------------
- */
+/* ---- decisions that are not taken ---------------------------------------- */
 
 static bool is_stale(void) { return service->stale; }
 
