@@ -119,10 +119,11 @@ struct env_conn_ops {
     /* Everything queued has been given to the kernel.  May be NULL. */
     void (*drained)(struct env_conn *conn, void *arg);
     /* The end, exactly once, for any reason but env_conn_close(): error is
-     * ERR_CLOSED (peer), ERR_REFUSED (never established: refused, unreachable,
-     * unknown name, no answer in 10 s), ERR_TOO_LARGE (a length above the limit
-     * or negative), ERR_MALFORMED (stream ended inside a frame).  `conn` is
-     * freed after the call. */
+     * ERR_CLOSED (peer), ERR_REFUSED (never established: a machine says that
+     * nobody listens there), ERR_UNREACHABLE (likewise, for any other reason:
+     * unknown name, no route, no answer in 10 s), ERR_TOO_LARGE (a length above
+     * the limit or negative), ERR_MALFORMED (stream ended inside a frame).
+     * `conn` is freed after the call. */
     void (*closed)(struct env_conn *conn, void *arg, int error);
 };
 

@@ -4,7 +4,11 @@
  * look-ups share a lane, so that a name server that does not answer holds up
  * one helper and not all of them.  Then each address is tried in turn, each
  * with its share of the time that is left.  Whatever fails, the owner hears of
- * it from closed(), never from inside env_connect(). */
+ * it from closed(), never from inside env_connect().
+ *
+ * ERR_REFUSED is taken for proof that a process is gone.  So it needs a
+ * refusal, and no address may have failed otherwise but those that this machine
+ * cannot use at all, such as ::1 where there is no IPv6. */
 #include "base/env_internal.h"
 #include "base/error.h"
 
@@ -31,7 +35,9 @@ struct env_dial {
     struct sockaddr_storage addresses[ADDRESSES_MAX];
     socklen_t lens[ADDRESSES_MAX];
     size_t addresses_len;
-    size_t next; /* address to try */
+    size_t next;  /* address to try */
+    bool refused; /* by an address */
+    bool unclear; /* an address failed in another way */
 };
 
 static const char lookup_lane;
@@ -143,7 +149,16 @@ static void established(struct env_conn *conn)
         env_conn_make_dirty(conn); /* what was queued before */
 }
 
-/* True unless this address is hopeless at once. */
+static void attempt_failed(struct env_dial *dial, int error)
+{
+    if (error == ECONNREFUSED)
+        dial->refused = true;
+    else if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL &&
+             error != ENETUNREACH)
+        dial->unclear = true;
+}
+
+/* True unless this address is hopeless at once; errno tells why. */
 static bool try_address(struct env_conn *conn, const struct sockaddr *address,
                         socklen_t len)
 {
@@ -176,16 +191,20 @@ static void try_next(struct env_conn *conn)
         size_t i = dial->next++;
         int64_t left = dial->give_up_ms - env_now_ms(conn->env);
 
-        if (left <= 0)
+        if (left <= 0) {
+            dial->unclear = true;
             break;
+        }
         env_timer_start(conn->env, &conn->timer,
                         left / (int64_t)(dial->addresses_len - i));
         if (try_address(conn, (struct sockaddr *)&dial->addresses[i],
                         dial->lens[i]))
             return;
+        attempt_failed(dial, errno);
         drop_attempt(conn);
     }
-    env_conn_end(conn, ERR_REFUSED);
+    env_conn_end(conn, dial->refused && !dial->unclear ? ERR_REFUSED
+                                                       : ERR_UNREACHABLE);
 }
 
 void env_dial_writable(struct env_conn *conn)
@@ -193,20 +212,24 @@ void env_dial_writable(struct env_conn *conn)
     int error = 0;
     socklen_t len = sizeof error;
 
-    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 ||
-        error != 0)
-        try_next(conn);
-    else
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        error = errno;
+    if (error == 0) {
         established(conn);
+        return;
+    }
+    attempt_failed(conn->dial, error);
+    try_next(conn);
 }
 
 /* The address did not answer, or the name server. */
 void env_dial_timeout(struct env_conn *conn)
 {
+    conn->dial->unclear = true;
     if (list_unlinked(&conn->dial->link))
         try_next(conn);
     else
-        env_conn_end(conn, ERR_REFUSED);
+        env_conn_end(conn, ERR_UNREACHABLE);
 }
 
 struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,

@@ -284,8 +284,10 @@ struct server_config {
      * empty; then those controller listeners that are advertised. */
     struct server_listener *advertised;
     size_t advertised_len;
-    char *inter_broker_listener; /* "" on a controller-only node */
-    char *controller_listener;   /* the first of controller.listener.names */
+    /* On a controller-only node what the file says, or "": whom it asks
+     * whether a broker is there. */
+    char *inter_broker_listener;
+    char *controller_listener; /* the first of controller.listener.names */
 
     struct server_endpoint *voters; /* empty: dynamic quorum */
     size_t voters_len;

@@ -415,7 +415,8 @@ static enum err read_inter_broker_listener(struct server_config *c, char **why)
                               config_shown(c, "controller.listener.names"),
                               only->name));
     if (!c->is_broker) {
-        c->inter_broker_listener = xstrdup("");
+        c->inter_broker_listener =
+            by_name ? upper(config_text(c, key)) : xstrdup("");
         return ERR_NONE;
     }
     if (count == 0)

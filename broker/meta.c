@@ -233,7 +233,8 @@ static bool apply_snapshot(struct meta *m,
 
 static void poll_again(void *arg) { poll_send(arg); }
 
-/* What the active controller has applied is all that was ever agreed on.  If we
+/* What the active controller has applied is all that was ever agreed on, and it
+ * says so only once a quorum has confirmed that it is the active one.  If we
  * have more, it is not the cluster that our logs belong to, and following it
  * would delete them. */
 static void other_history(struct meta *m)

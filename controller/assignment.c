@@ -58,6 +58,12 @@ struct verdict placement_check(struct step *s, const struct placement *p,
     return VERDICT_GOOD;
 }
 
+/* Each replica may be in sync, too; a number has 5 bytes at most. */
+size_t partition_record_bytes(uint32_t replicas)
+{
+    return 64 + (size_t)replicas * 2 * 5;
+}
+
 void partition_put_new(struct step *s, const struct uuid *topic_id,
                        int32_t partition, const int32_t *replicas, uint32_t len)
 {

@@ -370,6 +370,54 @@ static void put_unset(struct step *s, const struct target *t)
                    SLICE_NULL);
 }
 
+size_t config_record_bytes(struct slice name, struct slice key,
+                           struct slice value)
+{
+    return 40 + name.len + key.len + value.len;
+}
+
+static size_t configs_bytes(struct slice name, const struct map *values)
+{
+    size_t bytes = 0;
+
+    if (values != NULL)
+        MAP_EACH (entry, values)
+            bytes +=
+                config_record_bytes(name, entry->key, slice_str(entry->value));
+    return bytes;
+}
+
+/* A resource that has more, from an earlier release, may shrink. */
+struct verdict config_check_size(struct step *s, struct slice name,
+                                 const struct map *next, const struct map *now)
+{
+    size_t bytes = configs_bytes(name, next);
+
+    if (bytes <= CONTROLLER_CONFIGS_MAX_BYTES ||
+        bytes <= configs_bytes(name, now))
+        return VERDICT_GOOD;
+    return refuse(s, ERR_INVALID_CONFIG,
+                  "The configurations of a resource may have %d bytes "
+                  "together; these would have %zu.",
+                  CONTROLLER_CONFIGS_MAX_BYTES, bytes);
+}
+
+/* Of all records that put_target() makes as one group. */
+static size_t target_bytes(const struct target *t)
+{
+    size_t bytes = 0;
+
+    if (t->now != NULL)
+        MAP_EACH (entry, t->now)
+            if (map_get(&t->next, entry->key) == NULL)
+                bytes += config_record_bytes(t->name, entry->key, SLICE_NULL);
+    MAP_EACH (entry, &t->next)
+        if (key_changes(t, entry->key))
+            bytes += config_record_bytes(t->name, entry->key,
+                                         slice_str(entry->value));
+    return bytes;
+}
+
 static void put_target(struct step *s, const struct target *t)
 {
     bool min_insync = key_changes(t, SLICE("min.insync.replicas"));
@@ -384,7 +432,7 @@ static void put_target(struct step *s, const struct target *t)
         if (key_changes(t, entry->key))
             changed[count++] = entry->key;
     }
-    step_group_begin(s);
+    step_group_begin(s, target_bytes(t));
     put_unset(s, t); /* the last use of t->now, which may go with it */
     for (size_t i = 0; i < count; i++)
         config_put(s, (enum image_resource)t->type, t->name, changed[i],
@@ -399,6 +447,10 @@ static struct verdict finish(struct step *s, struct target *t, struct verdict v,
 {
     if (v.error == ERR_NONE)
         v = check_all(s, t);
+    if (v.error == ERR_NONE)
+        v = config_check_size(s, t->name, &t->next, t->now);
+    if (v.error == ERR_NONE)
+        v = step_fits(s, target_bytes(t));
     if (v.error == ERR_NONE && !validate_only)
         put_target(s, t);
     map_free(&t->next);

@@ -25,7 +25,10 @@ const struct config_def config_table_network[] = {
      "controller listeners always do; on the others connections wait in the "
      "backlog for 5 s and are closed after that"},
     {"inter.broker.listener.name", CONFIG_STRING, NULL, ANY, CONFIG_READ_ONLY,
-     CONFIG_USED, "Listener on which brokers talk to each other.", NULL},
+     CONFIG_USED,
+     "Listener on which brokers talk to each other. A controller that is no "
+     "broker asks there whether a broker still runs.",
+     NULL},
     {"listener.security.protocol.map", CONFIG_STRING,
      "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_"
      "PLAINTEXT",

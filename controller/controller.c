@@ -24,6 +24,8 @@ void controller_config_init(struct controller_config *config)
         .delete_topic_enable = true,
         .batch_max_records = 1000,
         .batch_max_bytes = 1 << 20,
+        .entry_max_bytes = 8 << 20,
+        .request_max_bytes = 32 << 20,
     };
 }
 
@@ -151,12 +153,13 @@ void controller_tick(struct controller *c, const struct controller_call *call,
 
 void controller_broker_lost(struct controller *c,
                             const struct controller_call *call,
-                            int32_t broker_id, struct controller_update *update)
+                            int32_t broker_id, int64_t broker_epoch,
+                            struct controller_update *update)
 {
     struct step s;
 
     step_begin(&s, c, call, update);
-    session_lost(&s, broker_id);
+    session_lost(&s, broker_id, broker_epoch);
     step_end(&s);
 }
 

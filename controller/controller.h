@@ -37,7 +37,8 @@
  * then. A controller_tick() that comes late means that the owner did not run,
  * and gives everybody time again instead of fencing them (sessions.c).
  * controller_broker_gone() is for a probe whose connect was refused, which only
- * a live machine with a dead process does: the broker is fenced at once.  An
+ * a live machine with a dead process does: the broker is fenced at once. No
+ * answer, no route and no such name say nothing.  An
  * activation starts fresh sessions for all brokers that are not fenced, so
  * after it the owner should probe those that don't call by themselves.
  *
@@ -55,9 +56,11 @@
 #include "proto/internal/control.pb-c.h"
 
 enum {
-    /* A request that would take more is refused (POLICY_VIOLATION), so one
-     * topic always fits into one entry. */
+    /* A request that would take more is refused (POLICY_VIOLATION). */
     CONTROLLER_PARTITIONS_PER_REQUEST_MAX = 10000,
+    /* Records of one resource's configs: what would have more, and more than
+     * it has, is refused (INVALID_CONFIG). */
+    CONTROLLER_CONFIGS_MAX_BYTES = 1 << 20,
     /* Kafka's block size of producer ids. */
     CONTROLLER_PRODUCER_IDS_BLOCK = 1000,
 };
@@ -93,6 +96,12 @@ struct controller_config {
      * (one topic with its partitions) stays together. */
     size_t batch_max_records;
     size_t batch_max_bytes;
+    /* What Raft takes as one entry.  A request of which something atomic would
+     * be larger is refused, see step_fits(). */
+    size_t entry_max_bytes;
+    /* So much of one request's changes is decided, the rest is refused: Raft
+     * holds a bounded amount that is not committed. */
+    size_t request_max_bytes;
 };
 
 /* Kafka's defaults; no file. */
@@ -185,10 +194,11 @@ void controller_deactivate(struct controller *c);
 void controller_tick(struct controller *c, const struct controller_call *call,
                      struct controller_update *update);
 
-/* The broker's connection closed. */
+/* The connection closed by which the last heartbeat or registration came of the
+ * process with `broker_epoch`. */
 void controller_broker_lost(struct controller *c,
                             const struct controller_call *call,
-                            int32_t broker_id,
+                            int32_t broker_id, int64_t broker_epoch,
                             struct controller_update *update);
 /* The kernel of the broker's machine says that nothing listens at the address
  * it registered in `broker_epoch`: it is fenced now, unless it is heard. */

@@ -7,6 +7,8 @@
 #include "controller/features.h"
 #include "controller/step.h"
 
+enum { FEATURE_RECORD_BYTES = 128 }; /* at most */
+
 enum upgrade_type { UPGRADE = 1, SAFE_DOWNGRADE = 2, UNSAFE_DOWNGRADE = 3 };
 
 typedef struct update_features_request_feature_update_key update;
@@ -194,7 +196,8 @@ void features_update(struct step *s, int16_t version, const void *request,
         fill_results(s, q, a);
     if (version >= 1 && q->validate_only)
         return;
-    step_group_begin(s);
+    /* No feature twice, and each is known. */
+    step_group_begin(s, FEATURES_LEN * FEATURE_RECORD_BYTES);
     for (int32_t i = 0; i < q->feature_updates_len; i++)
         put_level(s, feature_find(q->feature_updates[i].feature),
                   q->feature_updates[i].max_version_level);

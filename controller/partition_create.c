@@ -102,6 +102,7 @@ static struct verdict grow(struct step *s, const request_topic *t,
 {
     struct image_topic *topic = image_topic(s->image, t->name);
     struct placement placement;
+    size_t bytes = 0;
     bool by_hand = t->assignments_len >= 0;
 
     if (topic == NULL)
@@ -116,11 +117,16 @@ static struct verdict grow(struct step *s, const request_topic *t,
         placement_init(&placement, s->image, s->arena, &s->prng);
         v = placement_check(s, &placement, replication_factor(topic));
     }
+    if (v.error == ERR_NONE) {
+        bytes = (size_t)(t->count - topic->partitions_len) *
+                partition_record_bytes((uint32_t)replication_factor(topic));
+        v = step_fits(s, bytes);
+    }
     if (v.error == ERR_NONE)
         v = mutation_quota_take(s, t->count - topic->partitions_len);
     if (v.error != ERR_NONE || validate_only)
         return v;
-    step_group_begin(s);
+    step_group_begin(s, bytes);
     if (by_hand)
         put_by_hand(s, t, topic);
     else

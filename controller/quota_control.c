@@ -12,6 +12,7 @@
 
 /* All parts of a name and the longest key fit into a key of the store. */
 enum { ENTITY_MAX_BYTES = 450, QUOTA_KEY_MAX_BYTES = 24 };
+enum { NUMBER_MAX_BYTES = 32 }; /* as text */
 static_assert(sizeof IMAGE_KV_PREFIX + 1 + 1 + ENTITY_MAX_BYTES + 1 +
                       QUOTA_KEY_MAX_BYTES <=
                   KV_KEY_MAX,
@@ -148,6 +149,24 @@ static void put_op(struct step *s, struct slice entity, const request_op *op)
     config_put(s, IMAGE_RESOURCE_CLIENT_QUOTA, entity, op->key, value);
 }
 
+static struct verdict put_ops(struct step *s, struct slice entity,
+                              const request_entry *r, bool validate_only)
+{
+    size_t bytes = 0;
+
+    for (int32_t i = 0; i < r->ops_len; i++)
+        bytes += config_record_bytes(entity, r->ops[i].key, SLICE_NULL) +
+                 NUMBER_MAX_BYTES;
+    struct verdict v = step_fits(s, bytes);
+    if (v.error != ERR_NONE || validate_only)
+        return v;
+    step_group_begin(s, bytes);
+    for (int32_t i = 0; i < r->ops_len; i++)
+        put_op(s, entity, &r->ops[i]);
+    step_group_end(s);
+    return v;
+}
+
 /* Entities as they are mentioned: the text, or "?" and the number for those
  * that have none. */
 static void find_duplicates(const struct slice *names, int32_t len,
@@ -212,11 +231,8 @@ void client_quotas_alter(struct step *s, int16_t version, const void *in,
                        SLICE_FMT(names[i]));
         if (v.error == ERR_NONE)
             v = check_ops(s, &entities[i], r);
-        step_group_begin(s);
-        for (int32_t j = 0; j < r->ops_len; j++)
-            if (v.error == ERR_NONE && !request->validate_only)
-                put_op(s, names[i], &r->ops[j]);
-        step_group_end(s);
+        if (v.error == ERR_NONE)
+            v = put_ops(s, names[i], r, request->validate_only);
         answer(s, r, v, &response->entries[response->entries_len++]);
     }
     map_free(&told);

@@ -85,6 +85,8 @@ static struct verdict move(struct step *s, struct image_topic *topic,
     struct verdict v =
         assignment_check(s, wanted->replicas, wanted->replicas_len);
 
+    if (v.error == ERR_NONE)
+        v = step_fits(s, partition_record_bytes(IMAGE_REPLICAS_MAX));
     if (v.error != ERR_NONE)
         return v;
     original_of(p, &original);

@@ -12,6 +12,7 @@ enum {
     SNAPSHOT_PIECE_BYTES = 1 << 20,
     COMPACT_EVERY = 4096, /* entries between compactions of the Raft log */
     HAND_OVER_MS = 1000,
+    ACTIVATE_AGAIN_MS = 50,
 };
 
 /* ---- calls --------------------------------------------------------------- */
@@ -31,13 +32,15 @@ void service_begin(struct controller_service *s, struct controller_call *call,
 }
 
 /* What was decided but not taken by Raft makes the controller's image wrong: it
- * is dropped, and built again from what is committed. */
+ * is dropped, and built again from what is committed.  If that is everything no
+ * commit will come to say so, hence the timer. */
 static void drop_controller(struct controller_service *s)
 {
     controller_deactivate(&s->controller);
     env_timer_stop(s->env, &s->timer);
     s->stale = true;
     service_refuse_all(s);
+    env_timer_start(s->env, &s->again_timer, ACTIVATE_AGAIN_MS);
 }
 
 bool service_carry_out(struct controller_service *s,
@@ -142,6 +145,8 @@ static void activate(struct controller_service *s)
     if (!ok)
         return;
     register_self(s);
+    if (!s->controller.active)
+        return;
     service_voters_active(s);
     service_probe_brokers(s);
 }
@@ -155,6 +160,19 @@ static void activate_when_settled(struct controller_service *s)
     raft_node_status(s->raft, &status);
     if (s->leader && s->stale && status.applied_index == status.last_index)
         activate(s);
+}
+
+static void on_again(void *arg)
+{
+    struct controller_service *s = arg;
+
+    if (!s->leader || !s->stale || s->closing)
+        return;
+    /* Until leadership has been handed over, or has not. */
+    if (raft_can_propose(raft_node_core(s->raft), 0) == ERR_NONE)
+        activate_when_settled(s);
+    if (s->stale)
+        env_timer_start(s->env, &s->again_timer, ACTIVATE_AGAIN_MS);
 }
 
 static void finish_stop(struct controller_service *s);
@@ -180,6 +198,7 @@ static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
     s->stale = false;
     controller_deactivate(&s->controller);
     env_timer_stop(s->env, &s->timer);
+    env_timer_stop(s->env, &s->again_timer);
     service_refuse_all(s);
     if (s->stopping)
         finish_stop(s);
@@ -451,6 +470,7 @@ static int open_raft(struct controller_service *s, int64_t term, char **why)
         .link = raft_transport_link(s->transport),
     };
     o.raft.election_timeout_ms = s->options.election_timeout_ms;
+    o.raft.entry_max_bytes = s->options.config.entry_max_bytes;
     if (s->options.keep_entries > 0)
         o.raft.compact_keep_entries = (uint64_t)s->options.keep_entries;
     int error = raft_node_open(&o, &s->raft, why);
@@ -489,6 +509,7 @@ controller_service_open(const struct controller_service_options *options,
     list_init(&s->polls);
     list_init(&s->probes);
     s->timer = (struct env_timer){.fn = on_timer, .arg = s};
+    s->again_timer = (struct env_timer){.fn = on_again, .arg = s};
     s->rewrite_timer = (struct env_timer){.fn = on_rewrite, .arg = s};
     service_voters_init(s);
     image_init(&s->image);
@@ -533,6 +554,7 @@ static void finish_stop(struct controller_service *s)
     if (s->closing)
         return;
     s->closing = true;
+    env_timer_stop(s->env, &s->again_timer);
     /* Probes of brokers may still come back: nothing is decided any more. */
     controller_deactivate(&s->controller);
     service_close_conns(s);

@@ -50,6 +50,9 @@ struct controller_service_options {
     const char *advertised_host;
     uint16_t advertised_port;
     size_t frame_max_bytes;
+    /* The listener by which brokers know each other; outlives the service.
+     * NULL or "": not known. */
+    const char *inter_broker_listener;
     /* On the loop, at most once: the store takes no more writes, or what was
      * agreed on cannot be applied. The reason was logged; the process ends,
      * since this node can neither vote nor know the metadata. May be NULL. */

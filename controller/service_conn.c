@@ -252,6 +252,27 @@ static void wake_polls(struct controller_service *s)
     }
 }
 
+/* Somebody has more than we have committed: what this cluster never agreed on,
+ * since it is another cluster's or a quorum has lost its disks, and it will end
+ * itself; or others lead by now, and we are the ones who do not know yet.  An
+ * entry that is proposed now tells: if it is committed nobody else had led when
+ * we were asked.  Until then the answer is held, and it becomes NOT_CONTROLLER
+ * with the loss of leadership. */
+static void refuse_history(struct service_conn *c, int32_t correlation_id)
+{
+    struct controller_service *s = c->service;
+    Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
+    uint64_t index = 0;
+
+    if (raft_node_propose(s->raft, SLICE(""), &index) != ERR_NONE) {
+        refuse(c, correlation_id, ERR_NOT_CONTROLLER);
+        return;
+    }
+    response.error = ERR_OFFSET_OUT_OF_RANGE;
+    response.leader_id = s->options.node_id;
+    respond(c, correlation_id, &response, (int64_t)index);
+}
+
 static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
                            const Leat__FetchMetadataRequest *q)
 {
@@ -262,10 +283,12 @@ static void fetch_metadata(struct service_conn *c, int32_t correlation_id,
     int64_t wait_ms =
         q->max_wait_ms < POLL_WAIT_MAX_MS ? q->max_wait_ms : POLL_WAIT_MAX_MS;
 
-    if (q->applied_index < 0 || q->applied_index > s->image.applied_index) {
-        /* It has what this cluster never committed: another cluster's, or a
-         * quorum that lost its disks. */
+    if (q->applied_index < 0) {
         refuse(c, correlation_id, ERR_OFFSET_OUT_OF_RANGE);
+        return;
+    }
+    if (q->applied_index > s->image.applied_index) {
+        refuse_history(c, correlation_id);
         return;
     }
     if (q->broker_id >= 0 && s->controller.active)
@@ -339,7 +362,8 @@ void service_refuse_all(struct controller_service *s)
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b);
 
-static void broker_lost(struct controller_service *s, int32_t broker_id)
+static void broker_lost(struct controller_service *s, int32_t broker_id,
+                        int64_t broker_epoch)
 {
     struct controller_call call;
     struct controller_update update;
@@ -349,12 +373,13 @@ static void broker_lost(struct controller_service *s, int32_t broker_id)
         return;
     arena_init(&arena, 0);
     service_begin(s, &call, &arena);
-    controller_broker_lost(&s->controller, &call, broker_id, &update);
+    controller_broker_lost(&s->controller, &call, broker_id, broker_epoch,
+                           &update);
     service_carry_out(s, &update);
     arena_free(&arena);
 
     const struct image_broker *b = image_broker(&s->image, broker_id);
-    if (b != NULL && !b->fenced)
+    if (b != NULL && b->epoch == broker_epoch && !b->fenced)
         probe_broker(s, b);
 }
 
@@ -422,6 +447,36 @@ static void forward_voters(struct service_conn *c, int32_t correlation_id,
         refuse(c, correlation_id, error);
 }
 
+/* The end of this connection is news of the broker from now on, that of an
+ * older one is not. */
+static void speaks_for(struct service_conn *c, int32_t broker_id,
+                       int64_t broker_epoch)
+{
+    if (c->broker_id != broker_id)
+        LIST_EACH (node, &c->service->conns) {
+            struct service_conn *other =
+                LIST_ENTRY(node, struct service_conn, link);
+
+            if (other->broker_id == broker_id)
+                other->broker_id = -1;
+        }
+    c->broker_id = broker_id;
+    c->broker_epoch = broker_epoch;
+}
+
+/* What was refused says nothing: it may be another process. */
+static void heard_of(struct service_conn *c, const Leat__ControlRequest *q,
+                     const Leat__ControlResponse *response)
+{
+    if (response->error != ERR_NONE)
+        return;
+    if (q->call_case == LEAT__CONTROL_REQUEST__CALL_HEARTBEAT)
+        speaks_for(c, q->heartbeat->broker_id, q->heartbeat->broker_epoch);
+    else if (q->call_case == LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER)
+        speaks_for(c, q->register_broker->broker_id,
+                   response->register_broker->broker_epoch);
+}
+
 static void decide(struct service_conn *c, int32_t correlation_id,
                    const Leat__ControlRequest *q, struct arena *arena)
 {
@@ -440,6 +495,7 @@ static void decide(struct service_conn *c, int32_t correlation_id,
         refuse(c, correlation_id, ERR_NOT_CONTROLLER);
         return;
     }
+    heard_of(c, q, &response);
     struct buf frame = BUF_INIT;
     pack(&response, correlation_id, &frame);
     service_answer_at(c, index, true, &frame);
@@ -477,12 +533,6 @@ static void control_call(struct service_conn *c, int32_t correlation_id,
             forward_voters(c, correlation_id, q->forward, arena);
             return;
         }
-        break;
-    case LEAT__CONTROL_REQUEST__CALL_HEARTBEAT:
-        c->broker_id = q->heartbeat->broker_id;
-        break;
-    case LEAT__CONTROL_REQUEST__CALL_REGISTER_BROKER:
-        c->broker_id = q->register_broker->broker_id;
         break;
     default:
         break;
@@ -555,13 +605,14 @@ static void on_closed(struct env_conn *stream, void *arg, int error)
     struct service_conn *c = arg;
     struct controller_service *s = c->service;
     int32_t broker_id = c->broker_id;
+    int64_t broker_epoch = c->broker_epoch;
 
     (void)stream;
     (void)error;
     c->stream = NULL;
     list_remove(&c->link);
     conn_unref(c);
-    broker_lost(s, broker_id);
+    broker_lost(s, broker_id, broker_epoch);
 }
 
 static const struct env_conn_ops conn_ops = {
@@ -621,12 +672,19 @@ void service_close_conns(struct controller_service *s)
 
 /* ---- probes: is there anybody? ------------------------------------------- */
 
+/* Proof of a broker's end is that its machine refuses connections to the
+ * listener between brokers.  Others may be advertised by addresses that are not
+ * the broker's for us, such as localhost.  If that listener is not known or the
+ * broker has none of that name, all must refuse, one after the other. */
 struct probe {
     struct list link;
     struct controller_service *service;
     int32_t broker_id;
     int64_t broker_epoch;
+    size_t next; /* endpoint, once this one refused; SIZE_MAX: none */
 };
+
+static void probe_next(struct probe *p);
 
 static void probe_opened(struct env_conn *stream, void *arg)
 {
@@ -648,15 +706,13 @@ static void probe_frame(struct env_conn *stream, void *arg,
 static void probe_closed(struct env_conn *stream, void *arg, int error)
 {
     struct probe *p = arg;
-    struct controller_service *s = p->service;
-    int32_t broker_id = p->broker_id;
-    int64_t broker_epoch = p->broker_epoch;
 
     (void)stream;
     list_remove(&p->link);
-    free(p);
     if (error == ERR_REFUSED)
-        broker_gone(s, broker_id, broker_epoch);
+        probe_next(p);
+    else
+        free(p);
 }
 
 static const struct env_conn_ops probe_ops = {
@@ -665,18 +721,44 @@ static const struct env_conn_ops probe_ops = {
     .closed = probe_closed,
 };
 
+static void probe_endpoint(struct probe *p, const struct image_endpoint *e)
+{
+    list_push_back(&p->service->probes, &p->link);
+    env_connect(p->service->env, e->host, e->port, PROBE_FRAME_MAX_BYTES,
+                &probe_ops, p);
+}
+
+/* What was asked so far has refused. */
+static void probe_next(struct probe *p)
+{
+    struct controller_service *s = p->service;
+    const struct image_broker *b = image_broker(&s->image, p->broker_id);
+
+    if (s->controller.active && b != NULL && b->epoch == p->broker_epoch) {
+        if (p->next < b->endpoints_len) {
+            probe_endpoint(p, &b->endpoints[p->next++]);
+            return;
+        }
+        broker_gone(s, p->broker_id, p->broker_epoch);
+    }
+    free(p);
+}
+
 static void probe_broker(struct controller_service *s,
                          const struct image_broker *b)
 {
+    const char *listener = s->options.inter_broker_listener;
+    const struct image_endpoint *e =
+        listener != NULL ? image_endpoint(b, slice_str(listener)) : NULL;
+
     if (b->endpoints_len == 0)
         return;
     struct probe *p = xcalloc(1, sizeof *p);
     p->service = s;
     p->broker_id = b->id;
     p->broker_epoch = b->epoch;
-    list_push_back(&s->probes, &p->link);
-    env_connect(s->env, b->endpoints[0].host, b->endpoints[0].port,
-                PROBE_FRAME_MAX_BYTES, &probe_ops, p);
+    p->next = e != NULL ? SIZE_MAX : 1;
+    probe_endpoint(p, e != NULL ? e : &b->endpoints[0]);
 }
 
 void service_probe_brokers(struct controller_service *s)

@@ -50,7 +50,8 @@ struct controller_service {
     struct controller controller;
     bool leader;
     bool stale; /* a proposal was not taken: activate again when settled */
-    struct env_timer timer; /* controller_tick */
+    struct env_timer timer;       /* controller_tick */
+    struct env_timer again_timer; /* stale: looks whether that is settled */
 
     /* Writing the image: one batch on its way, one gathering. */
     struct kv_batch gathering;
@@ -95,10 +96,13 @@ struct service_conn {
     struct list link;
     struct controller_service *service;
     struct env_conn *stream;
-    int refs;          /* the stream, and answers under way */
-    int32_t broker_id; /* whose heartbeats come here; -1 none */
-    bool paused;       /* too much waits; see conn_throttle() */
-    bool busy;         /* a change of voters must be answered first */
+    int refs; /* the stream, and answers under way */
+    /* Whose last heartbeat or registration that was accepted came here; -1
+     * nobody's.  One connection at most for each broker. */
+    int32_t broker_id;
+    int64_t broker_epoch;
+    bool paused; /* too much waits; see conn_throttle() */
+    bool busy;   /* a change of voters must be answered first */
 };
 
 /* An answer that waits for its index. */
@@ -128,7 +132,7 @@ int service_listen(struct controller_service *s, char **why);
 void service_committed(struct controller_service *s);
 /* Everything held back hears NOT_CONTROLLER. */
 void service_refuse_all(struct controller_service *s);
-/* Connects to each unfenced broker once; refusal is reported. */
+/* Connects to each unfenced broker; refusal is reported. */
 void service_probe_brokers(struct controller_service *s);
 void service_close_conns(struct controller_service *s);
 /* Takes over the frame; sends it when `index` is committed. */

@@ -60,9 +60,11 @@ void sessions_start(struct controller *c)
     }
 }
 
-void session_lost(struct step *s, int32_t id)
+void session_lost(struct step *s, int32_t id, int64_t epoch)
 {
-    if (image_broker(s->image, id) == NULL)
+    const struct image_broker *registered = image_broker(s->image, id);
+
+    if (registered == NULL || registered->epoch != epoch)
         return;
     struct controller_broker *b = step_broker(s->c, id);
     if (b->lost)

@@ -113,6 +113,7 @@ static void close_batch(struct step *s)
     }
     u->batches[u->batches_len++] =
         (struct controller_batch){s->index, s->batch};
+    s->closed_bytes += s->batch.len;
     s->image->applied_index = s->index++;
     s->batch = BUF_INIT;
     s->batch_records = 0;
@@ -150,14 +151,20 @@ void step_put(struct step *s, const Leat__MetadataRecord *record)
         close_batch(s);
     records_put(&s->batch, record);
     s->batch_records++;
+    ASSERT(s->group == 0 || s->batch.len <= s->group_end);
     enum err error = image_replay(s->image, record, s->index, &s->observer);
     ASSERT(error == ERR_NONE);
 }
 
-void step_group_begin(struct step *s)
+void step_group_begin(struct step *s, size_t bytes)
 {
-    if (s->group++ == 0 && batch_is_full(s))
+    size_t max_bytes = s->c->config.entry_max_bytes;
+
+    ASSERT(s->group == 0 && bytes <= max_bytes);
+    if (batch_is_full(s) || s->batch.len + bytes > max_bytes)
         close_batch(s);
+    s->group++;
+    s->group_end = s->batch.len + bytes;
 }
 
 void step_group_end(struct step *s)
@@ -266,6 +273,23 @@ bool topic_unclean_election(struct step *s, const struct image_topic *topic)
 struct image_topic *ref_topic(const struct step *s, partition_ref ref)
 {
     return s->image->topics[partition_ref_slot(ref)];
+}
+
+struct verdict step_fits(struct step *s, size_t bytes)
+{
+    const struct controller_config *config = &s->c->config;
+
+    if (bytes > config->entry_max_bytes)
+        return refuse(s, ERR_POLICY_VIOLATION,
+                      "This would change up to %zu bytes of the metadata at "
+                      "once, more than the %zu that are possible.",
+                      bytes, config->entry_max_bytes);
+    if (s->closed_bytes + s->batch.len + bytes > config->request_max_bytes)
+        return refuse(s, ERR_POLICY_VIOLATION,
+                      "The request would change more than %zu bytes of the "
+                      "metadata.",
+                      config->request_max_bytes);
+    return VERDICT_GOOD;
 }
 
 struct verdict refuse(struct step *s, enum err error, const char *format, ...)

@@ -23,8 +23,10 @@ struct step {
     size_t batches_cap;
     struct buf batch; /* open: not yet in update.batches */
     size_t batch_records;
-    int64_t index; /* of the open batch */
-    int group;     /* > 0: the batch must not be closed */
+    int64_t index;       /* of the open batch */
+    size_t closed_bytes; /* of batches in the update */
+    int group;           /* > 0: the batch must not be closed */
+    size_t group_end;    /* the batch's length that the group may reach */
     struct image_observer observer;
     struct slice user, client_id; /* as in the call */
     struct {
@@ -42,8 +44,9 @@ void step_begin(struct step *s, struct controller *c,
 void step_end(struct step *s);
 
 void step_put(struct step *s, const Leat__MetadataRecord *record);
-/* What is put between these stays in one batch. */
-void step_group_begin(struct step *s);
+/* What is put between these stays in one batch.  It has `bytes` at most, which
+ * step_fits() has found to be possible. */
+void step_group_begin(struct step *s, size_t bytes);
 void step_group_end(struct step *s);
 
 /* ---- common questions ---------------------------------------------------- */
@@ -84,6 +87,10 @@ struct verdict {
 struct verdict refuse(struct step *s, enum err error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether records of so many bytes together can be decided at once: Raft would
+ * not take a larger entry.  ERR_POLICY_VIOLATION */
+struct verdict step_fits(struct step *s, size_t bytes);
+
 /* An assignment given by hand: not empty, no broker twice, all registered. */
 struct verdict assignment_check(struct step *s, const int32_t *ids,
                                 int32_t len);
@@ -93,6 +100,7 @@ struct verdict placement_check(struct step *s, const struct placement *p,
                                int32_t replicas);
 /* Put a partition's first record: in sync are the active replicas, of which
  * there must be one, and the first of them leads. */
+size_t partition_record_bytes(uint32_t replicas); /* at most */
 void partition_put_new(struct step *s, const struct uuid *topic_id,
                        int32_t partition, const int32_t *replicas,
                        uint32_t len);
@@ -112,7 +120,7 @@ enum err broker_unregister(struct step *s, int32_t id, const char **why);
 void broker_fence(struct step *s, int32_t id);
 void sessions_start(struct controller *c);
 void sessions_tick(struct step *s);
-void session_lost(struct step *s, int32_t id);
+void session_lost(struct step *s, int32_t id, int64_t epoch);
 void session_gone(struct step *s, int32_t id, int64_t epoch);
 bool session_is_valid(const struct controller *c,
                       const struct controller_broker *b);
@@ -192,6 +200,13 @@ int32_t mutation_quota_pause_ms(const struct step *s);
 /* All that will be set on a group, together; key -> NUL-terminated value. */
 struct verdict group_config_check(struct step *s, const struct map *values);
 /* config_control.c */
+/* Of the record that config_put() makes, at most. */
+size_t config_record_bytes(struct slice name, struct slice key,
+                           struct slice value);
+/* All that will be set on a resource; key -> NUL-terminated value.  `now`: what
+ * is set, or NULL. */
+struct verdict config_check_size(struct step *s, struct slice name,
+                                 const struct map *next, const struct map *now);
 /* One config of a topic, by itself. */
 struct verdict config_check_topic(struct step *s, struct slice key,
                                   struct slice value);

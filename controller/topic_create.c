@@ -51,7 +51,10 @@ static struct verdict check_configs(struct step *s, struct plan *plan)
         map_put(&plan->configs, t->configs[i].name,
                 arena_strdup(s->arena, t->configs[i].value));
     }
-    return config_check_topic_all(s, &plan->configs);
+    struct verdict v = config_check_topic_all(s, &plan->configs);
+    return v.error != ERR_NONE
+               ? v
+               : config_check_size(s, t->name, &plan->configs, NULL);
 }
 
 /* ---- replicas by hand ---------------------------------------------------- */
@@ -171,13 +174,26 @@ static struct verdict plan_by_placement(struct step *s, struct plan *plan)
 
 /* ---- records and result -------------------------------------------------- */
 
+/* The topic's own record has its name, its id, and little else. */
+static size_t topic_bytes(const struct plan *plan)
+{
+    struct slice name = plan->wanted->name;
+    size_t bytes = 64 + name.len +
+                   (size_t)plan->partitions *
+                       partition_record_bytes((uint32_t)plan->replicas);
+
+    MAP_EACH (entry, &plan->configs)
+        bytes += config_record_bytes(name, entry->key, slice_str(entry->value));
+    return bytes;
+}
+
 static void put_topic(struct step *s, const struct plan *plan,
                       const struct uuid *id)
 {
     Leat__TopicRecord topic = LEAT__TOPIC_RECORD__INIT;
     struct slice name = plan->wanted->name;
 
-    step_group_begin(s);
+    step_group_begin(s, topic_bytes(plan));
     topic.topic_id = record_uuid(id);
     topic.name = arena_strdup(s->arena, name);
     step_put(s, &RECORD(topic, TOPIC, &topic));
@@ -230,6 +246,8 @@ static struct verdict create_topic(struct step *s, int16_t version,
     if (v.error == ERR_NONE)
         v = t->assignments_len > 0 ? plan_by_hand(s, &plan)
                                    : plan_by_placement(s, &plan);
+    if (v.error == ERR_NONE)
+        v = step_fits(s, topic_bytes(&plan));
     if (v.error == ERR_NONE)
         v = mutation_quota_take(s, plan.partitions);
     if (v.error == ERR_NONE) {

@@ -219,10 +219,13 @@ static void step(struct desk *d, struct reader *r)
         controller_tick(&d->c, &call, &u);
         commit(d, &u);
         break;
-    case 6:
-        controller_broker_lost(&d->c, &call, op >> 3 & 3, &u);
+    case 6: {
+        int32_t id = op >> 3 & 3;
+
+        controller_broker_lost(&d->c, &call, id, epoch_of(d, id, 1), &u);
         commit(d, &u);
         break;
+    }
     default:
         if ((op & 8) != 0) {
             int32_t id = op >> 4 & 3;

@@ -92,6 +92,7 @@ struct env_conn {
     bool acknowledged; /* a stream was made; `dial` brings the news */
     bool opened;       /* to be told */
     bool refused;      /* likewise */
+    bool unreachable;  /* refused: by nobody */
     struct env_listener *listener; /* accepting */
 
     /* Receiving. */
@@ -537,7 +538,7 @@ static void dial_again(struct env_conn *conn)
 
     conn->again_us *= 2;
     if (w->now_us + conn->again_us >= conn->give_up_us) {
-        conn->refused = true;
+        conn->refused = conn->unreachable = true;
         event_at(w, &conn->dial, conn->give_up_us);
         return;
     }
@@ -568,6 +569,7 @@ static void dial(struct event *event)
     port = to != NULL && to->process != NULL ? port_of(to, conn->port) : NULL;
     if (port == NULL) {
         conn->refused = true;
+        conn->unreachable = to == NULL;
     } else {
         accept_from(conn, to, port);
         conn->acknowledged = true;
@@ -750,7 +752,7 @@ static void take_input(struct env_conn *conn)
 {
     conn->active_ms = env_now_ms(conn->env);
     if (conn->refused) {
-        end(conn, ERR_REFUSED);
+        end(conn, conn->unreachable ? ERR_UNREACHABLE : ERR_REFUSED);
         return;
     }
     if (conn->state == CONN_ACCEPTING && !accept_one(conn))

@@ -52,8 +52,8 @@ int16_t load_client_version(const struct load_client *c, enum api_key api,
 
 /* error: ERR_NONE, and `response` is the decoded message, with all it points
  * to valid until the return; else what befell the connection: ERR_CLOSED,
- * ERR_REFUSED, ERR_REQUEST_TIMED_OUT, ERR_MALFORMED, ERR_UNSUPPORTED_VERSION
- * (the node does not serve it). */
+ * ERR_REFUSED, ERR_UNREACHABLE, ERR_REQUEST_TIMED_OUT, ERR_MALFORMED,
+ * ERR_UNSUPPORTED_VERSION (the node does not serve it). */
 typedef void load_client_done(void *arg, enum err error, const void *response);
 
 enum {

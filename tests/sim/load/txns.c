@@ -168,7 +168,8 @@ static bool judge(struct txns_client *c, enum err error)
         break;
     default:
         if (err_retriable(error) || error == ERR_CLOSED ||
-            error == ERR_REFUSED || error == ERR_MALFORMED) {
+            error == ERR_REFUSED || error == ERR_UNREACHABLE ||
+            error == ERR_MALFORMED) {
             c->coordinator = c->group_coordinator = -1;
             again(c);
         } else {

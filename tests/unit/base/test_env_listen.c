@@ -58,12 +58,35 @@ Test(env_listen, a_refused_connection_is_told_later_and_once)
     net_free(&net);
 }
 
-Test(env_listen, a_name_that_does_not_exist_is_refused)
+Test(env_listen, a_name_that_does_not_exist_is_no_refusal)
 {
     struct net net;
 
     net_listen(&net, FRAME_MAX);
     connect_to(&net, "a..name.that.cannot.be", 9092);
+    net_run(&net, client_closed);
+    cr_assert_eq(net.client.error, ERR_UNREACHABLE);
+    net_free(&net);
+}
+
+Test(env_listen, an_address_that_nobody_can_have_is_no_refusal)
+{
+    struct net net;
+
+    net_listen(&net, FRAME_MAX);
+    connect_to(&net, "255.255.255.255", 9092);
+    net_run(&net, client_closed);
+    cr_assert_eq(net.client.error, ERR_UNREACHABLE);
+    net_free(&net);
+}
+
+Test(env_listen, a_name_whose_addresses_all_refuse_is_a_refusal)
+{
+    struct net net;
+    uint16_t port = free_port();
+
+    net_listen(&net, FRAME_MAX);
+    connect_to(&net, "localhost", port);
     net_run(&net, client_closed);
     cr_assert_eq(net.client.error, ERR_REFUSED);
     net_free(&net);
@@ -225,7 +248,7 @@ Test(env_listen, a_refused_guest_sees_the_end)
     net_run(&net, client_closed);
     /* Whichever the loop looks at first, the connection or its reset. */
     cr_assert(net.client.error ==
-              (net.client.opened ? ERR_CLOSED : ERR_REFUSED));
+              (net.client.opened ? ERR_CLOSED : ERR_UNREACHABLE));
     cr_assert_eq(net.server.closed, 0);
     net_free(&net);
 }

@@ -168,6 +168,16 @@ Test(config, a_controller_alone)
                      "node1.example");
 }
 
+Test(config, a_controller_alone_may_be_told_how_brokers_know_each_other)
+{
+    load("process.roles=controller\nnode.id=4\n"
+         "controller.quorum.voters=4@c:9093\n"
+         "listeners=CONTROLLER://0.0.0.0:9093\n"
+         "controller.listener.names=CONTROLLER\n"
+         "inter.broker.listener.name=internal\n");
+    cr_assert_str_eq(config.inter_broker_listener, "INTERNAL");
+}
+
 Test(config, broker_id_is_an_old_name_of_node_id)
 {
     load("process.roles=broker\nbroker.id=7\n"

@@ -143,6 +143,7 @@ void desk_done(struct desk *d, struct controller_update *update)
         struct kv_batch stored = KV_BATCH_INIT;
 
         cr_assert_eq(update->batches[i].index, d->next_index);
+        cr_assert_leq(bytes.len, d->c.config.entry_max_bytes);
         d->records += count_records(bytes);
         cr_assert_eq(image_persist(d->next_index, 1, bytes, &stored), ERR_NONE);
         cr_assert_eq(kv_write(d->kv, &stored, false), 0);
@@ -401,7 +402,7 @@ void desk_kill(struct desk *d, int32_t id)
     struct controller_update update;
     struct controller_call call = desk_call(d);
 
-    controller_broker_lost(&d->c, &call, id, &update);
+    controller_broker_lost(&d->c, &call, id, desk_epoch(d, id), &update);
     desk_done(d, &update);
     d->now_ms += d->config.broker_disconnect_grace_ms;
     desk_tick(d);

@@ -92,7 +92,7 @@ Test(broker_control, a_restart_after_a_lost_connection_needs_no_patience)
     struct controller_update update;
     struct controller_call call = desk_call(&d);
 
-    controller_broker_lost(&d.c, &call, 2, &update);
+    controller_broker_lost(&d.c, &call, 2, desk_epoch(&d, 2), &update);
     desk_done(&d, &update);
     cr_assert_eq(
         desk_register(&d, (struct desk_broker){.id = 2, .incarnation = 2}),
@@ -227,7 +227,7 @@ Test(broker_control, a_short_stall_gives_back_what_it_took)
     struct controller_update update;
     struct controller_call call = desk_call(&d);
 
-    controller_broker_lost(&d.c, &call, 1, &update);
+    controller_broker_lost(&d.c, &call, 1, desk_epoch(&d, 1), &update);
     desk_done(&d, &update);
     d.now_ms += 100 + 700; /* a reconnect may wait in our queue */
     desk_tick(&d);
@@ -246,7 +246,7 @@ Test(broker_control, a_lost_connection_ends_in_fencing_after_the_grace)
 
     desk_create_at(&d, "t", "1,2,3");
     call = desk_call(&d);
-    controller_broker_lost(&d.c, &call, 1, &update);
+    controller_broker_lost(&d.c, &call, 1, desk_epoch(&d, 1), &update);
     desk_done(&d, &update);
     cr_assert_eq(d.deadline_ms, d.now_ms + 100);
     d.now_ms += 99;
@@ -258,12 +258,28 @@ Test(broker_control, a_lost_connection_ends_in_fencing_after_the_grace)
     SHOWS(0, "leader 2 epochs 1/1 replicas 1,2,3 isr 2,3");
 }
 
+Test(broker_control, the_connection_of_an_earlier_process_is_no_loss)
+{
+    struct controller_update update;
+    int64_t before = desk_epoch(&d, 1);
+    struct controller_call call;
+
+    desk_kill(&d, 1);
+    desk_restart(&d, 1, true);
+    call = desk_call(&d);
+    controller_broker_lost(&d.c, &call, 1, before, &update);
+    desk_done(&d, &update);
+    d.now_ms += 100;
+    desk_tick(&d);
+    cr_assert_not(desk_is_fenced(&d, 1));
+}
+
 Test(broker_control, a_broker_that_reconnects_in_time_is_left_alone)
 {
     struct controller_update update;
     struct controller_call call = desk_call(&d);
 
-    controller_broker_lost(&d.c, &call, 1, &update);
+    controller_broker_lost(&d.c, &call, 1, desk_epoch(&d, 1), &update);
     desk_done(&d, &update);
     d.now_ms += 50;
     desk_heartbeat(&d, 1, NULL);
@@ -293,11 +309,11 @@ Test(broker_control, a_broker_whose_connection_is_gone_is_elected_last)
 
     desk_create_at(&d, "t", "1,2,3");
     call = desk_call(&d);
-    controller_broker_lost(&d.c, &call, 1, &update);
+    controller_broker_lost(&d.c, &call, 1, desk_epoch(&d, 1), &update);
     desk_done(&d, &update);
     d.now_ms += 60;
     call = desk_call(&d);
-    controller_broker_lost(&d.c, &call, 2, &update);
+    controller_broker_lost(&d.c, &call, 2, desk_epoch(&d, 2), &update);
     desk_done(&d, &update);
     d.now_ms += 40;
     desk_tick(&d);

@@ -37,7 +37,7 @@ static enum err edit_all(int8_t type, const char *name,
 {
     struct incremental_alter_configs_request request;
     struct incremental_alter_configs_request_alter_configs_resource resource;
-    struct incremental_alter_configs_request_alterable_config configs[8];
+    struct incremental_alter_configs_request_alterable_config configs[64];
 
     incremental_alter_configs_request_init(&request);
     incremental_alter_configs_request_alter_configs_resource_init(&resource);
@@ -219,7 +219,7 @@ static enum err replace(int8_t type, const char *name, const struct edit *edits,
 {
     struct alter_configs_request request;
     struct alter_configs_request_resource resource;
-    struct alter_configs_request_alterable_config configs[8];
+    struct alter_configs_request_alterable_config configs[64];
 
     alter_configs_request_init(&request);
     alter_configs_request_resource_init(&resource);
@@ -355,4 +355,52 @@ Test(configs, limits_that_let_nobody_in_are_refused)
     cr_assert_eq(
         desk_broker_config(&d, -1, "listener.name.a.max.connections", "1"),
         ERR_NONE);
+}
+
+/* ---- sizes --------------------------------------------------------------- */
+
+/* Unknown keys of a broker, as long as they get. */
+static void long_values(struct edit *edits, int32_t len, size_t bytes)
+{
+    for (int32_t i = 0; i < len; i++) {
+        char *value = arena_alloc(&d.arena, bytes + 1);
+
+        memset(value, 'v', bytes);
+        edits[i] = (struct edit){
+            (const char *)arena_printf(&d.arena, "key.%d", (int)i).data, value,
+            SET};
+    }
+}
+
+Test(configs, all_of_a_resource_have_a_limit)
+{
+    struct edit edits[48];
+    struct edit gone = {"key.0", NULL, DELETE};
+
+    long_values(edits, 48, CONTROLLER_CONFIGS_MAX_BYTES / 36);
+    cr_assert_eq(replace(IMAGE_RESOURCE_BROKER, "1", edits, 48),
+                 ERR_INVALID_CONFIG);
+    cr_assert_eq(edit_all(IMAGE_RESOURCE_BROKER, "1", edits, 48, true),
+                 ERR_INVALID_CONFIG);
+    cr_assert_eq(d.records, 0);
+    cr_assert_eq(replace(IMAGE_RESOURCE_BROKER, "1", edits, 35), ERR_NONE);
+    cr_assert_eq(edit_all(IMAGE_RESOURCE_BROKER, "1", edits + 35, 3, false),
+                 ERR_INVALID_CONFIG);
+    cr_assert_eq(edit_all(IMAGE_RESOURCE_BROKER, "1", &gone, 1, false),
+                 ERR_NONE);
+    cr_assert_eq(d.records, 1);
+}
+
+Test(configs, what_raft_would_not_take_at_once_is_refused)
+{
+    struct edit edits[4];
+
+    d.c.config.entry_max_bytes = 4000;
+    long_values(edits, 4, 1200);
+    cr_assert_eq(replace(IMAGE_RESOURCE_BROKER, "1", edits, 4),
+                 ERR_POLICY_VIOLATION);
+    cr_assert_eq(d.records, 0);
+    cr_assert_null(
+        image_configs(&d.committed, IMAGE_RESOURCE_BROKER, SLICE("1")));
+    cr_assert_eq(replace(IMAGE_RESOURCE_BROKER, "1", edits, 3), ERR_NONE);
 }

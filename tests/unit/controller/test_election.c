@@ -76,7 +76,7 @@ Test(election, a_restart_that_nobody_noticed_moves_the_leader)
 
     desk_create_at(&d, "t", "1,2,3");
     call = desk_call(&d);
-    controller_broker_lost(&d.c, &call, 1, &update);
+    controller_broker_lost(&d.c, &call, 1, desk_epoch(&d, 1), &update);
     desk_done(&d, &update);
     desk_restart(&d, 1, true);
     SHOWS("leader 2 epochs 1/1 replicas 1,2,3 isr 2,3");

@@ -203,8 +203,10 @@ static void lose_broker(struct history *h)
     struct desk *d = &h->desk;
     struct controller_update update;
     struct controller_call call = desk_call(d);
+    int32_t id = 1 + below(h, BROKERS);
+    const struct image_broker *b = image_broker(&d->committed, id);
 
-    controller_broker_lost(&d->c, &call, 1 + below(h, BROKERS), &update);
+    controller_broker_lost(&d->c, &call, id, b != NULL ? b->epoch : 0, &update);
     desk_done(d, &update);
 }
 

@@ -214,23 +214,39 @@ static void broker_send(int32_t correlation_id, Leat__ControlRequest *request)
     env_conn_send(broker.conn, out);
 }
 
+static uint8_t life = 1; /* of the broker's process */
+
+struct place {
+    const char *listener;
+    const char *host;
+    uint16_t port;
+};
+
+/* Where it says that it listens. */
+static struct place places[2] = {{"PLAINTEXT", "127.0.0.1", 1}};
+static size_t places_len = 1;
+
 /* A call whose answer waits for a commit. */
 static void broker_register(int32_t correlation_id, int32_t broker_id)
 {
     Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
     Leat__RegisterBrokerRequest r = LEAT__REGISTER_BROKER_REQUEST__INIT;
-    Leat__Endpoint endpoint = LEAT__ENDPOINT__INIT;
-    Leat__Endpoint *endpoints[] = {&endpoint};
-    uint8_t incarnation[16] = {1, (uint8_t)broker_id};
+    Leat__Endpoint each[2];
+    Leat__Endpoint *endpoints[2];
+    uint8_t incarnation[16] = {life, (uint8_t)broker_id};
 
-    endpoint.listener = (char *)(uintptr_t) "PLAINTEXT";
-    endpoint.host = (char *)(uintptr_t) "127.0.0.1";
-    endpoint.port = 1;
+    for (size_t i = 0; i < places_len; i++) {
+        leat__endpoint__init(&each[i]);
+        each[i].listener = (char *)(uintptr_t)places[i].listener;
+        each[i].host = (char *)(uintptr_t)places[i].host;
+        each[i].port = places[i].port;
+        endpoints[i] = &each[i];
+    }
     r.broker_id = broker_id;
     r.incarnation.data = incarnation;
     r.incarnation.len = sizeof incarnation;
     r.endpoints = endpoints;
-    r.n_endpoints = 1;
+    r.n_endpoints = places_len;
     r.previous_broker_epoch = -1;
     struct arena arena;
     arena_init(&arena, 0);
@@ -241,19 +257,38 @@ static void broker_register(int32_t correlation_id, int32_t broker_id)
     arena_free(&arena);
 }
 
-/* A call that waits for news; what is committed now is none. */
-static void broker_poll(int32_t correlation_id)
+/* With everything applied. */
+static void broker_beat(int32_t correlation_id, int32_t broker_id)
+{
+    Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
+    Leat__HeartbeatRequest r = LEAT__HEARTBEAT_REQUEST__INIT;
+
+    r.broker_id = broker_id;
+    r.broker_epoch = image_broker(&service->image, broker_id)->epoch;
+    r.applied_index = service->image.applied_index;
+    request.call_case = LEAT__CONTROL_REQUEST__CALL_HEARTBEAT;
+    request.heartbeat = &r;
+    broker_send(correlation_id, &request);
+}
+
+/* A call that waits for news after what is committed now, or after more. */
+static void broker_poll_after(int32_t correlation_id, int64_t more)
 {
     Leat__ControlRequest request = LEAT__CONTROL_REQUEST__INIT;
     Leat__FetchMetadataRequest r = LEAT__FETCH_METADATA_REQUEST__INIT;
 
     r.broker_id = -1;
-    r.applied_index = service->image.applied_index;
+    r.applied_index = service->image.applied_index + more;
     r.max_wait_ms = 2 * PATIENCE_MS;
     r.max_bytes = 1 << 20;
     request.call_case = LEAT__CONTROL_REQUEST__CALL_FETCH_METADATA;
     request.fetch_metadata = &r;
     broker_send(correlation_id, &request);
+}
+
+static void broker_poll(int32_t correlation_id)
+{
+    broker_poll_after(correlation_id, 0);
 }
 
 /* ---- a tool -------------------------------------------------------------- */
@@ -367,6 +402,7 @@ static void set_up(void)
         .advertised_host = "127.0.0.1",
         .advertised_port = 1,
         .frame_max_bytes = 1 << 20,
+        .inter_broker_listener = "INTERNAL",
     };
     char *why = NULL;
 
@@ -482,6 +518,190 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     cr_assert_eq(broker.correlation_ids[1 + CALLS], 2); /* polls come last */
     cr_assert_eq(broker.errors[1 + CALLS], ERR_NOT_CONTROLLER);
     cr_assert_not(broker.closed);
+}
+
+static bool two_are_answered(void) { return broker.answers == 2; }
+
+static bool three_are_answered(void) { return broker.answers == 3; }
+
+static bool one_is_connected(void) { return list_len(&service->conns) == 1; }
+
+static bool nobody_is_connected(void) { return list_empty(&service->conns); }
+
+static bool is_lost(int32_t id)
+{
+    const struct controller_broker *b =
+        map_get(&service->controller.brokers, slice_of(&id, sizeof id));
+
+    return b->lost;
+}
+
+/* Registered and unfenced, by a connection that stays broker.conn. */
+static void broker_starts(int32_t id)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    broker_register(1, id);
+    wait_for(first_is_answered, "an answer");
+    broker_beat(2, id);
+    wait_for(two_are_answered, "an answer");
+    cr_assert_not(image_broker(&service->image, id)->fenced);
+}
+
+Test(service, a_refused_process_takes_nothing_with_its_connection)
+{
+    broker_starts(100);
+    struct env_conn *healthy = broker.conn;
+    life = 2;
+    broker_connect();
+    broker_register(3, 100);
+    wait_for(three_are_answered, "an answer");
+    cr_assert_eq(broker.errors[2], ERR_DUPLICATE_BROKER_REGISTRATION);
+    env_conn_close(broker.conn);
+    broker.conn = healthy;
+    wait_for(one_is_connected, "the end of the connection");
+    cr_assert_not(is_lost(100));
+}
+
+Test(service, only_the_end_of_a_brokers_last_connection_counts)
+{
+    broker_starts(100);
+    struct env_conn *old = broker.conn;
+    broker_connect();
+    broker_beat(3, 100);
+    wait_for(three_are_answered, "an answer");
+    env_conn_close(old);
+    wait_for(one_is_connected, "the end of the connection");
+    cr_assert_not(is_lost(100));
+    env_conn_close(broker.conn);
+    broker.conn = NULL;
+    wait_for(nobody_is_connected, "the end of the connection");
+    cr_assert(is_lost(100));
+}
+
+/* ---- who has more -------------------------------------------------------- */
+
+static bool one_answer_is_held(void)
+{
+    return list_len(&service->answers) == 1;
+}
+
+Test(service, what_was_never_agreed_on_is_refused_once_the_quorum_has_confirmed)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    broker_poll_after(1, 1);
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_OFFSET_OUT_OF_RANGE);
+    broker_poll_after(2, 5);
+    wait_for(two_are_answered, "an answer");
+    cr_assert_eq(broker.errors[1], ERR_OFFSET_OUT_OF_RANGE);
+    wait_for(is_active, "activity");
+}
+
+/* Others may lead by now, and what it has be theirs. */
+Test(service, a_controller_that_is_not_sure_to_lead_ends_no_broker)
+{
+    wait_for(is_active, "leadership");
+    broker_connect();
+    mute = true;
+    broker_poll_after(1, 1);
+    wait_for(one_answer_is_held, "an answer that waits");
+    cr_assert_eq(broker.answers, 0);
+    depose();
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_NOT_CONTROLLER);
+}
+
+/* ---- probes -------------------------------------------------------------- */
+
+static bool no_probe_is_under_way(void) { return list_empty(&service->probes); }
+
+/* What a controller that has just become active finds out about a broker which
+ * listens there; port 0: at one where somebody does. */
+static bool is_found_dead(struct place first, struct place second)
+{
+    int32_t id = 100;
+
+    wait_for(is_active, "leadership");
+    places[0] = first;
+    places[1] = second;
+    places_len = second.listener != NULL ? 2 : 1;
+    for (int i = 0; i < 2; i++)
+        if (places[i].port == 0)
+            places[i].port = env_listener_port(peers[PEERS - 1].listener);
+    broker_starts(id);
+    struct controller_broker *b =
+        map_get(&service->controller.brokers, slice_of(&id, sizeof id));
+    b->heard = false;
+    service_probe_brokers(service);
+    wait_for(no_probe_is_under_way, "an end of the probes");
+    return image_broker(&service->controller.image, id)->fenced;
+}
+
+#define PLACE(...) ((struct place){__VA_ARGS__})
+#define NOWHERE ((struct place){0})
+
+Test(service, a_broker_whose_port_refuses_is_dead)
+{
+    cr_assert(is_found_dead(PLACE("PLAINTEXT", "127.0.0.1", 1), NOWHERE));
+}
+
+Test(service, a_broker_whose_name_nobody_knows_may_live)
+{
+    cr_assert_not(
+        is_found_dead(PLACE("INTERNAL", "a..name.that.cannot.be", 1), NOWHERE));
+}
+
+Test(service, the_listener_between_brokers_is_the_one_that_is_probed)
+{
+    cr_assert_not(is_found_dead(PLACE("EXTERNAL", "localhost", 1),
+                                PLACE("INTERNAL", "127.0.0.1")));
+}
+
+Test(service, a_broker_that_only_others_listen_for_is_dead)
+{
+    cr_assert(is_found_dead(PLACE("EXTERNAL", "localhost"),
+                            PLACE("INTERNAL", "127.0.0.1", 1)));
+}
+
+Test(service, all_listeners_must_refuse_if_that_between_brokers_is_not_known)
+{
+    cr_assert_not(
+        is_found_dead(PLACE("A", "127.0.0.1", 1), PLACE("B", "127.0.0.1")));
+}
+
+Test(service, a_broker_is_dead_if_all_its_listeners_refuse)
+{
+    cr_assert(
+        is_found_dead(PLACE("A", "127.0.0.1", 1), PLACE("B", "127.0.0.1", 1)));
+}
+
+/* ---- decisions that are not taken ---------------------------------------- */
+
+static bool is_stale(void) { return service->stale; }
+
+/* Nothing is uncommitted, so no commit comes that could bring it back. */
+Test(service, a_leader_whose_decision_is_not_taken_is_active_again)
+{
+    struct controller_update update = {.deadline_ms = INT64_MAX};
+    struct raft_node_status status;
+
+    wait_for(is_active, "leadership");
+    raft_node_status(service->raft, &status);
+    update.batches = xcalloc(1, sizeof *update.batches);
+    update.batches_len = 1;
+    update.batches[0].index = (int64_t)status.last_index + 1;
+    memset(buf_extend(&update.batches[0].bytes, (8 << 20) + 1), 0,
+           (8 << 20) + 1);
+    cr_assert_not(service_carry_out(service, &update));
+    cr_assert(is_stale());
+    wait_for(is_active, "activity");
+    cr_assert_not(is_stale());
+    broker_connect();
+    broker_register(1, 100);
+    wait_for(first_is_answered, "an answer");
+    cr_assert_eq(broker.errors[0], ERR_NONE);
 }
 
 /* ---- who votes ----------------------------------------------------------- */

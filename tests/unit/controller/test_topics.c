@@ -466,3 +466,41 @@ Test(topics, growth_by_hand)
     cr_assert_str_eq(desk_show(&d, "t", 1),
                      "leader 3 epochs 0/0 replicas 3,1 isr 3,1");
 }
+
+/* ---- sizes --------------------------------------------------------------- */
+
+Test(topics, what_raft_would_not_take_at_once_is_refused)
+{
+    d.c.config.entry_max_bytes = 1000;
+    cr_assert_eq(desk_create(&d, "t", 20, 3), ERR_POLICY_VIOLATION);
+    cr_assert_eq(d.records, 0);
+    cr_assert_eq(desk_create(&d, "t", 5, 3), ERR_NONE);
+    cr_assert_eq(grow("t", 25, NULL), ERR_POLICY_VIOLATION);
+    cr_assert_eq(d.records, 0);
+    cr_assert_eq(grow("t", 10, NULL), ERR_NONE);
+}
+
+Test(topics, one_request_changes_a_bounded_amount)
+{
+    struct create_topics_request_creatable_topic topics[3];
+    struct create_topics_request r;
+
+    create_topics_request_init(&r);
+    for (int i = 0; i < 3; i++) {
+        create_topics_request_creatable_topic_init(&topics[i]);
+        topics[i].name = arena_printf(&d.arena, "t%d", i);
+        topics[i].num_partitions = 10;
+        topics[i].replication_factor = 3;
+    }
+    r.topics = topics;
+    r.topics_len = 3;
+    /* Room for two, one entry each. */
+    d.c.config.entry_max_bytes = 1100;
+    d.c.config.request_max_bytes = 1500;
+    struct create_topics_response *response =
+        desk_kafka(&d, API_CREATE_TOPICS, 4, &r);
+    cr_assert_eq(response->topics[0].error_code, ERR_NONE);
+    cr_assert_eq(response->topics[1].error_code, ERR_NONE);
+    cr_assert_eq(response->topics[2].error_code, ERR_POLICY_VIOLATION);
+    cr_assert_eq(d.batches, 2);
+}
