@@ -362,7 +362,8 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
         log_debug("replica", "Fetching %s from node %d: %s", log_path(p->log),
                   f->leader, err_text(error));
         delay(p, error == ERR_KAFKA_STORAGE_ERROR || error == ERR_IO ||
-                         error == ERR_FULL || error == ERR_CORRUPT_MESSAGE
+                         error == ERR_FULL || error == ERR_EXHAUSTED ||
+                         error == ERR_CORRUPT_MESSAGE
                      ? STORAGE_RETRY_MS
                      : RETRY_MS);
     }

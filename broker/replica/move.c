@@ -19,7 +19,7 @@ enum {
     PIECE_SMALL_BYTES = 256 << 10, /* read on the loop, near the end */
     CLOSE_MAX_BYTES = 16 << 20,    /* that may be lacking then */
     AGAIN_MS = 20,                 /* something is in the way of the swap */
-    AGAIN_FULL_MS = 1000,
+    AGAIN_LACKING_MS = 1000,       /* room, or file descriptors */
     PAUSE_MAX_MS = 60000,
 };
 
@@ -176,7 +176,25 @@ static bool goes_on(struct move *m)
     return false;
 }
 
-static void on_pause(void *arg) { next_step(arg); }
+static void name_again(struct move *m);
+
+static void on_pause(void *arg)
+{
+    struct move *m = arg;
+
+    if (m->stage == MOVE_NAMING)
+        name_again(m);
+    else
+        next_step(m);
+}
+
+/* Nothing is wrong with the disk. */
+static bool passes(int result)
+{
+    enum err error = log_errno(result);
+
+    return error == ERR_FULL || error == ERR_EXHAUSTED;
+}
 
 static void step_later(struct move *m, int64_t ms)
 {
@@ -293,7 +311,9 @@ static enum err cut(struct move *m)
     if (end <= log_start_offset(m->log))
         return begin_at(m, end);
     enum err error = log_truncate(m->log, end);
-    if (error == ERR_NONE)
+    if (error != ERR_NONE)
+        m->cut = end;
+    else
         error =
             producers_truncated(m->env, m->log, m->partition->high_watermark,
                                 env_wall_ms(m->env), &m->producers);
@@ -302,8 +322,8 @@ static enum err cut(struct move *m)
 
 static void appended(struct move *m, enum err error, size_t bytes)
 {
-    if (error == ERR_FULL) {
-        step_later(m, AGAIN_FULL_MS);
+    if (error == ERR_FULL || error == ERR_EXHAUSTED) {
+        step_later(m, AGAIN_LACKING_MS);
         return;
     }
     if (error == ERR_DAMAGED) {
@@ -386,7 +406,7 @@ static void flush_done(struct log_flush *flush)
         if (log_disk_failed(m->log) || log_is_disk_error(result))
             fail_there(m);
         else
-            step_later(m, AGAIN_FULL_MS);
+            step_later(m, AGAIN_LACKING_MS);
         return;
     }
     if (m->stage == MOVE_SYNCING)
@@ -433,12 +453,12 @@ static void mark_done(struct env_work *work)
 
     if (!goes_on(m))
         return;
-    if (m->result == -ENOSPC) {
-        step_later(m, AGAIN_FULL_MS);
+    if (passes(m->result)) {
+        step_later(m, AGAIN_LACKING_MS);
     } else if (m->result < 0) {
         fail_there(m);
     } else if (!m->noted && !PLANTED(MOVE_LEAVES_NO_NOTE)) {
-        step_later(m, AGAIN_FULL_MS); /* its own writes find out why */
+        step_later(m, AGAIN_LACKING_MS); /* its own writes find out why */
     } else {
         m->stage = MOVE_CLOSING;
         next_step(m);
@@ -518,6 +538,10 @@ static void name_done(struct env_work *work)
         dispose(m);
         return;
     }
+    if (passes(m->result)) {
+        step_later(m, AGAIN_LACKING_MS);
+        return;
+    }
     if (m->result < 0 && p->role != PARTITION_OFFLINE)
         partition_go_offline(p);
     m->log = NULL;
@@ -549,6 +573,8 @@ static void name_run(struct env_work *work)
     if (rc != -ENOSPC)
         m->result = rc;
 }
+
+static void name_again(struct move *m) { start(m, name_run, name_done); }
 
 /* One turn of the loop: nobody sees anything between. */
 static void swap(struct move *m)
@@ -632,6 +658,10 @@ static void next_step(struct move *m)
     if (at < start)
         at = start;
     error = log_read(p->log, at, end, piece_bytes(m), true, &m->range);
+    if (error == ERR_EXHAUSTED) {
+        step_later(m, AGAIN_LACKING_MS);
+        return;
+    }
     if (error != ERR_NONE) {
         partition_write_failed(p);
         fail(m, err_text(error));
@@ -670,7 +700,7 @@ static void open_done(struct env_work *work)
 
     if (!goes_on(m))
         return;
-    if (m->error == ERR_FULL) {
+    if (m->error == ERR_FULL || m->error == ERR_EXHAUSTED) {
         fail(m, err_text(m->error));
     } else if (m->error != ERR_NONE) {
         fail_there(m);
@@ -780,6 +810,10 @@ void move_closed(struct partition *p)
     if (is_swapped(m)) {
         p->move = NULL;
         m->partition = NULL;
+        if (env_timer_running(&m->pause)) {
+            env_timer_stop(m->env, &m->pause);
+            dispose(m);
+        }
     } else {
         give_up(m);
     }

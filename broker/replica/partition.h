@@ -97,8 +97,9 @@ struct partition {
     bool early; /* it came before shard.settled: an earlier process may have
                    had it */
     struct move *move; /* to another directory, or NULL */
-    /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
-     * directory is another topic's (see open_run()).  0: no. */
+    /* PARTITION_OPENING, and to be tried again then: the disk is full, there
+     * are no file descriptors, or the directory is another topic's (see
+     * open_run()).  0: no. */
     int64_t open_again_ms;
 
     /* Follower: owned by replica/fetcher.c. */

@@ -284,31 +284,34 @@ enum err producers_store(struct env *env, const struct producers *p,
                      path, strerror(-rc));
     }
     free(path);
-    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
+    return log_errno(rc);
 }
 
 /* ---- loading
  * -------------------------------------------------------------------- */
 
-static struct producers *read_snapshot(struct env *env, const char *dir,
-                                       int64_t offset, int64_t now_wall_ms)
+/* *p is NULL if it is of no use; a negative errno if that cannot be said now.
+ */
+static int read_snapshot(struct env *env, const char *dir, int64_t offset,
+                         int64_t now_wall_ms, struct producers **p)
 {
     char *path = snapshot_path(dir, offset);
     struct buf bytes = BUF_INIT;
-    struct producers *p = NULL;
     const char *why = NULL;
     int rc = env_read_all(env, path, FILE_MAX_BYTES, &bytes);
+    bool later = rc < 0 && log_errno(rc) == ERR_EXHAUSTED;
 
+    *p = NULL;
     if (rc == 0)
-        p = producers_decode(buf_slice(&bytes), offset, now_wall_ms, &why);
+        *p = producers_decode(buf_slice(&bytes), offset, now_wall_ms, &why);
     else
         why = strerror(-rc);
     buf_free(&bytes);
-    if (p == NULL)
+    if (*p == NULL && !later)
         log_warn("log", "%s is of no use (%s); taking an older one, or the log",
                  path, why);
     free(path);
-    return p;
+    return later ? rc : 0;
 }
 
 /* The newest usable one between the log's start and end (both inclusive) that
@@ -330,10 +333,10 @@ static int find_snapshot(struct env *env, struct log *log, int64_t limit,
         if (at > limit && at <= end)
             continue;
         if (at >= start && at <= end)
-            *found = read_snapshot(env, log_path(log), at, now_wall_ms);
+            rc = read_snapshot(env, log_path(log), at, now_wall_ms, found);
         if (*found != NULL)
             *from = at;
-        else
+        else if (rc == 0)
             rc = delete_snapshot(env, log, at);
     }
     for (size_t i = 0; rc == 0 && i < s.len && s.offsets[i] < start; i++)
@@ -431,7 +434,7 @@ static enum err begin_load(struct env *env, struct loading *l,
         find_snapshot(env, l->log, limit, l->now_wall_ms, &l->producers, from);
 
     if (rc < 0)
-        return ERR_IO;
+        return log_errno(rc);
     if (l->producers == NULL)
         return ERR_NONE;
     enum err error = find_undecided(l->log, high_watermark, *from, &marker);
@@ -440,7 +443,7 @@ static enum err begin_load(struct env *env, struct loading *l,
     producers_free(l->producers);
     rc =
         find_snapshot(env, l->log, marker, l->now_wall_ms, &l->producers, from);
-    return rc < 0 ? ERR_IO : ERR_NONE;
+    return log_errno(rc);
 }
 
 static enum err read_log(struct loading *l, int64_t from)

@@ -435,6 +435,15 @@ static bool is_dead(const struct disk *disk, const char *path)
     return number_is_dead(disk, number_of(path));
 }
 
+static bool no_descriptor(struct disk *disk)
+{
+    if (disk->faults.no_more_at > 1) {
+        disk->faults.no_more_at--;
+        return false;
+    }
+    return disk->faults.no_more_at == 1;
+}
+
 int env_rename(struct env *env, const char *from, const char *to)
 {
     struct disk *disk = env_disk(env);
@@ -496,6 +505,8 @@ int env_list_dir(struct env *env, const char *path, char ***names,
 
     if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (dir == NULL || !dir->is_dir)
         return dir == NULL ? -ENOENT : -ENOTDIR;
     MAP_EACH (entry, &disk->names) {
@@ -539,6 +550,8 @@ int env_sync_dir(struct env *env, const char *path)
     disk->counts.dir_syncs++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     for (size_t i = 0; i < disk->changes_len; i++)
         apply(disk, &disk->durable, &disk->changes[i]);
     forget_changes(disk);
@@ -603,6 +616,8 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
     disk->counts.opens++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (node != NULL && node->is_dir)
         return -EISDIR;
     if (node == NULL && (flags & ENV_CREATE) == 0)
@@ -820,6 +835,8 @@ int env_read_all(struct env *env, const char *path, size_t max_bytes,
     disk->counts.reads++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (node == NULL || node->is_dir)
         return node == NULL ? -ENOENT : -EISDIR;
     if (node->data.len > max_bytes)

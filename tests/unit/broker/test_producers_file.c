@@ -488,6 +488,31 @@ Test(producers_file, a_full_disk_costs_the_snapshot_only)
     end(&t);
 }
 
+/* It may be fine. */
+Test(producers_file, without_descriptors_no_snapshot_is_deleted)
+{
+    struct producers *p;
+    enum err err = ERR_EXHAUSTED;
+    struct bench t;
+
+    begin(&t);
+    produce_n(&t, 6);
+    store(&t);
+    produce_n(&t, 2);
+    for (int n = 1; err != ERR_NONE; n++) {
+        env_mem_faults(t.f.env)->no_more_at = n;
+        err = producers_load(t.f.env, t.f.log, log_end_offset(t.f.log), now_ms,
+                             &p);
+        env_mem_faults(t.f.env)->no_more_at = 0;
+        cr_assert(err == ERR_NONE ? n > 2 : err == ERR_EXHAUSTED, "%d: %s", n,
+                  err_name(err));
+        expect_snapshots(&t, "6");
+    }
+    producers_free(p);
+    expect_loaded(&t, "when there are descriptors again");
+    end(&t);
+}
+
 /* ---- power failures
  * ------------------------------------------------------------ */
 
