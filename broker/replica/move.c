@@ -54,6 +54,7 @@ struct move {
     struct log *log; /* the future one; once swapped, the old one */
     struct log_config config;
     struct producers *producers; /* as of the future log's end */
+    bool producers_stale;        /* see producers_truncated() */
     int64_t cut;                 /* the source was cut to here; INT64_MAX: no */
     int64_t first_dirty;         /* of what was read */
     struct log_range range;
@@ -266,14 +267,21 @@ static void take_producers(struct move *m, struct slice bytes, int64_t active,
     }
 }
 
+static enum err follow_cut(struct move *m)
+{
+    return producers_truncated(m->env, m->log, m->partition->high_watermark,
+                               env_wall_ms(m->env), &m->producers,
+                               &m->producers_stale);
+}
+
 /* The future log begins, perhaps anew, with the batch at `offset`. */
 static enum err begin_at(struct move *m, int64_t offset)
 {
     enum err error = log_truncate_fully(m->log, offset);
 
-    producers_free(m->producers);
-    m->producers = NULL;
-    return error;
+    /* Also with an error it begins there. */
+    enum err followed = follow_cut(m);
+    return error != ERR_NONE ? error : followed;
 }
 
 static enum err append(struct move *m, struct slice bytes)
@@ -304,20 +312,18 @@ static enum err cut(struct move *m)
 
     m->cut = INT64_MAX;
     if (end >= log_end_offset(m->log))
-        return ERR_NONE;
+        return m->producers_stale ? follow_cut(m) : ERR_NONE;
     /* What was stored of it may say too much now. */
     if (m->stage > MOVE_SYNCING)
         m->stage = MOVE_SYNCING;
     if (end <= log_start_offset(m->log))
         return begin_at(m, end);
     enum err error = log_truncate(m->log, end);
-    if (error != ERR_NONE)
+    if (error != ERR_NONE) {
         m->cut = end;
-    else
-        error =
-            producers_truncated(m->env, m->log, m->partition->high_watermark,
-                                env_wall_ms(m->env), &m->producers);
-    return error;
+        return error;
+    }
+    return follow_cut(m);
 }
 
 static void appended(struct move *m, enum err error, size_t bytes)

@@ -159,12 +159,13 @@ struct producers *producers_decode(struct slice bytes, int64_t end_offset,
                                    int64_t now_wall_ms, const char **why);
 
 /* Writes the state (NULL: of no producer, which spares reading the log for
- * them) as of end_offset, unless that snapshot is there.  Keeps the newest one
+ * them) as of end_offset, in the place of what is there.  Keeps the newest one
  * and the newest two that stand at the start of a segment.  Not synced: what a
  * power loss leaves of it is recognised by its CRC and an older one is taken.
  * Page cache only: may be called on a loop. */
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset);
+bool producers_is_stored(struct env *env, const char *dir, int64_t end_offset);
 /* Takes a batch of the log into the state: producers_apply(), or what its
  * marker says.  An aborted transaction goes into the log's index.  *p may be
  * NULL. */
@@ -183,11 +184,13 @@ enum err producers_load(struct env *env, struct log *log,
                         int64_t high_watermark, int64_t now_wall_ms,
                         struct producers **out);
 /* After log_truncate() or log_truncate_fully(): brings *p (may be NULL, may
- * become NULL) in line with the shorter log.  From memory nearly always; reads
- * the log as producers_load() when a producer is left without any batch whose
- * earlier ones it had. */
+ * become NULL) in line with the shorter log, and deletes snapshots of what it
+ * lost.  From memory nearly always; reads the log as producers_load() when a
+ * producer is left without any batch whose earlier ones it had.  With an error
+ * *stale (false at first) becomes true: nothing may be appended, or said of a
+ * producer, before another call has made it false. */
 enum err producers_truncated(struct env *env, struct log *log,
                              int64_t high_watermark, int64_t now_wall_ms,
-                             struct producers **p);
+                             struct producers **p, bool *stale);
 
 #endif

@@ -264,6 +264,15 @@ static void prune(struct env *env, const char *dir)
     snapshots_free(&s);
 }
 
+bool producers_is_stored(struct env *env, const char *dir, int64_t end_offset)
+{
+    char *path = snapshot_path(dir, end_offset);
+    bool is_stored = env_path_kind(env, path) == 1;
+
+    free(path);
+    return is_stored;
+}
+
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset)
 {
@@ -271,13 +280,15 @@ enum err producers_store(struct env *env, const struct producers *p,
     struct buf bytes = BUF_INIT;
     int rc = 0;
 
-    if (end_offset > 0 && env_path_kind(env, path) == 0) {
+    if (end_offset > 0) {
         producers_encode(p, &bytes);
         rc = write_file(env, path, buf_slice(&bytes));
         buf_free(&bytes);
         if (rc == 0)
             prune(env, dir);
         else
+            unlink_snapshot(env, dir, end_offset);
+        if (rc < 0)
             log_warn("log",
                      "%s could not be written (%s); more of the log will be "
                      "read at the next start",
@@ -498,17 +509,25 @@ static int delete_above(struct env *env, struct log *log, int64_t end_offset)
 
 enum err producers_truncated(struct env *env, struct log *log,
                              int64_t high_watermark, int64_t now_wall_ms,
-                             struct producers **p)
+                             struct producers **p, bool *stale)
 {
     int64_t end = log_end_offset(log);
     bool empty = log_start_offset(log) == end;
+    bool was_stale = *stale;
+    enum err error = ERR_NONE;
 
-    if (delete_above(env, log, empty ? -1 : end) < 0)
-        return ERR_IO;
-    if (*p == NULL || (!empty && producers_truncate(*p, end)))
-        return ERR_NONE;
-    producers_free(*p);
-    *p = NULL;
-    return empty ? ERR_NONE
-                 : producers_load(env, log, high_watermark, now_wall_ms, p);
+    *stale = true;
+    int rc = delete_above(env, log, empty ? -1 : end);
+    if (rc < 0)
+        return log_errno(rc);
+    bool ask_log = *p == NULL && was_stale;
+    if (*p != NULL && (empty || !producers_truncate(*p, end))) {
+        producers_free(*p);
+        *p = NULL;
+        ask_log = true;
+    }
+    if (ask_log && !empty)
+        error = producers_load(env, log, high_watermark, now_wall_ms, p);
+    *stale = error != ERR_NONE;
+    return error;
 }
