@@ -33,7 +33,10 @@
  *
  * Memory: 160 bytes per id, one block per partition; nothing without ids.
  * 24 bytes more per undecided transaction.
- * The most ids are PRODUCERS_MAX; then the longest idle one is forgotten.
+ * Of more than PRODUCERS_MAX ids the longest idle are forgotten, but none with
+ * an open transaction: a new one is refused when as many are open.  So there
+ * are a few more than PRODUCERS_MAX at most, for as long as those in the way of
+ * the others are.
  *
  * Pure, but for load, store and truncated.  One thread. */
 #ifndef BROKER_REPLICA_PRODUCERS_H
@@ -58,7 +61,8 @@ enum producers_verdict {
     PRODUCERS_APPEND,
     PRODUCERS_DUPLICATE, /* answer with *offset and *timestamp, don't append */
     PRODUCERS_REFUSE,    /* *error: OUT_OF_ORDER_SEQUENCE_NUMBER,
-                            INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE */
+                            INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE;
+                            KAFKA_STORAGE_ERROR: too many open transactions */
 };
 
 /* Leader, before the append.  b->producer_id >= 0.  Of a batch without sequence

@@ -26,7 +26,8 @@ enum {
     CRC_END = VERSION_BYTES + 4,
     ENTRY_BYTES = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8,
     HEAD_BYTES = CRC_END + 4,
-    FILE_MAX_BYTES = HEAD_BYTES + PRODUCERS_MAX * ENTRY_BYTES,
+    ENTRIES_MAX = 2 * PRODUCERS_MAX, /* see producers.h */
+    FILE_MAX_BYTES = HEAD_BYTES + ENTRIES_MAX * ENTRY_BYTES,
     /* Reading this much again at the next start costs more than a file. */
     REREAD_MAX_BYTES = 4 << 20,
     OFFSET_DIGITS = 20,
@@ -107,7 +108,7 @@ static const char *check_head(struct slice bytes, uint32_t *count)
         crc32c(0, bytes.data + CRC_END, bytes.len - CRC_END))
         return "its CRC is wrong";
     *count = be32_get(bytes.data + CRC_END);
-    if (*count > PRODUCERS_MAX ||
+    if (*count > ENTRIES_MAX ||
         bytes.len != HEAD_BYTES + (size_t)*count * ENTRY_BYTES)
         return "its length is wrong";
     return NULL;
