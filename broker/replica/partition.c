@@ -206,7 +206,7 @@ static struct isr_proposal *proposal_new(const struct partition *p)
     struct isr_proposal *q = xcalloc(1, sizeof *q);
 
     q->shard = p->shard->index;
-    q->topic_id = p->topic->id;
+    q->topic_id = p->topic_id;
     q->partition = p->index;
     q->leader_epoch = p->state.leader_epoch;
     q->partition_epoch = p->state.partition_epoch;
@@ -491,7 +491,7 @@ void partition_leave_service(struct partition *p)
     cleaner_leave(p);
     p->role = PARTITION_OFFLINE;
     tell(p, NEWS_ROLE);
-    meta_replica_offline(p->shard->broker->meta, &p->topic->id, p->index);
+    meta_replica_offline(p->shard->broker->meta, &p->topic_id, p->index);
 }
 
 /* Its disk is no good, and nothing else in that directory is to be trusted. */
@@ -748,6 +748,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
 
     p->shard = s;
     p->topic = topic;
+    p->topic_id = topic->id;
     p->index = index;
     p->role = PARTITION_OPENING;
     p->state = *state;
@@ -820,6 +821,7 @@ void partition_delete(struct partition *p)
     checkpoint_forget(p);
     cleaner_deleted(p);
     p->deleted = true;
+    p->topic = NULL;
     p->shard->deleting++;
     finish_delete(p);
 }

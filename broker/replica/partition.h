@@ -56,7 +56,8 @@ struct move;
 
 struct partition {
     struct shard *shard;
-    struct shard_topic *topic;
+    struct shard_topic *topic; /* NULL when `deleted`: it may go first */
+    struct uuid topic_id;
     int32_t index;
     enum partition_role role;
     struct partition_state state; /* as the controller last said */
