@@ -173,6 +173,9 @@ struct env_listen_options {
                                          void **arg);
     void *owner;
     bool shared; /* SO_REUSEPORT: several loops accept from one port */
+    /* An eighth of the process's file descriptors is not for guests: who would
+     * get one of those is refused with a reset. */
+    bool spares_descriptors;
 };
 
 /* On failure *why gets a sentence that the caller frees. */

@@ -12,7 +12,9 @@
  * whoever pauses the listeners of a port has to resume every one.
  *
  * Out of descriptors, accept() would fail and the socket stay readable: the
- * listener says so once, rests for a moment and tries again. */
+ * listener says so once, rests for a moment and tries again.  So does one that
+ * spares descriptors when only those it spares are left: a new descriptor has
+ * the lowest number that is free. */
 #include "base/env_internal.h"
 #include "base/log.h"
 
@@ -23,6 +25,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -30,6 +33,7 @@ enum {
     ACCEPT_TURN_MAX = 64,
     REST_MS = 100,
     COMPLAIN_MS = 10000,
+    SPARED_PART = 8,
 };
 
 struct env_listener {
@@ -320,11 +324,16 @@ static void rested(void *arg)
 
 /* With a reset, as a port on which nobody listens would: some clients try the
  * next server of their list only then, and come back here after a mere end. */
-static void refuse(struct env_conn *conn)
+static void reset_at_close(int fd)
 {
     struct linger none = {.l_onoff = 1};
 
-    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
+static void refuse(struct env_conn *conn)
+{
+    reset_at_close(conn->fd);
     env_conn_close(conn);
 }
 
@@ -344,6 +353,14 @@ static void accepted(struct env_listener *listener, int fd,
         refuse(conn);
 }
 
+static bool is_spared(int fd)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+           (rlim_t)fd >= limit.rlim_cur - limit.rlim_cur / SPARED_PART;
+}
+
 /* -1 with errno if nobody is there. */
 static int accept_one(struct env_listener *listener,
                       struct sockaddr_storage *peer)
@@ -353,6 +370,12 @@ static int accept_one(struct env_listener *listener,
     int fd = accept4(listener->fd, (struct sockaddr *)peer, &len,
                      SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+    if (fd >= 0 && options->spares_descriptors && is_spared(fd)) {
+        reset_at_close(fd);
+        close(fd);
+        fd = -1;
+        errno = EMFILE;
+    }
     if (fd < 0 && options->unadmit != NULL) {
         int error = errno;
 

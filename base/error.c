@@ -45,6 +45,7 @@ int16_t err_wire(int code)
     switch (code) {
     case ERR_IO:
     case ERR_FULL:
+    case ERR_EXHAUSTED:
         return ERR_KAFKA_STORAGE_ERROR;
     case ERR_DAMAGED:
         return ERR_CORRUPT_MESSAGE;

@@ -156,7 +156,8 @@
     X(ABSENT, 1007, 0, "does not exist")                                       \
     X(NOT_LEADER, 1008, 1, "this controller is not the active one")            \
     X(REFUSED, 1009, 1, "the connection was refused")                          \
-    X(UNREACHABLE, 1010, 1, "the host cannot be reached")
+    X(UNREACHABLE, 1010, 1, "the host cannot be reached")                      \
+    X(EXHAUSTED, 1011, 1, "there are no file descriptors or memory left")
 
 enum err {
 #define X(name, code, retriable, text) ERR_##name = code,

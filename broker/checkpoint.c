@@ -89,7 +89,7 @@ static void put_below(struct kv_batch *batch, const struct partition *p,
 
     int64_t start = log_start_offset(p->log);
 
-    make_key(key, &p->topic->id, p->index);
+    make_key(key, &p->topic_id, p->index);
     const struct checkpoint c = {
         .high_watermark = p->high_watermark < limit ? p->high_watermark : limit,
         .recovery_point = point < limit ? point : limit,
@@ -337,7 +337,7 @@ void checkpoint_forget(struct partition *p)
     uint8_t key[NOTE_BYTES];
 
     checkpoint_forget_in(p, p->dir);
-    make_note(key, &p->topic->id, p->index);
+    make_note(key, &p->topic_id, p->index);
     for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++)
         kv_batch_delete(forgotten_in(p->shard, &b->log_dirs[i]),
                         slice_of(key, NOTE_BYTES));
@@ -348,6 +348,6 @@ void checkpoint_forget_in(struct partition *p, const struct log_dir *dir)
     uint8_t key[KEY_BYTES];
 
     list_remove(&p->checkpoint_link);
-    make_key(key, &p->topic->id, p->index);
+    make_key(key, &p->topic_id, p->index);
     kv_batch_delete(forgotten_in(p->shard, dir), slice_of(key, KEY_BYTES));
 }

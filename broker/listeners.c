@@ -332,6 +332,18 @@ static struct limit *limit_of(struct listeners *l, int index)
     return &l->each[first];
 }
 
+/* And for them alone. */
+static bool is_for_brokers(const struct server_config *config, int index)
+{
+    const char *name = config->listeners[index].name;
+    bool alone = true;
+
+    for (size_t i = 0; i < config->listeners_len; i++)
+        alone = alone && (config->listeners[i].is_controller ||
+                          strcmp(config->listeners[i].name, name) == 0);
+    return !alone && strcmp(name, config->inter_broker_listener) == 0;
+}
+
 static int listen_on(struct listeners *l, struct shard *shard, int index,
                      char **why)
 {
@@ -352,6 +364,7 @@ static int listen_on(struct listeners *l, struct shard *shard, int index,
         .accept = on_accept,
         .owner = port,
         .shared = l->broker->shards_len > 1,
+        .spares_descriptors = !is_for_brokers(config, index),
     };
 
     port->listeners = l;

@@ -110,12 +110,11 @@ static int32_t leader_of(void *arg, const struct txn_marker *marker)
     const struct image_topic *t = image_topic(&c->meta->image, marker->topic);
     struct peer_address address;
 
-    /* The coordinator knew the topic when it wrote the decision, and whoever
-     * coordinates after it knows at least as much. */
-    if (t == NULL)
+    /* The coordinator knew the partition when it wrote the decision, and
+     * whoever coordinates after it knows at least as much.  So it was deleted,
+     * though there may be a smaller topic of that name by now. */
+    if (t == NULL || marker->partition >= t->partitions_len)
         return TXN_ROUTE_GONE;
-    if (marker->partition >= t->partitions_len)
-        return TXN_ROUTE_NOWHERE;
     int32_t leader = t->partitions[marker->partition]->leader;
     return leader >= 0 && reachable(c, leader, &address) != NULL
                ? leader

@@ -187,6 +187,7 @@ enum err coord_append_error(enum err append)
     case ERR_KAFKA_STORAGE_ERROR:
     case ERR_IO:
     case ERR_FULL:
+    case ERR_EXHAUSTED:
     case ERR_CLOSED:
         return ERR_NOT_COORDINATOR;
     case ERR_MESSAGE_TOO_LARGE:

@@ -243,9 +243,12 @@ static int keep(struct log *log, struct segment *s, uint32_t n, int64_t last)
     struct aborted_index *x = &s->aborted;
     uint32_t stored = x->stored;
 
+    int rc = n < stored ? cut_file(log, s, n) : 0;
+    if (rc < 0)
+        return rc;
     x->last_offset = last;
     x->unwritten.len = n > stored ? (size_t)(n - stored) * ABORTED_BYTES : 0;
-    return n < stored ? cut_file(log, s, n) : 0;
+    return 0;
 }
 
 int aborted_cut(struct log *log, struct segment *s, int64_t end_offset)

@@ -204,17 +204,18 @@ static void note_run(struct log *log, struct segment *s, struct slice run,
 
 /* ---- the whole ----------------------------------------------------------- */
 
-/* A log without files gets the first of them. */
+/* A log without files gets the first of them; what was cut off stays away. */
 static int begin_files(struct log *log)
 {
     struct segment *s = log_active(log);
+    int rc = 0;
 
-    if (s->stored)
-        return 0;
-    int rc = log_write_metadata(log);
-    if (rc < 0)
-        return rc;
-    return segment_create_file(log, s);
+    if (!s->stored) {
+        rc = log_write_metadata(log);
+        if (rc == 0)
+            rc = segment_create_file(log, s);
+    }
+    return rc < 0 ? rc : log_sync_cut(log);
 }
 
 static enum err append_runs(struct log *log, struct slice bytes,
@@ -266,8 +267,9 @@ static void after_append(struct log *log)
  * before from whoever opens the log. */
 static void undo(struct log *log, int64_t end_before, uint32_t segments_before)
 {
-    if (log->end_offset > end_before)
-        log_truncate(log, end_before);
+    if (log->end_offset > end_before &&
+        log_truncate(log, end_before) != ERR_NONE)
+        log->failed = true;
     if (log->failed || log->segments_len <= segments_before)
         return;
     int rc = log_drop_from(log, segments_before);

@@ -18,6 +18,12 @@ enum err log_errno(int negative_errno)
         return ERR_FULL;
     case -EBADMSG:
         return ERR_DAMAGED;
+    case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+    case -EAGAIN:
+    case -EINTR:
+        return ERR_EXHAUSTED;
     default:
         return ERR_IO;
     }
@@ -25,16 +31,7 @@ enum err log_errno(int negative_errno)
 
 bool log_is_disk_error(int negative_errno)
 {
-    switch (negative_errno) {
-    case -ENOMEM:
-    case -EMFILE:
-    case -ENFILE:
-    case -EAGAIN:
-    case -EINTR:
-        return false;
-    default:
-        return negative_errno < 0 && log_errno(negative_errno) == ERR_IO;
-    }
+    return negative_errno < 0 && log_errno(negative_errno) == ERR_IO;
 }
 
 enum err log_fail(struct log *log, int negative_errno, const char *what)
@@ -294,6 +291,25 @@ static void ends_at(struct log *log, int64_t end_offset)
     log_clean_cut(log, end_offset);
 }
 
+int log_sync_cut(struct log *log)
+{
+    int rc = log->cut_unsynced ? env_sync_dir(log->env, log->path) : 0;
+
+    if (rc == 0)
+        log->cut_unsynced = false;
+    return rc;
+}
+
+/* What may pass leaves the log whole, as it is now; all else spoils it. */
+static enum err cut_failed(struct log *log, int rc, const char *what)
+{
+    enum err error = log_errno(rc);
+
+    return error == ERR_FULL || error == ERR_EXHAUSTED
+               ? error
+               : log_fail(log, rc, what);
+}
+
 enum err log_truncate_fully(struct log *log, int64_t offset)
 {
     ASSERT(offset >= 0);
@@ -309,17 +325,35 @@ enum err log_truncate_fully(struct log *log, int64_t offset)
     /* Nothing is left that could be unsynced. */
     log->synced_offset = log->recovery_point = offset;
     epoch_cache_clear(&log->epochs);
-    /* The name of the empty file is where the log goes on after a restart. */
+    log->cut_unsynced = true;
+    /* The name of the empty file is where the log goes on after a restart.
+     * What fails here comes with the first append. */
     rc = log_write_metadata(log);
     if (rc == 0)
         rc = segment_create_file(log, s);
-    /* As below. */
     if (rc == 0)
-        rc = env_sync_dir(log->env, log->path);
+        rc = log_sync_cut(log);
     if (rc < 0)
-        return log_fail(log, rc, "emptying");
+        return cut_failed(log, rc, "emptying");
     log_write_epochs(log);
     return ERR_NONE;
+}
+
+/* All segments behind segment i go; the log ends where they began. */
+static int drop_behind(struct log *log, uint32_t i)
+{
+    int64_t end_offset = log->segments[i + 1].base_offset;
+    int rc = log_drop_from(log, i + 1);
+
+    if (rc < 0)
+        return rc;
+    log->cut_unsynced = true;
+    if (!PLANTED(LOG_KEEPS_CUT_PLACES))
+        tail_clear(&log->tail);
+    ends_at(log, end_offset);
+    if (!PLANTED(LOG_KEEPS_CUT_EPOCHS))
+        epoch_cache_truncate_end(&log->epochs, end_offset);
+    return 0;
 }
 
 enum err log_truncate(struct log *log, int64_t end_offset)
@@ -340,22 +374,18 @@ enum err log_truncate(struct log *log, int64_t end_offset)
     uint32_t i = log_segment_of(log, end_offset);
     int rc = segment_find(log, &log->segments[i], end_offset, &place);
     if (rc < 0 && rc != -ENOENT)
-        return log_fail(log, rc, "truncating");
+        return cut_failed(log, rc, "truncating");
     bool found = rc == 0;
     if (found && place.base_offset < end_offset)
         end_offset = place.base_offset;
 
     uint32_t later = log->segments_len - i - 1;
-    rc = log_drop_from(log, i + 1);
-    if (rc < 0)
+    if (later != 0 && (rc = drop_behind(log, i)) < 0)
         return log_fail(log, rc, "truncating");
     /* Or a power loss might bring them back behind a shorter one, and what is
      * between them would seem to be lost. */
-    if (found && later != 0) {
-        rc = env_sync_dir(log->env, log->path);
-        if (rc < 0)
-            return log_fail(log, rc, "truncating");
-    }
+    if (found && (rc = log_sync_cut(log)) < 0)
+        return cut_failed(log, rc, "truncating");
     if (!PLANTED(LOG_KEEPS_CUT_PLACES))
         tail_clear(&log->tail);
     struct segment *s = log_active(log);
@@ -364,7 +394,7 @@ enum err log_truncate(struct log *log, int64_t end_offset)
         rc = segment_cut(log, s, place.position, end_offset);
         log->size_bytes -= before - s->size_bytes;
         if (rc < 0)
-            return log_fail(log, rc, "truncating");
+            return cut_failed(log, rc, "truncating");
     }
     ends_at(log, end_offset);
     if (log->start_offset > end_offset)

@@ -92,7 +92,8 @@ struct log_open_report {
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
  * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
- * changed); ERR_IO, ERR_FULL.  The report is filled in every case. */
+ * changed); ERR_IO, ERR_FULL, ERR_EXHAUSTED.  The report is filled in every
+ * case. */
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
                   int64_t log_start_offset, bool clean, int64_t unchanged_ms,
@@ -134,6 +135,9 @@ bool log_failed(const struct log *log);
 bool log_disk_failed(const struct log *log);
 /* Whether it is of that kind. */
 bool log_is_disk_error(int negative_errno);
+/* ERR_FULL and ERR_EXHAUSTED (no free file descriptors, no memory), which pass;
+ * ERR_DAMAGED; ERR_IO, if it is of that kind. */
+enum err log_errno(int negative_errno);
 
 /* ---- append ---------------------------------------------------------------
  * Bytes hold one or more whole batches that were validated and already carry
@@ -142,7 +146,8 @@ bool log_is_disk_error(int negative_errno);
  * Rolls the segment when needed, between any two batches, so that replicas roll
  * at the same offsets; assigns new leader epochs to the epoch cache.
  * One pwritev (one per segment touched), no copy.
- * All or nothing: ERR_FULL, ERR_IO (the log is as before, or failed),
+ * All or nothing: ERR_FULL, ERR_EXHAUSTED, ERR_IO (the log is as before, or
+ * failed),
  * ERR_CORRUPT_MESSAGE (not whole batches, offsets that don't rise, a leader
  * epoch older than that of the batch before). */
 struct log_append_info {
@@ -217,11 +222,14 @@ int32_t log_epoch_at(const struct log *log, int64_t offset);
 /* Drops everything at and above `end_offset`, in whole batches: inside a batch
  * the log ends where that batch began.  Below the start offset it is as
  * log_truncate_fully().  Epochs that begin at the end or above are forgotten,
- * also when there is nothing to drop.  Synchronous in the page cache. */
+ * also when there is nothing to drop.  Synchronous in the page cache.
+ * ERR_EXHAUSTED, ERR_FULL: the log is whole and may go on, but it ends where it
+ * did or somewhere between; other errors leave it `failed`. */
 enum err log_truncate(struct log *log, int64_t end_offset);
-/* Drops everything and starts again, empty, at `offset`.  Of either: with an
- * error the log is failed, as a segment that stayed might hide what is appended
- * next. */
+/* Drops everything and starts again, empty, at `offset`.  It is so, in memory,
+ * also with ERR_EXHAUSTED and ERR_FULL; the disk follows with the next append.
+ * Of either: when a segment would stay the log is failed, as it might hide what
+ * is appended next. */
 enum err log_truncate_fully(struct log *log, int64_t offset);
 /* DeleteRecords and following the leader's start: raises the start offset and
  * deletes segments that lie wholly below it. */

@@ -197,14 +197,14 @@ static int write_metadata_again(struct log *log)
 
 enum owner { OWNER_UNKNOWN, OWNER_US, OWNER_OTHER };
 
-static enum owner read_owner(struct log *log)
+static int read_owner(struct log *log, enum owner *owner)
 {
     static const char prefix[] = "version: 0\ntopic_id: ";
     struct buf text = BUF_INIT;
     struct uuid id;
-    enum owner owner = OWNER_UNKNOWN;
+    int rc = read_small(log, "partition.metadata", &text);
 
-    if (read_small(log, "partition.metadata", &text) >= 0) {
+    if (rc >= 0) {
         size_t skip = strlen(prefix);
         struct slice s = buf_slice(&text);
         while (s.len != 0 && s.data[s.len - 1] == '\n')
@@ -214,25 +214,28 @@ static enum owner read_owner(struct log *log)
             bool same = uuid_is_zero(log->topic_id) ||
                         uuid_eq(id, log->topic_id) ||
                         PLANTED(LOG_TAKES_DELETED_TOPICS);
-            owner = same ? OWNER_US : OWNER_OTHER;
+            *owner = same ? OWNER_US : OWNER_OTHER;
             log->topic_id = id;
             log->has_metadata = true;
         }
     }
     buf_free(&text);
-    return owner;
+    return log_errno(rc < 0 ? rc : 0) == ERR_EXHAUSTED ? rc : 0;
 }
 
-/* Whether these records are the topic's.  A file that is not there or cannot be
- * read says nothing; it is on disk before anything counts as being there, so a
- * power loss took it away only where nothing counted.  Then the records may be
- * those of a deleted topic of that name, from which the leader's history, the
- * same epochs and offsets, would not tell them. */
-static bool is_ours(struct recovery *r, const struct found *found)
+/* 1 if these records are the topic's, 0 if not.  A file that is not there or
+ * cannot be read says nothing; it is on disk before anything counts as being
+ * there, so a power loss took it away only where nothing counted.  Then the
+ * records may be those of a deleted topic of that name, from which the leader's
+ * history, the same epochs and offsets, would not tell them. */
+static int is_ours(struct recovery *r, const struct found *found)
 {
     struct log *log = r->log;
-    enum owner owner = found->metadata ? read_owner(log) : OWNER_UNKNOWN;
+    enum owner owner = OWNER_UNKNOWN;
+    int rc = found->metadata ? read_owner(log, &owner) : 0;
 
+    if (rc < 0)
+        return rc;
     if (owner != OWNER_UNKNOWN)
         return owner == OWNER_US;
     return r->clean || r->recovery_point > 0 || log->segments_len == 0 ||
@@ -467,8 +470,9 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         rc = load_sizes(log);
     if (rc < 0)
         return rc;
-    if (!is_ours(r, &found))
-        return -EEXIST;
+    rc = is_ours(r, &found);
+    if (rc <= 0)
+        return rc < 0 ? rc : -EEXIST;
     rc = aside_remove_below(log, start_offset);
     if (rc < 0)
         return rc;

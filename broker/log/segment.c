@@ -486,6 +486,27 @@ static int cut_index(struct log *log, struct segment *s, struct index *x,
     return index_truncate(x, log->env, path, n + 1);
 }
 
+/* It is shorter.  An index that cannot be made to fit now is made anew when it
+ * is needed. */
+static int cut_indexes(struct log *log, struct segment *s, uint32_t position,
+                       int64_t end_offset)
+{
+    int rc = 0;
+
+    if (position == 0)
+        return segment_reset_indexes(log, s);
+    if (cut_index(log, s, &s->offsets, INDEX_BY_POSITION,
+                  (int64_t)position - 1) < 0 ||
+        cut_index(log, s, &s->times, INDEX_BY_OFFSET,
+                  end_offset - 1 - s->base_offset) < 0)
+        rc = segment_reset_indexes(log, s);
+    if (rc < 0)
+        return rc;
+    s->loaded = false;
+    rc = segment_load(log, s, NULL);
+    return log_errno(rc) == ERR_EXHAUSTED ? 0 : rc;
+}
+
 int segment_cut(struct log *log, struct segment *s, uint32_t position,
                 int64_t end_offset)
 {
@@ -494,6 +515,11 @@ int segment_cut(struct log *log, struct segment *s, uint32_t position,
 
     if (rc < 0)
         return rc;
+    rc = aborted_cut(log, s, end_offset);
+    if (rc < 0) {
+        env_file_unref(file);
+        return rc;
+    }
     rc = env_file_truncate(file, position);
     /* Before anything is written there.  Of what is not on disk a power loss
      * may take any part, and what was cut off would stand in its place: whole
@@ -501,19 +527,11 @@ int segment_cut(struct log *log, struct segment *s, uint32_t position,
     if (rc == 0 && !PLANTED(LOG_LEAVES_CUTS_UNSYNCED))
         rc = env_file_sync(file);
     env_file_unref(file);
-    if (rc < 0 || (rc = aborted_cut(log, s, end_offset)) < 0)
-        return rc;
-    s->size_bytes = position;
-    s->unsynced = true;
-    if (position == 0)
-        return segment_reset_indexes(log, s);
-    if ((rc = cut_index(log, s, &s->offsets, INDEX_BY_POSITION,
-                        (int64_t)position - 1)) < 0 ||
-        (rc = cut_index(log, s, &s->times, INDEX_BY_OFFSET,
-                        end_offset - 1 - s->base_offset)) < 0)
-        rc = segment_reset_indexes(log, s);
-    if (rc < 0)
-        return rc;
-    s->loaded = false;
-    return segment_load(log, s, NULL);
+    if (rc == 0) {
+        s->size_bytes = position;
+        s->unsynced = true;
+        rc = cut_indexes(log, s, position, end_offset);
+    }
+    /* It is neither what it was nor what it shall be: that does not pass. */
+    return rc == 0 || log_is_disk_error(rc) ? rc : -EIO;
 }

@@ -96,7 +96,8 @@ int segment_fit(struct log *log, struct segment *s,
                 uint32_t *end_position);
 
 /* Cuts the segment at `position`, where a batch begins; offsets from
- * end_offset on are gone. */
+ * end_offset on are gone.  With an error that passes (log_errno()) it is as
+ * before. */
 int segment_cut(struct log *log, struct segment *s, uint32_t position,
                 int64_t end_offset);
 

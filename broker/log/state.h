@@ -39,6 +39,7 @@ struct log {
     bool is_new;                /* the directory itself may be such an entry */
     bool epochs_unsynced;       /* the checkpoint was written, not synced */
     enum aside_kind aside_kind; /* of what is put aside now */
+    bool cut_unsynced;          /* see log_sync_cut() */
     bool metadata_unsynced; /* so was partition.metadata, which may be written
                                after the first flush */
     bool closed;            /* the owner is gone; freed by the last flush */
@@ -53,8 +54,6 @@ static inline struct segment *log_active(struct log *log)
     return &log->segments[log->segments_len - 1];
 }
 
-/* ERR_FULL, ERR_DAMAGED or ERR_IO for a negative errno. */
-enum err log_errno(int negative_errno);
 /* The log is failed from here on; says so. */
 enum err log_fail(struct log *log, int negative_errno, const char *what);
 /* As log_errno(), and remembers what it says of the disk. */
@@ -63,6 +62,10 @@ enum err log_refused(struct log *log, int negative_errno);
 /* "PATH/00000000000000000042SUFFIX"; returns `text`. */
 char *log_file_path(const struct log *log, int64_t base_offset,
                     const char *suffix, char text[static PATH_MAX]);
+
+/* What was cut off is not to come back after a power loss behind something
+ * shorter: before anything is appended that is on disk. */
+int log_sync_cut(struct log *log);
 
 /* Replaces a small file whole, without syncing it. */
 int log_write_small(struct log *log, const char *name, struct slice data);

@@ -168,8 +168,9 @@ static bool producer_decides(struct partition *p, const struct batch *b,
  * reads no more than that segment. */
 void partition_rolled(struct partition *p)
 {
-    producers_store(p->shard->env, p->producers, log_path(p->log),
-                    log_active_base_offset(p->log));
+    if (!p->producers_stale)
+        producers_store(p->shard->env, p->producers, log_path(p->log),
+                        log_active_base_offset(p->log));
     cleaner_note(p);
 }
 
@@ -321,6 +322,47 @@ enum err partition_lower_checkpoint(struct partition *p, int64_t end_offset,
     return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
 }
 
+static enum err bring_in_line(struct partition *p)
+{
+    bool is_news = !p->producers_stale;
+    enum err error = producers_truncated(
+        p->shard->env, p->log, p->high_watermark, env_wall_ms(p->shard->env),
+        &p->producers, &p->producers_stale);
+
+    if (error == ERR_NONE)
+        return ERR_NONE;
+    if (is_news)
+        log_error("replica",
+                  "What is known of the producers of %s cannot be brought in "
+                  "line with the log, which was cut: %s. The replica takes no "
+                  "records before it is",
+                  log_path(p->log), err_text(error));
+    if (error == ERR_IO)
+        partition_go_offline(p);
+    else if (error != ERR_FULL && error != ERR_EXHAUSTED)
+        partition_leave_service(p);
+    else if (list_unlinked(&p->watched_link))
+        list_push_back(&p->shard->watched, &p->watched_link);
+    return error;
+}
+
+enum err partition_mend_producers(struct partition *p)
+{
+    return p->producers_stale ? bring_in_line(p) : ERR_NONE;
+}
+
+enum err partition_was_cut(struct partition *p, enum err error)
+{
+    if (log_failed(p->log))
+        return error;
+    /* With an error the log may end anywhere between. */
+    partition_shortened(p);
+    if (PLANTED(PRODUCERS_OUTLIVE_CUTS))
+        return error;
+    enum err mended = bring_in_line(p);
+    return error != ERR_NONE ? error : mended;
+}
+
 /* DeleteRecords may have moved the leader's start into a batch.  A log that is
  * to begin there begins with the whole batch, or it would never get it.  So
  * does one that ends there: what it has is wanted by nobody, and the leader can
@@ -338,13 +380,10 @@ static enum err begin_with_whole_batch(struct partition *p,
         return ERR_NONE;
     enum err error =
         partition_lower_checkpoint(p, b.base_offset, b.base_offset);
-    if (error == ERR_NONE)
-        error = log_truncate_fully(p->log, b.base_offset);
-    if (error != ERR_NONE)
-        return error;
-    partition_shortened(p);
-    return producers_truncated(p->shard->env, p->log, p->high_watermark,
-                               env_wall_ms(p->shard->env), &p->producers);
+    return error != ERR_NONE
+               ? error
+               : partition_was_cut(p,
+                                   log_truncate_fully(p->log, b.base_offset));
 }
 
 /* `active` is where the active segment began before these records came. */
@@ -375,7 +414,9 @@ enum err partition_replicate(struct partition *p, struct slice records,
     int64_t now_wall_ms = env_wall_ms(p->shard->env);
     size_t len = 0;
 
-    enum err error = begin_with_whole_batch(p, records, leader_start_offset);
+    enum err error = partition_mend_producers(p);
+    if (error == ERR_NONE)
+        error = begin_with_whole_batch(p, records, leader_start_offset);
     if (error == ERR_NONE)
         error = check_replicated(p, records, &len);
     if (error != ERR_NONE)
@@ -436,15 +477,9 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
     /* The log may be cut further, to the beginning of a batch. */
     enum err error = partition_lower_checkpoint(
         p, end_offset, log_segment_base_offset(p->log, end_offset));
-    if (error == ERR_NONE)
-        error = log_truncate(p->log, end_offset);
-    if (error != ERR_NONE)
-        return error;
-    partition_shortened(p);
-    if (!PLANTED(PRODUCERS_OUTLIVE_CUTS))
-        error = producers_truncated(p->shard->env, p->log, p->high_watermark,
-                                    env_wall_ms(p->shard->env), &p->producers);
-    return error;
+    return error != ERR_NONE
+               ? error
+               : partition_was_cut(p, log_truncate(p->log, end_offset));
 }
 
 /* ---- DeleteRecords ------------------------------------------------------- */

@@ -303,13 +303,9 @@ static enum err out_of_range(struct partition *p, int64_t leader_start)
              log_path(p->log), (long long)leader_start,
              (long long)log_end_offset(p->log));
     enum err error = partition_lower_checkpoint(p, leader_start, leader_start);
-    if (error == ERR_NONE)
-        error = log_truncate_fully(p->log, leader_start);
-    if (error != ERR_NONE)
-        return error;
-    partition_shortened(p);
-    return producers_truncated(p->shard->env, p->log, p->high_watermark,
-                               env_wall_ms(p->shard->env), &p->producers);
+    return error != ERR_NONE
+               ? error
+               : partition_was_cut(p, log_truncate_fully(p->log, leader_start));
 }
 
 static enum err take(struct partition *p,
@@ -362,7 +358,8 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
         log_debug("replica", "Fetching %s from node %d: %s", log_path(p->log),
                   f->leader, err_text(error));
         delay(p, error == ERR_KAFKA_STORAGE_ERROR || error == ERR_IO ||
-                         error == ERR_FULL || error == ERR_CORRUPT_MESSAGE
+                         error == ERR_FULL || error == ERR_EXHAUSTED ||
+                         error == ERR_CORRUPT_MESSAGE
                      ? STORAGE_RETRY_MS
                      : RETRY_MS);
     }

@@ -19,7 +19,7 @@ enum {
     PIECE_SMALL_BYTES = 256 << 10, /* read on the loop, near the end */
     CLOSE_MAX_BYTES = 16 << 20,    /* that may be lacking then */
     AGAIN_MS = 20,                 /* something is in the way of the swap */
-    AGAIN_FULL_MS = 1000,
+    AGAIN_LACKING_MS = 1000,       /* room, or file descriptors */
     PAUSE_MAX_MS = 60000,
 };
 
@@ -54,6 +54,7 @@ struct move {
     struct log *log; /* the future one; once swapped, the old one */
     struct log_config config;
     struct producers *producers; /* as of the future log's end */
+    bool producers_stale;        /* see producers_truncated() */
     int64_t cut;                 /* the source was cut to here; INT64_MAX: no */
     int64_t first_dirty;         /* of what was read */
     struct log_range range;
@@ -176,7 +177,25 @@ static bool goes_on(struct move *m)
     return false;
 }
 
-static void on_pause(void *arg) { next_step(arg); }
+static void name_again(struct move *m);
+
+static void on_pause(void *arg)
+{
+    struct move *m = arg;
+
+    if (m->stage == MOVE_NAMING)
+        name_again(m);
+    else
+        next_step(m);
+}
+
+/* Nothing is wrong with the disk. */
+static bool passes(int result)
+{
+    enum err error = log_errno(result);
+
+    return error == ERR_FULL || error == ERR_EXHAUSTED;
+}
 
 static void step_later(struct move *m, int64_t ms)
 {
@@ -248,14 +267,21 @@ static void take_producers(struct move *m, struct slice bytes, int64_t active,
     }
 }
 
+static enum err follow_cut(struct move *m)
+{
+    return producers_truncated(m->env, m->log, m->partition->high_watermark,
+                               env_wall_ms(m->env), &m->producers,
+                               &m->producers_stale);
+}
+
 /* The future log begins, perhaps anew, with the batch at `offset`. */
 static enum err begin_at(struct move *m, int64_t offset)
 {
     enum err error = log_truncate_fully(m->log, offset);
 
-    producers_free(m->producers);
-    m->producers = NULL;
-    return error;
+    /* Also with an error it begins there. */
+    enum err followed = follow_cut(m);
+    return error != ERR_NONE ? error : followed;
 }
 
 static enum err append(struct move *m, struct slice bytes)
@@ -286,24 +312,24 @@ static enum err cut(struct move *m)
 
     m->cut = INT64_MAX;
     if (end >= log_end_offset(m->log))
-        return ERR_NONE;
+        return m->producers_stale ? follow_cut(m) : ERR_NONE;
     /* What was stored of it may say too much now. */
     if (m->stage > MOVE_SYNCING)
         m->stage = MOVE_SYNCING;
     if (end <= log_start_offset(m->log))
         return begin_at(m, end);
     enum err error = log_truncate(m->log, end);
-    if (error == ERR_NONE)
-        error =
-            producers_truncated(m->env, m->log, m->partition->high_watermark,
-                                env_wall_ms(m->env), &m->producers);
-    return error;
+    if (error != ERR_NONE) {
+        m->cut = end;
+        return error;
+    }
+    return follow_cut(m);
 }
 
 static void appended(struct move *m, enum err error, size_t bytes)
 {
-    if (error == ERR_FULL) {
-        step_later(m, AGAIN_FULL_MS);
+    if (error == ERR_FULL || error == ERR_EXHAUSTED) {
+        step_later(m, AGAIN_LACKING_MS);
         return;
     }
     if (error == ERR_DAMAGED) {
@@ -386,7 +412,7 @@ static void flush_done(struct log_flush *flush)
         if (log_disk_failed(m->log) || log_is_disk_error(result))
             fail_there(m);
         else
-            step_later(m, AGAIN_FULL_MS);
+            step_later(m, AGAIN_LACKING_MS);
         return;
     }
     if (m->stage == MOVE_SYNCING)
@@ -433,12 +459,12 @@ static void mark_done(struct env_work *work)
 
     if (!goes_on(m))
         return;
-    if (m->result == -ENOSPC) {
-        step_later(m, AGAIN_FULL_MS);
+    if (passes(m->result)) {
+        step_later(m, AGAIN_LACKING_MS);
     } else if (m->result < 0) {
         fail_there(m);
     } else if (!m->noted && !PLANTED(MOVE_LEAVES_NO_NOTE)) {
-        step_later(m, AGAIN_FULL_MS); /* its own writes find out why */
+        step_later(m, AGAIN_LACKING_MS); /* its own writes find out why */
     } else {
         m->stage = MOVE_CLOSING;
         next_step(m);
@@ -518,6 +544,10 @@ static void name_done(struct env_work *work)
         dispose(m);
         return;
     }
+    if (passes(m->result)) {
+        step_later(m, AGAIN_LACKING_MS);
+        return;
+    }
     if (m->result < 0 && p->role != PARTITION_OFFLINE)
         partition_go_offline(p);
     m->log = NULL;
@@ -549,6 +579,8 @@ static void name_run(struct env_work *work)
     if (rc != -ENOSPC)
         m->result = rc;
 }
+
+static void name_again(struct move *m) { start(m, name_run, name_done); }
 
 /* One turn of the loop: nobody sees anything between. */
 static void swap(struct move *m)
@@ -632,6 +664,10 @@ static void next_step(struct move *m)
     if (at < start)
         at = start;
     error = log_read(p->log, at, end, piece_bytes(m), true, &m->range);
+    if (error == ERR_EXHAUSTED) {
+        step_later(m, AGAIN_LACKING_MS);
+        return;
+    }
     if (error != ERR_NONE) {
         partition_write_failed(p);
         fail(m, err_text(error));
@@ -670,7 +706,7 @@ static void open_done(struct env_work *work)
 
     if (!goes_on(m))
         return;
-    if (m->error == ERR_FULL) {
+    if (m->error == ERR_FULL || m->error == ERR_EXHAUSTED) {
         fail(m, err_text(m->error));
     } else if (m->error != ERR_NONE) {
         fail_there(m);
@@ -780,6 +816,10 @@ void move_closed(struct partition *p)
     if (is_swapped(m)) {
         p->move = NULL;
         m->partition = NULL;
+        if (env_timer_running(&m->pause)) {
+            env_timer_stop(m->env, &m->pause);
+            dispose(m);
+        }
     } else {
         give_up(m);
     }

@@ -19,7 +19,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { OPEN_AGAIN_MS = 100, OPEN_AGAIN_FULL_MS = 1000 };
+enum { OPEN_AGAIN_MS = 100, OPEN_AGAIN_LACKING_MS = 1000 };
 
 /* What a helper needs to open a log, and what comes of it. */
 struct partition_open {
@@ -240,7 +240,7 @@ static bool forget_earlier(struct partition_open *o)
 
     o->checkpoint = (struct checkpoint){0};
     if (error < 0)
-        o->error = error == -ENOSPC ? ERR_FULL : ERR_IO;
+        o->error = log_errno(error);
     return error == 0;
 }
 
@@ -260,7 +260,7 @@ static enum err mark_newest(const struct partition_open *o)
     if (rc == 0)
         rc = env_sync_dir(o->env, o->dir->path);
     free(path);
-    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
+    return log_errno(rc);
 }
 
 /* A directory of another topic of that name is left from one that was deleted,
@@ -276,11 +276,11 @@ static void open_run(struct env_work *work)
         return;
     }
     o->path = path_in(o, o->dir);
-    if (is_leaving(o, o->dir) &&
-        checkpoint_note_leaving(o->dir->checkpoints, &o->topic_id, o->index,
-                                false) < 0) {
-        o->error = ERR_IO;
-        return;
+    if (is_leaving(o, o->dir)) {
+        o->error = log_errno(checkpoint_note_leaving(
+            o->dir->checkpoints, &o->topic_id, o->index, false));
+        if (o->error != ERR_NONE)
+            return;
     }
 
     bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
@@ -379,13 +379,15 @@ static void open_failed(struct partition *p, const struct partition_open *o)
 /* What stood in the way may pass. */
 static void open_later(struct partition *p, struct partition_open *o)
 {
-    if (o->error == ERR_FULL)
-        log_error("log",
-                  "Cannot open %s: %s. Trying again every second; free space",
-                  o->path, err_text(o->error));
-    p->open_again_ms =
-        env_now_ms(p->shard->env) +
-        (o->error == ERR_FULL ? OPEN_AGAIN_FULL_MS : OPEN_AGAIN_MS);
+    bool lacks = o->error == ERR_FULL || o->error == ERR_EXHAUSTED;
+
+    if (lacks)
+        log_error("log", "Cannot open %s: %s. Trying again every second; %s",
+                  o->path, err_text(o->error),
+                  o->error == ERR_FULL ? "free space"
+                                       : "raise the limit on open files");
+    p->open_again_ms = env_now_ms(p->shard->env) +
+                       (lacks ? OPEN_AGAIN_LACKING_MS : OPEN_AGAIN_MS);
     if (list_unlinked(&p->watched_link))
         list_push_back(&p->shard->watched, &p->watched_link);
     open_free(o);
@@ -409,7 +411,7 @@ static void open_done(struct env_work *work)
     if (o->error == ERR_NONE && log_dir_failed(p->dir))
         o->error = ERR_KAFKA_STORAGE_ERROR;
     if (!p->deleted &&
-        (o->error == ERR_FULL ||
+        (o->error == ERR_FULL || o->error == ERR_EXHAUSTED ||
          (o->error == ERR_INCONSISTENT_TOPIC_ID && !o->settled))) {
         open_later(p, o);
         return;

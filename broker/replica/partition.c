@@ -169,7 +169,9 @@ static void tell(struct partition *p, enum news news)
 
 int64_t partition_stable_below(const struct partition *p, int64_t end)
 {
-    int64_t undecided = producers_first_undecided(p->producers);
+    int64_t undecided = p->producers_stale
+                            ? log_start_offset(p->log)
+                            : producers_first_undecided(p->producers);
 
     if (undecided < 0 || undecided >= end || PLANTED(TXN_SHOWS_UNDECIDED))
         return end;
@@ -204,7 +206,7 @@ static struct isr_proposal *proposal_new(const struct partition *p)
     struct isr_proposal *q = xcalloc(1, sizeof *q);
 
     q->shard = p->shard->index;
-    q->topic_id = p->topic->id;
+    q->topic_id = p->topic_id;
     q->partition = p->index;
     q->leader_epoch = p->state.leader_epoch;
     q->partition_epoch = p->state.partition_epoch;
@@ -258,6 +260,8 @@ static void step(struct partition *p, struct leader_event *event)
         raise_high_watermark(p, update.high_watermark);
 }
 
+static void take_role(struct partition *p, const struct partition_state *old);
+
 void partition_tick(struct partition *p)
 {
     if (p->open_again_ms != 0) {
@@ -268,6 +272,9 @@ void partition_tick(struct partition *p)
         partition_go_offline(p);
         return;
     }
+    if (p->producers_stale && p->role != PARTITION_OFFLINE &&
+        partition_mend_producers(p) == ERR_NONE)
+        take_role(p, NULL);
     step(p, &(struct leader_event){.type = LEADER_TICK});
     if (partition_is_cut_off(p)) {
         fail_waiters(&p->waiters);
@@ -484,7 +491,7 @@ void partition_leave_service(struct partition *p)
     cleaner_leave(p);
     p->role = PARTITION_OFFLINE;
     tell(p, NEWS_ROLE);
-    meta_replica_offline(p->shard->broker->meta, &p->topic->id, p->index);
+    meta_replica_offline(p->shard->broker->meta, &p->topic_id, p->index);
 }
 
 /* Its disk is no good, and nothing else in that directory is to be trusted. */
@@ -649,17 +656,18 @@ static void take_role(struct partition *p, const struct partition_state *old)
             fetcher_remove(p);
             partition_serve_damaged(p);
         }
-    } else if (p->state.leader == self_id(p)) {
+    } else if (p->state.leader == self_id(p) &&
+               partition_mend_producers(p) == ERR_NONE) {
         if (p->leader == NULL || new_epoch)
             start_leading(p);
         else if (!same_replicas(old, &p->state))
             renumber(p, old);
         else if (old->partition_epoch < p->state.partition_epoch)
             isr_committed(p);
-    } else if (p->state.leader >= 0) {
+    } else if (p->state.leader >= 0 && p->state.leader != self_id(p)) {
         if (p->role != PARTITION_FOLLOWER || new_epoch)
             follow(p);
-    } else {
+    } else if (p->role != PARTITION_OFFLINE) {
         stop_leading(p);
         fetcher_remove(p);
         p->role = PARTITION_IDLE;
@@ -740,6 +748,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
 
     p->shard = s;
     p->topic = topic;
+    p->topic_id = topic->id;
     p->index = index;
     p->role = PARTITION_OPENING;
     p->state = *state;
@@ -812,6 +821,7 @@ void partition_delete(struct partition *p)
     checkpoint_forget(p);
     cleaner_deleted(p);
     p->deleted = true;
+    p->topic = NULL;
     p->shard->deleting++;
     finish_delete(p);
 }
@@ -830,7 +840,9 @@ bool partition_close(struct partition *p, bool clean)
         partition_open_abandon(p);
     if (p->log != NULL) {
         flushed = flushed && log_flush_now(p->log) == ERR_NONE;
-        if (flushed)
+        if (flushed && !p->producers_stale &&
+            !producers_is_stored(p->shard->env, log_path(p->log),
+                                 log_end_offset(p->log)))
             producers_store(p->shard->env, p->producers, log_path(p->log),
                             log_end_offset(p->log));
         log_close(p->log);

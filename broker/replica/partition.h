@@ -56,7 +56,8 @@ struct move;
 
 struct partition {
     struct shard *shard;
-    struct shard_topic *topic;
+    struct shard_topic *topic; /* NULL when `deleted`: it may go first */
+    struct uuid topic_id;
     int32_t index;
     enum partition_role role;
     struct partition_state state; /* as the controller last said */
@@ -79,7 +80,10 @@ struct partition {
     int64_t led_since_ms;        /* leader: when this epoch began here, ... */
     int64_t led_from_offset;     /* ... and the log's end then */
     struct producers *producers; /* NULL until one is seen */
-    struct refusals *refusals;   /* what comes behind them is refused alike */
+    /* They are not in line with the log, which was cut: takes no records, and
+     * does not lead, before partition_mend_producers() has mended that. */
+    bool producers_stale;
+    struct refusals *refusals; /* what comes behind them is refused alike */
 
     struct list waiters;      /* partition_waiter by end_offset: committed */
     struct list sync_waiters; /* ... synced only (acks=1 with fsync) */
@@ -93,12 +97,13 @@ struct partition {
     int64_t next_sync_ms;
     struct dir_place *place;     /* our right to the directory */
     struct partition_open *open; /* in flight, or NULL */
-    bool deleted;                /* while opening: drop it when open */
+    bool deleted;                /* dropped when what is under way has ended */
     bool early; /* it came before shard.settled: an earlier process may have
                    had it */
     struct move *move; /* to another directory, or NULL */
-    /* PARTITION_OPENING, and to be tried again then: the disk is full, or the
-     * directory is another topic's (see open_run()).  0: no. */
+    /* PARTITION_OPENING, and to be tried again then: the disk is full, there
+     * are no file descriptors, or the directory is another topic's (see
+     * open_run()).  0: no. */
     int64_t open_again_ms;
 
     /* Follower: owned by replica/fetcher.c. */
@@ -315,5 +320,11 @@ void partition_check_mended(struct partition *p, int64_t leader_high_watermark);
 void partition_tell_role(struct partition *p);
 /* The log lost its tail or its head. */
 void partition_shortened(struct partition *p);
+/* log_truncate() or log_truncate_fully() was called and said `error`: so does
+ * this, or what became of the producers. */
+enum err partition_was_cut(struct partition *p, enum err error);
+/* ERR_NONE: the producers are in line with the log.  Otherwise the tick tries
+ * again, or the replica is offline. */
+enum err partition_mend_producers(struct partition *p);
 
 #endif

@@ -290,24 +290,32 @@ static void forget(struct producers *p, struct entry *e)
     p->count--;
 }
 
-/* The longest idle without a transaction; if all have one, the oldest. */
+/* The longest idle go, but for those with an open transaction, which get out of
+ * the way.  If too many have one there are a few more for a while. */
 static void evict(struct producers *p)
 {
-    uint32_t i = p->oldest;
+    for (int n = 0; n < EVICT_STEP && p->count >= PRODUCERS_MAX; n++) {
+        struct entry *e = &p->entries[p->oldest];
 
-    for (int n = 0; n < EVICT_STEP && i != none; n++) {
-        if (p->entries[i].txn_first_offset < 0)
-            break;
-        i = p->entries[i].younger;
+        if (e->txn_first_offset >= 0)
+            touch(p, e);
+        else
+            forget(p, e);
     }
-    forget(p, &p->entries[i != none ? i : p->oldest]);
+}
+
+/* It would be one that is never evicted, behind as many as may be. */
+static bool has_too_many_open(const struct producers *p, const struct batch *b)
+{
+    return (b->attributes & BATCH_TRANSACTIONAL) != 0 &&
+           p->txns_len - p->txns_ended >= PRODUCERS_MAX;
 }
 
 static struct entry *add(struct producers *p, int64_t producer_id)
 {
     uint32_t i;
 
-    if (p->count == PRODUCERS_MAX)
+    if (p->count >= PRODUCERS_MAX)
         evict(p);
     if (p->free == none && p->used == p->cap)
         resize(p, p->cap < 2 ? p->cap + 1 : p->cap + p->cap / 2);
@@ -423,6 +431,10 @@ enum producers_verdict producers_check(const struct producers *p,
     *offset = *timestamp = -1;
     *error = ERR_NONE;
     ASSERT(b->producer_id >= 0);
+    if (e == NULL && has_too_many_open(p, b)) {
+        *error = ERR_KAFKA_STORAGE_ERROR;
+        return PRODUCERS_REFUSE;
+    }
     if (e == NULL || PLANTED(PRODUCERS_REPEATED))
         return PRODUCERS_APPEND;
     if (b->base_sequence >= 0 && (first = find_batch(e, b)) != NULL) {

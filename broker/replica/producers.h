@@ -33,7 +33,10 @@
  *
  * Memory: 160 bytes per id, one block per partition; nothing without ids.
  * 24 bytes more per undecided transaction.
- * The most ids are PRODUCERS_MAX; then the longest idle one is forgotten.
+ * Of more than PRODUCERS_MAX ids the longest idle are forgotten, but none with
+ * an open transaction: a new one is refused when as many are open.  So there
+ * are a few more than PRODUCERS_MAX at most, for as long as those in the way of
+ * the others are.
  *
  * Pure, but for load, store and truncated.  One thread. */
 #ifndef BROKER_REPLICA_PRODUCERS_H
@@ -58,7 +61,8 @@ enum producers_verdict {
     PRODUCERS_APPEND,
     PRODUCERS_DUPLICATE, /* answer with *offset and *timestamp, don't append */
     PRODUCERS_REFUSE,    /* *error: OUT_OF_ORDER_SEQUENCE_NUMBER,
-                            INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE */
+                            INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE;
+                            KAFKA_STORAGE_ERROR: too many open transactions */
 };
 
 /* Leader, before the append.  b->producer_id >= 0.  Of a batch without sequence
@@ -159,12 +163,13 @@ struct producers *producers_decode(struct slice bytes, int64_t end_offset,
                                    int64_t now_wall_ms, const char **why);
 
 /* Writes the state (NULL: of no producer, which spares reading the log for
- * them) as of end_offset, unless that snapshot is there.  Keeps the newest one
+ * them) as of end_offset, in the place of what is there.  Keeps the newest one
  * and the newest two that stand at the start of a segment.  Not synced: what a
  * power loss leaves of it is recognised by its CRC and an older one is taken.
  * Page cache only: may be called on a loop. */
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset);
+bool producers_is_stored(struct env *env, const char *dir, int64_t end_offset);
 /* Takes a batch of the log into the state: producers_apply(), or what its
  * marker says.  An aborted transaction goes into the log's index.  *p may be
  * NULL. */
@@ -183,11 +188,13 @@ enum err producers_load(struct env *env, struct log *log,
                         int64_t high_watermark, int64_t now_wall_ms,
                         struct producers **out);
 /* After log_truncate() or log_truncate_fully(): brings *p (may be NULL, may
- * become NULL) in line with the shorter log.  From memory nearly always; reads
- * the log as producers_load() when a producer is left without any batch whose
- * earlier ones it had. */
+ * become NULL) in line with the shorter log, and deletes snapshots of what it
+ * lost.  From memory nearly always; reads the log as producers_load() when a
+ * producer is left without any batch whose earlier ones it had.  With an error
+ * *stale (false at first) becomes true: nothing may be appended, or said of a
+ * producer, before another call has made it false. */
 enum err producers_truncated(struct env *env, struct log *log,
                              int64_t high_watermark, int64_t now_wall_ms,
-                             struct producers **p);
+                             struct producers **p, bool *stale);
 
 #endif

@@ -26,7 +26,8 @@ enum {
     CRC_END = VERSION_BYTES + 4,
     ENTRY_BYTES = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8,
     HEAD_BYTES = CRC_END + 4,
-    FILE_MAX_BYTES = HEAD_BYTES + PRODUCERS_MAX * ENTRY_BYTES,
+    ENTRIES_MAX = 2 * PRODUCERS_MAX, /* see producers.h */
+    FILE_MAX_BYTES = HEAD_BYTES + ENTRIES_MAX * ENTRY_BYTES,
     /* Reading this much again at the next start costs more than a file. */
     REREAD_MAX_BYTES = 4 << 20,
     OFFSET_DIGITS = 20,
@@ -107,7 +108,7 @@ static const char *check_head(struct slice bytes, uint32_t *count)
         crc32c(0, bytes.data + CRC_END, bytes.len - CRC_END))
         return "its CRC is wrong";
     *count = be32_get(bytes.data + CRC_END);
-    if (*count > PRODUCERS_MAX ||
+    if (*count > ENTRIES_MAX ||
         bytes.len != HEAD_BYTES + (size_t)*count * ENTRY_BYTES)
         return "its length is wrong";
     return NULL;
@@ -264,6 +265,15 @@ static void prune(struct env *env, const char *dir)
     snapshots_free(&s);
 }
 
+bool producers_is_stored(struct env *env, const char *dir, int64_t end_offset)
+{
+    char *path = snapshot_path(dir, end_offset);
+    bool is_stored = env_path_kind(env, path) == 1;
+
+    free(path);
+    return is_stored;
+}
+
 enum err producers_store(struct env *env, const struct producers *p,
                          const char *dir, int64_t end_offset)
 {
@@ -271,44 +281,49 @@ enum err producers_store(struct env *env, const struct producers *p,
     struct buf bytes = BUF_INIT;
     int rc = 0;
 
-    if (end_offset > 0 && env_path_kind(env, path) == 0) {
+    if (end_offset > 0) {
         producers_encode(p, &bytes);
         rc = write_file(env, path, buf_slice(&bytes));
         buf_free(&bytes);
         if (rc == 0)
             prune(env, dir);
         else
+            unlink_snapshot(env, dir, end_offset);
+        if (rc < 0)
             log_warn("log",
                      "%s could not be written (%s); more of the log will be "
                      "read at the next start",
                      path, strerror(-rc));
     }
     free(path);
-    return rc == 0 ? ERR_NONE : rc == -ENOSPC ? ERR_FULL : ERR_IO;
+    return log_errno(rc);
 }
 
 /* ---- loading
  * -------------------------------------------------------------------- */
 
-static struct producers *read_snapshot(struct env *env, const char *dir,
-                                       int64_t offset, int64_t now_wall_ms)
+/* *p is NULL if it is of no use; a negative errno if that cannot be said now.
+ */
+static int read_snapshot(struct env *env, const char *dir, int64_t offset,
+                         int64_t now_wall_ms, struct producers **p)
 {
     char *path = snapshot_path(dir, offset);
     struct buf bytes = BUF_INIT;
-    struct producers *p = NULL;
     const char *why = NULL;
     int rc = env_read_all(env, path, FILE_MAX_BYTES, &bytes);
+    bool later = rc < 0 && log_errno(rc) == ERR_EXHAUSTED;
 
+    *p = NULL;
     if (rc == 0)
-        p = producers_decode(buf_slice(&bytes), offset, now_wall_ms, &why);
+        *p = producers_decode(buf_slice(&bytes), offset, now_wall_ms, &why);
     else
         why = strerror(-rc);
     buf_free(&bytes);
-    if (p == NULL)
+    if (*p == NULL && !later)
         log_warn("log", "%s is of no use (%s); taking an older one, or the log",
                  path, why);
     free(path);
-    return p;
+    return later ? rc : 0;
 }
 
 /* The newest usable one between the log's start and end (both inclusive) that
@@ -330,10 +345,10 @@ static int find_snapshot(struct env *env, struct log *log, int64_t limit,
         if (at > limit && at <= end)
             continue;
         if (at >= start && at <= end)
-            *found = read_snapshot(env, log_path(log), at, now_wall_ms);
+            rc = read_snapshot(env, log_path(log), at, now_wall_ms, found);
         if (*found != NULL)
             *from = at;
-        else
+        else if (rc == 0)
             rc = delete_snapshot(env, log, at);
     }
     for (size_t i = 0; rc == 0 && i < s.len && s.offsets[i] < start; i++)
@@ -431,7 +446,7 @@ static enum err begin_load(struct env *env, struct loading *l,
         find_snapshot(env, l->log, limit, l->now_wall_ms, &l->producers, from);
 
     if (rc < 0)
-        return ERR_IO;
+        return log_errno(rc);
     if (l->producers == NULL)
         return ERR_NONE;
     enum err error = find_undecided(l->log, high_watermark, *from, &marker);
@@ -440,7 +455,7 @@ static enum err begin_load(struct env *env, struct loading *l,
     producers_free(l->producers);
     rc =
         find_snapshot(env, l->log, marker, l->now_wall_ms, &l->producers, from);
-    return rc < 0 ? ERR_IO : ERR_NONE;
+    return log_errno(rc);
 }
 
 static enum err read_log(struct loading *l, int64_t from)
@@ -495,17 +510,25 @@ static int delete_above(struct env *env, struct log *log, int64_t end_offset)
 
 enum err producers_truncated(struct env *env, struct log *log,
                              int64_t high_watermark, int64_t now_wall_ms,
-                             struct producers **p)
+                             struct producers **p, bool *stale)
 {
     int64_t end = log_end_offset(log);
     bool empty = log_start_offset(log) == end;
+    bool was_stale = *stale;
+    enum err error = ERR_NONE;
 
-    if (delete_above(env, log, empty ? -1 : end) < 0)
-        return ERR_IO;
-    if (*p == NULL || (!empty && producers_truncate(*p, end)))
-        return ERR_NONE;
-    producers_free(*p);
-    *p = NULL;
-    return empty ? ERR_NONE
-                 : producers_load(env, log, high_watermark, now_wall_ms, p);
+    *stale = true;
+    int rc = delete_above(env, log, empty ? -1 : end);
+    if (rc < 0)
+        return log_errno(rc);
+    bool ask_log = *p == NULL && was_stale;
+    if (*p != NULL && (empty || !producers_truncate(*p, end))) {
+        producers_free(*p);
+        *p = NULL;
+        ask_log = true;
+    }
+    if (ask_log && !empty)
+        error = producers_load(env, log, high_watermark, now_wall_ms, p);
+    *stale = error != ERR_NONE;
+    return error;
 }

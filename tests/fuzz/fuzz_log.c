@@ -171,10 +171,11 @@ static void ask(struct log *log)
 static void check_producers(struct env *env, struct log *log)
 {
     struct producers *p = NULL;
+    bool stale = false;
 
     if (producers_load(env, log, INT64_MAX, env_wall_ms(env), &p) == ERR_NONE &&
-        producers_truncated(env, log, INT64_MAX, env_wall_ms(env), &p) ==
-            ERR_NONE)
+        producers_truncated(env, log, INT64_MAX, env_wall_ms(env), &p,
+                            &stale) == ERR_NONE)
         producers_store(env, p, DIR, log_end_offset(log));
     producers_free(p);
 }

@@ -447,6 +447,15 @@ static bool is_faulty_name(const char *path, const char *suffix)
     return n >= m && strcmp(path + n - m, suffix) == 0;
 }
 
+static bool no_descriptor(struct disk *disk)
+{
+    if (disk->faults.no_more_at > 1) {
+        disk->faults.no_more_at--;
+        return false;
+    }
+    return disk->faults.no_more_at == 1;
+}
+
 int env_rename(struct env *env, const char *from, const char *to)
 {
     struct disk *disk = env_disk(env);
@@ -512,6 +521,8 @@ int env_list_dir(struct env *env, const char *path, char ***names,
 
     if (other(disk) < 0 || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (dir == NULL || !dir->is_dir)
         return dir == NULL ? -ENOENT : -ENOTDIR;
     MAP_EACH (entry, &disk->names) {
@@ -555,6 +566,8 @@ int env_sync_dir(struct env *env, const char *path)
     disk->counts.dir_syncs++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     for (size_t i = 0; i < disk->changes_len; i++)
         apply(disk, &disk->durable, &disk->changes[i]);
     forget_changes(disk);
@@ -614,6 +627,8 @@ int env_file_open(struct env *env, const char *path, unsigned flags,
     disk->counts.opens++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (node != NULL && node->is_dir)
         return -EISDIR;
     if (node == NULL && (flags & ENV_CREATE) == 0)
@@ -831,6 +846,8 @@ int env_read_all(struct env *env, const char *path, size_t max_bytes,
     disk->counts.reads++;
     if (is_frozen(disk) || is_dead(disk, path))
         return -EIO;
+    if (no_descriptor(disk))
+        return -EMFILE;
     if (node == NULL || node->is_dir)
         return node == NULL ? -ENOENT : -EISDIR;
     if (node->data.len > max_bytes)

@@ -61,8 +61,10 @@ struct disk_faults {
     int open_at;     /* the n-th open that may create a file */
     /* Each renaming to, and each unlinking of, a name that ends in this. */
     const char *rename_to, *unlink_of;
-    int freeze_at; /* disk_freeze() happens before the n-th call from now */
-    int error;     /* with this negative errno; 0: -EIO */
+    int freeze_at;   /* disk_freeze() happens before the n-th call from now */
+    int no_more_at;  /* from the n-th open of a file or directory from now on
+                        each is -EMFILE, until this is set again */
+    int error;       /* with this negative errno; 0: -EIO */
     int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
     /* The same by chance, in millionths. */
     uint32_t write_ppm, sync_ppm, truncate_ppm, open_ppm;

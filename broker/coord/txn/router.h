@@ -15,7 +15,7 @@ enum { TXN_ROUTE_NOWHERE = -1, TXN_ROUTE_GONE = -2 };
 
 struct txn_router_ops {
     /* The leader's id; TXN_ROUTE_NOWHERE: there is none now; TXN_ROUTE_GONE:
-     * the topic was deleted. */
+     * the partition was deleted. */
     int32_t (*leader)(void *arg, const struct txn_marker *marker);
     /* To be sent, and ended by txn_router_answered(), not from inside. */
     void (*send)(void *arg, int32_t broker, struct txn_marker_request *request);

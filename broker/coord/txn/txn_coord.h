@@ -159,8 +159,8 @@ struct txn_marker {
          * slowly: who is really replaced will be told so by the loss of its
          * leadership. */
         TXN_MARKER_FENCED,
-        /* The topic was deleted: the cluster's metadata say so, not a broker
-         * that may be behind.  Counts as written. */
+        /* The partition was deleted: the cluster's metadata say so, not a
+         * broker that may be behind.  Counts as written. */
         TXN_MARKER_GONE,
     } result;
 };

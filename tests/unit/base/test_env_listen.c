@@ -414,3 +414,41 @@ Test(env_listen, out_of_descriptors_it_waits_without_spinning_and_recovers)
     net_run(&net, accepted_one);
     net_free(&net);
 }
+
+/* Or whoever connects often enough would take the files away from the logs. */
+Test(env_listen, the_last_descriptors_are_not_for_guests)
+{
+    struct rlimit limit;
+    struct net net;
+    int fd;
+
+    net_listen(&net, FRAME_MAX);
+    uint16_t port = env_listener_port(net.listener);
+    env_listener_close(net.listener);
+    struct env_listen_options options = {
+        .host = "127.0.0.1",
+        .port = port,
+        .frame_max_bytes = FRAME_MAX,
+        .accept = net_accept,
+        .owner = &net,
+        .spares_descriptors = true,
+    };
+    char *why;
+    cr_assert_eq(env_listen(net.env, &options, &net.listener, &why), 0);
+    while ((fd = open("/dev/null", O_RDONLY)) < 80)
+        cr_assert_geq(fd, 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = (rlim_t)fd + 6;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    connect_to(&net, "127.0.0.1", port);
+    net_run(&net, client_closed);
+    cr_assert_eq(net.accepted, 0);
+    cr_assert_geq(open("/dev/null", O_RDONLY), 0);
+
+    limit.rlim_cur = limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    net.client.closed = 0;
+    connect_to(&net, "127.0.0.1", port);
+    net_run(&net, client_open);
+    net_free(&net);
+}

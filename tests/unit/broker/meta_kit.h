@@ -251,9 +251,14 @@ void shard_updates_post(struct shard_updates *u)
 
 void transactions_markers_done(struct shard *s, struct list *markers)
 {
-    (void)s;
-    (void)markers;
-    cr_assert_fail("nobody sends markers");
+    for (struct list *node; (node = list_pop_front(markers)) != NULL;) {
+        struct txn_marker *m = LIST_ENTRY(node, struct txn_marker, link);
+
+        buf_printf(&kit_now->shard_text[s->index], "marker %.*s-%d %s\n",
+                   SLICE_FMT(m->topic), (int)m->partition,
+                   m->result == TXN_MARKER_GONE ? "gone" : "again");
+        txn_marker_free(m);
+    }
 }
 
 void transactions_give_ids(struct shard *s, int32_t partition, int64_t first,

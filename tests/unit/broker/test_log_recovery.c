@@ -762,6 +762,28 @@ Test(log_recovery, what_was_lost_is_known_until_it_is_mended)
     cr_assert_eq(f.report.lost_until, 0);
 }
 
+/* Not a disk that is dead, nor a directory of another topic. */
+Test(log_recovery, without_descriptors_a_log_is_opened_later)
+{
+    enum err err = ERR_EXHAUSTED;
+    int n = 0;
+
+    append_n(&f, 40);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    log_close(f.log);
+    f.log = NULL;
+    while (err != ERR_NONE) {
+        env_mem_faults(f.env)->no_more_at = ++n;
+        err = fixture_try_open(&f, false, 0, 0);
+        free(f.report.message);
+        cr_assert(err == ERR_NONE || err == ERR_EXHAUSTED, "%d: %s", n,
+                  err_name(err));
+    }
+    env_mem_faults(f.env)->no_more_at = 0;
+    cr_assert_gt(n, 5);
+    cr_assert_eq(count_batches(&f), 40);
+}
+
 /* ---- segments without batches ---------------------------------------------*/
 
 static void put_empty_segment(int64_t base)

@@ -308,3 +308,80 @@ Test(log_truncate, a_power_loss_brings_nothing_back)
             cr_assert_eq(be32_get(batch + 12), 1);
     }
 }
+
+/* A client holds all file descriptors of the node.  When the n-th open is
+ * refused the log is still one, and is cut as soon as there are some again. */
+static bool truncate_without_descriptors(int64_t to, int n)
+{
+    env_mem_faults(f.env)->no_more_at = n;
+    enum err err = log_truncate(f.log, to);
+    cr_assert(err == ERR_NONE || err == ERR_EXHAUSTED, "%s", err_name(err));
+    cr_assert_not(log_disk_failed(f.log));
+    env_mem_faults(f.env)->no_more_at = 0;
+    cr_assert_eq(count_batches(&f), log_end_offset(f.log));
+    return err == ERR_NONE;
+}
+
+Test(log_truncate, without_descriptors_it_waits)
+{
+    bool done = false;
+    int n = 0;
+
+    while (!done) {
+        end();
+        begin_seeded((uint64_t)n);
+        append_n(&f, 40);
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        done = truncate_without_descriptors(3, ++n);
+        cr_assert_eq(log_truncate(f.log, 3), ERR_NONE);
+        cr_assert_eq(log_end_offset(f.log), 3);
+        append_n(&f, 3);
+        cr_assert_eq(count_batches(&f), 6);
+    }
+    cr_assert_gt(n, 2);
+}
+
+/* What was refused is made up for before anything is appended. */
+Test(log_truncate, a_power_loss_leaves_no_gap_behind_one_that_waited)
+{
+    for (int turns = 0; turns < 60; turns++) {
+        end();
+        begin_seeded((uint64_t)turns);
+        append_n(&f, 40);
+        cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+        truncate_without_descriptors(3, 1 + turns % 6);
+        int64_t cut = log_end_offset(f.log);
+        append_n(&f, 1);
+        fixture_crash(&f, ENV_MEM_POWER);
+        cr_assert_eq(fixture_try_open(&f, false, 3, 0), ERR_NONE);
+        cr_assert_lt(f.report.damaged_at, 0, "%s", f.report.message);
+        free(f.report.message);
+        cr_assert_leq(log_end_offset(f.log), cut + 1);
+    }
+}
+
+Test(log_truncate, fully_without_descriptors_or_room_it_waits)
+{
+    for (int n = 1; n < 5; n++) {
+        end();
+        begin_seeded((uint64_t)n);
+        append_n(&f, 40);
+        env_mem_faults(f.env)->no_more_at = n < 4 ? n : 0;
+        env_mem_faults(f.env)->open_at = n < 4 ? 0 : 1;
+        env_mem_faults(f.env)->error = -ENOSPC;
+        enum err err = log_truncate_fully(f.log, 100);
+        cr_assert_eq(err,
+                     n < 3   ? ERR_EXHAUSTED
+                     : n < 4 ? ERR_NONE
+                             : ERR_FULL,
+                     "%d: %s", n, err_name(err));
+        cr_assert_not(log_disk_failed(f.log));
+        env_mem_faults(f.env)->no_more_at = 0;
+        cr_assert_eq(log_start_offset(f.log), 100);
+        cr_assert_eq(log_end_offset(f.log), 100);
+        append_n(&f, 2);
+        fixture_crash(&f, ENV_MEM_WORST);
+        fixture_open(&f, false, 100);
+        cr_assert_eq(log_start_offset(f.log), 100);
+    }
+}

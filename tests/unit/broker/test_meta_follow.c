@@ -1,4 +1,5 @@
 /* Following the metadata log and the broker's life with the controller. */
+#include "broker/txn_client.h"
 #include "tests/unit/broker/meta_kit.h"
 
 static void assert_has(const char *text, const char *part)
@@ -351,5 +352,52 @@ Test(meta_isr, a_refusal_reaches_the_leader)
     kit_run(&kit, has_verdict);
     cr_assert_str_eq(kit_text(&kit, 0),
                      "isr result 0 error 107 epoch 7 isr 0\n");
+    kit_free(&kit);
+}
+
+static void send_marker(struct kit *kit, const char *topic, int32_t partition)
+{
+    struct txn_marker *m = xcalloc(1, sizeof *m);
+    struct list markers;
+
+    m->id = slice_str(xstrdup("payments"));
+    m->topic = slice_str(xstrdup(topic));
+    m->partition = partition;
+    list_init(&markers);
+    list_push_back(&markers, &m->link);
+    txn_client_send_markers(&kit->shards[0], &markers);
+}
+
+static bool has_markers_back(struct kit *kit)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < KIT_SHARDS; i++)
+        for (const char *at = kit_text(kit, i);
+             (at = strstr(at, "marker ")) != NULL; at++)
+            n++;
+    return n == 3;
+}
+
+/* Or its transaction would never end. */
+Test(meta_txns, a_partition_that_a_topic_made_again_has_no_more_is_gone)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 2, "__transaction_state", 1, true);
+    kit_topic(&kit, 4, "orders", 3, false);
+    kit_remove_topic(&kit, 4, "orders");
+    kit_topic(&kit, 6, "orders", 2, false);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+
+    send_marker(&kit, "orders", 1);
+    send_marker(&kit, "orders", 2);
+    send_marker(&kit, "sales", 0);
+    kit_run(&kit, has_markers_back);
+    assert_has(kit_text(&kit, 0), "marker orders-1 again\n"
+                                  "marker orders-2 gone\n"
+                                  "marker sales-0 gone\n");
     kit_free(&kit);
 }

@@ -349,6 +349,51 @@ Test(producers, beyond_the_most_the_longest_idle_is_forgotten)
     finish(&t);
 }
 
+/* A marker is still to come for each, and without it the stable part of the log
+ * would end nowhere, or their records be shown. */
+Test(producers, beyond_the_most_no_open_transaction_is_forgotten)
+{
+    enum { OPEN = 100 };
+    struct bench t = start();
+
+    for (int i = 0; i < OPEN; i++)
+        copy(&t, (struct sent){.id = i, .attributes = BATCH_TRANSACTIONAL});
+    for (int i = OPEN; i < PRODUCERS_MAX + 1000; i++)
+        copy(&t, (struct sent){.id = i});
+    cr_assert_eq(producers_count(t.producers), PRODUCERS_MAX);
+    cr_assert_eq(producers_first_undecided(t.producers), 0);
+    for (int i = 0; i < OPEN; i++) {
+        struct producer e;
+        cr_assert(producers_get(t.producers, i, &e), "%d", i);
+        cr_assert_eq(e.txn_first_offset, i);
+    }
+    finish(&t);
+}
+
+Test(producers, with_as_many_open_transactions_a_new_one_is_refused)
+{
+    struct bench t = start();
+    struct producer e;
+
+    for (int i = 0; i < PRODUCERS_MAX; i++)
+        copy(&t, (struct sent){.id = i, .attributes = BATCH_TRANSACTIONAL});
+    expect(verdict(&t, (struct sent){.id = PRODUCERS_MAX,
+                                     .attributes = BATCH_TRANSACTIONAL}),
+           "KAFKA_STORAGE_ERROR");
+    expect(verdict(&t, (struct sent){.id = 0,
+                                     .sequence = 1,
+                                     .attributes = BATCH_TRANSACTIONAL}),
+           "append at 1048576");
+    /* Others come and go. */
+    for (int i = 0; i < PRODUCERS_MAX / 4; i++)
+        copy(&t, (struct sent){.id = PRODUCERS_MAX + i});
+    cr_assert_lt(producers_count(t.producers),
+                 PRODUCERS_MAX + PRODUCERS_MAX / 8);
+    for (int i = 0; i < PRODUCERS_MAX; i++)
+        cr_assert(producers_get(t.producers, i, &e), "%d", i);
+    finish(&t);
+}
+
 /* ---- truncation
  * ----------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 struct bench {
     struct fixture f;
     struct producers *producers;
+    bool stale;
 };
 
 static void begin(struct bench *t)
@@ -404,9 +405,9 @@ Test(producers_file, truncation_needs_no_log_as_long_as_batches_are_left)
     store(&t);
     cr_assert_eq(log_truncate(t.f.log, 5), ERR_NONE);
     spoil_log(&t, 0);
-    cr_assert_eq(
-        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
-        ERR_NONE);
+    cr_assert_eq(producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms,
+                                     &t.producers, &t.stale),
+                 ERR_NONE);
     cr_assert_eq(producers_count(t.producers), 3);
     expect_snapshots(&t, "");
     end(&t);
@@ -419,9 +420,9 @@ Test(producers_file, truncation_reads_the_log_for_what_was_forgotten)
     begin(&t);
     produce_n(&t, 30);
     cr_assert_eq(log_truncate(t.f.log, 5), ERR_NONE);
-    cr_assert_eq(
-        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
-        ERR_NONE);
+    cr_assert_eq(producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms,
+                                     &t.producers, &t.stale),
+                 ERR_NONE);
     expect_loaded(&t, "truncated");
     cr_assert_eq(producers_count(t.producers), 3);
     end(&t);
@@ -435,9 +436,9 @@ Test(producers_file, a_log_that_starts_anew_knows_nobody)
     produce_n(&t, 6);
     store(&t);
     cr_assert_eq(log_truncate_fully(t.f.log, 6), ERR_NONE);
-    cr_assert_eq(
-        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
-        ERR_NONE);
+    cr_assert_eq(producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms,
+                                     &t.producers, &t.stale),
+                 ERR_NONE);
     cr_assert_null(t.producers);
     expect_snapshots(&t, "");
     end(&t);
@@ -488,9 +489,6 @@ Test(producers_file, a_full_disk_costs_the_snapshot_only)
     end(&t);
 }
 
-/* ---- power failures
- * ------------------------------------------------------------ */
-
 static bool apply_all(void *arg, const struct batch *b, struct slice bytes)
 {
     (void)bytes;
@@ -507,6 +505,92 @@ static struct producers *replay(struct bench *t)
                  ERR_NONE);
     return p;
 }
+
+/* Until it is in line with the log it is asked for again, and then knows
+ * neither what was cut off nor less than is left. */
+static void truncate_late(int n, int64_t end_offset)
+{
+    enum err err = ERR_EXHAUSTED;
+    struct bench t;
+
+    begin(&t);
+    t.f.config.segment_bytes = 400;
+    log_set_config(t.f.log, &t.f.config);
+    produce_n(&t, 30);
+    store(&t);
+    cr_assert_eq(log_truncate(t.f.log, end_offset), ERR_NONE);
+    env_mem_advance(t.f.env, 1000000);
+    env_mem_faults(t.f.env)->no_more_at = n;
+    for (int i = 0; i < 3 && err != ERR_NONE; i++) {
+        err = producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms,
+                                  &t.producers, &t.stale);
+        cr_assert_eq(t.stale, err != ERR_NONE);
+        env_mem_faults(t.f.env)->no_more_at = i == 0 ? 1 : 0;
+    }
+    cr_assert_eq(err, ERR_NONE);
+    env_mem_faults(t.f.env)->no_more_at = 0;
+    cr_assert_eq(log_end_offset(t.f.log), end_offset);
+    for (const char *s = snapshots(&t); *s != '\0';
+         s += strspn(s, " "), s += strcspn(s, " "))
+        cr_assert_leq(atoll(s), end_offset, "%d: %s", n, snapshots(&t));
+    expect_loaded(&t, "truncated late");
+    end(&t);
+}
+
+Test(producers_file, truncation_that_fails_is_made_up_for)
+{
+    for (int n = 1; n < 8; n++) {
+        truncate_late(n, 28);
+        truncate_late(n, 5);
+    }
+}
+
+/* Whatever has this name already, what is stored is what is known. */
+Test(producers_file, a_snapshot_takes_the_place_of_an_older_one)
+{
+    struct bench t;
+
+    begin(&t);
+    produce_n(&t, 6);
+    store(&t);
+    cr_assert_eq(log_truncate(t.f.log, 3), ERR_NONE);
+    producers_free(t.producers);
+    t.producers = replay(&t);
+    for (int i = 0; i < 3; i++)
+        produce(&t, (struct sent){.id = 7, .sequence = i});
+    cr_assert(producers_is_stored(t.f.env, LOG_PATH, 6));
+    store(&t);
+    expect_loaded(&t, "stored again");
+    end(&t);
+}
+
+/* It may be fine. */
+Test(producers_file, without_descriptors_no_snapshot_is_deleted)
+{
+    struct producers *p;
+    enum err err = ERR_EXHAUSTED;
+    struct bench t;
+
+    begin(&t);
+    produce_n(&t, 6);
+    store(&t);
+    produce_n(&t, 2);
+    for (int n = 1; err != ERR_NONE; n++) {
+        env_mem_faults(t.f.env)->no_more_at = n;
+        err = producers_load(t.f.env, t.f.log, log_end_offset(t.f.log), now_ms,
+                             &p);
+        env_mem_faults(t.f.env)->no_more_at = 0;
+        cr_assert(err == ERR_NONE ? n > 2 : err == ERR_EXHAUSTED, "%d: %s", n,
+                  err_name(err));
+        expect_snapshots(&t, "6");
+    }
+    producers_free(p);
+    expect_loaded(&t, "when there are descriptors again");
+    end(&t);
+}
+
+/* ---- power failures
+ * ------------------------------------------------------------ */
 
 static void flushed(struct log_flush *flush) { free(flush); }
 
@@ -526,7 +610,7 @@ static void truncate_some(struct bench *t, struct prng *prng)
 
     cr_assert_eq(log_truncate(t->f.log, end < 0 ? 0 : end), ERR_NONE);
     cr_assert_eq(producers_truncated(t->f.env, t->f.log, INT64_MAX, now_ms,
-                                     &t->producers),
+                                     &t->producers, &t->stale),
                  ERR_NONE);
     if (t->producers == NULL)
         t->producers = producers_new();
@@ -594,9 +678,9 @@ static void delete_and_lose_power(int turns)
     store(&t);
     flush(&t);
     cr_assert_eq(log_truncate(t.f.log, 3), ERR_NONE);
-    cr_assert_eq(
-        producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms, &t.producers),
-        ERR_NONE);
+    cr_assert_eq(producers_truncated(t.f.env, t.f.log, INT64_MAX, now_ms,
+                                     &t.producers, &t.stale),
+                 ERR_NONE);
     for (int i = 0; i < 5; i++)
         produce(&t, (struct sent){.id = 9, .sequence = i});
     flush(&t);

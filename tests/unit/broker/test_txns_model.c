@@ -25,6 +25,7 @@ struct event {
 struct model {
     struct fixture f;
     struct producers *producers;
+    bool stale;
     struct event *events;
     size_t len;
     size_t cap;
@@ -374,7 +375,7 @@ static void truncate_some(struct model *m)
     if (m->recovery_point > log_recovery_point(m->f.log))
         m->recovery_point = log_recovery_point(m->f.log);
     cr_assert_eq(producers_truncated(m->f.env, m->f.log, m->high_watermark,
-                                     now_ms, &m->producers),
+                                     now_ms, &m->producers, &m->stale),
                  ERR_NONE);
 }
 

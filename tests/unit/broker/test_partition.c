@@ -1,0 +1,263 @@
+/* A replica whose log is in memory, between its roles: what it does when
+ * something fails halfway.  Whom it would tell and ask is left out. */
+#include "broker/replica/partition.h"
+
+#include "base/alloc.h"
+#include "base/kv.h"
+#include "broker/checkpoint.h"
+#include "broker/cleaner.h"
+#include "broker/coord_host.h"
+#include "broker/meta.h"
+#include "broker/replica/fetcher.h"
+#include "broker/replica/move.h"
+#include "broker/replica/places.h"
+#include "broker/txn_verify.h"
+#include "proto/record/builder.h"
+#include "tests/sim/env_mem.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SELF = 1, OTHER = 2, BATCHES = 10 };
+
+static struct env *env;
+static struct server_config config;
+static struct log_dir dir = {.path = "/a"};
+static struct broker broker;
+static struct shard shard;
+static struct topic_settings settings;
+static struct codec *codec;
+static struct shard_topic *topic;
+static struct partition *p;
+
+/* ---- what it tells others -------------------------------------------------*/
+
+void cleaner_note(struct partition *q) {}
+void cleaner_leave(struct partition *q) {}
+void cleaner_shortened(struct partition *q) {}
+void cleaner_deleted(struct partition *q) {}
+void cleaner_closed(struct partition *q) {}
+void coord_host_elected(struct partition *q) {}
+void coord_host_lost(struct partition *q) {}
+void coord_host_committed(struct partition *q) {}
+void fetcher_add(struct partition *q) {}
+void fetcher_remove(struct partition *q) {}
+void fetcher_synced(struct partition *q) {}
+void move_closed(struct partition *q) {}
+void move_shortened(struct partition *q) {}
+bool move_holds_sync(const struct partition *q) { return false; }
+bool move_leave(struct partition *q) { return false; }
+void txn_verify_forget(struct partition *q) {}
+void partition_serve_damaged(struct partition *q) {}
+bool partition_gives_up_lost(struct partition *q) { return false; }
+void partition_check_mended(struct partition *q, int64_t watermark) {}
+void partition_choose_dir(struct partition *q) {}
+void partition_set_dir(struct partition *q, struct log_dir *to) {}
+void partition_open_begin(struct partition *q) {}
+void partition_open_again(struct partition *q) {}
+void partition_open_abandon(struct partition *q) {}
+
+void meta_propose_isr(struct meta *m, struct isr_proposal *proposal)
+{
+    free(proposal);
+}
+
+void meta_log_dir_failed(struct meta *m, const struct log_dir *failed)
+{
+    cr_assert_fail("the directory is given up");
+}
+
+void meta_replica_offline(struct meta *m, const struct uuid *id, int32_t index)
+{
+    cr_assert_fail("the replica is offline");
+}
+
+struct topic_settings *topic_settings_ref(struct topic_settings *s)
+{
+    return s;
+}
+
+void topic_settings_unref(struct topic_settings *s) {}
+
+struct shard_broker *shard_broker(struct shard *s, int32_t id) { return NULL; }
+
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+{
+    return 0;
+}
+
+int kv_get(struct kv *kv, struct slice key, struct buf *value) { return -1; }
+
+struct dir_place *place_ask(struct shard *s, const char *name, int32_t index,
+                            struct partition *q,
+                            void (*granted)(struct partition *q))
+{
+    return NULL;
+}
+
+bool place_is_granted(const struct dir_place *place) { return false; }
+
+void place_give_back(struct dir_place *place) {}
+
+/* ---- a follower -----------------------------------------------------------*/
+
+static struct partition_state state_of(int32_t leader, int32_t epoch)
+{
+    return (struct partition_state){.leader = leader,
+                                    .leader_epoch = epoch,
+                                    .partition_epoch = epoch,
+                                    .replicas_len = 2,
+                                    .isr = 1,
+                                    .replicas = {SELF, OTHER}};
+}
+
+static void begin(void)
+{
+    struct log_open_report report;
+
+    env = env_mem_new(5);
+    codec = codec_new();
+    env_mkdir(env, dir.path);
+    settings = (struct topic_settings){.refs = 1,
+                                       .min_isr = 1,
+                                       .log = {
+                                           .segment_bytes = 400,
+                                           .segment_ms = -1,
+                                           .retention_ms = -1,
+                                           .retention_bytes = -1,
+                                           .index_interval_bytes = 4096,
+                                           .segment_index_bytes = 10 << 20,
+                                           .max_message_bytes = 1 << 20,
+                                           .flush_messages = INT64_MAX,
+                                           .flush_ms = INT64_MAX,
+                                       }};
+    config = (struct server_config){.broker_session_timeout_ms = 9000,
+                                    .replica_lag_time_max_ms = 30000};
+    broker = (struct broker){.config = &config,
+                             .node_id = SELF,
+                             .log_dirs = &dir,
+                             .log_dirs_len = 1};
+    shard = (struct shard){.env = env, .broker = &broker, .heard_ms = -1};
+    list_init(&shard.watched);
+    list_init(&shard.checkpoint);
+    list_init(&shard.leaving);
+    topic = xcalloc(1, sizeof *topic);
+    topic->id = (struct uuid){{7, 7, 7}};
+    topic->name = xstrdup("t");
+    dir.replicas = 1;
+    p = partition_new(&shard, topic, 0, &settings,
+                      &(struct partition_state){0});
+    p->dir = &dir;
+    cr_assert_eq(log_open(env, "/a/t-0", topic->id, &settings.log, 0, 0, true,
+                          0, &p->log, &report),
+                 ERR_NONE);
+    free(report.message);
+    p->state = state_of(OTHER, 1);
+    p->role = PARTITION_FOLLOWER;
+}
+
+static void end(void)
+{
+    env_mem_faults(env)->no_more_at = 0;
+    partition_close(p, false);
+    env_mem_run(env);
+    free(topic->name);
+    free(topic);
+    codec_free(codec);
+    env_mem_free(env);
+}
+
+/* The next batch of producer 9. */
+static enum err replicate(void)
+{
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct buf bytes = BUF_INIT;
+    struct batch_builder b;
+
+    batch_builder_init(&b);
+    batch_builder_append(&b, 1000, SLICE_NULL, SLICE("value"), NULL, 0);
+    options.base_offset = log_end_offset(p->log);
+    options.leader_epoch = 1;
+    options.producer_id = 9;
+    options.producer_epoch = 0;
+    options.base_sequence = (int32_t)log_end_offset(p->log);
+    options.attributes = BATCH_TRANSACTIONAL;
+    batch_builder_finish(&b, &options, codec, &bytes);
+    batch_builder_free(&b);
+    enum err error = partition_replicate(p, buf_slice(&bytes), 0, 0);
+    buf_free(&bytes);
+    return error;
+}
+
+/* The log is cut, and at the n-th file that is opened there are no file
+ * descriptors.  True if what is known of producers was to be mended. */
+static bool cut_without_descriptors(int n)
+{
+    struct partition_state lead = state_of(SELF, 2);
+    struct producer known;
+
+    begin();
+    for (int i = 0; i < BATCHES; i++)
+        cr_assert_eq(replicate(), ERR_NONE);
+    env_mem_faults(env)->no_more_at = n;
+    enum err error = partition_truncate(p, 3);
+    cr_assert(error == ERR_NONE || error == ERR_EXHAUSTED, "%s",
+              err_name(error));
+    bool stale = p->producers_stale;
+    if (stale) {
+        int64_t end_offset = log_end_offset(p->log);
+
+        env_mem_faults(env)->no_more_at = 1;
+        cr_assert_neq(replicate(), ERR_NONE);
+        cr_assert_eq(log_end_offset(p->log), end_offset);
+        cr_assert_eq(partition_stable_below(p, end_offset), 0);
+        partition_set_state(p, &lead);
+        cr_assert_eq(p->role, PARTITION_IDLE);
+        partition_tick(p);
+        cr_assert_eq(p->role, PARTITION_IDLE);
+        env_mem_faults(env)->no_more_at = 0;
+        partition_tick(p);
+    } else {
+        env_mem_faults(env)->no_more_at = 0;
+        partition_set_state(p, &lead);
+    }
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert(producers_get(p->producers, 9, &known));
+    cr_assert_eq(known.last_sequence, log_end_offset(p->log) - 1);
+    cr_assert_eq(known.txn_first_offset, 0);
+    end();
+    return stale;
+}
+
+/* It would answer a batch that was cut off as one that it has. */
+Test(partition, leads_only_with_producers_that_go_with_its_log)
+{
+    int stale = 0;
+
+    for (int n = 1; n < 12; n++)
+        stale += cut_without_descriptors(n);
+    cr_assert_gt(stale, 1);
+}
+
+/* A move to another directory ends when its topic is long gone. */
+Test(partition, a_deleted_one_knows_its_id_without_its_topic)
+{
+    uint8_t id[sizeof topic->id.bytes];
+
+    begin();
+    p->flush = xcalloc(1, sizeof *p->flush); /* holds it up */
+    memcpy(id, topic->id.bytes, sizeof id);
+    partition_delete(p);
+    memset(&topic->id, 0xdd, sizeof topic->id);
+    kv_batch_free(&shard.forgotten[0]);
+    shard.forgotten[0] = (struct kv_batch)KV_BATCH_INIT;
+    checkpoint_forget_in(p, &dir);
+    struct slice ops = buf_slice(&shard.forgotten[0].ops);
+    cr_assert_not_null(memmem(ops.data, ops.len, id, sizeof id));
+    kv_batch_free(&shard.forgotten[0]);
+    free(shard.forgotten);
+    free(p->flush);
+    p->flush = NULL;
+    end();
+}
