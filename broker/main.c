@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -211,6 +212,18 @@ static void on_stop_signal(void *arg)
     server_ask_stop(&p->server);
 }
 
+/* Files and connections need one each; the soft limit is meant for programs
+ * that use select(). */
+static void take_all_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -224,6 +237,7 @@ int main(int argc, char **argv)
     /* Buffers of requests are reused warm instead of mapped anew each time. */
     mallopt(M_MMAP_THRESHOLD, 8 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    take_all_descriptors();
     parse_arguments(argc, argv, &arguments);
     log_to_stderr(LOG_INFO);
     p.env = env_create();

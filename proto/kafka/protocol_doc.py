@@ -1,6 +1,6 @@
-"""Writes docs/protocol.md from schema/*.kmsg.
+"""Writes docs/protocol.md from schema/*.kmsg and clients.tsv.
 
-    protocol_doc.py [--check] DOCUMENT SCHEMA...
+    protocol_doc.py [--check] DOCUMENT CLIENTS SCHEMA...
 
 With --check it only compares: a document that is not up to date is an error.
 """
@@ -12,7 +12,7 @@ import kmsg
 INTRO = """\
 # Protocol support
 
-<!-- Written by scripts/gen-protocol-doc from proto/kafka/schema. -->
+<!-- Written by scripts/gen-protocol-doc from proto/kafka/schema and proto/kafka/clients.tsv. -->
 
 Leat speaks the Kafka protocol. These are the APIs and the versions that it answers, as ApiVersions tells them: on the
 listeners for clients (broker), and on the controllers' own. Every version from 0 is there, so that clients of any age find
@@ -22,6 +22,18 @@ in version 0 with error 35 and the list.
 | key | API | broker | controller | flexible from | what it does |
 |---|---|---|---|---|---|
 """
+
+CLIENTS = """
+## Who sends what
+
+Every version of the table above is spoken by `tests/api`. This is what other people's programs sent to a cluster of three
+nodes in the tests of `tests/interop`, written down by `tests/interop/exercised`, and answered so that they did their work.
+
+| API | versions: clients |
+|---|---|
+"""
+
+NOBODY = "`tests/api` only"
 
 REST = """
 ## Not served
@@ -56,17 +68,52 @@ def other_row(api):
             f"| {sentence(api)} |\n")
 
 
-def document(schema):
+def numbers(versions):
+    """[0, 1, 2, 5] -> "0–2, 5"."""
+    spans = []
+    for v in sorted(versions):
+        if spans and spans[-1][1] == v - 1:
+            spans[-1][1] = v
+        else:
+            spans.append([v, v])
+    return ", ".join(map(span, spans))
+
+
+def load_clients(path):
+    """{API: {client: versions}}"""
+    sent = {}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            if not line.startswith("#"):
+                client, api, versions = line.rstrip("\n").split("\t")
+                sent.setdefault(api, {})[client] = [
+                    int(v) for v in versions.split(",")]
+    return sent
+
+
+def clients_row(api, clients):
+    by_versions = {}
+    for client in sorted(clients, key=str.lower):
+        by_versions.setdefault(tuple(sorted(clients[client])),
+                               []).append(client)
+    who = "; ".join(f"{numbers(versions)}: {', '.join(names)}"
+                    for versions, names in sorted(by_versions.items()))
+    return f"| {api.name} | {who or NOBODY} |\n"
+
+
+def document(schema, sent):
     served = [api for api in schema.apis if api.serve]
     others = [api for api in schema.apis if not api.serve]
     return (INTRO + "".join(map(served_row, served)) +
+            CLIENTS + "".join(clients_row(api, sent.get(api.name, {}))
+                              for api in served if "broker" in api.serve) +
             REST + "".join(map(other_row, others)))
 
 
 def main(arguments):
     check = arguments[:1] == ["--check"]
-    path, *schema_paths = arguments[check:]
-    text = document(kmsg.load(schema_paths))
+    path, clients, *schema_paths = arguments[check:]
+    text = document(kmsg.load(schema_paths), load_clients(clients))
     if not check:
         with open(path, "w", encoding="utf-8") as out:
             out.write(text)

@@ -60,8 +60,11 @@ static void begin(void)
     broker = (struct broker){.log_dirs = &dir, .log_dirs_len = 1};
     shard = (struct shard){.env = f.env, .broker = &broker};
     list_init(&shard.checkpoint);
-    p = (struct partition){
-        .shard = &shard, .topic = &topic, .dir = &dir, .log = f.log};
+    p = (struct partition){.shard = &shard,
+                           .topic = &topic,
+                           .topic_id = f.topic_id,
+                           .dir = &dir,
+                           .log = f.log};
     list_init(&p.checkpoint_link);
 }
 
