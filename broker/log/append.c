@@ -218,6 +218,18 @@ static int begin_files(struct log *log)
     return rc < 0 ? rc : log_sync_cut(log);
 }
 
+/* Where the segment that begins with batch b starts: right behind segment s, so
+ * that after a crash what is missing between two of them was lost.  Batches
+ * that compaction took from a leader's log are missing within the segment; only
+ * a gap that its offsets cannot span is left between. */
+static int64_t next_base(const struct segment *s, const struct batch *b)
+{
+    return b->base_offset - s->end_offset > SEGMENT_GAP_MAX ||
+                   batch_last_offset(b) - s->end_offset > INT32_MAX
+               ? b->base_offset
+               : s->end_offset;
+}
+
 static enum err append_runs(struct log *log, struct slice bytes,
                             int64_t now_wall_ms, struct log_append_info *info)
 {
@@ -230,8 +242,11 @@ static enum err append_runs(struct log *log, struct slice bytes,
             s->created_ms = now_wall_ms;
         size_t n = run_length(log, s, bytes, now_wall_ms);
         if (n == 0) {
-            int64_t base = (int64_t)be64_get(bytes.data);
-            enum err err = log_roll(log, base, now_wall_ms);
+            struct slice rest = bytes;
+            struct batch b;
+            bool whole = take_batch(&rest, 0, &b);
+            ASSERT(whole);
+            enum err err = log_roll(log, next_base(s, &b), now_wall_ms);
             if (err != ERR_NONE)
                 return err;
             continue;

@@ -285,7 +285,8 @@ static void lower_recovery_point(struct log *log, int64_t offset)
 /* A recovery point inside of the segment has its indexes made anew. */
 void log_flush_rolled(struct log *log, const struct segment *old)
 {
-    int64_t inside = log->end_offset - 1;
+    int64_t base = log_active(log)->base_offset;
+    int64_t inside = (base < log->end_offset ? base : log->end_offset) - 1;
 
     lower_recovery_point(log,
                          inside < old->base_offset ? old->base_offset : inside);

@@ -252,11 +252,19 @@ static int drop_empty_behind_gap(struct recovery *r, uint32_t i, int64_t end)
 }
 
 /* Batches are missing between segment i, which ends at `end`, and the next.
- * Only compaction may do that. */
-static bool lost_between(const struct log *log, uint32_t i, int64_t end)
+ * Those of a compacted log that another broker wrote may have gaps between
+ * them, on disk and below the recovery point; ours only such as a segment
+ * cannot have within. */
+static bool lost_between(const struct recovery *r, uint32_t i, int64_t end)
 {
-    return !log->config.compact_policy && i + 1 < log->segments_len &&
-           log->segments[i + 1].base_offset != end;
+    const struct log *log = r->log;
+
+    if (i + 1 == log->segments_len)
+        return false;
+    int64_t next = log->segments[i + 1].base_offset;
+    return next != end &&
+           (!log->config.compact_policy ||
+            (next > r->recovery_point && next - end <= SEGMENT_GAP_MAX));
 }
 
 static int recover_segment(struct recovery *r, uint32_t i, int64_t *end)
@@ -279,7 +287,7 @@ static int recover_segment(struct recovery *r, uint32_t i, int64_t *end)
         rc = end_at_bad(r, i, &bad);
     } else {
         rc = drop_empty_behind_gap(r, i, *end);
-        if (rc == 0 && lost_between(log, i, *end)) {
+        if (rc == 0 && lost_between(r, i, *end)) {
             bad.why = "batches are missing between it and the next segment";
             rc = end_at_bad(r, i, &bad);
         }
@@ -319,7 +327,7 @@ int recovery_first(struct recovery *r, uint32_t *first)
     if (rc < 0 && rc != -EBADMSG)
         return rc;
     if (rc == -EBADMSG || end > log->segments[*first].base_offset ||
-        lost_between(log, *first - 1, end))
+        lost_between(r, *first - 1, end))
         (*first)--;
     else
         log->segments[*first - 1].unsynced = true; /* that cut, perhaps */

@@ -17,6 +17,7 @@ void segment_init(struct segment *s, int64_t base_offset)
 {
     *s = (struct segment){
         .base_offset = base_offset,
+        .end_offset = base_offset,
         .created_ms = -1,
         .jitter_ms = -1,
         .aborted = {.unwritten = BUF_INIT, .last_offset = -1},
@@ -124,6 +125,7 @@ void segment_note_batch(struct log *log, struct segment *s,
     }
     s->unindexed_bytes += b->size_bytes;
     s->last_epoch = b->leader_epoch;
+    s->end_offset = batch_last_offset(b) + 1;
 }
 
 /* The time index first, see index.h. */
@@ -164,6 +166,7 @@ int segment_reset_indexes(struct log *log, struct segment *s)
     s->time_index_last = -1;
     s->unindexed_bytes = 0;
     s->last_epoch = -1;
+    s->end_offset = s->base_offset;
     return 0;
 }
 

@@ -36,11 +36,17 @@ struct segment {
     uint32_t
         unindexed_bytes; /* from the last offset entry's batch to the end */
     int32_t last_epoch;  /* leader epoch of the batch noted last; -1 none */
+    int64_t end_offset;  /* behind that batch; base_offset when there is none */
     struct index offsets;
     struct index times;
 };
 
-enum { SEGMENT_SIZE_MAX = INT32_MAX };
+enum {
+    SEGMENT_SIZE_MAX = INT32_MAX,
+    /* Offsets between the end of one and the first batch of the next; when
+     * more are missing the next one begins at that batch (append.c). */
+    SEGMENT_GAP_MAX = 1 << 30,
+};
 
 /* No files yet. */
 void segment_init(struct segment *s, int64_t base_offset);

@@ -255,50 +255,110 @@ Test(log_recovery, a_segment_lost_in_the_middle_is_damage)
 
 /* The end of a segment, whose next one is there: what a power loss may leave of
  * writes that nobody synced, and nothing else does below the recovery point. */
-Test(log_recovery, a_gap_above_the_recovery_point_may_be_torn)
+static void lose_between(bool compact, bool synced)
 {
-    for (int synced = 0; synced < 2; synced++) {
-        end();
-        begin();
-        f.config.segment_bytes = 500;
-        log_set_config(f.log, &f.config);
-        append_n(&f, 20);
-        struct buf *first = file(&f, 0, ".log");
-        int64_t next = 0;
-        while (file(&f, ++next, ".log") == NULL)
-            ;
-        fixture_crash(&f, ENV_MEM_KILL);
-        first->len = first->len / (size_t)next * (size_t)(next - 1);
-        cr_assert_eq(fixture_try_open(&f, false, synced ? next : 0, 0),
-                     ERR_NONE);
-        cr_assert_eq(f.report.damaged_at, next - 1);
-        cr_assert_eq(f.report.lost_until, 20);
-        cr_assert_eq(f.report.lost_torn, synced == 0);
-        free(f.report.message);
-        log_damage_given_up(f.log);
-        fixture_close(&f);
-        cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_NONE);
-        cr_assert_eq(f.report.lost_until, 0);
+    f.config.compact_policy = compact;
+    f.config.segment_bytes = 500;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 20);
+    struct buf *first = file(&f, 0, ".log");
+    int64_t next = 0;
+    while (file(&f, ++next, ".log") == NULL)
+        ;
+    fixture_crash(&f, ENV_MEM_KILL);
+    first->len = first->len / (size_t)next * (size_t)(next - 1);
+    cr_assert_eq(fixture_try_open(&f, false, synced ? next : 0, 0), ERR_NONE);
+    if (compact && synced) {
+        cr_assert_eq(f.report.damaged_at, -1);
+        return;
     }
+    cr_assert_eq(f.report.damaged_at, next - 1);
+    cr_assert_eq(f.report.lost_until, 20);
+    cr_assert_eq(f.report.lost_torn, !synced);
+    free(f.report.message);
+    log_damage_given_up(f.log);
+    fixture_close(&f);
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_NONE);
+    cr_assert_eq(f.report.lost_until, 0);
 }
 
-Test(log_recovery, compaction_may_leave_gaps)
+Test(log_recovery, a_gap_above_the_recovery_point_may_be_torn)
+{
+    lose_between(false, false);
+}
+
+Test(log_recovery, a_gap_below_the_recovery_point_is_damage)
+{
+    lose_between(false, true);
+}
+
+Test(log_recovery, compaction_does_not_hide_a_gap_above_the_recovery_point)
+{
+    lose_between(true, false);
+}
+
+Test(log_recovery, a_gap_of_compaction_may_be_on_disk)
+{
+    lose_between(true, true);
+}
+
+/* Five batches of less than 200 bytes, as a follower gets them from a leader
+ * that compacted its log. */
+static void append_with_gaps(int64_t gap, int segment_bytes)
 {
     struct log_append_info info;
 
     f.config.compact_policy = true;
-    f.config.segment_bytes = 200;
+    f.config.segment_bytes = segment_bytes;
     log_set_config(f.log, &f.config);
-    for (int64_t base = 0; base < 100; base += 20) {
+    for (int64_t base = 0; base < 5 * gap; base += gap) {
         struct buf bytes = BUF_INIT;
         put_batch(&f, &bytes, (struct batch_shape){.base_offset = base});
         cr_assert_eq(log_append(f.log, buf_slice(&bytes), 1, &info), ERR_NONE);
         buf_free(&bytes);
     }
+}
+
+Test(log_recovery, compaction_may_leave_gaps)
+{
+    append_with_gaps(20, 200);
+    cr_assert_null(file(&f, 20, ".log"));
+    cr_assert_not_null(file(&f, 1, ".log"), "it begins behind the one before");
     open_after_kill(0);
     cr_assert_eq(f.report.damaged_at, -1);
     cr_assert_eq(log_end_offset(f.log), 81);
     cr_assert_eq(read_at(&f, 5, 81, 1).first, 20);
+}
+
+Test(log_recovery, compaction_may_leave_gaps_that_no_segment_can_have)
+{
+    for (int more = -1; more <= 2; more++) {
+        int64_t gap = SEGMENT_GAP_MAX + more;
+
+        end();
+        begin();
+        append_with_gaps(gap, 200);
+        cr_assert_eq(file(&f, gap, ".log") != NULL, more == 2);
+        open_after_kill(0);
+        cr_assert_eq(f.report.damaged_at, -1);
+        cr_assert_eq(log_end_offset(f.log), 4 * gap + 1);
+        cr_assert_eq(read_at(&f, 5, 4 * gap + 1, 1).first, gap);
+    }
+}
+
+/* A follower's log may end in a gap of its leader's. */
+Test(log_recovery, a_log_cut_within_a_gap_is_whole)
+{
+    append_with_gaps(20, 400);
+    cr_assert_eq(log_truncate(f.log, 50), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 50);
+    f.config.segment_bytes = 200;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 3); /* the first of them in a new segment */
+    open_after_kill(0);
+    cr_assert_eq(f.report.damaged_at, -1);
+    cr_assert_eq(log_end_offset(f.log), 53);
+    cr_assert_eq(read_at(&f, 42, 53, 1).first, 50);
 }
 
 /* After a failed sync the next process finds the bytes in the page cache, and a
