@@ -312,9 +312,12 @@ void election_persisted(struct raft *r, struct raft_update *u)
     tally(r, u);
 }
 
-/* Followers could not answer heartbeats that were not sent. */
-static void forgive_followers(struct raft *r, int64_t stalled)
+/* Followers could not answer heartbeats that were not sent, and the disk's
+ * answer may be waiting. */
+static void forgive_others(struct raft *r, int64_t stalled)
 {
+    if (r->held_up_since_ms != INT64_MAX)
+        r->held_up_since_ms += stalled;
     for (size_t i = 0; i < r->peers_len; i++) {
         r->peers[i].contact_ms += stalled;
         if (r->peers[i].contact_ms > r->now_ms)
@@ -324,13 +327,12 @@ static void forgive_followers(struct raft *r, int64_t stalled)
 
 static void leader_tick(struct raft *r, struct raft_update *u)
 {
-    forgive_followers(r, stalled_ms(r, r->heartbeat_deadline_ms));
+    forgive_others(r, stalled_ms(r, r->heartbeat_deadline_ms));
     if (r->now_ms - voters_contact_ms(r) >= r->options.election_timeout_ms) {
         become_follower(r, u, r->term, RAFT_ID_NONE);
         return;
     }
-    if (r->transfer_to != RAFT_ID_NONE && r->now_ms >= r->transfer_deadline_ms)
-        r->transfer_to = RAFT_ID_NONE;
+    transfer_tick(r, u);
     if (r->now_ms >= r->heartbeat_deadline_ms) {
         r->heartbeat_deadline_ms = r->now_ms + r->options.heartbeat_ms;
         heartbeat_all(r, u);

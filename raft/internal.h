@@ -54,6 +54,10 @@ bool term_durable(const struct raft *r);
 int transfer_begin(struct raft *r, struct raft_update *u, int32_t to);
 /* Sends RAFT_TIMEOUT_NOW if the target has everything. */
 void transfer_advance(struct raft *r, struct raft_update *u);
+/* At the end of each step: whether our disk holds up what is committed. */
+void transfer_note_disk(struct raft *r);
+/* Of a leader: begins if it has done so for too long. */
+void transfer_tick(struct raft *r, struct raft_update *u);
 
 /* ---- progress.c --------------------------------------------------------- */
 

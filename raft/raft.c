@@ -68,6 +68,7 @@ void raft_init(struct raft *r, const struct raft_options *options,
         .leader = RAFT_ID_NONE,
         .grant_due = RAFT_ID_NONE,
         .transfer_to = RAFT_ID_NONE,
+        .held_up_since_ms = INT64_MAX,
         .election_deadline_ms = INT64_MAX,
     };
     ASSERT(applied >= r->log.base_index && applied <= raft_log_last(&r->log));
@@ -412,6 +413,8 @@ static int64_t deadline(const struct raft *r)
                 voters_contact_ms(r) + r->options.election_timeout_ms);
     if (r->transfer_to != RAFT_ID_NONE)
         at = min_ms(at, r->transfer_deadline_ms);
+    if (r->held_up_since_ms != INT64_MAX)
+        at = min_ms(at, r->held_up_since_ms + r->options.election_timeout_ms);
     return at;
 }
 
@@ -424,6 +427,7 @@ static bool persists(const struct raft_update *u)
 static void step_end(struct raft *r, struct raft_update *u)
 {
     lead(r, u);
+    transfer_note_disk(r);
     give_out(r, u);
     if (r->role == RAFT_LEADER)
         membership_committed(r, u);

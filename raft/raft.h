@@ -38,7 +38,10 @@
  * the leader refuse.
  *
  * Also ours: a RAFT_TICK that comes later than asked for says that this node
- * did not run; that time does not count as silence of others (election.c).
+ * did not run; that time does not count as silence of others (election.c).  And
+ * a leader whose disk holds up what a majority of others has durable hands
+ * leadership over (transfer.c): its heartbeats would keep the others from
+ * electing one that gets on.
  *
  * Indexes are inclusive unless a name says otherwise.  Times are monotonic
  * milliseconds.  Messages come from peers: the core treats them as
@@ -61,7 +64,8 @@ enum {
 struct raft_options {
     int32_t id;
     /* A follower waits [e, 2e) without hearing from its leader; a leader that
-     * does not hear from a majority for e steps down.  Default 1000. */
+     * does not hear from a majority for e steps down, and one whose disk makes
+     * the others wait for e hands over.  Default 1000. */
     int64_t election_timeout_ms;
     /* Default 150; at most a third of the election timeout. */
     int64_t heartbeat_ms;
@@ -368,6 +372,9 @@ struct raft {
     int64_t heartbeat_deadline_ms;
     int32_t transfer_to; /* RAFT_ID_NONE */
     int64_t transfer_deadline_ms;
+    int64_t held_up_since_ms; /* what is committed waits for our disk, which
+                                 has written nothing since; INT64_MAX: no */
+    uint64_t held_up_at;      /* stable then */
     struct {
         bool wanted; /* asked for, not ready */
         bool ready;

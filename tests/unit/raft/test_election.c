@@ -376,6 +376,84 @@ Test(election3, a_leader_whose_disk_fails_steps_down_and_stays_silent)
     cr_assert_eq(raft_log_last(&lab_core(&lab, 1)->log), 3);
 }
 
+/* Without a word of its own: its heartbeats go on. */
+Test(election3, a_leader_whose_disk_hangs_hands_over)
+{
+    lab_elect(&lab, 1);
+    lab.nodes[1].disk_stuck = true;
+    lab_run(&lab, 3000);
+    cr_assert_eq(lab_leader(&lab), 1, "nothing waits for its disk");
+    cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+    lab_run(&lab, 900);
+    cr_assert_eq(lab_leader(&lab), 1);
+    lab_run(&lab, 200);
+    int32_t leader = lab_leader(&lab);
+    cr_assert(leader == 2 || leader == 3);
+    cr_assert_eq(lab_propose(&lab, leader, "b"), ERR_NONE);
+    lab_run(&lab, 3000);
+    cr_assert_eq(lab_leader(&lab), leader);
+    cr_assert_eq(lab.nodes[leader].applied, 4, "no-op, a, no-op, b");
+    cr_assert_eq(lab.nodes[1].applied, 1);
+    lab.nodes[1].disk_stuck = false;
+    lab_persist(&lab, 1);
+    lab_run(&lab, 500);
+    cr_assert_eq(lab.nodes[1].applied, 4);
+}
+
+Test(election3, a_slow_disk_that_is_needed_keeps_its_leader)
+{
+    lab_elect(&lab, 1);
+    lab.nodes[1].disk_stuck = true;
+    lab_isolate(&lab, 3, true);
+    for (int i = 0; i < 30; i++) {
+        cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+        lab_run(&lab, 100);
+    }
+    cr_assert_eq(lab_core(&lab, 1)->role, RAFT_LEADER);
+}
+
+Test(election3, a_slow_disk_that_gets_on_keeps_its_leader)
+{
+    lab_elect(&lab, 1);
+    lab.nodes[1].disk_stuck = true;
+    for (int i = 0; i < 10; i++) {
+        cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+        lab_run(&lab, 400);
+        cr_assert_eq(lab_propose(&lab, 1, "b"), ERR_NONE);
+        lab_run(&lab, 400);
+        lab_persist(&lab, 1);
+    }
+    cr_assert_eq(lab_leader(&lab), 1);
+}
+
+/* The disk's answer came while nobody ran who could hear it. */
+Test(election3, a_leader_that_stood_still_does_not_blame_its_disk)
+{
+    lab_elect(&lab, 1);
+    lab.nodes[1].disk_stuck = true;
+    cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+    lab_deliver(&lab);
+    lab.now_ms += 5000;
+    lab_event(&lab, 1, (struct raft_event){.type = RAFT_TICK});
+    cr_assert_eq(lab_propose(&lab, 1, "b"), ERR_NONE);
+}
+
+/* Both have all; one of them has not been heard of for a while. */
+Test(election3, leadership_is_handed_to_who_is_there)
+{
+    for (int32_t gone = 2; gone <= 3; gone++) {
+        done();
+        three();
+        lab_elect(&lab, 1);
+        lab.nodes[1].disk_stuck = true;
+        cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+        lab_deliver(&lab);
+        lab_cut(&lab, 1, gone, true);
+        lab_run(&lab, 1200);
+        cr_assert_eq(lab_leader(&lab), 5 - gone);
+    }
+}
+
 Test(election3, messages_that_make_no_sense_are_refused)
 {
     struct raft_message m = {
