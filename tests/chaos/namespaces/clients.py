@@ -132,6 +132,11 @@ class KafkaJs(Client):
                 env=dict(world.environment, NODE_PATH=modules,
                          KAFKAJS_NO_PARTITIONER_WARNING="1"))
 
+    def ask_to_end(self):
+        """It may not have got as far yet as to hear of a signal."""
+        with contextlib.suppress(BrokenPipeError):
+            self.child.stdin.close()
+
     def finish(self):
         code = self.wait()
         said = self.child.stdout.read()
