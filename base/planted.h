@@ -97,9 +97,8 @@
       "leader epochs outlive the records that were truncated")                 \
     X(DIRS_OPEN_ANEW,                                                          \
       "what may be in a directory that failed is made anew in another")        \
-    X(MOVE_MARKS_NOTHING,                                                      \
-      "a replica that moved is not marked as the newest of its name")          \
-    X(MOVE_LEAVES_NO_NOTE, "a directory that a replica left does not say so")  \
+    X(MOVE_LEAVES_NO_MARK,                                                     \
+      "neither directory says to which of them a replica moved")               \
     X(LOG_TRUSTS_ANY_CLEAN_STOP,                                               \
       "a clean stop counts for logs that were not open")                       \
     X(LOG_LEAVES_CUTS_UNSYNCED,                                                \
@@ -168,8 +167,6 @@
       "a new coordinator leaves out the last batch")                           \
     X(TXN_FORGETS_MARKERS_AT_LOADING,                                          \
       "a new coordinator does not send the markers of what was decided")       \
-    X(TXN_TAKES_LATE_MARKERS,                                                  \
-      "a marker sent twice may end the next transaction")                      \
     X(TXN_SENDS_MARKERS_ONCE, "a marker that failed counts as written")        \
     X(TXN_NEVER_TIMES_OUT, "a transaction is not aborted after its time")      \
     X(TXN_FOLLOWERS_NOTE_NO_ABORTS,                                            \

@@ -433,7 +433,7 @@ static void mark_run(struct env_work *work)
     struct move *m = move_of(work);
     char *path = xasprintf("%s/" REPLICA_NEWEST, m->future_path);
 
-    m->result = PLANTED(MOVE_MARKS_NOTHING)
+    m->result = PLANTED(MOVE_LEAVES_NO_MARK)
                     ? 0
                     : env_write_all(m->env, path, SLICE("0\n"));
     if (m->result == 0)
@@ -448,7 +448,7 @@ static void mark_run(struct env_work *work)
         m->result = checkpoint_write(m->to->checkpoints, &m->topic_id, m->index,
                                      &m->checkpoint);
     free(path);
-    if (m->result == 0 && !PLANTED(MOVE_LEAVES_NO_NOTE))
+    if (m->result == 0 && !PLANTED(MOVE_LEAVES_NO_MARK))
         m->noted = checkpoint_note_leaving(m->from->checkpoints, &m->topic_id,
                                            m->index, true) == 0;
 }
@@ -463,7 +463,7 @@ static void mark_done(struct env_work *work)
         step_later(m, AGAIN_LACKING_MS);
     } else if (m->result < 0) {
         fail_there(m);
-    } else if (!m->noted && !PLANTED(MOVE_LEAVES_NO_NOTE)) {
+    } else if (!m->noted && !PLANTED(MOVE_LEAVES_NO_MARK)) {
         step_later(m, AGAIN_LACKING_MS); /* its own writes find out why */
     } else {
         m->stage = MOVE_CLOSING;

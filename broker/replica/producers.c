@@ -451,8 +451,7 @@ enum producers_verdict producers_check(const struct producers *p,
 static bool ended_before(const struct entry *e, const struct control_marker *m,
                          int64_t decision)
 {
-    return decision > 0 && !PLANTED(TXN_TAKES_LATE_MARKERS) &&
-           m->producer_epoch == e->epoch &&
+    return decision > 0 && m->producer_epoch == e->epoch &&
            m->coordinator_epoch == e->coordinator_epoch &&
            (uint64_t)decision / MARKER_DECISIONS ==
                (uint64_t)e->decision / MARKER_DECISIONS &&
