@@ -23,6 +23,40 @@ uint64_t hash_bytes(const void *data, size_t len)
     return h ^ h >> 29;
 }
 
+/* Of the process: who does not know them cannot choose keys that meet. */
+static uint64_t secrets[2] = {0x9e3779b97f4a7c15u, 0xc4ceb9fe1a85ec53u};
+
+void map_set_secrets(uint64_t a, uint64_t b)
+{
+    secrets[0] = a;
+    secrets[1] = b | 1;
+}
+
+/* Both halves of the product: each bit of either factor moves many. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    __extension__ unsigned __int128 product = (unsigned __int128)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t hash_key(struct slice key)
+{
+    const uint8_t *p = key.data;
+    size_t len = key.len;
+    uint64_t h = secrets[0] ^ len;
+
+    for (; len >= 8; len -= 8, p += 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        h = fold(h ^ word, secrets[1]) + secrets[0];
+    }
+    uint64_t tail = 0;
+    if (len != 0)
+        memcpy(&tail, p, len);
+    return fold(h ^ tail, secrets[1]);
+}
+
 void map_free(struct map *m)
 {
     for (uint32_t i = 0; i < m->entries_len; i++)
@@ -47,7 +81,8 @@ static uint32_t probe(const struct map *m, struct slice key, uint64_t hash)
     return slot;
 }
 
-/* Closes the holes and sizes the table to at most half full. */
+/* Closes the holes and sizes the table to at most a third full: the next time
+ * is not before as many were put as half of those that stay. */
 static void rebuild(struct map *m)
 {
     uint32_t kept = 0;
@@ -58,7 +93,7 @@ static void rebuild(struct map *m)
     m->entries_len = kept;
 
     uint32_t cap = 8;
-    while (cap < kept * 2 + 2)
+    while (cap < (uint64_t)kept * 3 + 2)
         cap *= 2;
     if (cap != m->slots_cap) {
         free(m->slots);
@@ -79,13 +114,13 @@ void *map_get(const struct map *m, struct slice key)
 {
     if (m->count == 0)
         return NULL;
-    uint32_t slot = probe(m, key, hash_bytes(key.data, key.len));
+    uint32_t slot = probe(m, key, hash_key(key));
     return m->slots[slot] == 0 ? NULL : m->entries[m->slots[slot] - 1].value;
 }
 
 void *map_put(struct map *m, struct slice key, void *value)
 {
-    uint64_t hash = hash_bytes(key.data, key.len);
+    uint64_t hash = hash_key(key);
 
     ASSERT(value != NULL);
     if (m->slots_cap == 0 || (m->entries_len + 1) * 2 > m->slots_cap)
@@ -117,7 +152,7 @@ void *map_remove(struct map *m, struct slice key)
 {
     if (m->count == 0)
         return NULL;
-    uint32_t slot = probe(m, key, hash_bytes(key.data, key.len));
+    uint32_t slot = probe(m, key, hash_key(key));
     if (m->slots[slot] == 0)
         return NULL;
     /* The slot keeps pointing at the hole, so probes that pass it go on;

@@ -25,6 +25,10 @@ struct map {
 
 #define MAP_INIT ((struct map){0})
 
+/* Random numbers, before the first map is filled: keys come from outside, and
+ * who could choose ones with the same hash would make each step a walk. */
+void map_set_secrets(uint64_t a, uint64_t b);
+
 void map_free(struct map *m); /* keys and tables, not values */
 /* NULL if absent. */
 void *map_get(const struct map *m, struct slice key);

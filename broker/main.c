@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/env_libevent.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "broker/server.h"
 
 #include <errno.h>
@@ -241,6 +242,7 @@ int main(int argc, char **argv)
     parse_arguments(argc, argv, &arguments);
     log_to_stderr(LOG_INFO);
     p.env = env_create();
+    map_set_secrets(env_random(p.env), env_random(p.env));
     load_config(&p, &arguments);
     free(arguments.overrides);
     const struct server_host host = {
