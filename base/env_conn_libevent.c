@@ -409,8 +409,9 @@ static void conn_readable(int fd, short what, void *arg)
         discard(conn);
         return;
     }
+    /* What is held came first, and is cut at the end of the turn. */
     while (more && total < READ_TURN_BYTES && receiving(conn) &&
-           !conn->paused && env_intake_open(conn))
+           !conn->paused && conn->held.len == 0 && env_intake_open(conn))
         total += receive(conn, &more);
     /* Level-triggered: what is left in the kernel comes back next turn, unless
      * nobody wants it. */

@@ -1,7 +1,9 @@
 /* Framing, flow control and the end of connections, over real sockets. */
 #include "tests/unit/base/net_kit.h"
 
+#include <arpa/inet.h>
 #include <malloc.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -231,6 +233,96 @@ Test(env_net, a_paused_connection_gives_one_frame_per_resume)
     }
     for (size_t i = 0; i < 10; i++)
         check_pattern(net.server.frames[i], i, 20000 * i);
+    net_free(&net);
+}
+
+static int dial(struct net *net)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET,
+        .sin_port = htons(env_listener_port(net->listener)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    cr_assert(fd >= 0);
+    cr_assert_eq(connect(fd, (void *)&to, sizeof to), 0);
+    return fd;
+}
+
+static char order[8];
+static size_t order_len;
+static struct env_conn *first, *second;
+
+static void note_order(struct env_conn *conn, void *arg,
+                       struct env_frame *frame)
+{
+    (void)arg;
+    if (conn == second)
+        env_conn_resume(first);
+    else
+        order[order_len++] = (char)frame->data[0];
+    if (conn == first && order_len == 1)
+        env_conn_pause(first);
+    env_frame_unref(frame);
+}
+
+static void ignore_end(struct env_conn *conn, void *arg, int error)
+{
+    (void)conn;
+    (void)arg;
+    (void)error;
+}
+
+static const struct env_conn_ops *take_two(struct env_conn *conn, void *owner,
+                                           void **arg)
+{
+    static const struct env_conn_ops ops = {.frame = note_order,
+                                            .closed = ignore_end};
+
+    (void)owner;
+    (void)arg;
+    *(first == NULL ? &first : &second) = conn;
+    return &ops;
+}
+
+static bool both_there(struct net *net)
+{
+    (void)net;
+    return second != NULL;
+}
+
+static bool first_paused(struct net *net)
+{
+    (void)net;
+    return order_len != 0;
+}
+
+/* B came with A and waits since A paused the connection; in the turn in which
+ * another connection resumes it, C can be read. */
+Test(env_net, what_was_held_while_paused_comes_before_what_is_read_later)
+{
+    struct net net = {0};
+    struct env_listen_options options = {
+        .host = "127.0.0.1", .frame_max_bytes = 100, .accept = take_two};
+    char *why = NULL;
+
+    net.env = env_create();
+    cr_assert_eq(env_listen(net.env, &options, &net.listener, &why), 0);
+    int one = dial(&net), two = dial(&net);
+    while (!both_there(&net))
+        net_run_ms(&net, 1);
+    cr_assert_eq(write(one, "\0\0\0\1A\0\0\0\1B", 10), 10);
+    while (!first_paused(&net))
+        net_run_ms(&net, 1);
+    /* Both are ready at once. */
+    cr_assert_eq(write(two, "\0\0\0\1r", 5), 5);
+    cr_assert_eq(write(one, "\0\0\0\1C", 5), 5);
+    while (order_len < 3)
+        net_run_ms(&net, 1);
+    cr_assert_str_eq(order, "ABC");
+    close(one);
+    close(two);
     net_free(&net);
 }
 
