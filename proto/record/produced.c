@@ -5,7 +5,9 @@
  * offset deltas are wrong would be read differently by every client.  In a
  * compressed one only if a rule can't be decided from the header (keys, a lower
  * bound of time, a greatest timestamp that is too late, and then every fault is
- * to be listed), if it is expanded anyway, or if asked for. */
+ * to be listed), if the header has no greatest timestamp (sarama before 1.45.1
+ * sent -1; retention and searches by time live on it), if it is expanded
+ * anyway, or if asked for. */
 #include "proto/record/produced.h"
 
 #include "proto/record/message_set.h"
@@ -74,7 +76,8 @@ static bool needs_records(const struct preparation *prep, const struct batch *b)
 {
     return batch_compression(b) == COMPRESSION_NONE || prep->rules->deep ||
            prep->records.key_required || prep->records.timestamp_min > 0 ||
-           b->max_timestamp > prep->records.timestamp_max || repacks(prep, b);
+           b->max_timestamp > prep->records.timestamp_max ||
+           b->max_timestamp < b->base_timestamp || repacks(prep, b);
 }
 
 static enum err check_records(struct preparation *prep)

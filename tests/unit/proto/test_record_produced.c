@@ -323,6 +323,21 @@ Test(produced, a_header_that_lies_about_time_is_put_right)
     buf_free(&bad);
 }
 
+/* sarama before 1.45.1 left the greatest timestamp of a batch at -1. */
+Test(produced, a_greatest_timestamp_that_is_missing_is_found)
+{
+    for (size_t i = 0; i < sizeof by_codec / sizeof *by_codec; i++) {
+        struct produced p;
+        struct buf bad = BUF_INIT;
+
+        buf_put_slice(&bad, by_codec[i]);
+        batch_patch_max_timestamp(bad.data, (uint32_t)bad.len, -1);
+        cr_assert_eq(prepare(buf_slice(&bad), defaults(), &p), ERR_NONE);
+        cr_assert_eq(p.batch.max_timestamp, 1700000000500, "codec %zu", i);
+        buf_free(&bad);
+    }
+}
+
 /* ---- message sets -------------------------------------------------------- */
 
 Test(produced, message_sets_become_batches)
