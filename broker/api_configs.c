@@ -24,6 +24,7 @@ struct describing {
     struct request *request;
     const struct meta *meta;
     const struct describe_configs_request_resource *asked;
+    struct map keys; /* that are asked for, unless all are */
     struct describe_configs_response_result *out;
 };
 
@@ -31,12 +32,8 @@ struct describing {
 
 static bool is_wanted(const struct describing *d, struct slice key)
 {
-    if (d->asked->configuration_keys_len < 0)
-        return true;
-    for (int32_t i = 0; i < d->asked->configuration_keys_len; i++)
-        if (slice_eq(d->asked->configuration_keys[i], key))
-            return true;
-    return false;
+    return d->asked->configuration_keys_len < 0 ||
+           map_get(&d->keys, key) != NULL;
 }
 
 static void add_synonyms(const struct describing *d,
@@ -123,11 +120,11 @@ static void describe_topic(const struct describing *d)
     reserve(d, config_count(CONFIG_TOPIC));
     for (size_t i = 0; i < config_count(CONFIG_TOPIC); i++) {
         const struct config_def *def = config_at(CONFIG_TOPIC, i);
-        struct config_value *value =
-            arena_alloc(&d->request->arena, sizeof *value);
 
         if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
             continue;
+        struct config_value *value =
+            arena_alloc(&d->request->arena, sizeof *value);
         config_resolve_topic(def, &layers, &d->request->arena, value);
         add_entry(d, def->key, def, false, value);
     }
@@ -171,11 +168,12 @@ static void describe_other(const struct describing *d, struct slice key,
                            const struct config_layers *layers)
 {
     const struct config_def *def = config_find(CONFIG_BROKER, key);
-    const char *name = arena_strdup(&d->request->arena, key);
-    struct config_value *value = arena_alloc(&d->request->arena, sizeof *value);
 
     if (!is_wanted(d, key))
         return;
+    const char *name = arena_strdup(&d->request->arena, key);
+    struct config_value *value = arena_alloc(&d->request->arena, sizeof *value);
+
     if (def != NULL)
         config_resolve_listener(name, def, layers, value);
     else
@@ -252,11 +250,11 @@ static void describe_broker(const struct describing *d)
                    map_count(&d->meta->broker->config->values));
     for (size_t i = 0; i < config_count(CONFIG_BROKER); i++) {
         const struct config_def *def = config_at(CONFIG_BROKER, i);
-        struct config_value *value =
-            arena_alloc(&d->request->arena, sizeof *value);
 
         if (config_is_internal(def) || !is_wanted(d, slice_str(def->key)))
             continue;
+        struct config_value *value =
+            arena_alloc(&d->request->arena, sizeof *value);
         config_resolve_broker(def, &layers, &d->request->arena, value);
         if (is_rate(def) && drop_default(value))
             continue;
@@ -411,24 +409,46 @@ static void describe(const struct describing *d)
     }
 }
 
+static void describe_asked(struct request *r,
+                           const struct describe_configs_request_resource *q,
+                           struct describe_configs_response_result *out)
+{
+    struct describing d = {.request = r,
+                           .meta = request_meta(r),
+                           .asked = q,
+                           .keys = MAP_INIT,
+                           .out = out};
+
+    for (int32_t i = 0; i < q->configuration_keys_len; i++)
+        map_put(&d.keys, q->configuration_keys[i], r);
+    describe_configs_response_result_init(out);
+    out->resource_type = q->resource_type;
+    out->resource_name = q->resource_name;
+    describe(&d);
+    map_free(&d.keys);
+}
+
+/* A resource that is named again is answered once: else a few bytes of a
+ * request would cost as much as hundreds of keys. */
 void api_describe_configs(struct request *r)
 {
     const struct describe_configs_request *q = r->msg;
+    struct map seen[UINT8_MAX + 1] = {0};
     struct describe_configs_response a;
 
     describe_configs_response_init(&a);
     a.results =
         arena_array(&r->arena, (size_t)q->resources_len, sizeof *a.results);
-    a.results_len = q->resources_len;
     for (int32_t i = 0; i < q->resources_len; i++) {
-        struct describing d = {r, request_meta(r), &q->resources[i],
-                               &a.results[i]};
+        const struct describe_configs_request_resource *asked =
+            &q->resources[i];
+        struct map *of_type = &seen[(uint8_t)asked->resource_type];
 
-        describe_configs_response_result_init(d.out);
-        d.out->resource_type = d.asked->resource_type;
-        d.out->resource_name = d.asked->resource_name;
-        describe(&d);
+        if (map_put(of_type, asked->resource_name, r) == NULL)
+            describe_asked(r, asked, &a.results[a.results_len++]);
     }
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        map_free(&seen[i]);
     request_respond(r, &a);
 }
 

@@ -9,6 +9,7 @@
  * retry. */
 #include "broker/cluster_view.h"
 #include "broker/dispatch.h"
+#include "broker/internal_topics.h"
 
 enum { CREATE_WAIT_MS = 1000 };
 
@@ -277,9 +278,36 @@ static void answer_after_verdict(struct meta *m, struct request *r,
     meta_park(m, p, wait_ms);
 }
 
+/* A topic that is named again is answered once, as in Kafka, where they are a
+ * set: else a few bytes of a request would cost as much as a topic's answer. */
+static void drop_repeats(struct metadata_request *q)
+{
+    struct map names = MAP_INIT, ids = MAP_INIT;
+    int32_t kept = 0;
+
+    for (int32_t i = 0; i < q->topics_len; i++) {
+        const struct metadata_request_topic *t = &q->topics[i];
+        bool by_id = slice_is_null(t->name);
+        struct slice key =
+            by_id ? slice_of(t->topic_id.bytes, sizeof t->topic_id.bytes)
+                  : t->name;
+
+        if (map_put(by_id ? &ids : &names, key, q) == NULL)
+            q->topics[kept++] = *t;
+    }
+    if (q->topics_len > 0)
+        q->topics_len = kept;
+    map_free(&names);
+    map_free(&ids);
+}
+
 void api_metadata(struct request *r)
 {
+    struct metadata_request *q = r->msg;
     struct meta *m = request_meta(r);
+
+    if (q->topics_len > 1)
+        drop_repeats(q);
     struct slice *missing;
     size_t n = find_missing(r, &missing);
     int64_t wait_ms = suspects_wait_ms(m);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/dispatch.h"
+#include "broker/internal_topics.h"
 #include "broker/quotas.h"
 #include "broker/replica/partition.h"
 #include "broker/shard.h"
@@ -49,6 +50,7 @@ struct produce_part {
     int items_len;
     int unappended;     /* items not appended yet; +1 while starting */
     int waiting;        /* items not committed yet; +1 while appending */
+    bool late;          /* the time for replication is over */
     struct arena arena; /* lists of faulty records */
     struct env_timer timer;
 };
@@ -100,6 +102,7 @@ static void timed_out(void *arg)
 {
     struct produce_part *part = arg;
 
+    part->late = true;
     part->waiting++;
     for (int i = 0; i < part->items_len; i++) {
         struct produce_item *item = part->items[i];
@@ -144,7 +147,9 @@ static void append_item(struct produce_item *item, struct partition *p)
     if (item->error != ERR_NONE)
         return;
     item->log_start_offset = log_start_offset(p->log);
-    if (q->acks == -1 || p->settings->fsync) {
+    if (part->late) {
+        item->error = ERR_REQUEST_TIMED_OUT;
+    } else if (q->acks == -1 || p->settings->fsync) {
         item->waiting = true;
         item->waiter.end_offset = item->result.end_offset;
         item->waiter.done = committed;
@@ -400,6 +405,11 @@ static void route_topic(struct produce *produce, struct shard *home,
             item->error = topic == NULL && by_id
                               ? ERR_UNKNOWN_TOPIC_ID
                               : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            continue;
+        }
+        if (topic_is_closed(slice_str(topic->name),
+                            produce->request->client_id)) {
+            item->error = ERR_INVALID_TOPIC_EXCEPTION;
             continue;
         }
         item->topic_id = topic->id;

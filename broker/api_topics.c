@@ -3,6 +3,7 @@
  * one begins. */
 #include "broker/cluster_view.h"
 #include "broker/dispatch.h"
+#include "broker/internal_topics.h"
 
 #include <stdlib.h>
 

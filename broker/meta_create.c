@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/coordinators.h"
+#include "broker/internal_topics.h"
 #include "broker/share_states.h"
 #include "broker/transactions.h"
 
@@ -51,12 +52,6 @@ bool topic_name_valid(struct slice name)
             return false;
     }
     return true;
-}
-
-bool topic_is_internal(struct slice name)
-{
-    return slice_eq_str(name, GROUP_TOPIC) || slice_eq_str(name, TXN_TOPIC) ||
-           slice_eq_str(name, SHARE_STATE_TOPIC);
 }
 
 bool creation_possible(const struct meta *m, struct slice name)

@@ -16,8 +16,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* What one compressed batch may expand to where its records are looked at. */
-enum { EXPANDED_MAX_BYTES = 256 << 20 };
+/* What is kept of the shard's buffers from one request to the next. */
+enum { BUFFERS_KEPT_BYTES = 4 << 20 };
 
 /* How long a producer may need to put its requests in order again: until it
  * gives up on one at the old leader, by default after 30 s. */
@@ -42,7 +42,7 @@ static enum err prepare(struct partition *p, const struct partition_source *in,
         .before_max_ms = s->timestamp_before_max_ms,
         .after_max_ms = s->timestamp_after_max_ms,
         .key_required = s->log.compact_policy,
-        .limit_bytes = EXPANDED_MAX_BYTES,
+        .limit_bytes = CODEC_LIMIT_BYTES, /* as whoever reads them */
     };
 
     return produced_prepare(shard->codec, in->bytes, in->len, &rules,
@@ -242,23 +242,20 @@ enum err partition_check_replicas(const struct partition *p)
     return error;
 }
 
-enum err partition_append(struct partition *p,
-                          const struct partition_source *in, int acks,
-                          struct partition_append *result)
+static void give_back(struct buf *b)
+{
+    if (b->cap > BUFFERS_KEPT_BYTES)
+        buf_free(b);
+}
+
+/* What the records need to become a batch of the log, and then that. */
+static enum err append(struct partition *p, const struct partition_source *in,
+                       struct partition_append *result)
 {
     struct produced produced = {0};
+    enum err error = in->api_version < 0 ? take_internal(in, &produced)
+                                         : prepare(p, in, &produced);
 
-    *result =
-        (struct partition_append){.base_offset = -1, .append_time_ms = -1};
-    enum err error = acks == -1 ? partition_check_replicas(p)
-                                : partition_check_leader(p, -1);
-    if (error == ERR_NONE && acks == -1 && in->api_version >= 0 &&
-        partition_is_cut_off(p))
-        error = ERR_NOT_LEADER_OR_FOLLOWER;
-    if (error != ERR_NONE)
-        return refuse(p, in, error);
-    error = in->api_version < 0 ? take_internal(in, &produced)
-                                : prepare(p, in, &produced);
     result->report = produced.report;
     if (error != ERR_NONE)
         return error;
@@ -274,6 +271,25 @@ enum err partition_append(struct partition *p,
     if (error == ERR_KAFKA_STORAGE_ERROR)
         refusals_note(&p->refusals, &produced.batch, error,
                       env_now_ms(p->shard->env));
+    return error;
+}
+
+enum err partition_append(struct partition *p,
+                          const struct partition_source *in, int acks,
+                          struct partition_append *result)
+{
+    *result =
+        (struct partition_append){.base_offset = -1, .append_time_ms = -1};
+    enum err error = acks == -1 ? partition_check_replicas(p)
+                                : partition_check_leader(p, -1);
+    if (error == ERR_NONE && acks == -1 && in->api_version >= 0 &&
+        partition_is_cut_off(p))
+        error = ERR_NOT_LEADER_OR_FOLLOWER;
+    if (error != ERR_NONE)
+        return refuse(p, in, error);
+    error = append(p, in, result);
+    give_back(&p->shard->expanded);
+    give_back(&p->shard->rewritten);
     return error;
 }
 

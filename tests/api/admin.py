@@ -195,6 +195,14 @@ def describe_other_configs(s, v):
         s.check("a group", r["errorCode"], 0)
         s.true("a group: configs", "consumer.session.timeout.ms" in got,
                list(got))
+        if s.ours:
+            a = s.ask("named twice", 2, resources=[
+                dict(resourceType=kind, resourceName=name,
+                     configurationKeys=["retention.ms", "node.id"] * 2)
+                for kind, name in [(BROKER, "2"), (GROUP, "2")] * 2])
+            s.check("named twice", [
+                (x["resourceType"], [c["name"] for c in x["configs"]])
+                for x in a["results"]], [(BROKER, ["node.id"]), (GROUP, [])])
     r, got = described(s, "all brokers", BROKER, "")
     s.check("all brokers", r["errorCode"], 0)
     r, _ = described(s, "unknown kind", 77, "x")

@@ -116,6 +116,17 @@ def produce_refused(s, v):
 
 
 @covers("Produce")
+def produce_internal(s, v):
+    """What coordinators keep is not for clients to write."""
+    for topic in ("__consumer_offsets", "__transaction_state"):
+        s.call(1, "Metadata", 12, topics=[{"name": topic}],
+               allowAutoTopicCreation=True)
+        wait_for(topic, lambda t=topic: not s.describe(t)["errorCode"])
+        p, _ = produced(s, topic, topic, 0, of_age(v))
+        s.check(topic + ": error", p["errorCode"], 17)
+
+
+@covers("Produce")
 def produce_invalid_records(s, v):
     topic = s.topic("invalid", configs={"cleanup.policy": "compact"})
     keyless = [(b"k", b"v"), (None, b"v")]

@@ -82,6 +82,10 @@ def metadata_choices(s, v):
                   allowAutoTopicCreation=False)
         s.check("unknown topic", (a["topics"][0]["errorCode"], a["topics"][0]
                                   ["partitions"]), (3, []))
+    a = s.ask("a topic named twice", 1, topics=[
+        {"name": n} for n in (topic, "a b", topic, topic, "a b")])
+    s.check("a topic named twice", sorted(t["name"] for t in a["topics"]),
+            ["a b", topic])
     a = s.ask("invalid name", 1, topics=[{"name": "a b"}])
     s.check("invalid name", a["topics"][0]["errorCode"], 17)
     if v >= 12:
