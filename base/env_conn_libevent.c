@@ -26,6 +26,7 @@
  * reset that destroys the answer on its way, so it is shut down for sending and
  * drained until the peer's end or LINGER_MS. */
 #include "base/env_internal.h"
+#include "base/env_libevent.h"
 #include "base/error.h"
 
 #include <arpa/inet.h>
@@ -185,6 +186,17 @@ void env_conn_bury(struct env *env)
 
     while ((node = list_pop_front(&env->dead)) != NULL)
         free(LIST_ENTRY(node, struct env_conn, link));
+}
+
+void env_hang_up(struct env *env)
+{
+    env_listeners_hang_up(env);
+    LIST_EACH (node, &env->conns) {
+        const struct env_conn *conn = LIST_ENTRY(node, struct env_conn, link);
+
+        if (conn->fd >= 0)
+            shutdown(conn->fd, SHUT_RDWR);
+    }
 }
 
 void env_conns_free(struct env *env)

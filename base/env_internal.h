@@ -213,6 +213,7 @@ void env_dial_free(struct env_dial *dial);
 /* Frees those that were closed in this turn. */
 void env_listeners_bury(struct env *env);
 /* For env_free(). */
+void env_listeners_hang_up(struct env *env);
 void env_listeners_free(struct env *env);
 void env_lookups_free(struct env *env);
 

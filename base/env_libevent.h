@@ -29,6 +29,10 @@ void env_run(struct env *env);
  * env_run() returns.  Queued bytes are not waited for. */
 void env_stop(struct env *env);
 
+/* For a loop that does not run any more: peers see its connections end, and
+ * nobody connects.  Nothing is freed, and there are no callbacks. */
+void env_hang_up(struct env *env);
+
 /* For a loop that does not run.  Closes its connections and listeners without
  * callbacks, waits for the run() of its unfinished works (their done() is not
  * called), forgets its timers and tasks.  Freeing the last loop of the process

@@ -481,6 +481,12 @@ void env_listeners_bury(struct env *env)
         free(LIST_ENTRY(node, struct env_listener, link));
 }
 
+void env_listeners_hang_up(struct env *env)
+{
+    LIST_EACH (node, &env->listeners)
+        shutdown(LIST_ENTRY(node, struct env_listener, link)->fd, SHUT_RD);
+}
+
 void env_listeners_free(struct env *env)
 {
     LIST_EACH_SAFE (node, tmp, &env->listeners) {

@@ -255,24 +255,7 @@ enum err log_dirs_open(struct broker *broker, struct env *env, char **why)
     return error != ERR_NONE ? error : check_some_left(broker, why);
 }
 
-void log_dirs_close(struct broker *broker)
-{
-    for (int i = 0; i < broker->log_dirs_len; i++) {
-        if (broker->log_dirs[i].checkpoints != NULL)
-            kv_close(broker->log_dirs[i].checkpoints);
-        cleaner_file_unref(broker->log_dirs[i].cleaned);
-        if (broker->log_dirs[i].lock != NULL)
-            env_file_unref(broker->log_dirs[i].lock);
-    }
-    map_free(&broker->futures);
-    free(broker->log_dirs);
-    free((char *)(uintptr_t)broker->cluster_id);
-    broker->log_dirs = NULL;
-    broker->log_dirs_len = 0;
-}
-
-/* ---- clean stops
- * ------------------------------------------------------------------------ */
+/* ---- clean stops --------------------------------------------------------- */
 
 static int64_t changed_ms(struct env *env, const char *path)
 {

@@ -23,6 +23,4 @@ int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env);
 /* Everything is flushed: leaves the marks. */
 void log_dirs_leave_clean_marks(struct broker *broker, struct env *env);
 
-void log_dirs_close(struct broker *broker);
-
 #endif

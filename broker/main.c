@@ -188,6 +188,8 @@ static void loop_stop(void *host, struct env *env)
     env_stop(env);
     pthread_join(loop->thread, NULL);
     loop->running = false;
+    /* Peers need not wait until all is on disk to see that this node goes. */
+    env_hang_up(env);
 }
 
 static void ended(void *host)

@@ -166,7 +166,6 @@ void server_finish(struct server *s)
 {
     if (s->config->is_controller)
         s->host.loop_stop(s->host.host, s->controller_loop);
-    /* What is still allocated goes with the process, and nothing that waits for
-     * a disk or a peer holds its end up. */
-    log_dirs_close(&s->broker);
+    /* What is still open and allocated goes with the process: helpers may be
+     * using it, and nothing that waits for a disk or a peer holds its end up. */
 }

@@ -503,3 +503,29 @@ Test(env_net, a_range_that_vanished_ends_the_connection)
     cr_assert_eq(net.server.error, ERR_CLOSED);
     net_free(&net);
 }
+
+/* ---- the end of a process ------------------------------------------------ */
+
+Test(env_net, who_hangs_up_is_seen_to_go)
+{
+    struct net net;
+    char byte;
+
+    net_listen(&net, FRAME_MAX);
+    int there = dial(&net);
+    while (net.accepted == 0)
+        net_run_ms(&net, 1);
+    env_hang_up(net.env);
+    cr_assert_eq(read(there, &byte, 1), 0);
+    struct sockaddr_in to = {
+        .sin_family = AF_INET,
+        .sin_port = htons(env_listener_port(net.listener)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(late, (void *)&to, sizeof to), -1);
+    cr_assert_eq(errno, ECONNREFUSED);
+    close(there);
+    close(late);
+    net_free(&net);
+}
