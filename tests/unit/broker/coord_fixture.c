@@ -1,5 +1,7 @@
 #include "tests/unit/broker/coord_fixture.h"
 
+#include "proto/record/control.h"
+
 #include <stdlib.h>
 
 /* ---- the partition -------------------------------------------------------*/
@@ -34,9 +36,11 @@ static void world_answer(void *arg, struct coord_answer *answer)
     w->answers[token] = answer;
     /* Everything we answer must have a place on the wire. */
     struct buf bytes = BUF_INIT;
+    bool in_txn = answer->api == API_TXN_OFFSET_COMMIT; /* as OffsetCommit */
+    enum api_key api = in_txn ? API_OFFSET_COMMIT : answer->api;
     enum err err =
-        kafka_encode(api_find((int16_t)answer->api)->response,
-                     answer->api == API_OFFSET_FETCH && answer->version < 8
+        kafka_encode(api_find((int16_t)api)->response,
+                     in_txn || (api == API_OFFSET_FETCH && answer->version < 8)
                          ? 8
                          : answer->version,
                      &answer->response, &bytes, NULL);
@@ -380,12 +384,32 @@ int commit_with(struct world *w, struct commit_args a)
         .topics = &topic,
         .topics_len = 1,
     };
+    struct coord_txn_commit in_txn = {request, a.producer, 0};
     int token =
-        world_request(w, API_OFFSET_COMMIT,
-                      (int16_t)(a.version != 0 ? a.version : 8), &request);
+        a.producer != 0
+            ? world_request(w, API_TXN_OFFSET_COMMIT,
+                            (int16_t)(a.version != 0 ? a.version : 3), &in_txn)
+            : world_request(w, API_OFFSET_COMMIT,
+                            (int16_t)(a.version != 0 ? a.version : 8),
+                            &request);
 
     world_flush(w);
     return token;
+}
+
+void world_end_txn(struct world *w, int64_t producer, bool committed)
+{
+    struct control_marker marker = {.producer_id = producer,
+                                    .commit = committed};
+    int64_t offset = w->end_offset++;
+
+    cr_assert_lt(w->batches_len, WORLD_BATCHES_MAX);
+    struct buf *batch = &w->batches[w->batches_len++];
+    control_marker_encode(&marker, w->time.wall_ms, batch);
+    batch_patch(batch->data, offset, 0);
+    group_shard_marker(w->shard, producer, committed, offset, w->time);
+    if (!w->hold)
+        world_commit(w);
 }
 
 enum err commit_of(const struct world *w, int token)

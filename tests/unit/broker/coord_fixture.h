@@ -155,13 +155,16 @@ struct commit_args {
     int32_t generation;   /* 0 means -1; use GENERATION_0 for 0 */
     int64_t retention_ms; /* 0 means -1 */
     int64_t timestamp;    /* 0 means -1 */
-    int version;          /* 8 */
+    int64_t producer;     /* not 0: in its transaction */
+    int version;          /* 8; in a transaction 3 */
 };
 enum { GENERATION_0 = INT32_MIN };
 int commit_with(struct world *w, struct commit_args args);
 #define COMMIT(w, ...) commit_with((w), (struct commit_args){__VA_ARGS__})
 /* The error of its one partition. */
 enum err commit_of(const struct world *w, int token);
+/* The transaction coordinator ends a producer's transaction. */
+void world_end_txn(struct world *w, int64_t producer, bool committed);
 
 struct fetch_args {
     const char *group;
