@@ -152,11 +152,20 @@ void coord_update_init(struct coord_update *update);
 /* Who commits or fetches offsets. */
 struct coord_caller {
     struct slice group;
-    struct slice member_id; /* null: none given */
-    int32_t epoch;          /* "generation" in OffsetCommit; -1: none */
-    int16_t version;        /* of the API */
-    bool transactional;     /* TxnOffsetCommit */
+    struct slice member_id;   /* null: none given */
+    int32_t epoch;            /* "generation" in OffsetCommit; -1: none */
+    int16_t version;          /* of the API */
+    bool transactional;       /* TxnOffsetCommit */
+    struct slice instance_id; /* null: none given, or not asked for */
 };
+
+/* A transactional commit that says nothing of who it is for; before version 3
+ * none can (KIP-447).  That is checked only where something is given. */
+static inline bool coord_caller_is_anonymous(const struct coord_caller *caller)
+{
+    return caller->transactional && caller->epoch == -1 &&
+           caller->member_id.len == 0 && slice_is_null(caller->instance_id);
+}
 
 enum group_presence {
     GROUP_PRESENT_NOT,
