@@ -334,8 +334,12 @@ bool member_unpark_sync(struct member *member, struct parked *parked);
 void member_set_owes_sync(struct member *member, bool owes);
 /* Restarts its session. */
 void member_heard(struct step *step, struct member *member, int64_t timeout_ms);
-/* What a join with these would add to members_bytes. */
-size_t member_bytes_for(const struct join_group_request *request);
+/* What a join would add to members_bytes, with an id of this length. */
+size_t member_bytes_for(const struct group *group, size_t id_len,
+                        const struct coord_context *context,
+                        const struct join_group_request *request);
+/* What it adds. */
+size_t pending_bytes(const struct pending_member *pending);
 
 void pending_add(struct step *step, struct group *group, struct slice id,
                  int64_t timeout_ms);

@@ -126,7 +126,6 @@ void coord_check(const struct coord *coord)
 {
     uint64_t offsets = 0;
     size_t bytes = 0;
-    size_t pending = 0;
     uint64_t unsettled = 0;
 
     MAP_EACH (entry, &coord->groups) {
@@ -139,10 +138,10 @@ void coord_check(const struct coord *coord)
         if (group->roster == NULL)
             continue;
         bytes += check_members(coord, group);
-        pending += map_count(&group->roster->pending);
+        MAP_EACH (pending, &group->roster->pending)
+            bytes += pending_bytes(pending->value);
     }
-    ASSERT(coord->members_bytes >= bytes);
-    ASSERT((coord->members_bytes == bytes) == (pending == 0));
+    ASSERT(coord->members_bytes == bytes);
     MAP_EACH (entry, &coord->txns)
         offsets -= map_count(&((struct txn_offsets *)entry->value)->pending);
     ASSERT(offsets == 0);

@@ -205,8 +205,8 @@ const struct coord *world_coord(const struct world *w)
 
 /* ---- requests ------------------------------------------------------------*/
 
-int world_request(struct world *w, enum api_key api, int16_t version,
-                  const void *request)
+static int request_of(struct world *w, struct slice client, enum api_key api,
+                      int16_t version, const void *request)
 {
     int token = ++w->tokens;
     struct coord_context context = {
@@ -214,7 +214,7 @@ int world_request(struct world *w, enum api_key api, int16_t version,
         .now_ms = w->time.now_ms,
         .wall_ms = w->time.wall_ms,
         .version = version,
-        .client_id = SLICE("client"),
+        .client_id = client,
         .client_host = SLICE("/192.0.2.7"),
         .random = uuid_random(&w->prng),
     };
@@ -224,6 +224,12 @@ int world_request(struct world *w, enum api_key api, int16_t version,
     coord_check(world_coord(w));
     consumer_coord_check(group_cores_consumer(group_shard_cores(w->shard)));
     return token;
+}
+
+int world_request(struct world *w, enum api_key api, int16_t version,
+                  const void *request)
+{
+    return request_of(w, SLICE("client"), api, version, request);
 }
 
 bool answered(const struct world *w, int token)
@@ -267,7 +273,8 @@ int join_with(struct world *w, struct join_args a)
 
     if (version == 0)
         request.rebalance_timeout_ms = -1;
-    return world_request(w, API_JOIN_GROUP, (int16_t)version, &request);
+    return request_of(w, or_text(a.client, "client"), API_JOIN_GROUP,
+                      (int16_t)version, &request);
 }
 
 const struct join_group_response *join_of(const struct world *w, int token)

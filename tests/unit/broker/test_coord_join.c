@@ -218,6 +218,53 @@ Test(coord_join, metadata_beyond_the_coordinators_memory_is_refused)
     cr_assert_not(answered(&w, JOIN(&w)));
 }
 
+/* An id is made of the client's, and handed out to whoever asks. */
+Test(coord_join, ids_that_nobody_came_back_with_count_as_members)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.coord.members_max_bytes = 1000000;
+    world_start(&w);
+    static char client[30001];
+    memset(client, 'c', sizeof client - 1);
+    int given = 0;
+
+    while (given < 100 && join_err(JOIN(&w, .version = 4, .client = client)) ==
+                              ERR_MEMBER_ID_REQUIRED)
+        given++;
+    cr_assert_eq(given, 1000000 / 60900, "%d", given);
+    coord_check(world_coord(&w));
+    /* As does the name of a group that is there for nobody else. */
+    static char name[30001];
+    memset(name, 'n', sizeof name - 1);
+    world_pass(&w, 10000);
+    cr_assert_eq(coord_members_bytes(world_coord(&w)), 0);
+    for (given = 0; given < 100; given++) {
+        name[0] = (char)('A' + given);
+        if (join_err(JOIN(&w, .version = 4, .group = name)) !=
+            ERR_MEMBER_ID_REQUIRED)
+            break;
+    }
+    cr_assert_eq(given, 1000000 / 60900, "%d", given);
+    coord_check(world_coord(&w));
+}
+
+/* Its own id does not keep a client out. */
+Test(coord_join, a_client_that_comes_back_with_its_id_finds_room)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.coord.members_max_bytes = 1000;
+    world_start(&w);
+    char id[128];
+    int first = JOIN(&w, .version = 4);
+
+    cr_assert_err(join_err(first), ERR_MEMBER_ID_REQUIRED);
+    copy_id(join_of(&w, first)->member_id, id);
+    cr_assert_err(join_err(JOIN(&w, .version = 4)), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_not(answered(&w, JOIN(&w, .version = 4, .member = id)));
+}
+
 /* ---- the initial delay ---------------------------------------------------*/
 
 Test(coord_join, the_initial_delay_is_extended_while_members_come)
