@@ -290,6 +290,16 @@ bool coord_has_offsets(const struct coord *coord, struct slice group);
 /* The group that this JoinGroup would make if it is not there; null: none. */
 struct slice coord_join_claims(const struct coord *coord,
                                const struct join_group_request *request);
+/* How long a rebalance waits for a member that joins so.  Version 0 cannot say
+ * it; a negative time is none, here as in the record that is made of it. */
+static inline int32_t
+coord_rebalance_timeout_ms(const struct join_group_request *request,
+                           int16_t version)
+{
+    return version == 0 || request->rebalance_timeout_ms < 0
+               ? request->session_timeout_ms
+               : request->rebalance_timeout_ms;
+}
 /* Adds the tombstone of an empty classic group, for one of another kind that
  * takes its name.  Its offsets stay. */
 void coord_delete_records(const struct coord *coord, struct slice group,

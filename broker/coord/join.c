@@ -39,8 +39,7 @@ static void refuse(const struct join *join, struct slice member_id,
 
 static int32_t rebalance_timeout_ms(const struct join *join)
 {
-    return join->context->version == 0 ? join->request->session_timeout_ms
-                                       : join->request->rebalance_timeout_ms;
+    return coord_rebalance_timeout_ms(join->request, join->context->version);
 }
 
 static struct slice id_prefix(const struct join *join)

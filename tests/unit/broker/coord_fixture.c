@@ -260,7 +260,9 @@ int join_with(struct world *w, struct join_args a)
     struct join_group_request request = {
         .group_id = or_text(a.group, "g"),
         .session_timeout_ms = a.session_ms != 0 ? a.session_ms : 10000,
-        .rebalance_timeout_ms = a.rebalance_ms != 0 ? a.rebalance_ms : 60000,
+        .rebalance_timeout_ms = a.rebalance_ms == REBALANCE_0 ? 0
+                                : a.rebalance_ms == 0         ? 60000
+                                                              : a.rebalance_ms,
         .member_id = or_text(a.member, ""),
         .group_instance_id = slice_str(a.instance),
         .protocol_type = or_text(a.type, "consumer"),

@@ -86,10 +86,11 @@ struct join_args {
     const char *metadata;      /* "m" */
     struct slice subscription; /* instead of metadata, if not null */
     int32_t session_ms;        /* 10000 */
-    int32_t rebalance_ms;      /* 60000 */
+    int32_t rebalance_ms;      /* 60000; use REBALANCE_0 for 0 */
     int version;               /* 3: 4 and later need a second round; 0: -1 */
     bool no_protocols;
 };
+enum { REBALANCE_0 = INT32_MIN };
 int join_with(struct world *w, struct join_args args);
 #define JOIN(w, ...) join_with((w), (struct join_args){__VA_ARGS__})
 const struct join_group_response *join_of(const struct world *w, int token);
