@@ -1,13 +1,15 @@
 /* Group requests at home: which coordinator, one call per group, and the
  * answers put together again.
  *
- * Topics that clients name by id (OffsetCommit 10, OffsetFetch 10) are resolved
+ * What is named more than once is sorted out here (broker/once.h).  Topics that
+ * clients name by id (OffsetCommit 10, OffsetFetch 10) are resolved
  * here, and topics that do not exist are answered here; coordinators know names
  * only.  OffsetCommit and OffsetFetch 0 go by way of broker/relay.h. */
 #include "broker/coord/offset_fetch_form.h"
 #include "broker/coord/placement.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
+#include "broker/once.h"
 #include "broker/relay.h"
 #include "broker/shard.h"
 #include "broker/share_lag.h"
@@ -29,6 +31,11 @@ static int32_t coordinator_of(struct request *r, struct slice group)
     struct shard_topic *t = shard_topic_by_name(r->shard, SLICE(GROUP_TOPIC));
 
     return t == NULL ? -1 : coord_partition_of(group, t->partitions);
+}
+
+static int32_t names_once(struct slice *names, int32_t len)
+{
+    return once_names(names, len, (struct once_field){sizeof *names, 0});
 }
 
 static void free_answers(struct group_calls *g)
@@ -205,6 +212,28 @@ static void commit_done(struct group_calls *g)
     coord_answer_free(answer);
 }
 
+static void commit_once(struct request *r, struct offset_commit_request *q)
+{
+    struct once_topic *topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *topics);
+    int32_t kept = 0;
+
+    for (int i = 0; i < q->topics_len; i++) {
+        struct offset_commit_request_topic *t = &q->topics[i];
+
+        topics[i] = (struct once_topic){0, t->name, t->partitions,
+                                        &t->partitions_len, false};
+    }
+    once_partitions(
+        topics, q->topics_len,
+        ONCE_FIELD(struct offset_commit_request_partition, partition_index),
+        ONCE_LAST);
+    for (int i = 0; i < q->topics_len; i++)
+        if (!topics[i].emptied)
+            q->topics[kept++] = q->topics[i];
+    q->topics_len = kept;
+}
+
 /* Parts what exists from what does not. */
 static void sort_topics(struct request *r, struct commit *c,
                         const struct offset_commit_request *q, bool by_id)
@@ -218,6 +247,7 @@ static void sort_topics(struct request *r, struct commit *c,
         arena_array(&r->arena, (size_t)q->topics_len, sizeof *c->unknown);
     for (int i = 0; i < q->topics_len; i++)
         sort_topic(r, c, &q->topics[i]);
+    commit_once(r, &c->known);
 }
 
 static void offset_commit(struct request *r)
@@ -368,6 +398,28 @@ static void sort_deleted(struct request *r, struct deletion *d,
     d->unknown_len += unknown->partitions_len > 0;
 }
 
+static void delete_once(struct request *r, struct offset_delete_request *q)
+{
+    struct once_topic *topics =
+        arena_array(&r->arena, (size_t)q->topics_len, sizeof *topics);
+    int32_t kept = 0;
+
+    for (int i = 0; i < q->topics_len; i++) {
+        struct offset_delete_request_topic *t = &q->topics[i];
+
+        topics[i] = (struct once_topic){0, t->name, t->partitions,
+                                        &t->partitions_len, false};
+    }
+    once_partitions(
+        topics, q->topics_len,
+        ONCE_FIELD(struct offset_delete_request_partition, partition_index),
+        ONCE_FIRST);
+    for (int i = 0; i < q->topics_len; i++)
+        if (!topics[i].emptied)
+            q->topics[kept++] = q->topics[i];
+    q->topics_len = kept;
+}
+
 static void deletion_done(struct group_calls *g)
 {
     struct request *r = g->request;
@@ -401,6 +453,7 @@ static void offset_delete(struct request *r)
         arena_array(&r->arena, (size_t)q->topics_len, sizeof *d->unknown);
     for (int i = 0; i < q->topics_len; i++)
         sort_deleted(r, d, &q->topics[i]);
+    delete_once(r, &d->known);
     struct group_calls *g = calls_new(r, 1, deletion_done);
     g->arg = d;
     g->calls[0].msg = &d->known;
@@ -512,22 +565,86 @@ static void offset_fetch_done(struct group_calls *g)
     free(answers);
 }
 
+/* Of each group every partition once. */
+static void fetch_partitions_once(struct request *r,
+                                  const struct offset_fetch_request *q,
+                                  const int32_t *firsts)
+{
+    struct once_topic *topics;
+    int32_t n = 0;
+
+    for (int i = 0; i < q->groups_len; i++)
+        n += q->groups[i].topics_len > 0 ? q->groups[i].topics_len : 0;
+    topics = arena_array(&r->arena, (size_t)n, sizeof *topics);
+    n = 0;
+    for (int i = 0; i < q->groups_len; i++)
+        for (int j = 0; j < q->groups[i].topics_len; j++) {
+            struct offset_fetch_request_topics *t = &q->groups[i].topics[j];
+
+            topics[n++] =
+                (struct once_topic){firsts[i], t->name, t->partition_indexes,
+                                    &t->partition_indexes_len, false};
+        }
+    once_partitions(topics, n, (struct once_field){sizeof(int32_t), 0},
+                    ONCE_FIRST);
+    n = 0;
+    for (int i = 0; i < q->groups_len; i++) {
+        struct offset_fetch_request_group *group = &q->groups[i];
+        int32_t kept = 0;
+
+        for (int j = 0; j < group->topics_len; j++)
+            if (!topics[n++].emptied)
+                group->topics[kept++] = group->topics[j];
+        if (group->topics_len >= 0)
+            group->topics_len = kept;
+    }
+}
+
+/* A group that is named again is asked for what is left of it, if anything. */
+static void fetch_once(struct request *r, struct fetch_offsets *f)
+{
+    struct offset_fetch_request *q = &f->groups;
+    int32_t *firsts =
+        once_firsts(q->groups, q->groups_len,
+                    ONCE_FIELD(struct offset_fetch_request_group, group_id));
+    bool *all = arena_array(&r->arena, (size_t)q->groups_len, sizeof *all);
+    int32_t kept = 0;
+
+    fetch_partitions_once(r, q, firsts);
+    for (int i = 0; i < q->groups_len; i++) {
+        bool for_all = q->groups[i].topics_len < 0;
+        bool spent = for_all ? all[firsts[i]]
+                             : firsts[i] != i && q->groups[i].topics_len == 0 &&
+                                   f->unknown[i].len == 0;
+
+        all[firsts[i]] |= for_all;
+        if (spent)
+            continue;
+        q->groups[kept] = q->groups[i];
+        f->unknown[kept++] = f->unknown[i];
+    }
+    q->groups_len = kept;
+    free(firsts);
+}
+
 static void offset_fetch(struct request *r)
 {
     struct fetch_offsets *f = arena_alloc(&r->arena, sizeof *f);
 
     offset_fetch_to_groups(r->msg, r->version, &r->arena, &f->groups);
     int n = f->groups.groups_len;
+    f->unknown = arena_array(&r->arena, (size_t)n, sizeof *f->unknown);
+    for (int i = 0; i < n && r->version >= 10; i++)
+        resolve_ids(r, &f->groups.groups[i], &f->unknown[i]);
+    fetch_once(r, f);
+    n = f->groups.groups_len;
     struct group_calls *g = calls_new(r, n, offset_fetch_done);
     g->arg = f;
     f->single = arena_array(&r->arena, (size_t)n, sizeof *f->single);
-    f->unknown = arena_array(&r->arena, (size_t)n, sizeof *f->unknown);
     for (int i = 0; i < n; i++) {
         f->single[i] = f->groups;
         f->single[i].groups = &f->groups.groups[i];
         f->single[i].groups_len = 1;
-        if (r->version >= 10)
-            resolve_ids(r, &f->groups.groups[i], &f->unknown[i]);
         g->calls[i].msg = &f->single[i];
         g->calls[i].call.partition =
             coordinator_of(r, f->groups.groups[i].group_id);
@@ -574,7 +691,9 @@ static void describe_done(struct group_calls *g)
 
 static void describe_groups(struct request *r)
 {
-    const struct describe_groups_request *q = r->msg;
+    struct describe_groups_request *q = r->msg;
+
+    q->groups_len = names_once(q->groups, q->groups_len);
     struct group_calls *g = calls_new(r, q->groups_len, describe_done);
     struct describe_groups_request *single =
         arena_array(&r->arena, (size_t)q->groups_len, sizeof *single);
@@ -637,8 +756,9 @@ static void describe_consumer_done(struct group_calls *g)
 
 static void consumer_group_describe(struct request *r)
 {
-    const struct consumer_group_describe_request *q = r->msg;
+    struct consumer_group_describe_request *q = r->msg;
 
+    q->group_ids_len = names_once(q->group_ids, q->group_ids_len);
     if (!offers_consumer(r)) {
         struct consumer_group_describe_response a;
 
@@ -687,7 +807,9 @@ static void delete_done(struct group_calls *g)
 
 static void delete_groups(struct request *r)
 {
-    const struct delete_groups_request *q = r->msg;
+    struct delete_groups_request *q = r->msg;
+
+    q->groups_names_len = names_once(q->groups_names, q->groups_names_len);
     struct group_calls *g = calls_new(r, q->groups_names_len, delete_done);
     struct delete_groups_request *single =
         arena_array(&r->arena, (size_t)q->groups_names_len, sizeof *single);
@@ -731,7 +853,9 @@ static void share_describe_done(struct group_calls *g)
 
 static void share_describe(struct request *r)
 {
-    const struct share_group_describe_request *q = r->msg;
+    struct share_group_describe_request *q = r->msg;
+
+    q->group_ids_len = names_once(q->group_ids, q->group_ids_len);
     struct group_calls *g = calls_new(r, q->group_ids_len, share_describe_done);
     struct share_group_describe_request *single =
         arena_array(&r->arena, (size_t)q->group_ids_len, sizeof *single);
@@ -785,9 +909,33 @@ static void share_offsets_done(struct group_calls *g)
     share_lag_start(&o->lags, &r->arena);
 }
 
+/* Of each group all of its offsets once. */
+static void share_offsets_once(struct describe_share_group_offsets_request *q)
+{
+    int32_t *firsts = once_firsts(
+        q->groups, q->groups_len,
+        ONCE_FIELD(struct describe_share_group_offsets_request_group,
+                   group_id));
+    bool *all = xcalloc((size_t)q->groups_len + 1, sizeof *all);
+    int32_t kept = 0;
+
+    for (int i = 0; i < q->groups_len; i++) {
+        bool for_all = q->groups[i].topics_len < 0;
+
+        if (!for_all || !all[firsts[i]])
+            q->groups[kept++] = q->groups[i];
+        all[firsts[i]] |= for_all;
+    }
+    q->groups_len = kept;
+    free(all);
+    free(firsts);
+}
+
 static void share_offsets(struct request *r)
 {
-    const struct describe_share_group_offsets_request *q = r->msg;
+    struct describe_share_group_offsets_request *q = r->msg;
+
+    share_offsets_once(q);
     struct group_calls *g = calls_new(r, q->groups_len, share_offsets_done);
     struct describe_share_group_offsets_request *single =
         arena_array(&r->arena, (size_t)q->groups_len, sizeof *single);
@@ -867,8 +1015,9 @@ static void streams_not_described(struct request *r)
 
 static void streams_describe(struct request *r)
 {
-    const struct streams_group_describe_request *q = r->msg;
+    struct streams_group_describe_request *q = r->msg;
 
+    q->group_ids_len = names_once(q->group_ids, q->group_ids_len);
     if (!offers_streams(r)) {
         streams_not_described(r);
         return;

@@ -233,6 +233,17 @@ static void fill_nodes(struct controller_service *s, struct arena *arena,
     }
 }
 
+/* Nothing but the metadata's partition, as in Kafka; so whatever is asked, its
+ * long answer is given once. */
+static bool asks_for_metadata(const struct describe_quorum_request *q)
+{
+    const struct describe_quorum_request_topic_data *t = q->topics;
+
+    return q->topics_len == 1 &&
+           slice_eq_str(t->topic_name, "__cluster_metadata") &&
+           t->partitions_len == 1 && t->partitions[0].partition_index == 0;
+}
+
 enum err service_describe_quorum(struct controller_service *s, int16_t version,
                                  struct slice body, struct arena *arena,
                                  struct buf *response)
@@ -245,11 +256,10 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
     if (error != ERR_NONE)
         return error;
     describe_quorum_response_init(&a);
+    bool valid = asks_for_metadata(&q);
     a.topics = arena_array(arena, (size_t)q.topics_len, sizeof *a.topics);
     a.topics_len = q.topics_len;
     for (int i = 0; i < q.topics_len; i++) {
-        bool known = slice_eq_str(q.topics[i].topic_name, "__cluster_metadata");
-
         a.topics[i].topic_name = q.topics[i].topic_name;
         a.topics[i].partitions_len = q.topics[i].partitions_len;
         a.topics[i].partitions =
@@ -261,13 +271,13 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
 
             describe_quorum_response_partition_data_init(p);
             p->partition_index = q.topics[i].partitions[j].partition_index;
-            if (known && p->partition_index == 0)
+            if (valid)
                 fill_partition(s, version, arena, p);
             else
                 p->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         }
     }
-    if (version >= 2)
+    if (valid && version >= 2)
         fill_nodes(s, arena, &a);
     return kafka_encode(&describe_quorum_response_desc, version, &a, response,
                         NULL);

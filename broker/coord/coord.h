@@ -152,11 +152,20 @@ void coord_update_init(struct coord_update *update);
 /* Who commits or fetches offsets. */
 struct coord_caller {
     struct slice group;
-    struct slice member_id; /* null: none given */
-    int32_t epoch;          /* "generation" in OffsetCommit; -1: none */
-    int16_t version;        /* of the API */
-    bool transactional;     /* TxnOffsetCommit */
+    struct slice member_id;   /* null: none given */
+    int32_t epoch;            /* "generation" in OffsetCommit; -1: none */
+    int16_t version;          /* of the API */
+    bool transactional;       /* TxnOffsetCommit */
+    struct slice instance_id; /* null: none given, or not asked for */
 };
+
+/* A transactional commit that says nothing of who it is for; before version 3
+ * none can (KIP-447).  That is checked only where something is given. */
+static inline bool coord_caller_is_anonymous(const struct coord_caller *caller)
+{
+    return caller->transactional && caller->epoch == -1 &&
+           caller->member_id.len == 0 && slice_is_null(caller->instance_id);
+}
 
 enum group_presence {
     GROUP_PRESENT_NOT,
@@ -281,6 +290,16 @@ bool coord_has_offsets(const struct coord *coord, struct slice group);
 /* The group that this JoinGroup would make if it is not there; null: none. */
 struct slice coord_join_claims(const struct coord *coord,
                                const struct join_group_request *request);
+/* How long a rebalance waits for a member that joins so.  Version 0 cannot say
+ * it; a negative time is none, here as in the record that is made of it. */
+static inline int32_t
+coord_rebalance_timeout_ms(const struct join_group_request *request,
+                           int16_t version)
+{
+    return version == 0 || request->rebalance_timeout_ms < 0
+               ? request->session_timeout_ms
+               : request->rebalance_timeout_ms;
+}
 /* Adds the tombstone of an empty classic group, for one of another kind that
  * takes its name.  Its offsets stay. */
 void coord_delete_records(const struct coord *coord, struct slice group,

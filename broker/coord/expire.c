@@ -149,7 +149,7 @@ void expire_timeout(struct step *step, struct group *group)
     expire_arm(coord, group, due > check ? due : check);
     if (applies(group) && expire_offsets(step, group, write) &&
         group->state == GROUP_EMPTY && group->roster == NULL &&
-        list_empty(&group->pending))
+        !offsets_any_pending(group))
         delete_empty(coord, write, group);
     if (write->pending.records.count == 0) {
         write_free(write);

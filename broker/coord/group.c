@@ -60,7 +60,6 @@ struct group *group_find_or_create(struct coord *coord, struct slice id,
         if (id.len != 0)
             memcpy(group->id, id.data, id.len);
         group->expire.kind = TIMER_EXPIRE;
-        list_init(&group->pending);
         map_put(&coord->groups, id, group);
     }
     if (!group->exists) {
@@ -133,8 +132,7 @@ bool coord_has_offsets(const struct coord *coord, struct slice id)
 {
     const struct group *group = map_get(&coord->groups, id);
 
-    return group != NULL &&
-           (has_offsets(group) || !list_empty(&group->pending));
+    return group != NULL && (has_offsets(group) || offsets_any_pending(group));
 }
 
 void group_forget(struct coord *coord, struct group *group)
@@ -163,7 +161,7 @@ void group_drop_if_hollow(struct coord *coord, struct group *group)
         map_count(&roster->by_id) == 0 && map_count(&roster->pending) == 0)
         group_drop_roster(coord, group);
     if (group->roster != NULL || group->topics_len != 0 ||
-        !list_empty(&group->pending))
+        offsets_any_pending(group))
         return;
     if (group->exists && (group->record_offset >= 0 || group->generation != 0 ||
                           group->state != GROUP_EMPTY))

@@ -66,18 +66,32 @@ struct topic_offsets {
     char name[];
 };
 
-/* A commit inside a transaction that has not ended. */
-struct pending_offset {
-    struct list in_txn;
-    struct list in_group;
+/* What transactions that have not ended commit of a topic. */
+struct pending_topic {
     struct group *group;
-    struct slice topic; /* owned */
-    int32_t partition;
+    /* Index, 4 bytes -> struct pending_partition; never empty. */
+    struct map partitions;
+    uint32_t name_len;
+    char name[];
+};
+
+struct pending_partition {
+    struct pending_topic *topic;
+    int32_t index;
+    struct list offsets; /* of pending_offset.in_partition; never empty */
+};
+
+/* The last commit of a partition by a transaction that has not ended. */
+struct pending_offset {
+    struct list in_partition;
+    struct pending_partition *partition;
+    struct txn_offsets *txn;
     struct offset_value *value; /* owned */
 };
 
 struct txn_offsets {
-    struct list pending; /* of pending_offset.in_txn, in order of the log */
+    /* Address of the struct pending_partition -> struct pending_offset. */
+    struct map pending;
 };
 
 /* ---- members -------------------------------------------------------------*/
@@ -166,7 +180,7 @@ struct group {
     struct topic_offsets **topics; /* owned, by rising name */
     uint32_t topics_len;
     uint32_t topics_cap;
-    struct list pending; /* of pending_offset.in_group */
+    struct map pending; /* topic -> struct pending_topic */
     struct coord_timer expire;
     uint32_t id_len;
     char id[];
@@ -320,8 +334,12 @@ bool member_unpark_sync(struct member *member, struct parked *parked);
 void member_set_owes_sync(struct member *member, bool owes);
 /* Restarts its session. */
 void member_heard(struct step *step, struct member *member, int64_t timeout_ms);
-/* What a join with these would add to members_bytes. */
-size_t member_bytes_for(const struct join_group_request *request);
+/* What a join would add to members_bytes, with an id of this length. */
+size_t member_bytes_for(const struct group *group, size_t id_len,
+                        const struct coord_context *context,
+                        const struct join_group_request *request);
+/* What it adds. */
+size_t pending_bytes(const struct pending_member *pending);
 
 void pending_add(struct step *step, struct group *group, struct slice id,
                  int64_t timeout_ms);
@@ -418,10 +436,16 @@ const struct offset_value *offset_committed(const struct coord *coord,
                                             const struct offset_entry *entry);
 bool offsets_pending_in_txn(const struct group *group, struct slice topic,
                             int32_t partition);
+bool offsets_any_pending(const struct group *group);
+/* NULL: none. */
+struct pending_topic *offsets_pending_topic(const struct group *group,
+                                            struct slice topic);
+struct slice offsets_pending_name(const struct pending_topic *topic);
 /* Drops the versions that newer committed ones have replaced. */
 void offsets_settle(struct coord *coord);
 void offsets_free(struct group *group);
-/* Of a transaction that has not ended. */
+/* Of a transaction that has not ended, whose commit of the same partition
+ * before it this one replaces; takes over the value. */
 void offsets_put_pending(struct coord *coord, struct group *group,
                          int64_t producer_id, struct slice topic,
                          int32_t partition, struct offset_value *value);

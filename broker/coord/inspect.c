@@ -97,10 +97,35 @@ static uint64_t check_offsets(const struct coord *coord,
     return unsettled;
 }
 
+/* Returns how many offsets of open transactions the group knows of. */
+static uint64_t check_pending(const struct group *group)
+{
+    uint64_t pending = 0;
+
+    MAP_EACH (entry, &group->pending) {
+        const struct pending_topic *topic = entry->value;
+
+        ASSERT(topic->group == group && map_count(&topic->partitions) != 0);
+        MAP_EACH (at, &topic->partitions) {
+            const struct pending_partition *partition = at->value;
+
+            ASSERT(partition->topic == topic);
+            ASSERT(!list_empty(&partition->offsets));
+            LIST_EACH (node, &partition->offsets) {
+                const struct pending_offset *offset =
+                    LIST_ENTRY(node, struct pending_offset, in_partition);
+                ASSERT(offset->partition == partition);
+                pending++;
+            }
+        }
+    }
+    return pending;
+}
+
 void coord_check(const struct coord *coord)
 {
+    uint64_t offsets = 0;
     size_t bytes = 0;
-    size_t pending = 0;
     uint64_t unsettled = 0;
 
     MAP_EACH (entry, &coord->groups) {
@@ -109,13 +134,17 @@ void coord_check(const struct coord *coord)
         ASSERT(slice_eq(group_id(group), entry->key));
         check_state(coord, group);
         unsettled += check_offsets(coord, group);
+        offsets += check_pending(group);
         if (group->roster == NULL)
             continue;
         bytes += check_members(coord, group);
-        pending += map_count(&group->roster->pending);
+        MAP_EACH (pending, &group->roster->pending)
+            bytes += pending_bytes(pending->value);
     }
-    ASSERT(coord->members_bytes >= bytes);
-    ASSERT((coord->members_bytes == bytes) == (pending == 0));
+    ASSERT(coord->members_bytes == bytes);
+    MAP_EACH (entry, &coord->txns)
+        offsets -= map_count(&((struct txn_offsets *)entry->value)->pending);
+    ASSERT(offsets == 0);
     ASSERT(unsettled == coord->unsettled_len);
     for (uint32_t i = 1; i < coord->unsettled_len; i++) {
         uint32_t mask = coord->unsettled_cap - 1;
@@ -155,6 +184,38 @@ static void dump_group(const struct group *group, struct buf *out)
     }
 }
 
+static void dump_offset(const struct group *group, const char *what,
+                        struct slice topic, int32_t partition,
+                        const struct offset_value *v, struct buf *out)
+{
+    buf_printf(out,
+               "%s %.*s %.*s-%d at %lld epoch %d commit %lld expire %lld "
+               "metadata %.*s\n",
+               what, SLICE_FMT(group_id(group)), SLICE_FMT(topic), partition,
+               (long long)v->offset, v->leader_epoch,
+               (long long)v->commit_wall_ms, (long long)v->expire_wall_ms,
+               (int)v->metadata_len, v->metadata);
+}
+
+static void dump_pending(const struct group *group, struct buf *out)
+{
+    MAP_EACH (entry, &group->pending) {
+        const struct pending_topic *topic = entry->value;
+
+        MAP_EACH (at, &topic->partitions) {
+            const struct pending_partition *partition = at->value;
+
+            LIST_EACH (node, &partition->offsets)
+                dump_offset(
+                    group, "pending", offsets_pending_name(topic),
+                    partition->index,
+                    LIST_ENTRY(node, struct pending_offset, in_partition)
+                        ->value,
+                    out);
+        }
+    }
+}
+
 static void dump_offsets(const struct group *group, struct buf *out)
 {
     for (uint32_t t = 0; t < group->topics_len; t++) {
@@ -163,17 +224,9 @@ static void dump_offsets(const struct group *group, struct buf *out)
         for (uint32_t i = 0; i < topic->len; i++) {
             const struct offset_value *v = offset_newest(&topic->entries[i]);
 
-            if (v == NULL)
-                continue;
-            buf_printf(out,
-                       "offset %.*s %.*s-%d at %lld epoch %d commit %lld "
-                       "expire %lld metadata %.*s\n",
-                       SLICE_FMT(group_id(group)),
-                       SLICE_FMT(offsets_topic_name(topic)),
-                       topic->entries[i].partition, (long long)v->offset,
-                       v->leader_epoch, (long long)v->commit_wall_ms,
-                       (long long)v->expire_wall_ms, (int)v->metadata_len,
-                       v->metadata);
+            if (v != NULL)
+                dump_offset(group, "offset", offsets_topic_name(topic),
+                            topic->entries[i].partition, v, out);
         }
     }
 }
@@ -215,6 +268,7 @@ void coord_dump(const struct coord *coord, struct buf *out)
             (group->record_offset >= 0 || group->topics_len != 0))
             dump_group(group, &lines);
         dump_offsets(group, &lines);
+        dump_pending(group, &lines);
     }
     sort_lines(&lines, out);
     buf_free(&lines);

@@ -39,21 +39,26 @@ static void refuse(const struct join *join, struct slice member_id,
 
 static int32_t rebalance_timeout_ms(const struct join *join)
 {
-    return join->context->version == 0 ? join->request->session_timeout_ms
-                                       : join->request->rebalance_timeout_ms;
+    return coord_rebalance_timeout_ms(join->request, join->context->version);
+}
+
+static struct slice id_prefix(const struct join *join)
+{
+    struct slice prefix = slice_is_null(join->request->group_instance_id)
+                              ? join->context->client_id
+                              : join->request->group_instance_id;
+
+    if (prefix.len > STRING_MAX - 1 - UUID_DASHED_LEN)
+        prefix.len = STRING_MAX - 1 - UUID_DASHED_LEN;
+    return prefix;
 }
 
 /* "consumer-1-3f2c0c5e-0000-4000-8000-000000000000" */
 static void new_member_id(const struct join *join, struct buf *id)
 {
-    struct slice prefix = slice_is_null(join->request->group_instance_id)
-                              ? join->context->client_id
-                              : join->request->group_instance_id;
     const uint8_t *r = join->context->random.bytes;
 
-    if (prefix.len > STRING_MAX - 1 - UUID_DASHED_LEN)
-        prefix.len = STRING_MAX - 1 - UUID_DASHED_LEN;
-    buf_put_slice(id, prefix);
+    buf_put_slice(id, id_prefix(join));
     for (int i = 0; i < 16; i++)
         buf_printf(id, "%s%02x",
                    i == 0 || i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
@@ -265,18 +270,33 @@ static void join_existing(const struct join *join)
         join_known(join, member_find(join->group, request->member_id));
 }
 
+static bool has_memory(const struct join *join)
+{
+    const struct coord *coord = join->step->coord;
+    struct slice id = join->request->member_id;
+    const struct member *m = member_find(join->group, id);
+    const struct pending_member *pending = pending_find(join->group, id);
+    size_t held = m != NULL         ? m->bytes
+                  : pending != NULL ? pending_bytes(pending)
+                                    : 0;
+    size_t id_len =
+        id.len != 0 ? id.len : id_prefix(join).len + 1 + UUID_DASHED_LEN;
+
+    return coord->members_bytes - held +
+               member_bytes_for(join->group, id_len, join->context,
+                                join->request) <=
+           coord->config.members_max_bytes;
+}
+
 /* While a rebalance is prepared, those that wait count: a group that is larger
  * than the limit, since that was lowered, loses the last to come back. */
 static bool has_room(const struct join *join)
 {
-    const struct coord *coord = join->step->coord;
     const struct group *group = join->group;
     const struct member *m = member_find(group, join->request->member_id);
-    uint32_t size_max = (uint32_t)coord->config.group_max_size;
+    uint32_t size_max = (uint32_t)join->step->coord->config.group_max_size;
 
-    if (coord->members_bytes - (m != NULL ? m->bytes : 0) +
-            member_bytes_for(join->request) >
-        coord->config.members_max_bytes)
+    if (!has_memory(join))
         return false;
     switch (group->state) {
     case GROUP_EMPTY:

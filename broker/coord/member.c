@@ -38,16 +38,34 @@ protocols_bytes(const struct join_group_request_protocol *protocols,
     return bytes;
 }
 
-size_t member_bytes_for(const struct join_group_request *request)
+/* All that is a key is there twice; the group may be there for this one. */
+static size_t keys_bytes(const struct group *group, size_t id_len,
+                         size_t instance_id_len)
 {
-    return MEMBER_OVERHEAD_BYTES + request->group_instance_id.len +
+    return 2 * (group->id_len + id_len + instance_id_len);
+}
+
+size_t member_bytes_for(const struct group *group, size_t id_len,
+                        const struct coord_context *context,
+                        const struct join_group_request *request)
+{
+    return MEMBER_OVERHEAD_BYTES +
+           keys_bytes(group, id_len, request->group_instance_id.len) +
+           context->client_id.len + context->client_host.len +
            protocols_bytes(request->protocols, request->protocols_len);
+}
+
+size_t pending_bytes(const struct pending_member *pending)
+{
+    return MEMBER_OVERHEAD_BYTES +
+           keys_bytes(pending->group, pending->id.len, 0);
 }
 
 static void count_bytes(struct coord *coord, struct member *m)
 {
     coord->members_bytes -= m->bytes;
-    m->bytes = MEMBER_OVERHEAD_BYTES + m->id.len + m->instance_id.len +
+    m->bytes = MEMBER_OVERHEAD_BYTES +
+               keys_bytes(m->group, m->id.len, m->instance_id.len) +
                m->client_id.len + m->client_host.len + m->assignment.len +
                protocols_bytes(m->protocols, m->protocols_len);
     coord->members_bytes += m->bytes;
@@ -303,7 +321,7 @@ void pending_add(struct step *step, struct group *group, struct slice id,
     pending->group = group;
     group_set_text(&pending->id, id);
     map_put(&group_roster(group)->pending, id, pending);
-    step->coord->members_bytes += MEMBER_OVERHEAD_BYTES;
+    step->coord->members_bytes += pending_bytes(pending);
     heap_set(&step->coord->timers, &pending->timer.node,
              step->now_ms + timeout_ms);
 }
@@ -312,7 +330,7 @@ void pending_remove(struct coord *coord, struct pending_member *pending)
 {
     map_remove(&pending->group->roster->pending, pending->id);
     heap_remove(&coord->timers, &pending->timer.node);
-    coord->members_bytes -= MEMBER_OVERHEAD_BYTES;
+    coord->members_bytes -= pending_bytes(pending);
     group_set_text(&pending->id, SLICE_NULL);
     free(pending);
 }

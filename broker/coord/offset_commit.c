@@ -169,6 +169,7 @@ caller_of(const struct coord_context *context,
         .epoch = request->generation_id_or_member_epoch,
         .version = context->version,
         .transactional = in_txn,
+        .instance_id = request->group_instance_id,
     };
 }
 

@@ -90,6 +90,21 @@ void offset_delete_request(struct step *step,
 
 /* ---- DeleteGroups --------------------------------------------------------*/
 
+/* What only open transactions have committed. */
+static void delete_pending(struct coord_write *write, const struct group *group,
+                           const struct pending_topic *topic)
+{
+    struct slice name = offsets_pending_name(topic);
+
+    MAP_EACH (entry, &topic->partitions) {
+        const struct pending_partition *partition = entry->value;
+
+        if (offset_newest(offsets_find(group, name, partition->index)) == NULL)
+            write_offset_tombstone(write, group_id(group), name,
+                                   partition->index);
+    }
+}
+
 static void delete_offsets(struct coord_write *write, const struct group *group)
 {
     for (uint32_t t = 0; t < group->topics_len; t++) {
@@ -101,14 +116,8 @@ static void delete_offsets(struct coord_write *write, const struct group *group)
                 write_offset_tombstone(write, group_id(group), name,
                                        topic->entries[i].partition);
     }
-    LIST_EACH (node, &group->pending) {
-        const struct pending_offset *pending =
-            LIST_ENTRY(node, struct pending_offset, in_group);
-        if (offset_newest(offsets_find(group, pending->topic,
-                                       pending->partition)) == NULL)
-            write_offset_tombstone(write, group_id(group), pending->topic,
-                                   pending->partition);
-    }
+    MAP_EACH (entry, &group->pending)
+        delete_pending(write, group, entry->value);
 }
 
 /* Tombstones for offsets first, so that a group whose deletion was cut short
@@ -162,15 +171,9 @@ static void delete_topic(struct coord_write *write, const struct group *group,
         if (offset_newest(&offsets->entries[i]) != NULL)
             write_offset_tombstone(write, group_id(group), topic,
                                    offsets->entries[i].partition);
-    LIST_EACH (node, &group->pending) {
-        const struct pending_offset *pending =
-            LIST_ENTRY(node, struct pending_offset, in_group);
-        if (slice_eq(pending->topic, topic) &&
-            offset_newest(offsets_find(group, topic, pending->partition)) ==
-                NULL)
-            write_offset_tombstone(write, group_id(group), topic,
-                                   pending->partition);
-    }
+    const struct pending_topic *pending = offsets_pending_topic(group, topic);
+    if (pending != NULL)
+        delete_pending(write, group, pending);
 }
 
 void coord_topic_deleted(struct coord *coord, struct slice topic,

@@ -7,7 +7,8 @@
  * what they replaced is dropped.  A partition at rest has one version.
  *
  * Offsets that belong to an open transaction wait outside of the entries until
- * its marker. */
+ * its marker, of each partition the last one: a group finds them by topic and
+ * partition, a transaction all of its own. */
 #include "broker/coord/group.h"
 
 #include <stdlib.h>
@@ -301,60 +302,158 @@ static struct slice txn_key(int64_t producer_id, uint8_t bytes[static 8])
     return slice_of(bytes, 8);
 }
 
+struct slice offsets_pending_name(const struct pending_topic *topic)
+{
+    return slice_of(topic->name, topic->name_len);
+}
+
+struct pending_topic *offsets_pending_topic(const struct group *group,
+                                            struct slice topic)
+{
+    return map_get(&group->pending, topic);
+}
+
+static struct slice index_key(int32_t index, uint8_t bytes[static 4])
+{
+    be32_put(bytes, (uint32_t)index);
+    return slice_of(bytes, 4);
+}
+
+static struct pending_partition *find_pending(const struct group *group,
+                                              struct slice topic, int32_t index)
+{
+    const struct pending_topic *t = offsets_pending_topic(group, topic);
+    uint8_t bytes[4];
+
+    return t != NULL ? map_get(&t->partitions, index_key(index, bytes)) : NULL;
+}
+
+static struct pending_topic *add_pending_topic(struct group *group,
+                                               struct slice name)
+{
+    struct pending_topic *topic = offsets_pending_topic(group, name);
+
+    if (topic != NULL)
+        return topic;
+    topic = xcalloc(1, sizeof *topic + name.len + 1);
+    topic->group = group;
+    topic->name_len = (uint32_t)name.len;
+    if (name.len != 0)
+        memcpy(topic->name, name.data, name.len);
+    map_put(&group->pending, name, topic);
+    return topic;
+}
+
+static struct pending_partition *add_pending(struct group *group,
+                                             struct slice topic, int32_t index)
+{
+    struct pending_partition *partition = find_pending(group, topic, index);
+    uint8_t bytes[4];
+
+    if (partition != NULL)
+        return partition;
+    partition = xcalloc(1, sizeof *partition);
+    partition->topic = add_pending_topic(group, topic);
+    partition->index = index;
+    list_init(&partition->offsets);
+    map_put(&partition->topic->partitions, index_key(index, bytes), partition);
+    return partition;
+}
+
+/* Removes a partition that nothing is pending of, and what becomes empty. */
+static void remove_pending(struct pending_partition *partition)
+{
+    struct pending_topic *topic = partition->topic;
+    struct group *group = topic->group;
+    uint8_t bytes[4];
+
+    map_remove(&topic->partitions, index_key(partition->index, bytes));
+    free(partition);
+    if (map_count(&topic->partitions) != 0)
+        return;
+    map_remove(&group->pending, offsets_pending_name(topic));
+    map_free(&topic->partitions);
+    free(topic);
+    if (map_count(&group->pending) == 0)
+        map_free(&group->pending);
+}
+
+/* Only looked up by: no order comes from an address. */
+static struct slice partition_key(struct pending_partition *const *partition)
+{
+    return slice_of(partition, sizeof *partition);
+}
+
 static void free_pending(struct pending_offset *pending)
 {
-    list_remove(&pending->in_txn);
-    list_remove(&pending->in_group);
-    group_set_text(&pending->topic, SLICE_NULL);
+    struct pending_partition *partition = pending->partition;
+
+    map_remove(&pending->txn->pending, partition_key(&partition));
+    list_remove(&pending->in_partition);
     free(pending->value);
     free(pending);
+    if (list_empty(&partition->offsets))
+        remove_pending(partition);
+}
+
+static struct txn_offsets *add_txn(struct coord *coord, int64_t producer_id)
+{
+    uint8_t bytes[8];
+    struct slice key = txn_key(producer_id, bytes);
+    struct txn_offsets *txn = map_get(&coord->txns, key);
+
+    if (txn == NULL) {
+        txn = xcalloc(1, sizeof *txn);
+        map_put(&coord->txns, key, txn);
+    }
+    return txn;
 }
 
 void offsets_put_pending(struct coord *coord, struct group *group,
                          int64_t producer_id, struct slice topic,
                          int32_t partition, struct offset_value *value)
 {
-    uint8_t bytes[8];
-    struct slice key = txn_key(producer_id, bytes);
-    struct txn_offsets *txn = map_get(&coord->txns, key);
-    struct pending_offset *pending = xcalloc(1, sizeof *pending);
+    struct txn_offsets *txn = add_txn(coord, producer_id);
+    struct pending_partition *p = add_pending(group, topic, partition);
+    struct pending_offset *pending = map_get(&txn->pending, partition_key(&p));
 
-    if (txn == NULL) {
-        txn = xcalloc(1, sizeof *txn);
-        list_init(&txn->pending);
-        map_put(&coord->txns, key, txn);
+    if (pending == NULL) {
+        pending = xcalloc(1, sizeof *pending);
+        pending->partition = p;
+        pending->txn = txn;
+        list_push_back(&p->offsets, &pending->in_partition);
+        map_put(&txn->pending, partition_key(&p), pending);
     }
-    pending->group = group;
-    group_set_text(&pending->topic, topic);
-    pending->partition = partition;
+    free(pending->value);
     pending->value = value;
-    list_push_back(&txn->pending, &pending->in_txn);
-    list_push_back(&group->pending, &pending->in_group);
 }
 
 void offsets_drop_pending(struct group *group, struct slice topic,
                           int32_t partition)
 {
-    LIST_EACH_SAFE (node, next, &group->pending) {
-        struct pending_offset *pending =
-            LIST_ENTRY(node, struct pending_offset, in_group);
+    struct pending_partition *p = find_pending(group, topic, partition);
 
-        if (pending->partition == partition && slice_eq(pending->topic, topic))
-            free_pending(pending);
+    if (p == NULL)
+        return;
+    /* The partition goes with the last of them. */
+    for (bool last = false; !last;) {
+        struct pending_offset *pending =
+            LIST_ENTRY(p->offsets.next, struct pending_offset, in_partition);
+
+        last = pending->in_partition.next == &p->offsets;
+        free_pending(pending);
     }
 }
 
 bool offsets_pending_in_txn(const struct group *group, struct slice topic,
                             int32_t partition)
 {
-    LIST_EACH (node, &group->pending) {
-        const struct pending_offset *pending =
-            LIST_ENTRY(node, struct pending_offset, in_group);
+    return find_pending(group, topic, partition) != NULL;
+}
 
-        if (pending->partition == partition && slice_eq(pending->topic, topic))
-            return true;
-    }
-    return false;
+bool offsets_any_pending(const struct group *group)
+{
+    return map_count(&group->pending) != 0;
 }
 
 /* Of a transactional and a plain commit the one later in the log wins, not the
@@ -362,16 +461,18 @@ bool offsets_pending_in_txn(const struct group *group, struct slice topic,
 static void apply(struct coord *coord, struct pending_offset *pending,
                   int64_t marker_offset)
 {
-    const struct offset_value *now = offset_newest(
-        offsets_find(pending->group, pending->topic, pending->partition));
+    const struct pending_topic *topic = pending->partition->topic;
+    struct slice name = offsets_pending_name(topic);
+    int32_t partition = pending->partition->index;
+    const struct offset_value *now =
+        offset_newest(offsets_find(topic->group, name, partition));
     struct offset_value *value = pending->value;
 
     if (now != NULL && now->record_offset >= value->record_offset)
         return;
     pending->value = NULL;
     value->visible_offset = marker_offset;
-    offsets_put(coord, pending->group, pending->topic, pending->partition,
-                value);
+    offsets_put(coord, topic->group, name, partition, value);
 }
 
 void offsets_end_txn(struct coord *coord, int64_t producer_id, bool committed,
@@ -383,16 +484,16 @@ void offsets_end_txn(struct coord *coord, int64_t producer_id, bool committed,
 
     if (txn == NULL)
         return;
-    LIST_EACH_SAFE (node, next, &txn->pending) {
-        struct pending_offset *pending =
-            LIST_ENTRY(node, struct pending_offset, in_txn);
-        struct group *group = pending->group;
+    MAP_EACH (entry, &txn->pending) {
+        struct pending_offset *pending = entry->value;
+        struct group *group = pending->partition->topic->group;
 
         if (committed)
             apply(coord, pending, marker_offset);
         free_pending(pending);
         group_drop_if_hollow(coord, group);
     }
+    map_free(&txn->pending);
     free(txn);
 }
 
@@ -401,8 +502,9 @@ void offsets_free_txns(struct coord *coord)
     MAP_EACH (entry, &coord->txns) {
         struct txn_offsets *txn = entry->value;
 
-        LIST_EACH_SAFE (node, next, &txn->pending)
-            free_pending(LIST_ENTRY(node, struct pending_offset, in_txn));
+        MAP_EACH (pending, &txn->pending)
+            free_pending(pending->value);
+        map_free(&txn->pending);
         free(txn);
     }
     map_free(&coord->txns);

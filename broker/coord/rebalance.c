@@ -130,6 +130,17 @@ static bool elect_joined_leader(struct roster *roster)
     return false;
 }
 
+/* Nobody has joined of those that are left, however often it is looked at: not
+ * more often than this, though their timeout may be 0. */
+enum { ABSENT_CHECK_MIN_MS = 1000 };
+
+static int64_t absent_check_ms(const struct group *group)
+{
+    int32_t timeout = group_rebalance_timeout_ms(group);
+
+    return timeout > ABSENT_CHECK_MIN_MS ? timeout : ABSENT_CHECK_MIN_MS;
+}
+
 static void set_join_timer(struct step *step, struct group *group,
                            int64_t delay_ms)
 {
@@ -194,7 +205,7 @@ static void complete(struct step *step, struct group *group)
     if (!elect_joined_leader(roster) && group_size(group) != 0) {
         /* Only static members are left, and none of them has joined: their
          * sessions decide. */
-        set_join_timer(step, group, group_rebalance_timeout_ms(group));
+        set_join_timer(step, group, absent_check_ms(group));
         return;
     }
     clear_sync_phase(step, group);

@@ -568,7 +568,66 @@ def delete_offsets(s, g, topic, other):
                              for t in a["topics"]}, {topic: [5]})
 
 
+@covers("OffsetCommit", "OffsetFetch", "OffsetDelete")
+def partitions_named_twice(s, v):
+    """The last commit counts; each partition is answered once (ours)."""
+    g = Group(s, "twice")
+    topic = s.topic("twice", 2)
+
+    def mentions(name, newest, parts):
+        return [dict(named(s, topic, v if s.api == name else newest, 9),
+                     partitions=p) for p in parts]
+
+    commit = [{"partitionIndex": p, "committedOffset": o,
+               "committedMetadata": "note"}
+              for p, o in ((0, 5), (1, 6), (0, 7), (0, 8))]
+    a = s.call(g.node, "OffsetCommit", v if s.api == "OffsetCommit" else 8,
+               groupId=g.name, memberId="", generationIdOrMemberEpoch=-1,
+               topics=mentions("OffsetCommit", 8, [commit[:3], commit[3:]]))
+    if s.ours:
+        s.check("committed", answered(a), [1, 0])
+    s.check("what counts", offsets(g, "what counts", [(topic, [0, 1])])
+            [1][topic][0][0], 8)
+    if s.api == "OffsetFetch" and v >= 8:
+        topics = [dict(named(s, topic, v, 9), partitionIndexes=p)
+                  for p in ([1, 1, 0], [1])]
+        a = s.call(g.node, "OffsetFetch", v, groups=[
+            {"groupId": g.name, "topics": t}
+            for t in (topics, topics[1:], None, None)])
+        if s.ours:
+            s.check("fetched", [answered(x) for x in a["groups"]],
+                    [[1, 0], [0, 1]])
+    elif s.api == "OffsetFetch":
+        a = s.call(g.node, "OffsetFetch", v, groupId=g.name, topics=[
+            {"name": topic, "partitionIndexes": p} for p in ([1, 1, 0], [1])])
+        if s.ours:
+            s.check("fetched", answered(a), [1, 0])
+    if s.api == "OffsetDelete":
+        a = s.call(g.node, "OffsetDelete", v, groupId=g.name, topics=[
+            {"name": topic, "partitions": [{"partitionIndex": i} for i in p]}
+            for p in ([1, 1, 0], [1])])
+        if s.ours:
+            s.check("deleted", answered(a), [1, 0])
+
+
+def answered(a):
+    return [p["partitionIndex"] for t in a["topics"] for p in t["partitions"]]
+
+
 # ---- tools ----------------------------------------------------------------
+
+
+@covers("DescribeGroups", "ConsumerGroupDescribe", "ShareGroupDescribe",
+        "StreamsGroupDescribe", "DeleteGroups")
+def groups_named_twice(s, v):
+    """Are answered once (ours)."""
+    g = Group(s, "no-such")
+    field = {"DescribeGroups": "groups",
+             "DeleteGroups": "groupsNames"}.get(s.api, "groupIds")
+    a = s.call(g.node, s.api, v, **{field: [g.name, g.name]})
+    if s.ours:
+        s.check("answers", [x["groupId"] for x in a.get(
+            "groups", a.get("results"))], [g.name])
 
 
 @covers("DescribeGroups")

@@ -123,9 +123,8 @@ static enum err translate(struct beat *b, const struct join_group_request *from,
     to->member_epoch = CONSUMER_JOINS;
     to->instance_id = from->group_instance_id;
     to->rack_id = s.rack_id.len != 0 ? s.rack_id : SLICE_NULL;
-    to->rebalance_timeout_ms = b->context->version == 0
-                                   ? from->session_timeout_ms
-                                   : from->rebalance_timeout_ms;
+    to->rebalance_timeout_ms =
+        coord_rebalance_timeout_ms(from, b->context->version);
     to->subscribed_topic_names = s.topics;
     to->subscribed_topic_names_len = s.topics_len;
     say_owned(&b->arena, embedded_owned(&s, &b->step->coord->world, &b->arena),

@@ -40,9 +40,7 @@ enum err streams_check_commit(const struct streams_coord *coord,
         return ERR_GROUP_ID_NOT_FOUND;
     if (caller->epoch < 0 && group->size == 0)
         return ERR_NONE; /* by a tool, or a consumer without a group */
-    /* A transaction need not say who it is (KIP-447). */
-    if (caller->transactional && caller->epoch < 0 &&
-        caller->member_id.len == 0)
+    if (coord_caller_is_anonymous(caller))
         return ERR_NONE;
     member = stgroup_member(group, caller->member_id);
     if (member == NULL)

@@ -1,5 +1,7 @@
 #include "tests/unit/broker/coord_fixture.h"
 
+#include "proto/record/control.h"
+
 #include <stdlib.h>
 
 /* ---- the partition -------------------------------------------------------*/
@@ -34,9 +36,11 @@ static void world_answer(void *arg, struct coord_answer *answer)
     w->answers[token] = answer;
     /* Everything we answer must have a place on the wire. */
     struct buf bytes = BUF_INIT;
+    bool in_txn = answer->api == API_TXN_OFFSET_COMMIT; /* as OffsetCommit */
+    enum api_key api = in_txn ? API_OFFSET_COMMIT : answer->api;
     enum err err =
-        kafka_encode(api_find((int16_t)answer->api)->response,
-                     answer->api == API_OFFSET_FETCH && answer->version < 8
+        kafka_encode(api_find((int16_t)api)->response,
+                     in_txn || (api == API_OFFSET_FETCH && answer->version < 8)
                          ? 8
                          : answer->version,
                      &answer->response, &bytes, NULL);
@@ -201,8 +205,8 @@ const struct coord *world_coord(const struct world *w)
 
 /* ---- requests ------------------------------------------------------------*/
 
-int world_request(struct world *w, enum api_key api, int16_t version,
-                  const void *request)
+static int request_of(struct world *w, struct slice client, enum api_key api,
+                      int16_t version, const void *request)
 {
     int token = ++w->tokens;
     struct coord_context context = {
@@ -210,7 +214,7 @@ int world_request(struct world *w, enum api_key api, int16_t version,
         .now_ms = w->time.now_ms,
         .wall_ms = w->time.wall_ms,
         .version = version,
-        .client_id = SLICE("client"),
+        .client_id = client,
         .client_host = SLICE("/192.0.2.7"),
         .random = uuid_random(&w->prng),
     };
@@ -220,6 +224,12 @@ int world_request(struct world *w, enum api_key api, int16_t version,
     coord_check(world_coord(w));
     consumer_coord_check(group_cores_consumer(group_shard_cores(w->shard)));
     return token;
+}
+
+int world_request(struct world *w, enum api_key api, int16_t version,
+                  const void *request)
+{
+    return request_of(w, SLICE("client"), api, version, request);
 }
 
 bool answered(const struct world *w, int token)
@@ -250,7 +260,9 @@ int join_with(struct world *w, struct join_args a)
     struct join_group_request request = {
         .group_id = or_text(a.group, "g"),
         .session_timeout_ms = a.session_ms != 0 ? a.session_ms : 10000,
-        .rebalance_timeout_ms = a.rebalance_ms != 0 ? a.rebalance_ms : 60000,
+        .rebalance_timeout_ms = a.rebalance_ms == REBALANCE_0 ? 0
+                                : a.rebalance_ms == 0         ? 60000
+                                                              : a.rebalance_ms,
         .member_id = or_text(a.member, ""),
         .group_instance_id = slice_str(a.instance),
         .protocol_type = or_text(a.type, "consumer"),
@@ -263,7 +275,8 @@ int join_with(struct world *w, struct join_args a)
 
     if (version == 0)
         request.rebalance_timeout_ms = -1;
-    return world_request(w, API_JOIN_GROUP, (int16_t)version, &request);
+    return request_of(w, or_text(a.client, "client"), API_JOIN_GROUP,
+                      (int16_t)version, &request);
 }
 
 const struct join_group_response *join_of(const struct world *w, int token)
@@ -380,12 +393,32 @@ int commit_with(struct world *w, struct commit_args a)
         .topics = &topic,
         .topics_len = 1,
     };
+    struct coord_txn_commit in_txn = {request, a.producer, 0};
     int token =
-        world_request(w, API_OFFSET_COMMIT,
-                      (int16_t)(a.version != 0 ? a.version : 8), &request);
+        a.producer != 0
+            ? world_request(w, API_TXN_OFFSET_COMMIT,
+                            (int16_t)(a.version != 0 ? a.version : 3), &in_txn)
+            : world_request(w, API_OFFSET_COMMIT,
+                            (int16_t)(a.version != 0 ? a.version : 8),
+                            &request);
 
     world_flush(w);
     return token;
+}
+
+void world_end_txn(struct world *w, int64_t producer, bool committed)
+{
+    struct control_marker marker = {.producer_id = producer,
+                                    .commit = committed};
+    int64_t offset = w->end_offset++;
+
+    cr_assert_lt(w->batches_len, WORLD_BATCHES_MAX);
+    struct buf *batch = &w->batches[w->batches_len++];
+    control_marker_encode(&marker, w->time.wall_ms, batch);
+    batch_patch(batch->data, offset, 0);
+    group_shard_marker(w->shard, producer, committed, offset, w->time);
+    if (!w->hold)
+        world_commit(w);
 }
 
 enum err commit_of(const struct world *w, int token)

@@ -86,10 +86,11 @@ struct join_args {
     const char *metadata;      /* "m" */
     struct slice subscription; /* instead of metadata, if not null */
     int32_t session_ms;        /* 10000 */
-    int32_t rebalance_ms;      /* 60000 */
+    int32_t rebalance_ms;      /* 60000; use REBALANCE_0 for 0 */
     int version;               /* 3: 4 and later need a second round; 0: -1 */
     bool no_protocols;
 };
+enum { REBALANCE_0 = INT32_MIN };
 int join_with(struct world *w, struct join_args args);
 #define JOIN(w, ...) join_with((w), (struct join_args){__VA_ARGS__})
 const struct join_group_response *join_of(const struct world *w, int token);
@@ -155,13 +156,16 @@ struct commit_args {
     int32_t generation;   /* 0 means -1; use GENERATION_0 for 0 */
     int64_t retention_ms; /* 0 means -1 */
     int64_t timestamp;    /* 0 means -1 */
-    int version;          /* 8 */
+    int64_t producer;     /* not 0: in its transaction */
+    int version;          /* 8; in a transaction 3 */
 };
 enum { GENERATION_0 = INT32_MIN };
 int commit_with(struct world *w, struct commit_args args);
 #define COMMIT(w, ...) commit_with((w), (struct commit_args){__VA_ARGS__})
 /* The error of its one partition. */
 enum err commit_of(const struct world *w, int token);
+/* The transaction coordinator ends a producer's transaction. */
+void world_end_txn(struct world *w, int64_t producer, bool committed);
 
 struct fetch_args {
     const char *group;

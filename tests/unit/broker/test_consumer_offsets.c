@@ -30,14 +30,16 @@ static struct consumer_group_heartbeat_request joining(void)
 
 static enum err commit_err(const char *id, int32_t epoch, int topic, int32_t p)
 {
-    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch, 9, false};
+    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch,
+                                  9,          false,         SLICE_NULL};
 
     return consumer_check_commit(r.coord, &caller, r.topics[topic].id, p);
 }
 
 static enum err fetch_err(const char *id, int32_t epoch)
 {
-    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch, 9, false};
+    struct coord_caller caller = {SLICE("g"), slice_str(id), epoch,
+                                  9,          false,         SLICE_NULL};
 
     return consumer_check_fetch(r.coord, &caller);
 }
@@ -51,7 +53,7 @@ Test(consumer_offsets, offsets_of_a_member)
     struct client *both[] = {&a, &b};
     clients_settle(&r, both, 2);
     int32_t given = b.parts[0].partition, kept = a.parts[0].partition;
-    struct coord_caller old = {SLICE("g"), SLICE("a"), 2, 8, false};
+    struct coord_caller old = {SLICE("g"), SLICE("a"), 2, 8, false, SLICE_NULL};
     const struct row rows[] = {
         {"present epoch", commit_err("a", 2, 0, kept), ERR_NONE},
         {"present epoch, any partition", commit_err("a", 2, 1, 0), ERR_NONE},
@@ -79,6 +81,35 @@ Test(consumer_offsets, offsets_of_a_member)
                   ERR_NONE);
     cr_assert(consumer_subscribes(r.coord, SLICE("g"), SLICE("a")));
     cr_assert_not(consumer_subscribes(r.coord, SLICE("g"), SLICE("b")));
+}
+
+/* KAFKA-18060: producers before KIP-447 cannot say who they commit for, and
+ * later ones need not. */
+Test(consumer_offsets, a_transaction_need_not_name_a_member)
+{
+    struct client a = client_join(&r, "a", "a");
+    struct coord_caller callers[] = {
+        {SLICE("g"), SLICE(""), -1, 2, true, SLICE_NULL},
+        {SLICE("g"), SLICE(""), -1, 2, false, SLICE_NULL},
+        {SLICE("g"), SLICE(""), a.epoch, 3, true, SLICE_NULL},
+        {SLICE("g"), SLICE("x"), -1, 3, true, SLICE_NULL},
+        {SLICE("g"), SLICE("a"), -1, 3, true, SLICE_NULL},
+        {SLICE("g"), SLICE(""), -1, 3, true, SLICE("i")},
+    };
+    enum err errs[6];
+
+    for (int i = 0; i < 6; i++)
+        errs[i] =
+            consumer_check_commit(r.coord, &callers[i], r.topics[0].id, 0);
+    const struct row rows[] = {
+        {"nobody", errs[0], ERR_NONE},
+        {"nobody, in no transaction", errs[1], ERR_UNKNOWN_MEMBER_ID},
+        {"an epoch alone", errs[2], ERR_UNKNOWN_MEMBER_ID},
+        {"a stranger", errs[3], ERR_UNKNOWN_MEMBER_ID},
+        {"a member without its epoch", errs[4], ERR_STALE_MEMBER_EPOCH},
+        {"an instance alone", errs[5], ERR_UNKNOWN_MEMBER_ID},
+    };
+    CHECK_ROWS(rows);
 }
 
 /* What is to be given up is still the member's to commit for. */

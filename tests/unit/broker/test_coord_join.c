@@ -218,6 +218,53 @@ Test(coord_join, metadata_beyond_the_coordinators_memory_is_refused)
     cr_assert_not(answered(&w, JOIN(&w)));
 }
 
+/* An id is made of the client's, and handed out to whoever asks. */
+Test(coord_join, ids_that_nobody_came_back_with_count_as_members)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.coord.members_max_bytes = 1000000;
+    world_start(&w);
+    static char client[30001];
+    memset(client, 'c', sizeof client - 1);
+    int given = 0;
+
+    while (given < 100 && join_err(JOIN(&w, .version = 4, .client = client)) ==
+                              ERR_MEMBER_ID_REQUIRED)
+        given++;
+    cr_assert_eq(given, 1000000 / 60900, "%d", given);
+    coord_check(world_coord(&w));
+    /* As does the name of a group that is there for nobody else. */
+    static char name[30001];
+    memset(name, 'n', sizeof name - 1);
+    world_pass(&w, 10000);
+    cr_assert_eq(coord_members_bytes(world_coord(&w)), 0);
+    for (given = 0; given < 100; given++) {
+        name[0] = (char)('A' + given);
+        if (join_err(JOIN(&w, .version = 4, .group = name)) !=
+            ERR_MEMBER_ID_REQUIRED)
+            break;
+    }
+    cr_assert_eq(given, 1000000 / 60900, "%d", given);
+    coord_check(world_coord(&w));
+}
+
+/* Its own id does not keep a client out. */
+Test(coord_join, a_client_that_comes_back_with_its_id_finds_room)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.coord.members_max_bytes = 1000;
+    world_start(&w);
+    char id[128];
+    int first = JOIN(&w, .version = 4);
+
+    cr_assert_err(join_err(first), ERR_MEMBER_ID_REQUIRED);
+    copy_id(join_of(&w, first)->member_id, id);
+    cr_assert_err(join_err(JOIN(&w, .version = 4)), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_not(answered(&w, JOIN(&w, .version = 4, .member = id)));
+}
+
 /* ---- the initial delay ---------------------------------------------------*/
 
 Test(coord_join, the_initial_delay_is_extended_while_members_come)
@@ -595,4 +642,63 @@ Test(coord_join, static_members_that_all_stay_away_keep_their_group_waiting)
     }
     int back = JOIN(&w, .member = b, .instance = "b");
     cr_assert_eq(join_of(&w, back)->generation_id, 2);
+}
+
+/* How often something is due within a second. */
+static int ticks_of_a_second(void)
+{
+    int64_t end = w.time.now_ms + 1000;
+    int ticks = 0;
+
+    while (ticks < 1000 && group_shard_next_deadline(w.shard) <= end) {
+        int64_t due = group_shard_next_deadline(w.shard);
+
+        w.time.now_ms = due > w.time.now_ms ? due : w.time.now_ms;
+        group_shard_tick(w.shard, w.time);
+        coord_check(world_coord(&w));
+        ticks++;
+    }
+    return ticks;
+}
+
+Test(coord_join, a_group_without_time_to_rebalance_does_not_look_for_ever)
+{
+    static const int32_t timeouts[] = {REBALANCE_0, 1, -1};
+    char a[128], b[128];
+
+    make_static_pair(a, b);
+    for (int i = 0; i < 3; i++) {
+        /* Both come back, and one goes. */
+        for (int m = 0; m < 2; m++)
+            cr_assert_err(join_err(JOIN(&w, .instance = m == 0 ? "a" : "b",
+                                        .rebalance_ms = timeouts[i],
+                                        .session_ms = 1800000)),
+                          ERR_NONE);
+        LEAVE(&w, .instance = "b");
+        cr_assert_str_eq(state_of(&w, "g"), "PreparingRebalance");
+        int ticks = ticks_of_a_second();
+        cr_assert_leq(ticks, 5, "%d with %d", ticks, timeouts[i]);
+        world_close(&w);
+        world_open(&w);
+        make_static_pair(a, b);
+    }
+}
+
+Test(coord_join, a_member_that_names_no_time_has_that_of_its_session)
+{
+    char a[128], b[128];
+    int first = JOIN(&w, .rebalance_ms = -1, .session_ms = 20000);
+    int second = JOIN(&w, .rebalance_ms = -1, .session_ms = 20000);
+
+    world_pass(&w, 6000);
+    copy_id(join_of(&w, first)->member_id, a);
+    copy_id(join_of(&w, second)->member_id, b);
+    SYNC(&w, .member = b);
+    SYNC(&w, .member = a, .assign = {a, "one", b, "two"});
+    cr_assert_str_eq(state_of(&w, "g"), "Stable");
+    JOIN(&w, .member = a, .rebalance_ms = -1, .session_ms = 20000);
+    world_pass(&w, 15000);
+    cr_assert_err(HEARTBEAT(&w, .member = b), ERR_REBALANCE_IN_PROGRESS);
+    world_pass(&w, 5000);
+    cr_assert_err(HEARTBEAT(&w, .member = b), ERR_UNKNOWN_MEMBER_ID);
 }

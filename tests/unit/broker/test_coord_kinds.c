@@ -439,6 +439,21 @@ static enum err txn_commit(const char *group, int32_t epoch, int16_t version)
         .error_code;
 }
 
+Test(coord_kinds, offsets_of_a_transaction_are_committed_in_nobodys_name)
+{
+    make_consumer("g");
+    for (int version = 2; version <= 5; version++) {
+        cr_assert_err(commit_of(&w, COMMIT(&w, .producer = 5, .offset = version,
+                                           .version = version)),
+                      ERR_NONE);
+        cr_assert_err(commit_of(&w, COMMIT(&w, .producer = 5, .instance = "i",
+                                           .version = version)),
+                      ERR_UNKNOWN_MEMBER_ID);
+    }
+    world_end_txn(&w, 5, true);
+    cr_assert_eq(fetched(&w, "g", 0), 5);
+}
+
 /* What producers do not know they take for the end. */
 Test(coord_kinds, old_producers_are_told_of_a_generation)
 {

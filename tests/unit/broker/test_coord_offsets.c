@@ -359,6 +359,108 @@ Test(coord_offsets, an_open_transaction_is_unstable_until_its_marker)
     buf_free(&value);
 }
 
+/* Lines of the coordinator's state that begin so. */
+static int lines_of(const char *what)
+{
+    struct buf text = BUF_INIT;
+    int lines = 0;
+
+    coord_dump(world_coord(&w), &text);
+    buf_put_u8(&text, 0);
+    for (char *at = (char *)text.data; *at != 0; at = strchr(at, '\n') + 1)
+        lines += strncmp(at, what, strlen(what)) == 0;
+    buf_free(&text);
+    return lines;
+}
+
+/* Live and reloaded: what is pending, and then the offset that counts. */
+static void expect_pending(int lines)
+{
+    for (int i = 0; i < 2; i++) {
+        coord_check(world_coord(&w));
+        cr_assert_eq(lines_of("pending "), lines, "%d, not %d",
+                     lines_of("pending "), lines);
+        world_fail_over(&w);
+    }
+}
+
+static void expect_offset(int32_t partition, int64_t offset)
+{
+    for (int i = 0; i < 2; i++) {
+        coord_check(world_coord(&w));
+        cr_assert_eq(fetched(&w, "g", partition), offset, "%lld",
+                     (long long)fetched(&w, "g", partition));
+        world_fail_over(&w);
+    }
+}
+
+static enum err stable_err(int32_t partition)
+{
+    return (enum err)one(FETCH(&w, .partition = partition, .stable = true))
+        ->error_code;
+}
+
+Test(coord_offsets, of_a_transactions_commits_the_last_one_stays)
+{
+    for (int64_t offset = 1; offset <= 100; offset++) {
+        COMMIT(&w, .producer = 5, .offset = offset);
+        COMMIT(&w, .producer = 5, .offset = offset + 1000, .partition = 1);
+    }
+    COMMIT(&w, .producer = 6, .offset = 7, .partition = 1);
+    expect_pending(3);
+    cr_assert_err(stable_err(0), ERR_UNSTABLE_OFFSET_COMMIT);
+    cr_assert_err(stable_err(2), ERR_NONE);
+    world_end_txn(&w, 5, true);
+    expect_pending(1);
+    expect_offset(0, 100);
+    expect_offset(1, 1100);
+    cr_assert_err(stable_err(0), ERR_NONE);
+    cr_assert_err(stable_err(1), ERR_UNSTABLE_OFFSET_COMMIT);
+    world_end_txn(&w, 6, false);
+    expect_pending(0);
+    expect_offset(1, 1100);
+    cr_assert_err(stable_err(1), ERR_NONE);
+}
+
+Test(coord_offsets, between_a_transaction_and_others_the_last_record_wins)
+{
+    COMMIT(&w, .producer = 5, .offset = 1);
+    COMMIT(&w, .offset = 2);
+    world_end_txn(&w, 5, true);
+    expect_offset(0, 2);
+    COMMIT(&w, .producer = 5, .offset = 3);
+    COMMIT(&w, .offset = 4);
+    COMMIT(&w, .producer = 5, .offset = 5);
+    world_end_txn(&w, 5, true);
+    expect_offset(0, 5);
+    /* Of two transactions, too, whichever ends first. */
+    COMMIT(&w, .producer = 5, .offset = 6);
+    COMMIT(&w, .producer = 6, .offset = 7);
+    COMMIT(&w, .producer = 5, .offset = 8);
+    world_end_txn(&w, 5, true);
+    world_end_txn(&w, 6, true);
+    expect_offset(0, 8);
+}
+
+Test(coord_offsets, a_commit_that_is_not_in_the_log_replaces_none)
+{
+    COMMIT(&w, .producer = 5, .offset = 1);
+    w.append_err = ERR_NOT_ENOUGH_REPLICAS;
+    cr_assert_err(commit_of(&w, COMMIT(&w, .producer = 5, .offset = 2)),
+                  ERR_COORDINATOR_NOT_AVAILABLE);
+    w.append_err = ERR_NONE;
+    expect_pending(1);
+    /* Nor one that the log loses again with its leader. */
+    w.hold = true;
+    int64_t end_offset = w.end_offset;
+    COMMIT(&w, .producer = 5, .offset = 3);
+    world_fail_over_at(&w, end_offset);
+    w.hold = false;
+    expect_pending(1);
+    world_end_txn(&w, 5, true);
+    expect_offset(0, 1);
+}
+
 /* ---- deleting ------------------------------------------------------------*/
 
 static int delete_offset(const char *group, const char *topic)
@@ -410,6 +512,21 @@ Test(coord_offsets, an_offset_may_be_deleted_before_it_is_committed)
     cr_assert_err(delete_of(token)->error_code, ERR_NONE);
     cr_assert_eq(fetched(&w, "g", 0), -1);
     coord_check(world_coord(&w));
+}
+
+Test(coord_offsets, a_deletion_takes_what_transactions_have_pending)
+{
+    COMMIT(&w, .producer = 5, .offset = 1);
+    COMMIT(&w, .producer = 6, .offset = 2);
+    COMMIT(&w, .producer = 6, .offset = 3, .partition = 1);
+    cr_assert_err(delete_of(delete_offset("g", "t"))->error_code, ERR_NONE);
+    expect_pending(1);
+    COMMIT(&w, .producer = 6, .offset = 4);
+    world_end_txn(&w, 5, true);
+    expect_offset(0, -1);
+    world_end_txn(&w, 6, true);
+    expect_offset(0, 4);
+    expect_offset(1, 3);
 }
 
 Test(coord_offsets, what_is_subscribed_is_not_deleted)

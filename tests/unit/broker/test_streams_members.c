@@ -502,7 +502,7 @@ static enum err commit(const char *member, int32_t epoch, int16_t version,
                        int32_t partition)
 {
     struct coord_caller caller = {SLICE("g"), slice_str(member), epoch, version,
-                                  false};
+                                  false,      SLICE_NULL};
 
     return streams_check_commit(s.coord, &caller, s.topics[0].id, partition);
 }
@@ -512,7 +512,8 @@ Test(streams_members, commits)
     reopen(0, 0);
     cr_assert_err(commit("a", 1, 9, 0), ERR_GROUP_ID_NOT_FOUND);
     struct actor a = actor_join(&s, "a", "p");
-    struct coord_caller nobody = {SLICE("g"), SLICE_NULL, -1, 9, false};
+    struct coord_caller nobody = {SLICE("g"), SLICE_NULL, -1,
+                                  9,          false,      SLICE_NULL};
 
     cr_assert_err(commit("a", a.epoch, 9, 0), ERR_NONE);
     cr_assert_err(commit("a", a.epoch, 8, 0), ERR_UNSUPPORTED_VERSION);
@@ -520,6 +521,12 @@ Test(streams_members, commits)
     cr_assert_err(commit("x", a.epoch, 9, 0), ERR_UNKNOWN_MEMBER_ID);
     cr_assert_err(commit(NULL, -1, 9, 0), ERR_UNKNOWN_MEMBER_ID);
     cr_assert_err(streams_check_fetch(s.coord, &nobody), ERR_NONE);
+    nobody.transactional = true;
+    cr_assert_err(streams_check_commit(s.coord, &nobody, s.topics[0].id, 0),
+                  ERR_NONE);
+    nobody.instance_id = SLICE("i");
+    cr_assert_err(streams_check_commit(s.coord, &nobody, s.topics[0].id, 0),
+                  ERR_UNKNOWN_MEMBER_ID);
     struct actor b = actor_join(&s, "b", "q");
     struct actor *both[] = {&a, &b};
     int32_t before = a.epoch;

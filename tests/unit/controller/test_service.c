@@ -852,3 +852,66 @@ Test(service, a_voter_moves_to_another_address)
     cr_assert(member(3)->voter);
     cr_assert_eq(member(3)->port, at.port);
 }
+
+/* ---- DescribeQuorum ------------------------------------------------------ */
+
+static struct describe_quorum_response
+describe_quorum(int topics, int partitions, int32_t index, struct arena *arena)
+{
+    struct describe_quorum_request_partition_data p[2] = {{index}, {index}};
+    struct describe_quorum_request_topic_data t[2] = {
+        {SLICE("__cluster_metadata"), p, partitions},
+        {SLICE("__cluster_metadata"), p, partitions},
+    };
+    struct describe_quorum_request q;
+    struct describe_quorum_response a;
+    struct buf body = BUF_INIT, response = BUF_INIT;
+
+    describe_quorum_request_init(&q);
+    q.topics = t;
+    q.topics_len = topics;
+    cr_assert_eq(
+        kafka_encode(&describe_quorum_request_desc, 2, &q, &body, NULL),
+        ERR_NONE);
+    cr_assert_eq(
+        service_describe_quorum(service, 2, buf_slice(&body), arena, &response),
+        ERR_NONE);
+    struct slice bytes = arena_copy(arena, buf_slice(&response));
+    cr_assert_eq(
+        kafka_decode(&describe_quorum_response_desc, 2, bytes, arena, &a),
+        ERR_NONE);
+    buf_free(&body);
+    buf_free(&response);
+    return a;
+}
+
+Test(service, the_quorum_is_described_once_in_an_answer)
+{
+    static const struct {
+        int topics, partitions;
+        int32_t index;
+    } refused[] = {{1, 2, 0}, {2, 1, 0}, {1, 1, 1}};
+    struct describe_quorum_response a;
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    a = describe_quorum(1, 1, 0, &arena);
+    cr_assert_eq(a.topics[0].partitions[0].error_code, ERR_NONE);
+    cr_assert_gt(a.topics[0].partitions[0].current_voters_len, 0);
+    cr_assert_gt(a.nodes_len, 0);
+    for (int i = 0; i < 3; i++) {
+        a = describe_quorum(refused[i].topics, refused[i].partitions,
+                            refused[i].index, &arena);
+        cr_assert_eq(a.topics_len, refused[i].topics);
+        cr_assert_eq(a.nodes_len, 0);
+        for (int32_t t = 0; t < a.topics_len; t++) {
+            cr_assert_eq(a.topics[t].partitions_len, refused[i].partitions);
+            for (int32_t p = 0; p < a.topics[t].partitions_len; p++) {
+                cr_assert_eq(a.topics[t].partitions[p].error_code,
+                             ERR_UNKNOWN_TOPIC_OR_PARTITION, "%d", i);
+                cr_assert_eq(a.topics[t].partitions[p].current_voters_len, 0);
+            }
+        }
+    }
+    arena_free(&arena);
+}
