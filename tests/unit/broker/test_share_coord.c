@@ -228,6 +228,12 @@ static void reopen(int updates)
     state_log_start(&l);
 }
 
+static void commit_to(int64_t high_watermark)
+{
+    l.high_watermark = high_watermark;
+    share_shard_committed(l.shard, high_watermark, l.time);
+}
+
 Test(share_coord, a_snapshot_whose_commit_takes_too_long)
 {
     reopen(0);
@@ -243,6 +249,49 @@ Test(share_coord, a_snapshot_whose_commit_takes_too_long)
     l.hold = false;
     OK(DELETE(&l));
     cr_assert_eq(share_shard_prune_offset(l.shard), 2);
+    assert_reloads();
+}
+
+/* Who waits on is looked at after those who came later. */
+Test(share_coord, a_snapshot_that_is_replayed_late_is_not_pruned)
+{
+    reopen(0);
+    OK(INITIALIZE(&l, .partition = 1));
+    OK(INITIALIZE(&l, .partition = 0));
+    l.hold = true;
+    int late = WRITE(&l, .partition = 0, .batches = {{0, 9, 2, 1}});
+    state_log_pass(&l, 4000);
+    int other = WRITE(&l, .partition = 1, .batches = {{0, 9, 2, 1}});
+    state_log_pass(&l, 1000);
+    FAILS(late, ERR_COORDINATOR_NOT_AVAILABLE);
+    state_log_commit(&l);
+    OK(other);
+    l.hold = false;
+    cr_assert_eq(share_shard_prune_offset(l.shard), 2);
+    state_log_prune(&l);
+    assert_reloads();
+    OK(WRITE(&l, .partition = 0, .batches = {{10, 19, 2, 1}}));
+}
+
+Test(share_coord, a_new_key_that_waits_on_is_not_pruned)
+{
+    reopen(0);
+    OK(INITIALIZE(&l, .partition = 1));
+    l.hold = true;
+    int late = INITIALIZE(&l, .partition = 0);
+    state_log_pass(&l, 4000);
+    int other = WRITE(&l, .partition = 1, .batches = {{0, 9, 2, 1}});
+    int last = INITIALIZE(&l, .partition = 2);
+    state_log_pass(&l, 1000);
+    FAILS(late, ERR_COORDINATOR_NOT_AVAILABLE);
+    commit_to(3);
+    OK(other);
+    cr_assert_not(has_answer(&l, last));
+    cr_assert_leq(share_shard_prune_offset(l.shard), 1);
+    state_log_prune(&l);
+    state_log_commit(&l);
+    l.hold = false;
+    cr_assert_eq(share_coord_count(share_shard_coord(l.shard)), 3);
     assert_reloads();
 }
 
