@@ -30,11 +30,6 @@ static size_t check_group(const struct sgroup *group)
     ASSERT(size == group->size);
     check_set(group->states.initializing);
     check_set(group->states.initialized);
-    for (uint32_t i = 0; i < group->states.initializing.len; i++)
-        ASSERT(parts_find(group->states.initialized,
-                          group->states.initializing.items[i].topic,
-                          group->states.initializing.items[i].partition) ==
-               NULL);
     return bytes;
 }
 

@@ -329,8 +329,7 @@ static void alter_group(struct sstep *step, struct sgroup *group,
     }
     struct sstates next = group->states;
     struct parts set = parts_of(items, len);
-    next.initialized =
-        parts_minus(&answer->arena, group->states.initialized, set);
+    /* What is initialized stays so: it may fail, or be forgotten. */
     next.initializing = parts_join(
         &answer->arena,
         parts_minus(&answer->arena, group->states.initializing, set), set);

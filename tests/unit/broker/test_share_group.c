@@ -393,6 +393,59 @@ static enum err altered(int token)
         ->response.alter_share_group_offsets.error_code;
 }
 
+/* Nothing begins anew at the group's default, and members get all of it. */
+static void assert_stays_as_it_is(void)
+{
+    while (w.asks_len > 0) {
+        cr_assert_eq(w.asks[0]->items_len, 0);
+        world_share_answers(&w, ERR_NONE);
+    }
+    char *text = dump();
+    cr_assert_null(strstr(text, "initializing"), "%s", text);
+    free(text);
+    beat("m", 0);
+    cr_assert_eq(w.asks_len, 0);
+    world_pass(&w, 1000);
+    cr_assert_str_eq(given(beat("m", 0)), "0 1 2");
+    assert_reloads();
+}
+
+Test(share_group, a_start_that_cannot_be_set_changes_nothing)
+{
+    settled("m");
+    beat("m", -1);
+    int token = alter(4);
+    world_share_answers(&w, ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_err(altered(token), ERR_COORDINATOR_NOT_AVAILABLE);
+    world_pass(&w, 30000);
+    assert_stays_as_it_is();
+}
+
+Test(share_group, the_next_coordinator_does_not_know_a_start)
+{
+    settled("m");
+    beat("m", -1);
+    alter(4);
+    share_group_ask_free(w.asks[--w.asks_len]);
+    world_fail_over(&w);
+    assert_stays_as_it_is();
+}
+
+Test(share_group, a_start_is_set_once_more)
+{
+    settled("m");
+    beat("m", -1);
+    alter(4);
+    world_share_answers(&w, ERR_COORDINATOR_NOT_AVAILABLE);
+    int token = alter(5);
+    cr_assert_eq(w.asks[0]->items_len, 1);
+    cr_assert_eq(w.asks[0]->items[0].start_offset, 5);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(altered(token), ERR_NONE);
+    world_pass(&w, 30000);
+    assert_stays_as_it_is();
+}
+
 Test(share_group, a_group_is_made_by_its_start)
 {
     w.hold = true;
