@@ -158,6 +158,15 @@ static void initialize_new(struct beat *b, const struct stopics *topics)
     b->write->group = slice_of(slice_dup(id), id.len);
 }
 
+/* Some partition has no state, nor one under way: its topic was seen first by a
+ * write that failed or by who left, or its states were being deleted. */
+static bool lacks_states(struct beat *b, const struct stopics *topics)
+{
+    struct sstates next;
+
+    return sstates_add_new(&b->group->states, topics, &next, &b->arena);
+}
+
 /* Who has records, but not the one that makes him a member: his end was
  * compacted away before a replica that was away for long could read it, and it
  * became the leader.  Nobody else gets what was his until he is out of the log.
@@ -192,10 +201,10 @@ static void bump(struct beat *b)
     struct stopics topics =
         sgroup_topics(coord, b->group, b->member, &b->profile, &b->arena);
     int64_t hash = stopics_hash(&topics);
-    if (b->group != NULL)
+    if (!other && hash == b->group->hash && !lacks_states(b, &topics)) {
         b->group->seen_topics = changes;
-    if (!other && hash == b->group->hash)
         return;
+    }
     b->group_epoch++;
     swrite_group(records_of(b), b->request->group_id, b->group_epoch, hash);
     initialize_new(b, &topics);

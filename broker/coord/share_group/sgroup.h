@@ -74,8 +74,8 @@ struct sgroup {
     struct map members; /* id -> struct smember */
     uint32_t size;      /* members with a profile */
     /* ---- not in records --------------------------------------------------*/
-    uint64_t seen_topics; /* topic changes when `hash` was compared last, and
-                             one more */
+    uint64_t seen_topics; /* topic changes when `hash` and `states` were
+                             compared last and had all of them, and one more */
     struct stimer assign;
     struct stimer ask_again;
     bool asking; /* share coordinators are being asked, or a write of what they

@@ -270,6 +270,45 @@ Test(share_group, a_topic_grows)
     assert_reloads();
 }
 
+/* As time goes on, member `id` has all that there is. */
+static void assert_gets(const char *id, int32_t epoch, const char *all)
+{
+    for (int i = 0; i < 3; i++) {
+        world_pass(&w, 5000);
+        epoch = epoch_of(beat(id, epoch));
+        while (w.asks_len > 0)
+            world_share_answers(&w, ERR_NONE);
+    }
+    cr_assert_str_eq(given(beat(id, 0)), all);
+    assert_reloads();
+}
+
+Test(share_group, a_topic_grows_and_an_append_fails)
+{
+    int32_t epoch = settled("m");
+
+    w.topic_partitions = 5;
+    w.topic_changes++;
+    w.append_err = ERR_NOT_ENOUGH_REPLICAS;
+    cr_assert_err(told(beat("m", epoch))->error_code,
+                  ERR_COORDINATOR_NOT_AVAILABLE);
+    w.append_err = ERR_NONE;
+    assert_gets("m", epoch, "0 1 2 3 4");
+}
+
+Test(share_group, a_topic_grows_while_somebody_leaves)
+{
+    int32_t epoch = settled("a");
+
+    beat("b", 0);
+    world_pass(&w, 1000);
+    epoch = epoch_of(beat("a", epoch));
+    w.topic_partitions = 5;
+    w.topic_changes++;
+    beat("b", -1);
+    assert_gets("a", epoch, "0 1 2 3 4");
+}
+
 Test(share_group, a_full_group)
 {
     char id[8];
@@ -353,6 +392,17 @@ Test(share_group, a_deletion_that_fails_is_gone_on_with)
     cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
     world_share_answers(&w, ERR_NONE);
     cr_assert_err(deleted(delete_group()), ERR_NONE);
+}
+
+Test(share_group, who_joins_during_a_deletion_gets_all_anew)
+{
+    settled("m");
+    beat("m", -1);
+    int token = delete_group();
+    int32_t epoch = epoch_of(beat("n", 0));
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(deleted(token), ERR_NON_EMPTY_GROUP);
+    assert_gets("n", epoch, "0 1 2");
 }
 
 static int alter(int64_t start)
