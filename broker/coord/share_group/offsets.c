@@ -17,7 +17,8 @@ static void delete_group(struct sstep *step, struct sgroup *group,
 {
     struct swrite *write = swrite_new(answer);
 
-    if (group->size != 0)
+    /* Who joined meanwhile may have left states behind. */
+    if (group->size != 0 || !sstates_are_none(&group->states))
         sanswer_fail(answer, ERR_NON_EMPTY_GROUP, NULL);
     else
         swrite_group_gone(&write->pending.records, group);

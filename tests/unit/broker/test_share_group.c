@@ -21,18 +21,22 @@ TestSuite(share_group, .init = open_world, .fini = close_world);
 
 typedef struct share_group_heartbeat_response beat_response;
 
-static int beat(const char *member, int32_t epoch)
+static int beat_for(const char *member, int32_t epoch, struct slice topic)
 {
-    static struct slice t = SLICE("t");
     struct share_group_heartbeat_request q = {
         .group_id = SLICE("g"),
         .member_id = slice_str(member),
         .member_epoch = epoch,
-        .subscribed_topic_names = &t,
+        .subscribed_topic_names = &topic,
         .subscribed_topic_names_len = epoch == 0 ? 1 : -1,
     };
 
     return world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+}
+
+static int beat(const char *member, int32_t epoch)
+{
+    return beat_for(member, epoch, SLICE("t"));
 }
 
 static const beat_response *told(int token)
@@ -378,6 +382,49 @@ Test(share_group, deleting_a_group_deletes_its_states_first)
     world_share_answers(&w, ERR_NONE);
     cr_assert_err(deleted(token), ERR_NONE);
     cr_assert_err(deleted(delete_group()), ERR_GROUP_ID_NOT_FOUND);
+    assert_reloads();
+}
+
+static const struct uuid other_id = {{0, 'u'}};
+
+static bool two_by_name(void *arg, struct slice name,
+                        struct consumer_topic *topic)
+{
+    bool other = slice_eq_str(name, "u");
+
+    (void)arg;
+    *topic = (struct consumer_topic){other ? other_id : world_topic_id(), 2};
+    return other || slice_eq_str(name, "t");
+}
+
+static struct slice two_names(void *arg, struct uuid id)
+{
+    (void)arg;
+    return uuid_eq(id, other_id) ? SLICE("u") : SLICE("t");
+}
+
+Test(share_group, a_state_that_came_during_a_deletion_is_no_orphan)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.world.topic_by_name = two_by_name;
+    w.options.world.topic_name = two_names;
+    world_start(&w);
+    settled("m");
+    beat("m", -1);
+    int token = delete_group();
+    beat_for("n", 0, SLICE("u"));
+    beat("n", -1);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_eq((int)w.asks[0]->api, API_INITIALIZE_SHARE_GROUP_STATE);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(deleted(token), ERR_NON_EMPTY_GROUP);
+    token = delete_group();
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    cr_assert_eq(w.asks[0]->items_len, 2);
+    cr_assert(uuid_eq(w.asks[0]->items[0].topic, other_id));
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(deleted(token), ERR_NONE);
     assert_reloads();
 }
 
