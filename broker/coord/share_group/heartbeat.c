@@ -134,6 +134,8 @@ static bool is_too_much(const struct beat *b)
         return false;
     for (uint32_t i = 0; i < b->profile.names_len; i++)
         bytes += sizeof(struct slice) + b->profile.names[i].len;
+    if (b->group == NULL)
+        bytes += sgroup_bytes(b->request->group_id);
     return b->step->coord->bytes + bytes >
            b->step->coord->config.members_max_bytes;
 }

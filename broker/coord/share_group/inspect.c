@@ -14,7 +14,7 @@ static void check_set(struct parts set)
 static size_t check_group(const struct sgroup *group)
 {
     uint32_t size = 0;
-    size_t bytes = 0;
+    size_t bytes = sgroup_bytes(group->id);
 
     MAP_EACH (entry, &group->members) {
         const struct smember *member = entry->value;

@@ -343,9 +343,12 @@ alter_offsets(struct sstep *step, const struct coord_context *context,
 {
     struct coord_answer *answer =
         sanswer_new(context, API_ALTER_SHARE_GROUP_OFFSETS);
+    bool is_new = sgroup_find(step->coord, request->group_id) == NULL;
     struct sgroup *group = sgroup_get(step->coord, request->group_id);
     enum err err = check_alterable(group);
 
+    if (is_new && step->coord->bytes > step->coord->config.members_max_bytes)
+        err = ERR_GROUP_MAX_SIZE_REACHED;
     if (err != ERR_NONE)
         refuse(step, answer, err);
     else

@@ -96,7 +96,7 @@ struct share_group_coord {
     struct coord_time time; /* of the call in progress */
     uint64_t appends;       /* writes in the log so far */
     uint64_t settled;       /* of them known to be committed */
-    size_t bytes;           /* of members */
+    size_t bytes;           /* of groups and members */
 };
 
 struct sstep {
@@ -120,6 +120,8 @@ struct swrite {
 struct sgroup *sgroup_find(const struct share_group_coord *coord,
                            struct slice id);
 struct sgroup *sgroup_get(struct share_group_coord *coord, struct slice id);
+/* What a group without members is counted as. */
+size_t sgroup_bytes(struct slice id);
 void sgroup_free(struct share_group_coord *coord, struct sgroup *group);
 void sgroup_drop_if_hollow(struct share_group_coord *coord,
                            struct sgroup *group);

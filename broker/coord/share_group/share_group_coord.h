@@ -46,7 +46,7 @@ struct share_group_config {
     /* Rises when any topic is made, deleted, or gets more partitions; `arg` is
      * the world's.  NULL: that never happens. */
     uint64_t (*topic_changes)(void *arg);
-    size_t members_max_bytes; /* 256 MiB */
+    size_t members_max_bytes; /* 256 MiB; of groups, too */
 };
 
 void share_group_config_init(struct share_group_config *config);

@@ -588,6 +588,51 @@ Test(share_group, a_group_that_cannot_be_made_is_not_there)
     cr_assert_eq(w.asks_len, 0);
 }
 
+static void reopen_with_room_for(size_t bytes)
+{
+    world_close(&w);
+    world_init(&w);
+    w.options.share.members_max_bytes = bytes;
+    world_start(&w);
+}
+
+Test(share_group, groups_without_members_are_counted)
+{
+    struct share_group_heartbeat_request q = {.subscribed_topic_names_len = 1};
+    static struct slice names = SLICE("t");
+    char id[4000];
+    enum err err = ERR_NONE;
+    int made = 0;
+
+    reopen_with_room_for(40000);
+    memset(id, 'g', sizeof id);
+    q.group_id = slice_of(id, sizeof id);
+    q.member_id = SLICE("m");
+    q.subscribed_topic_names = &names;
+    for (; made < 100; made++, id[0]++) {
+        q.member_epoch = 0;
+        err =
+            (enum err)told(world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q))
+                ->error_code;
+        if (err != ERR_NONE)
+            break;
+        q.member_epoch = -1;
+        world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+        world_share_answers(&w, ERR_NONE);
+    }
+    cr_assert_err(err, ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert(made > 2 && made < 10, "%d", made);
+    assert_reloads();
+}
+
+Test(share_group, groups_that_are_made_by_their_start_are_counted)
+{
+    reopen_with_room_for(100);
+    cr_assert_err(altered(alter(4)), ERR_GROUP_MAX_SIZE_REACHED);
+    cr_assert_eq(w.asks_len, 0);
+    assert_nothing();
+}
+
 Test(share_group, a_start_takes_no_name)
 {
     char id[128];
