@@ -127,8 +127,8 @@ static void name_asked(const struct share_group_coord *coord,
                 .partition_index = index, .start_offset = -1, .lag = -1};
             if (!found || index < 0 || index >= known.partitions) {
                 out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
-                out->error_message = arena_copy(
-                    arena, slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION)));
+                out->error_message =
+                    slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION));
             }
         }
     }
@@ -176,6 +176,8 @@ static bool to_be_asked(const struct sgroup *group,
                       partition->partition_index) != NULL;
 }
 
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 static void ask_summary(struct sstep *step, const struct sgroup *group,
                         struct coord_answer *answer, described_group *named)
 {
@@ -184,17 +186,38 @@ static void ask_summary(struct sstep *step, const struct sgroup *group,
 
     EACH_DESCRIBED(named, topic, partition)
     most++;
+    most = smaller(most, group->states.initialized.len);
     list_init(&ask->link);
     arena_init(&ask->arena, 0);
     ask->api = API_READ_SHARE_GROUP_STATE_SUMMARY;
     ask->group = arena_copy(&ask->arena, group->id);
     ask->items = arena_array(&ask->arena, most, sizeof *ask->items);
     EACH_DESCRIBED(named, topic, partition)
-    if (to_be_asked(group, topic, partition))
+    if (to_be_asked(group, topic, partition) && ask->items_len == most) {
+        /* Some are named again. */
+        partition->error_code = ERR_INVALID_REQUEST;
+        partition->error_message = slice_str(err_text(ERR_INVALID_REQUEST));
+    } else if (to_be_asked(group, topic, partition)) {
         ask->items[ask->items_len++] = (struct share_group_item){
             .topic = topic->topic_id, .partition = partition->partition_index};
+    }
     ask->answer = answer;
+    step->coord->describing += ask->items_len;
     list_push_back(&step->update->asks, &ask->link);
+}
+
+/* More than are asked for at once, unless nothing else is. */
+static bool is_too_many(const struct share_group_coord *coord,
+                        const struct sgroup *group, const asked_group *from)
+{
+    size_t has = group->states.initialized.len, named = 0;
+
+    for (int32_t t = 0; t < from->topics_len; t++)
+        named += (size_t)from->topics[t].partitions_len;
+    return coord->describing != 0 &&
+           coord->describing +
+                   (from->topics_len < 0 ? has : smaller(has, named)) >
+               coord->config.describing_max;
 }
 
 static void
@@ -208,6 +231,10 @@ describe_offsets(struct sstep *step, const struct coord_context *context,
         &answer->response.describe_share_group_offsets.groups[0];
     const struct sgroup *group = sgroup_find(step->coord, from->group_id);
 
+    if (group != NULL && is_too_many(step->coord, group, from)) {
+        refuse(step, answer, ERR_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
     to->error_message = SLICE_NULL;
     if (from->topics_len >= 0)
         name_asked(step->coord, from, &answer->arena, to);
@@ -220,11 +247,11 @@ describe_offsets(struct sstep *step, const struct coord_context *context,
 }
 
 static void take_summary(const struct share_group_item *item,
-                         described_partition *to, struct arena *arena)
+                         described_partition *to)
 {
     to->error_code = err_wire(item->err);
     if (item->err != ERR_NONE) {
-        to->error_message = arena_copy(arena, slice_str(err_text(item->err)));
+        to->error_message = slice_str(err_text(item->err));
         return;
     }
     to->start_offset = item->start_offset;
@@ -239,11 +266,12 @@ void soffsets_described(struct sstep *step, struct share_group_ask *ask)
         &answer->response.describe_share_group_offsets.groups[0];
     uint32_t at = 0;
 
+    step->coord->describing -= ask->items_len;
     EACH_DESCRIBED(to, topic, partition)
     if (at < ask->items_len && uuid_eq(ask->items[at].topic, topic->topic_id) &&
         ask->items[at].partition == partition->partition_index &&
         partition->error_code == ERR_NONE)
-        take_summary(&ask->items[at++], partition, &answer->arena);
+        take_summary(&ask->items[at++], partition);
     ask->answer = NULL;
     sanswer_send(step, answer);
 }

@@ -97,6 +97,7 @@ struct share_group_coord {
     uint64_t appends;       /* writes in the log so far */
     uint64_t settled;       /* of them known to be committed */
     size_t bytes;           /* of groups and members */
+    size_t describing;      /* partitions whose summaries are asked for */
 };
 
 struct sstep {

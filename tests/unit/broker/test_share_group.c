@@ -686,6 +686,61 @@ Test(share_group, offsets_are_what_share_coordinators_say)
     cr_assert_eq(r->topics[0].partitions[2].lag, 2, "complete deliveries");
 }
 
+Test(share_group, a_partition_that_is_named_again_and_again)
+{
+    enum { MANY = 1000 };
+    static int32_t partitions[MANY];
+    struct describe_share_group_offsets_request_topic t = {SLICE("t"),
+                                                           partitions, MANY};
+    struct describe_share_group_offsets_request_group g = {
+        .group_id = SLICE("g"), .topics = &t, .topics_len = 1};
+    struct describe_share_group_offsets_request q = {&g, 1};
+
+    settled("m");
+    int token = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    cr_assert_leq(w.asks[0]->items_len, 3);
+    world_share_answers(&w, ERR_NONE);
+    const struct describe_share_group_offsets_response_group *r =
+        &answer_of(&w, token)->response.describe_share_group_offsets.groups[0];
+    cr_assert_eq(r->topics[0].partitions_len, MANY);
+    cr_assert_eq(r->topics[0].partitions[0].start_offset, 10);
+    cr_assert_err(r->topics[0].partitions[MANY - 1].error_code,
+                  ERR_INVALID_REQUEST);
+}
+
+static enum err described(int token)
+{
+    return (enum err)answer_of(&w, token)
+        ->response.describe_share_group_offsets.groups[0]
+        .error_code;
+}
+
+Test(share_group, a_group_that_is_named_again_and_again)
+{
+    struct describe_share_group_offsets_request_group g = {
+        .group_id = SLICE("g"), .topics_len = -1};
+    struct describe_share_group_offsets_request q = {&g, 1};
+    int tokens[4];
+
+    world_close(&w);
+    world_init(&w);
+    w.options.share.describing_max = 6;
+    world_start(&w);
+    settled("m");
+    for (int i = 0; i < 4; i++)
+        tokens[i] = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    cr_assert_eq(w.asks_len, 2);
+    cr_assert_err(described(tokens[2]), ERR_COORDINATOR_NOT_AVAILABLE);
+    cr_assert_err(described(tokens[3]), ERR_COORDINATOR_NOT_AVAILABLE);
+    world_share_answers(&w, ERR_NONE);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(described(tokens[0]), ERR_NONE);
+    cr_assert_err(described(tokens[1]), ERR_NONE);
+    tokens[2] = world_request(&w, API_DESCRIBE_SHARE_GROUP_OFFSETS, 0, &q);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_err(described(tokens[2]), ERR_NONE);
+}
+
 Test(share_group, who_waits_hears_of_the_end)
 {
     struct describe_share_group_offsets_request_group g = {
