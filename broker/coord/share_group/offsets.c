@@ -386,51 +386,58 @@ alter_offsets(struct sstep *step, const struct coord_context *context,
 
 /* ---- deletions -----------------------------------------------------------*/
 
-/* A topic's states are to be deleted; its place in the set of those. */
-static void to_delete(struct sstates *next, struct uuid topic,
-                      struct arena *arena)
-{
-    struct uuid *deleting =
-        arena_array(arena, next->deleting_len + 1, sizeof *deleting);
-
-    if (sstates_is_deleting(next, topic))
-        return;
-    if (next->deleting_len != 0)
-        memcpy(deleting, next->deleting, next->deleting_len * sizeof *deleting);
-    deleting[next->deleting_len++] = topic;
-    next->deleting = deleting;
-}
-
-static struct parts without_topic(struct parts set, struct uuid topic,
-                                  struct arena *arena)
+static struct parts without_topics(struct parts set, struct parts topics,
+                                   struct arena *arena)
 {
     struct part *items = arena_array(arena, set.len, sizeof *items);
     uint32_t len = 0;
 
-    for (uint32_t i = 0; i < set.len; i++)
-        if (!uuid_eq(set.items[i].topic, topic))
-            items[len++] = set.items[i];
+    for (uint32_t at = 0, run; at < set.len; at += run) {
+        run = parts_run(set, at);
+        if (parts_find(topics, set.items[at].topic, 0) != NULL)
+            continue;
+        memcpy(items + len, set.items + at, run * sizeof *items);
+        len += run;
+    }
     return (struct parts){items, len};
 }
 
-static bool has_state_of(const struct sstates *states, struct uuid topic)
+/* The states of topics, each as its partition 0, are to be deleted. */
+static void delete_topics(struct sstates *next, struct parts topics,
+                          struct arena *arena)
 {
-    struct part first = {topic, 0, 0};
-    struct parts sets[] = {states->initialized, states->initializing};
+    struct uuid *deleting =
+        arena_array(arena, next->deleting_len + topics.len, sizeof *deleting);
+    uint32_t len = 0;
 
-    for (int s = 0; s < 2; s++)
-        for (uint32_t i = 0; i < sets[s].len; i++)
-            if (uuid_eq(sets[s].items[i].topic, first.topic))
-                return true;
-    return sstates_is_deleting(states, topic);
+    for (uint32_t i = 0; i < next->deleting_len; i++)
+        if (parts_find(topics, next->deleting[i], 0) == NULL)
+            deleting[len++] = next->deleting[i];
+    for (uint32_t i = 0; i < topics.len; i++)
+        deleting[len++] = topics.items[i].topic;
+    next->initialized = without_topics(next->initialized, topics, arena);
+    next->initializing = without_topics(next->initializing, topics, arena);
+    next->deleting = deleting;
+    next->deleting_len = len;
 }
 
-static void delete_topic(struct sstates *next, struct uuid topic,
-                         struct arena *arena)
+/* Those that a group has states of. */
+static struct parts topics_of(const struct sstates *states, struct arena *arena)
 {
-    next->initialized = without_topic(next->initialized, topic, arena);
-    next->initializing = without_topic(next->initializing, topic, arena);
-    to_delete(next, topic, arena);
+    struct parts sets[] = {states->initialized, states->initializing};
+    uint32_t len = 0;
+    struct part *items =
+        arena_array(arena,
+                    (size_t)parts_topics(sets[0]) + parts_topics(sets[1]) +
+                        states->deleting_len,
+                    sizeof *items);
+
+    for (int s = 0; s < 2; s++)
+        for (uint32_t at = 0; at < sets[s].len; at += parts_run(sets[s], at))
+            items[len++] = (struct part){sets[s].items[at].topic, 0, 0};
+    for (uint32_t i = 0; i < states->deleting_len; i++)
+        items[len++] = (struct part){states->deleting[i], 0, 0};
+    return parts_of(items, len);
 }
 
 static void
@@ -443,13 +450,16 @@ delete_offsets(struct sstep *step, const struct coord_context *context,
         &answer->response.delete_share_group_offsets;
     struct sgroup *group = sgroup_find(step->coord, request->group_id);
     enum err err = check_alterable(group);
-    bool any = false;
+    uint32_t len = 0;
 
     if (err != ERR_NONE) {
         refuse(step, answer, err);
         return;
     }
     struct sstates next = group->states;
+    struct parts known = topics_of(&next, &answer->arena);
+    struct part *items =
+        arena_array(&answer->arena, (size_t)request->topics_len, sizeof *items);
     r->responses_len = request->topics_len;
     r->responses = arena_array(&answer->arena, (size_t)r->responses_len,
                                sizeof *r->responses);
@@ -460,20 +470,21 @@ delete_offsets(struct sstep *step, const struct coord_context *context,
 
         r->responses[t].topic_name = arena_copy(&answer->arena, name);
         r->responses[t].topic_id = topic.id;
-        if (!found || !has_state_of(&group->states, topic.id)) {
+        if (!found || parts_find(known, topic.id, 0) == NULL) {
             r->responses[t].error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             r->responses[t].error_message =
                 found ? SLICE("There is no offset information to delete.")
                       : slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION));
             continue;
         }
-        delete_topic(&next, topic.id, &answer->arena);
-        any = true;
+        items[len++] = (struct part){topic.id, 0, 0};
     }
-    if (any)
-        change(step, group, &next, answer);
-    else
+    if (len == 0) {
         swrite_send(step, swrite_new(answer));
+        return;
+    }
+    delete_topics(&next, parts_of(items, len), &answer->arena);
+    change(step, group, &next, answer);
 }
 
 /* Everything that share coordinators have, then the group. */
@@ -494,10 +505,7 @@ void sdelete_request(struct sstep *step, const struct coord_context *context,
         return;
     }
     struct sstates next = group->states;
-    struct parts sets[] = {next.initialized, next.initializing};
-    for (int s = 0; s < 2; s++)
-        for (uint32_t at = 0; at < sets[s].len; at += parts_run(sets[s], at))
-            delete_topic(&next, sets[s].items[at].topic, &answer->arena);
+    delete_topics(&next, topics_of(&next, &answer->arena), &answer->arena);
     change(step, group, &next, answer);
 }
 

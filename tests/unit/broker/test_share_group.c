@@ -428,6 +428,101 @@ Test(share_group, a_state_that_came_during_a_deletion_is_no_orphan)
     assert_reloads();
 }
 
+enum { MANY_TOPICS = 500 };
+
+static bool many_by_name(void *arg, struct slice name,
+                         struct consumer_topic *topic)
+{
+    int i = atoi((const char *)name.data);
+
+    (void)arg;
+    *topic = (struct consumer_topic){.partitions = 2};
+    be32_put(topic->id.bytes, (uint32_t)i + 1);
+    return true;
+}
+
+static struct slice many_names(void *arg, struct uuid id)
+{
+    static char text[MANY_TOPICS][8];
+    uint32_t i = be32_get(id.bytes) - 1;
+
+    (void)arg;
+    snprintf(text[i], sizeof text[i], "%u", (unsigned)i);
+    return slice_str(text[i]);
+}
+
+/* An empty group with states of many topics. */
+static void settle_many(struct slice *names)
+{
+    struct share_group_heartbeat_request q = {
+        .group_id = SLICE("g"),
+        .member_id = SLICE("m"),
+        .subscribed_topic_names = names,
+        .subscribed_topic_names_len = MANY_TOPICS,
+    };
+
+    world_close(&w);
+    world_init(&w);
+    w.options.world.topic_by_name = many_by_name;
+    w.options.world.topic_name = many_names;
+    world_start(&w);
+    for (int i = 0; i < MANY_TOPICS; i++) {
+        struct uuid id = UUID_ZERO;
+
+        be32_put(id.bytes, (uint32_t)i + 1);
+        names[i] = many_names(NULL, id);
+    }
+    world_request(&w, API_SHARE_GROUP_HEARTBEAT, 1, &q);
+    world_share_answers(&w, ERR_NONE);
+    beat("m", -1);
+}
+
+/* What an answer that waits holds does not grow with their square. */
+static void assert_deletes_many(int token)
+{
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    cr_assert_eq(w.asks[0]->items_len, 2 * MANY_TOPICS);
+    world_share_answers(&w, ERR_NONE);
+    cr_assert_lt(answer_of(&w, token)->arena.used_bytes, 400 * MANY_TOPICS);
+}
+
+Test(share_group, deleting_a_group_with_many_topics)
+{
+    struct slice names[MANY_TOPICS];
+
+    settle_many(names);
+    int token = delete_group();
+    assert_deletes_many(token);
+    cr_assert_err(deleted(token), ERR_NONE);
+    assert_reloads();
+}
+
+Test(share_group, deleting_offsets_of_many_topics)
+{
+    struct slice names[MANY_TOPICS];
+    struct delete_share_group_offsets_request_topic topics[MANY_TOPICS + 1];
+    struct delete_share_group_offsets_request q = {SLICE("g"), topics,
+                                                   MANY_TOPICS + 1};
+
+    settle_many(names);
+    for (int i = 0; i < MANY_TOPICS; i++)
+        topics[i].topic_name = names[i];
+    topics[MANY_TOPICS].topic_name = names[0]; /* again */
+    int token = world_request(&w, API_DELETE_SHARE_GROUP_OFFSETS, 0, &q);
+    assert_deletes_many(token);
+    const struct delete_share_group_offsets_response *r =
+        &answer_of(&w, token)->response.delete_share_group_offsets;
+    cr_assert_err(r->error_code, ERR_NONE);
+    for (int i = 0; i < r->responses_len; i++)
+        cr_assert_err(r->responses[i].error_code, ERR_NONE);
+    token = world_request(&w, API_DELETE_SHARE_GROUP_OFFSETS, 0, &q);
+    cr_assert_err(answer_of(&w, token)
+                      ->response.delete_share_group_offsets.responses[0]
+                      .error_code,
+                  ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_reloads();
+}
+
 Test(share_group, a_deletion_that_fails_is_gone_on_with)
 {
     settled("m");
