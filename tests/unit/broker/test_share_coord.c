@@ -112,7 +112,7 @@ Test(share_coord, leader_epochs)
     state_log_fail_over(&l);
     FAILS(WRITE(&l, .leader = 5), ERR_FENCED_LEADER_EPOCH);
     OK(WRITE(&l, .leader = -1));
-    OK(INITIALIZE(&l)); /* begins anew, but the leader stays */
+    OK(INITIALIZE(&l, .state = 1)); /* begins anew, but the leader stays */
     FAILS(WRITE(&l, .leader = 5), ERR_FENCED_LEADER_EPOCH);
 }
 
@@ -132,6 +132,33 @@ Test(share_coord, state_epochs)
     cr_assert_str_eq(state_text(&l, 0), "start 2: 3-9:2/1");
     cr_assert_eq(told_state(&l, READ(&l))->state_epoch, 5);
     assert_reloads();
+}
+
+/* The coordinator of the group may have been replaced meanwhile. */
+Test(share_coord, who_initializes_late_changes_nothing)
+{
+    OK(INITIALIZE(&l, .state = 3));
+    OK(INITIALIZE(&l, .state = 3, .start = 10)); /* nobody has seen it */
+    cr_assert_str_eq(state_text(&l, 2), "start 10:");
+    OK(INITIALIZE(&l, .state = 3, .start = 11));
+    cr_assert_str_eq(state_text(&l, 2), "start 10:");
+    OK(WRITE(&l, .state = 3, .leader = 2, .start = 20, .complete = 3,
+             .batches = {{20, 25, 2, 1}}));
+    OK(INITIALIZE(&l, .state = 3, .start = 10));
+    cr_assert_str_eq(state_text(&l, 2), "start 20: 20-25:2/1");
+    cr_assert_eq(told_summary(&l, SUMMARY(&l))->delivery_complete_count, 3);
+    assert_reloads();
+    FAILS(WRITE(&l, .state = 3, .leader = 1), ERR_FENCED_LEADER_EPOCH);
+    /* Its answer, too, is not that of a coordinator that was replaced. */
+    l.hold = true;
+    int late = INITIALIZE(&l, .state = 3);
+    cr_assert_not(has_answer(&l, late));
+    state_log_fail_over(&l);
+    FAILS(late, ERR_NOT_COORDINATOR);
+    state_log_commit(&l);
+    l.hold = false;
+    OK(INITIALIZE(&l, .state = 4, .start = 5));
+    cr_assert_str_eq(state_text(&l, 2), "start 5:");
 }
 
 Test(share_coord, the_start_does_not_fall)
