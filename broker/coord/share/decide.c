@@ -48,15 +48,20 @@ static bool wants_snapshot(const struct share_coord *coord,
 
 static struct share_coord_write *write_after(struct share_step *step,
                                              struct share_key *key,
-                                             const struct share_ask *ask,
-                                             struct arena *arena)
+                                             const struct share_ask *ask)
 {
+    struct share_coord_write *write;
+    struct arena arena;
+
     if (!wants_snapshot(step->coord, key, ask))
         return share_write_update(step, key, ask);
-    struct share_state_of state = state_after(key, ask, arena);
+    arena_init(&arena, 0);
+    struct share_state_of state = state_after(key, ask, &arena);
     state.snapshot_epoch++;
     state.write_wall_ms = step->time.wall_ms;
-    return share_write_snapshot(step, key, &state);
+    write = share_write_snapshot(step, key, &state);
+    arena_free(&arena);
+    return write;
 }
 
 /* A record that changes nothing, but says who leads: no coordinator that was
@@ -67,7 +72,7 @@ static void confirm(struct share_step *step, struct share_answer *answer,
     ask->state_epoch = key->state.state_epoch;
     ask->start_offset = SHARE_START_UNKNOWN;
     ask->complete = -1;
-    wait_for(write_after(step, key, ask, &answer->arena), answer, ask);
+    wait_for(write_after(step, key, ask), answer, ask);
 }
 
 /* ---- initialize, delete --------------------------------------------------*/
@@ -147,6 +152,19 @@ static bool surely_fits(const struct share_coord *coord,
     return most < UINT32_MAX && fits(coord, key, (uint32_t)most);
 }
 
+/* How many batches there are after it.  What that takes is freed at once: many
+ * may ask before the answer is sent. */
+static uint32_t len_after(const struct share_key *key,
+                          const struct share_ask *ask)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    uint32_t len = state_after(key, ask, &arena).len;
+    arena_free(&arena);
+    return len;
+}
+
 static enum err write_key(struct share_step *step, struct share_answer *answer,
                           struct share_ask *ask, struct share_key *key)
 {
@@ -159,9 +177,9 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
         return ERR_FENCED_STATE_EPOCH;
     if (!surely_fits(step->coord, key, ask) &&
         (!fits(step->coord, key, ask->len) ||
-         !fits(step->coord, key, state_after(key, ask, &answer->arena).len)))
+         !fits(step->coord, key, len_after(key, ask))))
         return ERR_RECORD_LIST_TOO_LARGE;
-    wait_for(write_after(step, key, ask, &answer->arena), answer, ask);
+    wait_for(write_after(step, key, ask), answer, ask);
     return ERR_NONE;
 }
 

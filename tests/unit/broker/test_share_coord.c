@@ -416,6 +416,60 @@ Test(share_coord, a_state_that_is_too_large)
     assert_reloads();
 }
 
+/* Some, again and again: in one request. */
+static int write_again(const struct share_batch *many, int32_t len,
+                       int32_t times)
+{
+    struct write_share_group_state_request_state_batch *batches =
+        xcalloc((size_t)len, sizeof *batches);
+    struct write_share_group_state_request_partition_data *p =
+        xcalloc((size_t)times, sizeof *p);
+    struct write_share_group_state_request_write_state_data t = {state_topic(1),
+                                                                 p, times};
+    struct write_share_group_state_request q = {SLICE("g"), &t, 1};
+
+    for (int32_t i = 0; i < len; i++)
+        batches[i] = (struct write_share_group_state_request_state_batch){
+            many[i].first, many[i].last, (int8_t)many[i].state,
+            many[i].deliveries};
+    for (int32_t i = 0; i < times; i++)
+        p[i] = (struct write_share_group_state_request_partition_data){
+            .start_offset = -1,
+            .delivery_complete_count = -1,
+            .state_batches = batches,
+            .state_batches_len = len};
+    int token = state_send(&l, API_WRITE_SHARE_GROUP_STATE, &q);
+    free(batches);
+    free(p);
+    return token;
+}
+
+Test(share_coord, what_a_decision_takes_does_not_stay)
+{
+    enum { MANY = 4000, TIMES = 100 };
+    static struct share_batch many[MANY];
+
+    state_log_close(&l);
+    state_log_init(&l);
+    l.options.batch_max_bytes = 100000;
+    l.options.config.snapshot_update_records_per_snapshot = 0;
+    state_log_start(&l);
+    OK(INITIALIZE(&l));
+    for (int i = 0; i < MANY; i++) /* unsorted */
+        many[i] = (struct share_batch){2 * (MANY - i), 2 * (MANY - i),
+                                       SHARE_ARCHIVED, 1};
+    int token = WRITE(&l, .many = many, .many_len = MANY);
+    OK(token);
+    cr_assert_lt(l.answers[token]->arena.used_bytes,
+                 2 * MANY * sizeof(struct share_batch));
+    for (int i = 0; i < MANY; i++)
+        many[i].first = many[i].last = many[i].first + 2 * MANY;
+    token = write_again(many, MANY / 4, TIMES);
+    FAILS(token, ERR_RECORD_LIST_TOO_LARGE);
+    cr_assert_lt(l.answers[token]->arena.used_bytes,
+                 2 * TIMES * (MANY / 4) * sizeof(struct share_batch));
+}
+
 Test(share_coord, too_many_keys)
 {
     state_log_close(&l);
