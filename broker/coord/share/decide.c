@@ -179,6 +179,10 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
         (!fits(step->coord, key, ask->len) ||
          !fits(step->coord, key, len_after(key, ask))))
         return ERR_RECORD_LIST_TOO_LARGE;
+    /* Surely nothing of it is written then, as the leader has to know. */
+    if (step->coord->bytes >= step->coord->config.states_max_bytes &&
+        ask->len != 0 && len_after(key, ask) > key->state.len)
+        return ERR_RECORD_LIST_TOO_LARGE;
     wait_for(write_after(step, key, ask), answer, ask);
     return ERR_NONE;
 }

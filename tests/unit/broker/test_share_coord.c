@@ -486,6 +486,34 @@ Test(share_coord, too_many_keys)
     OK(INITIALIZE(&l, .partition = n));
 }
 
+Test(share_coord, too_long_states)
+{
+    enum { MANY = 1000 };
+    static struct share_batch many[MANY];
+
+    state_log_close(&l);
+    state_log_init(&l);
+    l.options.config.states_max_bytes = 10000;
+    state_log_start(&l);
+    for (int i = 0; i < MANY; i++)
+        many[i] = (struct share_batch){2 * i, 2 * i, SHARE_ARCHIVED, 1};
+    OK(INITIALIZE(&l, .partition = 0));
+    OK(INITIALIZE(&l, .partition = 1));
+    OK(WRITE(&l, .partition = 1, .many = many, .many_len = 10));
+    OK(WRITE(&l, .many = many, .many_len = MANY / 2));
+    FAILS(WRITE(&l, .many = many + MANY / 2, .many_len = MANY / 2),
+          ERR_RECORD_LIST_TOO_LARGE);
+    FAILS(WRITE(&l, .partition = 1, .many = many + 10, .many_len = 1),
+          ERR_RECORD_LIST_TOO_LARGE);
+    OK(READ(&l, .partition = 1));
+    /* What makes them shorter goes on. */
+    OK(WRITE(&l, .partition = 1, .start = 20));
+    OK(WRITE(&l, .many = many + 1, .many_len = 1));
+    OK(WRITE(&l, .batches = {{0, MANY, SHARE_ARCHIVED, 2}}));
+    OK(WRITE(&l, .partition = 1, .many = many + 10, .many_len = 1));
+    assert_reloads();
+}
+
 /* ---- records that are not ours -------------------------------------------*/
 
 static enum err replay_update(struct share_coord *coord, int16_t type,
