@@ -211,6 +211,7 @@ void coord_host_elected(struct partition *p)
     host->partition = p;
     host->shard = p->shard;
     host->kind = kind;
+    host->number = ++p->shard->coord_hosts_made;
     host->load_at = log_start_offset(p->log);
     host->load_end = PLANTED(GROUPS_LOAD_TO_WATERMARK) ? p->high_watermark
                                                        : log_end_offset(p->log);

@@ -36,6 +36,7 @@ struct coord_host {
     struct partition *partition; /* NULL: lost, waits for its tasks to end */
     struct shard *shard;
     const struct coord_host_kind *kind;
+    uint64_t number; /* each time that this shard leads it is another one */
     void *core;
     void *loader; /* while loading */
     int64_t load_at;

@@ -162,7 +162,7 @@ static void not_made(struct topic_order *order)
 {
     struct coord_host *host = active_host(order->from, order->partition);
 
-    if (host != NULL && host->core == order->asker)
+    if (host != NULL && host->number == order->asker)
         group_shard_not_made(host->core, order->creation->group, order->why,
                              coord_host_time(host));
 }
@@ -174,7 +174,7 @@ static void on_make(void *arg, struct streams_creation *creation)
 
     order->from = host->shard;
     order->partition = host->partition->index;
-    order->asker = host->core;
+    order->asker = host->number;
     order->creation = creation;
     order->failed = not_made;
     meta_make_topics(order);
@@ -425,12 +425,12 @@ void coordinators_looked_up(struct shard *s, int32_t partition,
 
 /* ---- what share coordinators said ---------------------------------------- */
 
-void coordinators_asked(struct shard *s, int32_t partition, const void *asker,
+void coordinators_asked(struct shard *s, int32_t partition, uint64_t asker,
                         struct share_group_ask *ask)
 {
     struct coord_host *host = coord_host_find(s, &coord_host_groups, partition);
 
-    if (host != NULL && host->core == asker && host->loader == NULL) {
+    if (host != NULL && host->number == asker && host->loader == NULL) {
         group_shard_asked(host->core, ask, coord_host_time(host));
         coord_host_rearm(host);
         return;

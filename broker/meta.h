@@ -83,7 +83,7 @@ struct topic_order {
     struct env_task task; /* there and back */
     struct shard *from;
     int32_t partition;                 /* of __consumer_offsets */
-    const void *asker;                 /* its coordinator */
+    uint64_t asker;                    /* the number of its coordinator */
     struct streams_creation *creation; /* owned */
     /* It failed, as `why` says; on the thread of `from`. */
     void (*failed)(struct topic_order *order);

@@ -99,6 +99,7 @@ struct shard {
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
     uint64_t fetch_parts_made;       /* numbers them */
+    uint64_t coord_hosts_made;       /* likewise */
     struct share_leads *share_leads; /* see share_lead.h */
     struct share_home *share_home;   /* see share_home.h */
     struct env_timer tick;           /* ISR checks, checkpoints */

@@ -12,7 +12,7 @@ struct asking {
     struct env_task task; /* the end, if nothing is to be asked */
     struct shard *shard;
     int32_t partition; /* of __consumer_offsets */
-    const void *asker; /* compared only */
+    uint64_t asker;    /* the number of its coordinator */
     struct share_group_ask *ask;
     struct asked_item {
         struct share_ask_call call;
@@ -58,7 +58,7 @@ void share_asking_start(struct coord_host *host, struct share_group_ask *ask)
 
     a->shard = host->shard;
     a->partition = host->partition->index;
-    a->asker = host->core;
+    a->asker = host->number;
     a->ask = ask;
     a->pending = ask->items_len;
     a->items = xcalloc(ask->items_len + 1, sizeof *a->items);

@@ -12,7 +12,7 @@ void share_asking_start(struct coord_host *host, struct share_group_ask *ask);
 
 /* For share_asking.c: takes the ask back to the coordinator on that partition
  * of __consumer_offsets, if it is still the one that asked. */
-void coordinators_asked(struct shard *s, int32_t partition, const void *asker,
+void coordinators_asked(struct shard *s, int32_t partition, uint64_t asker,
                         struct share_group_ask *ask);
 
 #endif

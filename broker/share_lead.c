@@ -345,21 +345,23 @@ static bool go_live(struct share_lead *lead)
 
 static void load(struct share_lead *lead);
 
-/* A coordinator that does not answer may do so later. */
+/* A coordinator that does not answer may do so later, and was asked for as long
+ * as a question lasts.  What it says otherwise it would say again at once. */
 static void not_loaded(struct share_lead *lead, enum err err)
 {
     switch (err) {
-    case ERR_FENCED_LEADER_EPOCH:
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_INVALID_REQUEST: /* the group never began there */
-    case ERR_INVALID_GROUP_ID:
-        load_failed(lead, err);
-        break;
-    default:
+    case ERR_COORDINATOR_NOT_AVAILABLE:
+    case ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case ERR_NOT_COORDINATOR:
+    case ERR_REQUEST_TIMED_OUT:
+    case ERR_CLOSED:
         if (list_empty(&lead->watches))
             lead_end(lead);
         else
             load(lead);
+        break;
+    default:
+        load_failed(lead, err);
     }
 }
 

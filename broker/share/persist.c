@@ -229,6 +229,8 @@ void share_partition_written(struct share_partition *p, uint64_t id,
         break;
     case SHARE_IN_DOUBT:
         end_all(&p->waiting, update, err);
+        /* Theirs goes along with the next, so it waits as long. */
+        end_all(&p->collected, update, err);
         p->retry_ms = now_ms + SHARE_RETRY_MS;
         break;
     case SHARE_FENCED:

@@ -9,59 +9,7 @@ static void wait_for(struct share_coord_write *write,
     answer->waiting++;
 }
 
-/* ---- initialize, delete --------------------------------------------------*/
-
-static enum err initialize(struct share_step *step, struct share_answer *answer,
-                           struct share_ask *ask, struct share_key *key)
-{
-    struct share_coord *coord = step->coord;
-    struct share_state_of state = {
-        .state_epoch = ask->state_epoch,
-        .start_offset = ask->start_offset,
-        .complete = -1,
-        .create_wall_ms = step->time.wall_ms,
-        .write_wall_ms = step->time.wall_ms,
-    };
-
-    if (ask->start_offset < SHARE_START_UNKNOWN)
-        return ERR_INVALID_REQUEST;
-    if (key == NULL && coord->bytes >= coord->config.states_max_bytes)
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    if (key == NULL) {
-        key = share_key_add(coord, answer->group, ask->topic, ask->partition);
-    } else {
-        if (ask->state_epoch < key->state.state_epoch)
-            return ERR_FENCED_STATE_EPOCH;
-        state.snapshot_epoch = key->state.snapshot_epoch + 1;
-        state.leader_epoch = key->state.leader_epoch;
-        state.create_wall_ms = key->state.create_wall_ms;
-    }
-    wait_for(share_write_snapshot(step, key, &state), answer, ask);
-    return ERR_NONE;
-}
-
-static enum err delete_key(struct share_step *step, struct share_answer *answer,
-                           struct share_ask *ask, struct share_key *key)
-{
-    if (key != NULL)
-        share_write_tombstone(step, key, answer, ask);
-    return ERR_NONE;
-}
-
-/* ---- read, write ---------------------------------------------------------*/
-
-static bool is_fenced(const struct share_key *key, const struct share_ask *ask)
-{
-    return ask->leader_epoch != -1 &&
-           ask->leader_epoch < key->state.leader_epoch;
-}
-
-/* -1: the client does not say. */
-static bool is_of_old_life(const struct share_key *key,
-                           const struct share_ask *ask)
-{
-    return ask->state_epoch != -1 && ask->state_epoch < key->state.state_epoch;
-}
+/* ---- what is written -----------------------------------------------------*/
 
 static bool fits(const struct share_coord *coord, const struct share_key *key,
                  uint32_t batches)
@@ -100,15 +48,98 @@ static bool wants_snapshot(const struct share_coord *coord,
 
 static struct share_coord_write *write_after(struct share_step *step,
                                              struct share_key *key,
-                                             const struct share_ask *ask,
-                                             struct arena *arena)
+                                             const struct share_ask *ask)
 {
+    struct share_coord_write *write;
+    struct arena arena;
+
     if (!wants_snapshot(step->coord, key, ask))
         return share_write_update(step, key, ask);
-    struct share_state_of state = state_after(key, ask, arena);
+    arena_init(&arena, 0);
+    struct share_state_of state = state_after(key, ask, &arena);
     state.snapshot_epoch++;
     state.write_wall_ms = step->time.wall_ms;
-    return share_write_snapshot(step, key, &state);
+    write = share_write_snapshot(step, key, &state);
+    arena_free(&arena);
+    return write;
+}
+
+/* A record that changes nothing, but says who leads: no coordinator that was
+ * replaced and does not know it can have it committed. */
+static void confirm(struct share_step *step, struct share_answer *answer,
+                    struct share_ask *ask, struct share_key *key)
+{
+    ask->state_epoch = key->state.state_epoch;
+    ask->start_offset = SHARE_START_UNKNOWN;
+    ask->complete = -1;
+    wait_for(write_after(step, key, ask), answer, ask);
+}
+
+/* ---- initialize, delete --------------------------------------------------*/
+
+/* Nobody has read it or written to it. */
+static bool is_unused(const struct share_key *key)
+{
+    return key->state.snapshot_epoch == 0 && key->updates == 0;
+}
+
+static enum err initialize(struct share_step *step, struct share_answer *answer,
+                           struct share_ask *ask, struct share_key *key)
+{
+    struct share_coord *coord = step->coord;
+    struct share_state_of state = {
+        .state_epoch = ask->state_epoch,
+        .start_offset = ask->start_offset,
+        .complete = -1,
+        .create_wall_ms = step->time.wall_ms,
+        .write_wall_ms = step->time.wall_ms,
+    };
+
+    if (ask->start_offset < SHARE_START_UNKNOWN)
+        return ERR_INVALID_REQUEST;
+    if (key != NULL && ask->state_epoch < key->state.state_epoch)
+        return ERR_FENCED_STATE_EPOCH;
+    if (key != NULL && ask->state_epoch == key->state.state_epoch &&
+        !is_unused(key)) {
+        /* A late copy. */
+        ask->leader_epoch = -1;
+        confirm(step, answer, ask, key);
+        return ERR_NONE;
+    }
+    if (key == NULL && coord->bytes >= coord->config.states_max_bytes)
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    if (key == NULL) {
+        key = share_key_add(coord, answer->group, ask->topic, ask->partition);
+    } else {
+        state.snapshot_epoch = key->state.snapshot_epoch + 1;
+        state.leader_epoch = key->state.leader_epoch;
+        state.create_wall_ms = key->state.create_wall_ms;
+    }
+    wait_for(share_write_snapshot(step, key, &state), answer, ask);
+    return ERR_NONE;
+}
+
+static enum err delete_key(struct share_step *step, struct share_answer *answer,
+                           struct share_ask *ask, struct share_key *key)
+{
+    if (key != NULL)
+        share_write_tombstone(step, key, answer, ask);
+    return ERR_NONE;
+}
+
+/* ---- read, write ---------------------------------------------------------*/
+
+static bool is_fenced(const struct share_key *key, const struct share_ask *ask)
+{
+    return ask->leader_epoch != -1 &&
+           ask->leader_epoch < key->state.leader_epoch;
+}
+
+/* -1: the client does not say. */
+static bool is_of_old_life(const struct share_key *key,
+                           const struct share_ask *ask)
+{
+    return ask->state_epoch != -1 && ask->state_epoch < key->state.state_epoch;
 }
 
 /* Twice as many as are new: each may cut one that is there. */
@@ -119,6 +150,19 @@ static bool surely_fits(const struct share_coord *coord,
     uint64_t most = (uint64_t)key->state.len + 2 * (uint64_t)ask->len;
 
     return most < UINT32_MAX && fits(coord, key, (uint32_t)most);
+}
+
+/* How many batches there are after it.  What that takes is freed at once: many
+ * may ask before the answer is sent. */
+static uint32_t len_after(const struct share_key *key,
+                          const struct share_ask *ask)
+{
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    uint32_t len = state_after(key, ask, &arena).len;
+    arena_free(&arena);
+    return len;
 }
 
 static enum err write_key(struct share_step *step, struct share_answer *answer,
@@ -133,9 +177,13 @@ static enum err write_key(struct share_step *step, struct share_answer *answer,
         return ERR_FENCED_STATE_EPOCH;
     if (!surely_fits(step->coord, key, ask) &&
         (!fits(step->coord, key, ask->len) ||
-         !fits(step->coord, key, state_after(key, ask, &answer->arena).len)))
+         !fits(step->coord, key, len_after(key, ask))))
         return ERR_RECORD_LIST_TOO_LARGE;
-    wait_for(write_after(step, key, ask, &answer->arena), answer, ask);
+    /* Surely nothing of it is written then, as the leader has to know. */
+    if (step->coord->bytes >= step->coord->config.states_max_bytes &&
+        ask->len != 0 && len_after(key, ask) > key->state.len)
+        return ERR_RECORD_LIST_TOO_LARGE;
+    wait_for(write_after(step, key, ask), answer, ask);
     return ERR_NONE;
 }
 
@@ -147,10 +195,7 @@ static enum err read_key(struct share_step *step, struct share_answer *answer,
         return ERR_INVALID_REQUEST;
     if (is_fenced(key, ask))
         return ERR_FENCED_LEADER_EPOCH;
-    ask->state_epoch = key->state.state_epoch;
-    ask->start_offset = SHARE_START_UNKNOWN;
-    ask->complete = -1;
-    wait_for(write_after(step, key, ask, &answer->arena), answer, ask);
+    confirm(step, answer, ask, key);
     return ERR_NONE;
 }
 

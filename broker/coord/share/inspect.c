@@ -3,10 +3,15 @@
 
 #include <stdlib.h>
 
-static void check_key(const struct share_key *key)
+static void check_key(const struct share_coord *coord,
+                      const struct share_key *key)
 {
+    bool has_snapshot = !list_unlinked(&key->by_snapshot);
+
     ASSERT(key->exists || key->under_way != NULL);
-    ASSERT(key->exists == !list_unlinked(&key->by_snapshot));
+    ASSERT(!key->exists || has_snapshot);
+    ASSERT(!key->exists || key->snapshot_offset < coord->end_offset);
+    ASSERT(key->exists || !has_snapshot || key->under_way->kept.count != 0);
     ASSERT(key->under_way == NULL || key->under_way->key == key);
     for (uint32_t i = 0; i < key->state.len; i++) {
         const struct share_batch *batch = &key->state.batches[i];
@@ -22,7 +27,7 @@ void share_coord_check(const struct share_coord *coord)
     int64_t last = -1;
 
     MAP_EACH (entry, &coord->keys)
-        check_key(entry->value);
+        check_key(coord, entry->value);
     LIST_EACH (node, &coord->by_snapshot) {
         const struct share_key *key =
             LIST_ENTRY(node, struct share_key, by_snapshot);
@@ -30,7 +35,6 @@ void share_coord_check(const struct share_coord *coord)
         ASSERT(key->snapshot_offset > last);
         last = key->snapshot_offset;
     }
-    ASSERT(last < coord->end_offset);
 }
 
 static int by_bytes(const void *a, const void *b)

@@ -70,3 +70,16 @@ void share_key_set(struct share_coord *coord, struct share_key *key,
     key->exists = true;
     coord->bytes += size_of(key);
 }
+
+void share_key_snapshot_at(struct share_coord *coord, struct share_key *key,
+                           int64_t offset)
+{
+    list_remove(&key->by_snapshot);
+    struct list *at = coord->by_snapshot.prev;
+    while (at != &coord->by_snapshot &&
+           LIST_ENTRY(at, struct share_key, by_snapshot)->snapshot_offset >
+               offset)
+        at = at->prev;
+    key->snapshot_offset = offset;
+    list_insert_after(at, &key->by_snapshot);
+}

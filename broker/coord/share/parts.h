@@ -65,7 +65,8 @@ struct share_coord {
     struct share_coord_config config;
     struct map keys; /* of struct share_key, owned */
     size_t bytes;    /* of keys and batches */
-    /* Keys that exist, by the offset of their last snapshot. */
+    /* Keys that exist, by the offset of their last snapshot, and those whose
+     * first one is in the log and waits on. */
     struct list by_snapshot;
     int64_t end_offset; /* after the last record replayed */
     enum { SHARE_COORD_LOADING, SHARE_COORD_ACTIVE, SHARE_COORD_RESIGNED } life;
@@ -90,6 +91,10 @@ void share_key_remove(struct share_coord *coord, struct share_key *key);
 /* Copies the batches. */
 void share_key_set(struct share_coord *coord, struct share_key *key,
                    const struct share_state_of *state);
+/* Its last snapshot is there in the log.  Mostly behind all others: only a
+ * write that waits on is looked at after those that came later. */
+void share_key_snapshot_at(struct share_coord *coord, struct share_key *key,
+                           int64_t offset);
 
 /* ---- record.c ------------------------------------------------------------*/
 

@@ -177,9 +177,7 @@ static enum err replay_snapshot(struct share_coord *coord,
                                   arena, &state.len);
     share_key_set(coord, key, &state);
     key->updates = 0;
-    key->snapshot_offset = offset;
-    list_remove(&key->by_snapshot);
-    list_push_back(&coord->by_snapshot, &key->by_snapshot);
+    share_key_snapshot_at(coord, key, offset);
     return ERR_NONE;
 }
 
@@ -247,7 +245,8 @@ enum err share_coord_replay(struct share_coord *coord, struct slice key,
     void *name;
 
     arena_init(&arena, 0);
-    coord->end_offset = offset + 1;
+    if (coord->end_offset <= offset)
+        coord->end_offset = offset + 1;
     enum err err =
         coordinator_key_decode(&share_records, key, &arena, &record, &name);
     if (err == ERR_NONE) {

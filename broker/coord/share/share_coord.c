@@ -193,6 +193,10 @@ static void wait_on(struct share_step *step, struct share_coord_write *write)
         write->end_offset = write->pending.end_offset;
         write->pending.records = (struct coord_records){0};
     }
+    /* Others may end before it, and what it has said must not be pruned. */
+    if (write->key != NULL && !write->key->exists)
+        share_key_snapshot_at(step->coord, write->key,
+                              write->end_offset - write->kept.count);
     list_push_back(&step->update->writes, &write->pending.link);
 }
 

@@ -39,8 +39,9 @@ struct share_coord_config {
     int32_t snapshot_update_records_per_snapshot; /* 500 */
     int64_t cold_partition_snapshot_interval_ms;  /* 300000 */
     uint32_t record_max_bytes;                    /* 0: no limit */
-    /* All keys and batches here.  A new key that would exceed it hears
-     * COORDINATOR_NOT_AVAILABLE. */
+    /* All keys and batches here.  Beyond it a new key hears
+     * COORDINATOR_NOT_AVAILABLE, and a write that would make a state longer
+     * RECORD_LIST_TOO_LARGE; those that make it shorter are taken. */
     size_t states_max_bytes; /* 256 MiB */
 };
 
@@ -158,7 +159,7 @@ int64_t share_coord_prune_offset(const struct share_coord *coord);
  *   INVALID_GROUP_ID, INVALID_REQUEST (a null topic id, a negative partition,
  *     batches that make no sense, a key that was not initialized),
  *   FENCED_STATE_EPOCH, FENCED_LEADER_EPOCH: a newer one is known,
- *   RECORD_LIST_TOO_LARGE: the state would not fit into a record,
+ *   RECORD_LIST_TOO_LARGE: the state would not fit into a record, or here,
  *   COORDINATOR_NOT_AVAILABLE: a write of the key is under way. */
 void share_coord_request(struct share_coord *coord,
                          const struct share_context *context, enum api_key api,

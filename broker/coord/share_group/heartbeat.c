@@ -134,6 +134,8 @@ static bool is_too_much(const struct beat *b)
         return false;
     for (uint32_t i = 0; i < b->profile.names_len; i++)
         bytes += sizeof(struct slice) + b->profile.names[i].len;
+    if (b->group == NULL)
+        bytes += sgroup_bytes(b->request->group_id);
     return b->step->coord->bytes + bytes >
            b->step->coord->config.members_max_bytes;
 }
@@ -156,6 +158,15 @@ static void initialize_new(struct beat *b, const struct stopics *topics)
         return;
     swrite_states(records_of(b), b->step->coord, id, &next);
     b->write->group = slice_of(slice_dup(id), id.len);
+}
+
+/* Some partition has no state, nor one under way: its topic was seen first by a
+ * write that failed or by who left, or its states were being deleted. */
+static bool lacks_states(struct beat *b, const struct stopics *topics)
+{
+    struct sstates next;
+
+    return sstates_add_new(&b->group->states, topics, &next, &b->arena);
 }
 
 /* Who has records, but not the one that makes him a member: his end was
@@ -192,10 +203,10 @@ static void bump(struct beat *b)
     struct stopics topics =
         sgroup_topics(coord, b->group, b->member, &b->profile, &b->arena);
     int64_t hash = stopics_hash(&topics);
-    if (b->group != NULL)
+    if (!other && hash == b->group->hash && !lacks_states(b, &topics)) {
         b->group->seen_topics = changes;
-    if (!other && hash == b->group->hash)
         return;
+    }
     b->group_epoch++;
     swrite_group(records_of(b), b->request->group_id, b->group_epoch, hash);
     initialize_new(b, &topics);

@@ -17,7 +17,8 @@ static void delete_group(struct sstep *step, struct sgroup *group,
 {
     struct swrite *write = swrite_new(answer);
 
-    if (group->size != 0)
+    /* Who joined meanwhile may have left states behind. */
+    if (group->size != 0 || !sstates_are_none(&group->states))
         sanswer_fail(answer, ERR_NON_EMPTY_GROUP, NULL);
     else
         swrite_group_gone(&write->pending.records, group);
@@ -126,8 +127,8 @@ static void name_asked(const struct share_group_coord *coord,
                 .partition_index = index, .start_offset = -1, .lag = -1};
             if (!found || index < 0 || index >= known.partitions) {
                 out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
-                out->error_message = arena_copy(
-                    arena, slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION)));
+                out->error_message =
+                    slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION));
             }
         }
     }
@@ -175,6 +176,8 @@ static bool to_be_asked(const struct sgroup *group,
                       partition->partition_index) != NULL;
 }
 
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 static void ask_summary(struct sstep *step, const struct sgroup *group,
                         struct coord_answer *answer, described_group *named)
 {
@@ -183,17 +186,38 @@ static void ask_summary(struct sstep *step, const struct sgroup *group,
 
     EACH_DESCRIBED(named, topic, partition)
     most++;
+    most = smaller(most, group->states.initialized.len);
     list_init(&ask->link);
     arena_init(&ask->arena, 0);
     ask->api = API_READ_SHARE_GROUP_STATE_SUMMARY;
     ask->group = arena_copy(&ask->arena, group->id);
     ask->items = arena_array(&ask->arena, most, sizeof *ask->items);
     EACH_DESCRIBED(named, topic, partition)
-    if (to_be_asked(group, topic, partition))
+    if (to_be_asked(group, topic, partition) && ask->items_len == most) {
+        /* Some are named again. */
+        partition->error_code = ERR_INVALID_REQUEST;
+        partition->error_message = slice_str(err_text(ERR_INVALID_REQUEST));
+    } else if (to_be_asked(group, topic, partition)) {
         ask->items[ask->items_len++] = (struct share_group_item){
             .topic = topic->topic_id, .partition = partition->partition_index};
+    }
     ask->answer = answer;
+    step->coord->describing += ask->items_len;
     list_push_back(&step->update->asks, &ask->link);
+}
+
+/* More than are asked for at once, unless nothing else is. */
+static bool is_too_many(const struct share_group_coord *coord,
+                        const struct sgroup *group, const asked_group *from)
+{
+    size_t has = group->states.initialized.len, named = 0;
+
+    for (int32_t t = 0; t < from->topics_len; t++)
+        named += (size_t)from->topics[t].partitions_len;
+    return coord->describing != 0 &&
+           coord->describing +
+                   (from->topics_len < 0 ? has : smaller(has, named)) >
+               coord->config.describing_max;
 }
 
 static void
@@ -207,6 +231,10 @@ describe_offsets(struct sstep *step, const struct coord_context *context,
         &answer->response.describe_share_group_offsets.groups[0];
     const struct sgroup *group = sgroup_find(step->coord, from->group_id);
 
+    if (group != NULL && is_too_many(step->coord, group, from)) {
+        refuse(step, answer, ERR_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
     to->error_message = SLICE_NULL;
     if (from->topics_len >= 0)
         name_asked(step->coord, from, &answer->arena, to);
@@ -219,11 +247,11 @@ describe_offsets(struct sstep *step, const struct coord_context *context,
 }
 
 static void take_summary(const struct share_group_item *item,
-                         described_partition *to, struct arena *arena)
+                         described_partition *to)
 {
     to->error_code = err_wire(item->err);
     if (item->err != ERR_NONE) {
-        to->error_message = arena_copy(arena, slice_str(err_text(item->err)));
+        to->error_message = slice_str(err_text(item->err));
         return;
     }
     to->start_offset = item->start_offset;
@@ -238,11 +266,12 @@ void soffsets_described(struct sstep *step, struct share_group_ask *ask)
         &answer->response.describe_share_group_offsets.groups[0];
     uint32_t at = 0;
 
+    step->coord->describing -= ask->items_len;
     EACH_DESCRIBED(to, topic, partition)
     if (at < ask->items_len && uuid_eq(ask->items[at].topic, topic->topic_id) &&
         ask->items[at].partition == partition->partition_index &&
         partition->error_code == ERR_NONE)
-        take_summary(&ask->items[at++], partition, &answer->arena);
+        take_summary(&ask->items[at++], partition);
     ask->answer = NULL;
     sanswer_send(step, answer);
 }
@@ -329,8 +358,7 @@ static void alter_group(struct sstep *step, struct sgroup *group,
     }
     struct sstates next = group->states;
     struct parts set = parts_of(items, len);
-    next.initialized =
-        parts_minus(&answer->arena, group->states.initialized, set);
+    /* What is initialized stays so: it may fail, or be forgotten. */
     next.initializing = parts_join(
         &answer->arena,
         parts_minus(&answer->arena, group->states.initializing, set), set);
@@ -343,9 +371,12 @@ alter_offsets(struct sstep *step, const struct coord_context *context,
 {
     struct coord_answer *answer =
         sanswer_new(context, API_ALTER_SHARE_GROUP_OFFSETS);
+    bool is_new = sgroup_find(step->coord, request->group_id) == NULL;
     struct sgroup *group = sgroup_get(step->coord, request->group_id);
     enum err err = check_alterable(group);
 
+    if (is_new && step->coord->bytes > step->coord->config.members_max_bytes)
+        err = ERR_GROUP_MAX_SIZE_REACHED;
     if (err != ERR_NONE)
         refuse(step, answer, err);
     else
@@ -355,51 +386,58 @@ alter_offsets(struct sstep *step, const struct coord_context *context,
 
 /* ---- deletions -----------------------------------------------------------*/
 
-/* A topic's states are to be deleted; its place in the set of those. */
-static void to_delete(struct sstates *next, struct uuid topic,
-                      struct arena *arena)
-{
-    struct uuid *deleting =
-        arena_array(arena, next->deleting_len + 1, sizeof *deleting);
-
-    if (sstates_is_deleting(next, topic))
-        return;
-    if (next->deleting_len != 0)
-        memcpy(deleting, next->deleting, next->deleting_len * sizeof *deleting);
-    deleting[next->deleting_len++] = topic;
-    next->deleting = deleting;
-}
-
-static struct parts without_topic(struct parts set, struct uuid topic,
-                                  struct arena *arena)
+static struct parts without_topics(struct parts set, struct parts topics,
+                                   struct arena *arena)
 {
     struct part *items = arena_array(arena, set.len, sizeof *items);
     uint32_t len = 0;
 
-    for (uint32_t i = 0; i < set.len; i++)
-        if (!uuid_eq(set.items[i].topic, topic))
-            items[len++] = set.items[i];
+    for (uint32_t at = 0, run; at < set.len; at += run) {
+        run = parts_run(set, at);
+        if (parts_find(topics, set.items[at].topic, 0) != NULL)
+            continue;
+        memcpy(items + len, set.items + at, run * sizeof *items);
+        len += run;
+    }
     return (struct parts){items, len};
 }
 
-static bool has_state_of(const struct sstates *states, struct uuid topic)
+/* The states of topics, each as its partition 0, are to be deleted. */
+static void delete_topics(struct sstates *next, struct parts topics,
+                          struct arena *arena)
 {
-    struct part first = {topic, 0, 0};
-    struct parts sets[] = {states->initialized, states->initializing};
+    struct uuid *deleting =
+        arena_array(arena, next->deleting_len + topics.len, sizeof *deleting);
+    uint32_t len = 0;
 
-    for (int s = 0; s < 2; s++)
-        for (uint32_t i = 0; i < sets[s].len; i++)
-            if (uuid_eq(sets[s].items[i].topic, first.topic))
-                return true;
-    return sstates_is_deleting(states, topic);
+    for (uint32_t i = 0; i < next->deleting_len; i++)
+        if (parts_find(topics, next->deleting[i], 0) == NULL)
+            deleting[len++] = next->deleting[i];
+    for (uint32_t i = 0; i < topics.len; i++)
+        deleting[len++] = topics.items[i].topic;
+    next->initialized = without_topics(next->initialized, topics, arena);
+    next->initializing = without_topics(next->initializing, topics, arena);
+    next->deleting = deleting;
+    next->deleting_len = len;
 }
 
-static void delete_topic(struct sstates *next, struct uuid topic,
-                         struct arena *arena)
+/* Those that a group has states of. */
+static struct parts topics_of(const struct sstates *states, struct arena *arena)
 {
-    next->initialized = without_topic(next->initialized, topic, arena);
-    next->initializing = without_topic(next->initializing, topic, arena);
-    to_delete(next, topic, arena);
+    struct parts sets[] = {states->initialized, states->initializing};
+    uint32_t len = 0;
+    struct part *items =
+        arena_array(arena,
+                    (size_t)parts_topics(sets[0]) + parts_topics(sets[1]) +
+                        states->deleting_len,
+                    sizeof *items);
+
+    for (int s = 0; s < 2; s++)
+        for (uint32_t at = 0; at < sets[s].len; at += parts_run(sets[s], at))
+            items[len++] = (struct part){sets[s].items[at].topic, 0, 0};
+    for (uint32_t i = 0; i < states->deleting_len; i++)
+        items[len++] = (struct part){states->deleting[i], 0, 0};
+    return parts_of(items, len);
 }
 
 static void
@@ -412,13 +450,16 @@ delete_offsets(struct sstep *step, const struct coord_context *context,
         &answer->response.delete_share_group_offsets;
     struct sgroup *group = sgroup_find(step->coord, request->group_id);
     enum err err = check_alterable(group);
-    bool any = false;
+    uint32_t len = 0;
 
     if (err != ERR_NONE) {
         refuse(step, answer, err);
         return;
     }
     struct sstates next = group->states;
+    struct parts known = topics_of(&next, &answer->arena);
+    struct part *items =
+        arena_array(&answer->arena, (size_t)request->topics_len, sizeof *items);
     r->responses_len = request->topics_len;
     r->responses = arena_array(&answer->arena, (size_t)r->responses_len,
                                sizeof *r->responses);
@@ -429,20 +470,21 @@ delete_offsets(struct sstep *step, const struct coord_context *context,
 
         r->responses[t].topic_name = arena_copy(&answer->arena, name);
         r->responses[t].topic_id = topic.id;
-        if (!found || !has_state_of(&group->states, topic.id)) {
+        if (!found || parts_find(known, topic.id, 0) == NULL) {
             r->responses[t].error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             r->responses[t].error_message =
                 found ? SLICE("There is no offset information to delete.")
                       : slice_str(err_text(ERR_UNKNOWN_TOPIC_OR_PARTITION));
             continue;
         }
-        delete_topic(&next, topic.id, &answer->arena);
-        any = true;
+        items[len++] = (struct part){topic.id, 0, 0};
     }
-    if (any)
-        change(step, group, &next, answer);
-    else
+    if (len == 0) {
         swrite_send(step, swrite_new(answer));
+        return;
+    }
+    delete_topics(&next, parts_of(items, len), &answer->arena);
+    change(step, group, &next, answer);
 }
 
 /* Everything that share coordinators have, then the group. */
@@ -463,10 +505,7 @@ void sdelete_request(struct sstep *step, const struct coord_context *context,
         return;
     }
     struct sstates next = group->states;
-    struct parts sets[] = {next.initialized, next.initializing};
-    for (int s = 0; s < 2; s++)
-        for (uint32_t at = 0; at < sets[s].len; at += parts_run(sets[s], at))
-            delete_topic(&next, sets[s].items[at].topic, &answer->arena);
+    delete_topics(&next, topics_of(&next, &answer->arena), &answer->arena);
     change(step, group, &next, answer);
 }
 

@@ -54,6 +54,7 @@ static enum err replay_group(const struct event *e)
     group->exists = value != NULL;
     group->epoch = value != NULL ? value->epoch : 0;
     group->hash = value != NULL ? value->metadata_hash : 0;
+    group->seen_topics = 0;
     sgroup_drop_if_hollow(e->coord, group);
     return ERR_NONE;
 }
@@ -233,6 +234,7 @@ static enum err replay_states(const struct event *e)
     if (group == NULL)
         return ERR_NONE;
     group->has_states_record = value != NULL;
+    group->seen_topics = 0;
     if (value != NULL)
         set_states(&group->states, initializing, initialized, value);
     else

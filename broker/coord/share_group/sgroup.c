@@ -21,6 +21,12 @@ struct sgroup *sgroup_find(const struct share_group_coord *coord,
     return group != NULL && (group->exists || group->size != 0) ? group : NULL;
 }
 
+/* The map has its id, too. */
+size_t sgroup_bytes(struct slice id)
+{
+    return sizeof(struct sgroup) + 2 * id.len;
+}
+
 struct sgroup *sgroup_get(struct share_group_coord *coord, struct slice id)
 {
     struct sgroup *group = map_get(&coord->groups, id);
@@ -33,6 +39,7 @@ struct sgroup *sgroup_get(struct share_group_coord *coord, struct slice id)
     group->ask_again.kind = STIMER_ASK;
     list_init(&group->waiting);
     map_put(&coord->groups, id, group);
+    coord->bytes += sgroup_bytes(id);
     return group;
 }
 
@@ -60,6 +67,7 @@ void sgroup_free(struct share_group_coord *coord, struct sgroup *group)
     heap_remove(&coord->timers, &group->assign.node);
     heap_remove(&coord->timers, &group->ask_again.node);
     map_remove(&coord->groups, group->id);
+    coord->bytes -= sgroup_bytes(group->id);
     set_text(&group->id, SLICE_NULL);
     free(group);
 }

@@ -74,8 +74,8 @@ struct sgroup {
     struct map members; /* id -> struct smember */
     uint32_t size;      /* members with a profile */
     /* ---- not in records --------------------------------------------------*/
-    uint64_t seen_topics; /* topic changes when `hash` was compared last, and
-                             one more */
+    uint64_t seen_topics; /* topic changes when `hash` and `states` were
+                             compared last and had all of them, and one more */
     struct stimer assign;
     struct stimer ask_again;
     bool asking; /* share coordinators are being asked, or a write of what they
@@ -96,7 +96,8 @@ struct share_group_coord {
     struct coord_time time; /* of the call in progress */
     uint64_t appends;       /* writes in the log so far */
     uint64_t settled;       /* of them known to be committed */
-    size_t bytes;           /* of members */
+    size_t bytes;           /* of groups and members */
+    size_t describing;      /* partitions whose summaries are asked for */
 };
 
 struct sstep {
@@ -120,6 +121,8 @@ struct swrite {
 struct sgroup *sgroup_find(const struct share_group_coord *coord,
                            struct slice id);
 struct sgroup *sgroup_get(struct share_group_coord *coord, struct slice id);
+/* What a group without members is counted as. */
+size_t sgroup_bytes(struct slice id);
 void sgroup_free(struct share_group_coord *coord, struct sgroup *group);
 void sgroup_drop_if_hollow(struct share_group_coord *coord,
                            struct sgroup *group);

@@ -12,6 +12,7 @@ void share_group_config_init(struct share_group_config *config)
         .assignment_interval_ms = 1000,
         .initialize_retry_interval_ms = 30000,
         .members_max_bytes = (size_t)256 << 20,
+        .describing_max = 100000,
     };
 }
 

@@ -46,7 +46,10 @@ struct share_group_config {
     /* Rises when any topic is made, deleted, or gets more partitions; `arg` is
      * the world's.  NULL: that never happens. */
     uint64_t (*topic_changes)(void *arg);
-    size_t members_max_bytes; /* 256 MiB */
+    size_t members_max_bytes; /* 256 MiB; of groups, too */
+    /* Partitions that DescribeShareGroupOffsets asks share coordinators about
+     * at once: a few bytes name a group, with all that it has. */
+    size_t describing_max; /* 100000 */
 };
 
 void share_group_config_init(struct share_group_config *config);

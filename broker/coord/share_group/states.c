@@ -3,7 +3,9 @@
  *
  * A group's record lists what is to be initialized, what is, and topics whose
  * states are to be deleted.  It is in the log before share coordinators are
- * asked, so whoever coordinates next goes on with it. */
+ * asked, so whoever coordinates next goes on with it.  A state that is to begin
+ * elsewhere is in both of the first two: where is not in the record, so if that
+ * fails it stays as it is. */
 #include "broker/coord/share_group/sgroup.h"
 
 #include <stdlib.h>
@@ -135,19 +137,32 @@ static int64_t start_of(const struct sgroup *group, const struct part *part)
     return start != NULL ? *start : -1;
 }
 
+static bool is_initialized(const struct sgroup *group, const struct part *part)
+{
+    return parts_find(group->states.initialized, part->topic,
+                      part->partition) != NULL;
+}
+
 static struct share_group_ask *ask_initialize(const struct sgroup *group)
 {
     struct parts set = group->states.initializing;
     struct share_group_ask *ask =
         ask_new(group, API_INITIALIZE_SHARE_GROUP_STATE, set.len);
 
-    for (uint32_t i = 0; i < set.len; i++)
+    for (uint32_t i = 0; i < set.len; i++) {
+        int64_t start = start_of(group, &set.items[i]);
+
+        /* It was to begin elsewhere, and where is not known any more: it stays
+         * as it is. */
+        if (start < 0 && is_initialized(group, &set.items[i]))
+            continue;
         ask->items[ask->items_len++] = (struct share_group_item){
             .topic = set.items[i].topic,
             .partition = set.items[i].partition,
             .state_epoch = group->epoch,
-            .start_offset = start_of(group, &set.items[i]),
+            .start_offset = start,
         };
+    }
     return ask;
 }
 
@@ -248,7 +263,9 @@ static void take_initialized(const struct sgroup *group, struct parts well,
     const struct sstates *now = &group->states;
     struct parts moved = parts_and(arena, now->initializing, well);
 
-    next->initializing = parts_minus(arena, now->initializing, moved);
+    /* What was to begin elsewhere, and could not, stays as it is. */
+    next->initializing = parts_minus(
+        arena, parts_minus(arena, now->initializing, moved), now->initialized);
     next->initialized =
         parts_join(arena, parts_minus(arena, now->initialized, moved), moved);
 }
@@ -281,6 +298,7 @@ static void take(struct sstep *step, struct sgroup *group,
     write->ends_asking = true;
     if (ask->api == API_DELETE_SHARE_GROUP_STATE) {
         take_deleted(group, heard(&arena, ask, false), &arena, &next);
+        group->seen_topics = 0; /* who has joined may want it */
     } else {
         take_initialized(group, heard(&arena, ask, true), &arena, &next);
         swrite_group(records, group->id, group->epoch + 1, group->hash);

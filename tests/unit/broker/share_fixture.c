@@ -174,7 +174,7 @@ struct uuid state_topic(int topic)
     return id;
 }
 
-static void send(struct state_log *l, enum api_key api, const void *request)
+int state_send(struct state_log *l, enum api_key api, const void *request)
 {
     struct share_context context = {
         .token = (void *)(intptr_t)++l->tokens,
@@ -189,6 +189,7 @@ static void send(struct state_log *l, enum api_key api, const void *request)
 
     cr_assert_lt(l->tokens, STATE_TOKENS_MAX);
     share_shard_request(l->shard, &context, api, request);
+    return l->tokens;
 }
 
 static void send_write(struct state_log *l, struct slice group,
@@ -216,8 +217,8 @@ static void send_write(struct state_log *l, struct slice group,
         batches,
         (int32_t)len};
     struct write_share_group_state_request_write_state_data t = {topic, &p, 1};
-    send(l, API_WRITE_SHARE_GROUP_STATE,
-         &(struct write_share_group_state_request){group, &t, 1});
+    state_send(l, API_WRITE_SHARE_GROUP_STATE,
+               &(struct write_share_group_state_request){group, &t, 1});
     free(batches);
 }
 
@@ -229,8 +230,8 @@ static void send_initialize(struct state_log *l, struct slice group,
     struct initialize_share_group_state_request_initialize_state_data t = {
         topic, &p, 1};
 
-    send(l, API_INITIALIZE_SHARE_GROUP_STATE,
-         &(struct initialize_share_group_state_request){group, &t, 1});
+    state_send(l, API_INITIALIZE_SHARE_GROUP_STATE,
+               &(struct initialize_share_group_state_request){group, &t, 1});
 }
 
 static void send_read(struct state_log *l, struct slice group,
@@ -240,8 +241,8 @@ static void send_read(struct state_log *l, struct slice group,
                                                               args->leader};
     struct read_share_group_state_request_read_state_data t = {topic, &p, 1};
 
-    send(l, API_READ_SHARE_GROUP_STATE,
-         &(struct read_share_group_state_request){group, &t, 1});
+    state_send(l, API_READ_SHARE_GROUP_STATE,
+               &(struct read_share_group_state_request){group, &t, 1});
 }
 
 static void send_summary(struct state_log *l, struct slice group,
@@ -252,8 +253,8 @@ static void send_summary(struct state_log *l, struct slice group,
     struct read_share_group_state_summary_request_read_state_summary_data t = {
         topic, &p, 1};
 
-    send(l, API_READ_SHARE_GROUP_STATE_SUMMARY,
-         &(struct read_share_group_state_summary_request){group, &t, 1});
+    state_send(l, API_READ_SHARE_GROUP_STATE_SUMMARY,
+               &(struct read_share_group_state_summary_request){group, &t, 1});
 }
 
 static void send_delete(struct state_log *l, struct slice group,
@@ -264,8 +265,8 @@ static void send_delete(struct state_log *l, struct slice group,
     struct delete_share_group_state_request_delete_state_data t = {topic, &p,
                                                                    1};
 
-    send(l, API_DELETE_SHARE_GROUP_STATE,
-         &(struct delete_share_group_state_request){group, &t, 1});
+    state_send(l, API_DELETE_SHARE_GROUP_STATE,
+               &(struct delete_share_group_state_request){group, &t, 1});
 }
 
 int state_request(struct state_log *l, enum api_key api, struct state_args args)

@@ -74,6 +74,8 @@ struct state_args {
 };
 int state_request(struct state_log *l, enum api_key api,
                   struct state_args args);
+/* Any request; its token. */
+int state_send(struct state_log *l, enum api_key api, const void *request);
 #define INITIALIZE(l, ...)                                                     \
     state_request((l), API_INITIALIZE_SHARE_GROUP_STATE,                       \
                   (struct state_args){__VA_ARGS__})

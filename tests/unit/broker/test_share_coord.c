@@ -112,7 +112,7 @@ Test(share_coord, leader_epochs)
     state_log_fail_over(&l);
     FAILS(WRITE(&l, .leader = 5), ERR_FENCED_LEADER_EPOCH);
     OK(WRITE(&l, .leader = -1));
-    OK(INITIALIZE(&l)); /* begins anew, but the leader stays */
+    OK(INITIALIZE(&l, .state = 1)); /* begins anew, but the leader stays */
     FAILS(WRITE(&l, .leader = 5), ERR_FENCED_LEADER_EPOCH);
 }
 
@@ -132,6 +132,33 @@ Test(share_coord, state_epochs)
     cr_assert_str_eq(state_text(&l, 0), "start 2: 3-9:2/1");
     cr_assert_eq(told_state(&l, READ(&l))->state_epoch, 5);
     assert_reloads();
+}
+
+/* The coordinator of the group may have been replaced meanwhile. */
+Test(share_coord, who_initializes_late_changes_nothing)
+{
+    OK(INITIALIZE(&l, .state = 3));
+    OK(INITIALIZE(&l, .state = 3, .start = 10)); /* nobody has seen it */
+    cr_assert_str_eq(state_text(&l, 2), "start 10:");
+    OK(INITIALIZE(&l, .state = 3, .start = 11));
+    cr_assert_str_eq(state_text(&l, 2), "start 10:");
+    OK(WRITE(&l, .state = 3, .leader = 2, .start = 20, .complete = 3,
+             .batches = {{20, 25, 2, 1}}));
+    OK(INITIALIZE(&l, .state = 3, .start = 10));
+    cr_assert_str_eq(state_text(&l, 2), "start 20: 20-25:2/1");
+    cr_assert_eq(told_summary(&l, SUMMARY(&l))->delivery_complete_count, 3);
+    assert_reloads();
+    FAILS(WRITE(&l, .state = 3, .leader = 1), ERR_FENCED_LEADER_EPOCH);
+    /* Its answer, too, is not that of a coordinator that was replaced. */
+    l.hold = true;
+    int late = INITIALIZE(&l, .state = 3);
+    cr_assert_not(has_answer(&l, late));
+    state_log_fail_over(&l);
+    FAILS(late, ERR_NOT_COORDINATOR);
+    state_log_commit(&l);
+    l.hold = false;
+    OK(INITIALIZE(&l, .state = 4, .start = 5));
+    cr_assert_str_eq(state_text(&l, 2), "start 5:");
 }
 
 Test(share_coord, the_start_does_not_fall)
@@ -228,6 +255,12 @@ static void reopen(int updates)
     state_log_start(&l);
 }
 
+static void commit_to(int64_t high_watermark)
+{
+    l.high_watermark = high_watermark;
+    share_shard_committed(l.shard, high_watermark, l.time);
+}
+
 Test(share_coord, a_snapshot_whose_commit_takes_too_long)
 {
     reopen(0);
@@ -243,6 +276,49 @@ Test(share_coord, a_snapshot_whose_commit_takes_too_long)
     l.hold = false;
     OK(DELETE(&l));
     cr_assert_eq(share_shard_prune_offset(l.shard), 2);
+    assert_reloads();
+}
+
+/* Who waits on is looked at after those who came later. */
+Test(share_coord, a_snapshot_that_is_replayed_late_is_not_pruned)
+{
+    reopen(0);
+    OK(INITIALIZE(&l, .partition = 1));
+    OK(INITIALIZE(&l, .partition = 0));
+    l.hold = true;
+    int late = WRITE(&l, .partition = 0, .batches = {{0, 9, 2, 1}});
+    state_log_pass(&l, 4000);
+    int other = WRITE(&l, .partition = 1, .batches = {{0, 9, 2, 1}});
+    state_log_pass(&l, 1000);
+    FAILS(late, ERR_COORDINATOR_NOT_AVAILABLE);
+    state_log_commit(&l);
+    OK(other);
+    l.hold = false;
+    cr_assert_eq(share_shard_prune_offset(l.shard), 2);
+    state_log_prune(&l);
+    assert_reloads();
+    OK(WRITE(&l, .partition = 0, .batches = {{10, 19, 2, 1}}));
+}
+
+Test(share_coord, a_new_key_that_waits_on_is_not_pruned)
+{
+    reopen(0);
+    OK(INITIALIZE(&l, .partition = 1));
+    l.hold = true;
+    int late = INITIALIZE(&l, .partition = 0);
+    state_log_pass(&l, 4000);
+    int other = WRITE(&l, .partition = 1, .batches = {{0, 9, 2, 1}});
+    int last = INITIALIZE(&l, .partition = 2);
+    state_log_pass(&l, 1000);
+    FAILS(late, ERR_COORDINATOR_NOT_AVAILABLE);
+    commit_to(3);
+    OK(other);
+    cr_assert_not(has_answer(&l, last));
+    cr_assert_leq(share_shard_prune_offset(l.shard), 1);
+    state_log_prune(&l);
+    state_log_commit(&l);
+    l.hold = false;
+    cr_assert_eq(share_coord_count(share_shard_coord(l.shard)), 3);
     assert_reloads();
 }
 
@@ -340,6 +416,60 @@ Test(share_coord, a_state_that_is_too_large)
     assert_reloads();
 }
 
+/* Some, again and again: in one request. */
+static int write_again(const struct share_batch *many, int32_t len,
+                       int32_t times)
+{
+    struct write_share_group_state_request_state_batch *batches =
+        xcalloc((size_t)len, sizeof *batches);
+    struct write_share_group_state_request_partition_data *p =
+        xcalloc((size_t)times, sizeof *p);
+    struct write_share_group_state_request_write_state_data t = {state_topic(1),
+                                                                 p, times};
+    struct write_share_group_state_request q = {SLICE("g"), &t, 1};
+
+    for (int32_t i = 0; i < len; i++)
+        batches[i] = (struct write_share_group_state_request_state_batch){
+            many[i].first, many[i].last, (int8_t)many[i].state,
+            many[i].deliveries};
+    for (int32_t i = 0; i < times; i++)
+        p[i] = (struct write_share_group_state_request_partition_data){
+            .start_offset = -1,
+            .delivery_complete_count = -1,
+            .state_batches = batches,
+            .state_batches_len = len};
+    int token = state_send(&l, API_WRITE_SHARE_GROUP_STATE, &q);
+    free(batches);
+    free(p);
+    return token;
+}
+
+Test(share_coord, what_a_decision_takes_does_not_stay)
+{
+    enum { MANY = 4000, TIMES = 100 };
+    static struct share_batch many[MANY];
+
+    state_log_close(&l);
+    state_log_init(&l);
+    l.options.batch_max_bytes = 100000;
+    l.options.config.snapshot_update_records_per_snapshot = 0;
+    state_log_start(&l);
+    OK(INITIALIZE(&l));
+    for (int i = 0; i < MANY; i++) /* unsorted */
+        many[i] = (struct share_batch){2 * (MANY - i), 2 * (MANY - i),
+                                       SHARE_ARCHIVED, 1};
+    int token = WRITE(&l, .many = many, .many_len = MANY);
+    OK(token);
+    cr_assert_lt(l.answers[token]->arena.used_bytes,
+                 2 * MANY * sizeof(struct share_batch));
+    for (int i = 0; i < MANY; i++)
+        many[i].first = many[i].last = many[i].first + 2 * MANY;
+    token = write_again(many, MANY / 4, TIMES);
+    FAILS(token, ERR_RECORD_LIST_TOO_LARGE);
+    cr_assert_lt(l.answers[token]->arena.used_bytes,
+                 2 * TIMES * (MANY / 4) * sizeof(struct share_batch));
+}
+
 Test(share_coord, too_many_keys)
 {
     state_log_close(&l);
@@ -354,6 +484,34 @@ Test(share_coord, too_many_keys)
     OK(WRITE(&l, .partition = 1));
     OK(DELETE(&l, .partition = 0));
     OK(INITIALIZE(&l, .partition = n));
+}
+
+Test(share_coord, too_long_states)
+{
+    enum { MANY = 1000 };
+    static struct share_batch many[MANY];
+
+    state_log_close(&l);
+    state_log_init(&l);
+    l.options.config.states_max_bytes = 10000;
+    state_log_start(&l);
+    for (int i = 0; i < MANY; i++)
+        many[i] = (struct share_batch){2 * i, 2 * i, SHARE_ARCHIVED, 1};
+    OK(INITIALIZE(&l, .partition = 0));
+    OK(INITIALIZE(&l, .partition = 1));
+    OK(WRITE(&l, .partition = 1, .many = many, .many_len = 10));
+    OK(WRITE(&l, .many = many, .many_len = MANY / 2));
+    FAILS(WRITE(&l, .many = many + MANY / 2, .many_len = MANY / 2),
+          ERR_RECORD_LIST_TOO_LARGE);
+    FAILS(WRITE(&l, .partition = 1, .many = many + 10, .many_len = 1),
+          ERR_RECORD_LIST_TOO_LARGE);
+    OK(READ(&l, .partition = 1));
+    /* What makes them shorter goes on. */
+    OK(WRITE(&l, .partition = 1, .start = 20));
+    OK(WRITE(&l, .many = many + 1, .many_len = 1));
+    OK(WRITE(&l, .batches = {{0, MANY, SHARE_ARCHIVED, 2}}));
+    OK(WRITE(&l, .partition = 1, .many = many + 10, .many_len = 1));
+    assert_reloads();
 }
 
 /* ---- records that are not ours -------------------------------------------*/

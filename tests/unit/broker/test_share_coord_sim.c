@@ -352,6 +352,17 @@ static struct message *post(enum kind kind, int key)
     return NULL;
 }
 
+static void post_init(int key)
+{
+    post(INIT, key);
+    if (!w.calm && chance(30)) {
+        struct message *m = post(INIT, key);
+
+        m->copy = true;
+        m->due_ms += (int64_t)below(3000);
+    }
+}
+
 static void post_write(int key, const struct share_write *write, bool copy)
 {
     struct message *m = post(WRITE, key);
@@ -563,7 +574,7 @@ static void prepare(int k)
     struct key *key = &w.keys[k];
 
     if (!key->initialized) {
-        post(INIT, k)->due_ms = w.time.now_ms; /* in order with the others */
+        post_init(k);
     } else if (key->p == NULL && !key->reading) {
         key->reading = true;
         post(READ, k);

@@ -578,6 +578,20 @@ Test(share_partition, in_doubt_goes_to_nobody)
     assert_window("[10, 10)\n");
 }
 
+Test(share_partition, who_comes_while_a_write_is_in_doubt_hears_of_it)
+{
+    FETCH(10);
+    int first = ack(0, 4, SHARE_ACK_ACCEPT);
+    int late = ack(5, 9, SHARE_ACK_ACCEPT);
+    written(ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_ended(first, ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_ended(late, ERR_COORDINATOR_NOT_AVAILABLE);
+    pass(1000);
+    written(ERR_NONE);
+    written(ERR_NONE); /* of what was decided meanwhile */
+    assert_window("[10, 10)\n");
+}
+
 Test(share_partition, fenced_is_the_end)
 {
     FETCH(10);
