@@ -11,7 +11,9 @@
  * and rewritten as message sets.
  *
  * A second request on the same session while the first still waits (our own
- * followers do that) ends the wait of the first. */
+ * followers do that) ends the wait of the first.
+ *
+ * A request that waits gives back what it was received and decoded into. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
@@ -28,6 +30,7 @@ enum {
     EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
     REWRITTEN_MAX_BYTES = 4 << 20,  /* read for one answer to an old client */
     EPOCH_FINAL = -1,               /* of a request that ends its session */
+    WAITING_ENTRIES_MAX = 1 << 20,  /* of fetches without a session */
 };
 
 enum fetch_state {
@@ -62,6 +65,8 @@ struct fetch_session {
     bool unknown_names; /* the request names a topic that does not exist */
     bool *unknown;      /* which of its topics; in the request's arena */
     bool withheld;      /* what was found last did not go out */
+    bool settled;       /* of the request only what settle() keeps is left */
+    int64_t waiting;    /* its share of shard->fetch_entries_waiting */
     struct env_timer timer;
     int parts_len;
     struct fetch_part parts[];
@@ -555,15 +560,22 @@ static void respond_error(struct request *r, enum err error)
 
 /* ---- rounds -------------------------------------------------------------- */
 
+static int64_t count_entries(const struct fetch_session *s)
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        count += map_count(&s->parts[i].by_key);
+    return count;
+}
+
 static void finish(struct fetch_session *s)
 {
     struct request *next = s->next;
 
     env_timer_stop(s->shard->env, &s->timer);
     s->request->cancel = NULL;
-    s->partitions = 0;
-    for (int i = 0; i < s->parts_len; i++)
-        s->partitions += map_count(&s->parts[i].by_key);
+    s->partitions = count_entries(s);
     respond(s);
     s->request = s->next = NULL;
     s->state = SESSION_IDLE;
@@ -586,6 +598,38 @@ static bool enough(const struct fetch_session *s)
     return bytes >= q->min_bytes || s->unknown_names;
 }
 
+/* What was asked is in the entries; a wait needs but the rest, and must not
+ * keep the room that others' requests need, followers' fetches among them. */
+static void settle(struct fetch_session *s)
+{
+    struct arena kept;
+
+    if (s->settled)
+        return;
+    s->settled = true;
+    arena_init(&kept, 0);
+    struct fetch_request *q = arena_alloc(&kept, sizeof *q);
+    *q = *(const struct fetch_request *)s->request->msg;
+    q->topics = NULL;
+    q->forgotten_topics_data = NULL;
+    q->topics_len = q->forgotten_topics_data_len = 0;
+    q->cluster_id = q->rack_id = SLICE_NULL;
+    struct slice rack = arena_copy(&kept, s->parts[0].rack);
+    s->unknown = NULL;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->parts[i].rack = rack;
+        s->parts[i].asks = s->parts[i].forget = NULL;
+    }
+    request_shrink(s->request, &kept, q);
+}
+
+/* Sessions that are kept have a bound of their own. */
+static bool may_wait(const struct fetch_session *s)
+{
+    return s->kept || count_entries(s) <=
+                          WAITING_ENTRIES_MAX - s->shard->fetch_entries_waiting;
+}
+
 static void round_done(struct fetch_session *s)
 {
     if (s->hurry || enough(s)) {
@@ -598,7 +642,14 @@ static void round_done(struct fetch_session *s)
         start_round(s);
         return;
     }
+    if (!may_wait(s)) {
+        finish(s);
+        return;
+    }
+    settle(s);
     s->state = SESSION_WAITING;
+    s->waiting = s->kept ? 0 : count_entries(s);
+    s->shard->fetch_entries_waiting += s->waiting;
     int64_t left_ms = s->deadline_ms - env_now_ms(s->shard->env);
     env_timer_start(s->shard->env, &s->timer, left_ms > 0 ? left_ms : 0);
 }
@@ -647,8 +698,9 @@ static void part_woke(struct fetch_part *part)
 
 static void start_round(struct fetch_session *s)
 {
-
     env_timer_stop(s->shard->env, &s->timer);
+    s->shard->fetch_entries_waiting -= s->waiting;
+    s->waiting = 0;
     s->state = SESSION_RUNNING;
     s->again = false;
     s->pending = 1;
@@ -806,15 +858,23 @@ static void distribute_request(struct fetch_session *s, struct request *r)
         remember_names(s, r);
 }
 
-/* By which a consumer may be sent to another replica. */
+/* By which a consumer may be sent to another replica: one that a broker is in,
+ * so no longer than theirs. */
 static struct slice rack_of(const struct fetch_session *s,
                             const struct request *r)
 {
     const struct fetch_request *q = r->msg;
-    bool counts = s->replica_id < 0 && r->version >= 11 &&
-                  s->shard->broker->config->reads_by_rack;
 
-    return counts ? q->rack_id : SLICE_NULL;
+    if (s->replica_id >= 0 || r->version < 11 ||
+        !s->shard->broker->config->reads_by_rack)
+        return SLICE_NULL;
+    MAP_EACH (entry, &s->shard->brokers) {
+        const struct shard_broker *b = entry->value;
+
+        if (slice_eq(q->rack_id, slice_str(b->rack)))
+            return q->rack_id;
+    }
+    return SLICE_NULL;
 }
 
 /* The connection is gone: nobody waits for the answer any more. */
@@ -834,7 +894,7 @@ static void begin(struct fetch_session *s, struct request *r)
 
     s->request = r;
     s->hurry = q->max_wait_ms <= 0;
-    s->again = s->unknown_names = false;
+    s->again = s->unknown_names = s->settled = false;
     s->deadline_ms =
         env_now_ms(s->shard->env) + (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
     s->by_id = r->version >= 13;

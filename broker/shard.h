@@ -98,6 +98,7 @@ struct shard {
     int deleting;           /* replicas whose files are still to go */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
+    int64_t fetch_entries_waiting; /* of waiting fetches without a session */
     uint64_t fetch_parts_made;       /* numbers them */
     struct share_leads *share_leads; /* see share_lead.h */
     struct share_home *share_home;   /* see share_home.h */
