@@ -300,12 +300,45 @@ void api_offset_for_leader_epoch(struct request *r)
 }
 
 /* ---- DeleteRecords
- * ---------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------
+ * As in Kafka it is done when all live replicas begin there, or a failover
+ * would bring the records back; else it is REQUEST_TIMED_OUT in time. */
 
 struct delete_records {
-    const struct delete_records_request_partition *q;
+    struct partition_waiter waiter;
+    struct env_timer timer;
+    struct scatter_item *item;
+    struct partition *partition; /* while it waits there */
+    int64_t offset;
+    int32_t timeout_ms;
     struct delete_records_response_partition_result *a;
 };
+
+static void delete_records_end(struct delete_records *d, enum err error)
+{
+    struct partition *p = d->partition;
+
+    env_timer_stop(scatter_item_shard(d->item)->env, &d->timer);
+    d->item->error = error;
+    if (error == ERR_NONE)
+        d->a->low_watermark = partition_low_watermark(p);
+    else if (error != ERR_REQUEST_TIMED_OUT)
+        d->a->low_watermark = -1;
+    scatter_item_done(d->item);
+}
+
+static void delete_records_reached(struct partition_waiter *w, enum err error)
+{
+    delete_records_end((struct delete_records *)(void *)w, error);
+}
+
+static void delete_records_timed_out(void *arg)
+{
+    struct delete_records *d = arg;
+
+    list_remove(&d->waiter.link);
+    delete_records_end(d, ERR_REQUEST_TIMED_OUT);
+}
 
 static void delete_records_run(struct scatter_item *item, struct partition *p)
 {
@@ -313,10 +346,21 @@ static void delete_records_run(struct scatter_item *item, struct partition *p)
 
     if (p == NULL)
         return;
-    item->error =
-        p->role == PARTITION_OPENING
-            ? ERR_NOT_LEADER_OR_FOLLOWER
-            : partition_delete_records(p, d->q->offset, &d->a->low_watermark);
+    item->error = p->role == PARTITION_OPENING
+                      ? ERR_NOT_LEADER_OR_FOLLOWER
+                      : partition_delete_records(p, &d->offset);
+    if (item->error != ERR_NONE)
+        return;
+    d->partition = p;
+    d->a->low_watermark = partition_low_watermark(p);
+    item->deferred = true;
+    d->waiter.end_offset = d->offset;
+    d->waiter.done = delete_records_reached;
+    d->timer.fn = delete_records_timed_out;
+    d->timer.arg = d;
+    env_timer_start(p->shard->env, &d->timer,
+                    d->timeout_ms > 0 ? d->timeout_ms : 0);
+    partition_wait_start(p, &d->waiter);
 }
 
 static void delete_records_done(struct scatter *s)
@@ -328,6 +372,7 @@ static void delete_records_done(struct scatter *s)
     request_respond(s->request, s->arg);
 }
 
+/* The frame is dropped: the followers' requests need its room. */
 void api_delete_records(struct request *r)
 {
     const struct delete_records_request *q = r->msg;
@@ -342,7 +387,7 @@ void api_delete_records(struct request *r)
         arena_array(&r->arena, (size_t)q->topics_len, sizeof *a->topics);
     a->topics_len = q->topics_len;
     for (int i = 0; i < q->topics_len; i++) {
-        a->topics[i].name = q->topics[i].name;
+        a->topics[i].name = arena_copy(&r->arena, q->topics[i].name);
         a->topics[i].partitions_len = q->topics[i].partitions_len;
         a->topics[i].partitions =
             arena_array(&r->arena, (size_t)q->topics[i].partitions_len,
@@ -350,17 +395,22 @@ void api_delete_records(struct request *r)
         for (int j = 0; j < q->topics[i].partitions_len; j++, at++) {
             struct delete_records *d = arena_alloc(&r->arena, sizeof *d);
 
-            d->q = &q->topics[i].partitions[j];
+            const struct delete_records_request_partition *wanted =
+                &q->topics[i].partitions[j];
+
+            d->offset = wanted->offset;
+            d->timeout_ms = q->timeout_ms;
             d->a = &a->topics[i].partitions[j];
             delete_records_response_partition_result_init(d->a);
-            d->a->partition_index = d->q->partition_index;
+            d->a->partition_index = wanted->partition_index;
             d->a->low_watermark = -1;
-            scatter_set(s, at, q->topics[i].name, NULL, d->q->partition_index,
-                        d);
+            d->item = scatter_set(s, at, q->topics[i].name, NULL,
+                                  wanted->partition_index, d);
         }
     }
     s->run = delete_records_run;
     s->done = delete_records_done;
     s->arg = a;
+    request_drop_frame(r);
     scatter_start(s);
 }

@@ -322,6 +322,17 @@ static struct fetch_result *add_result(struct fetch_part *part)
     return &part->results[part->results_len];
 }
 
+/* A follower is told at once where the log begins now: DeleteRecords waits for
+ * it.  One that has less than that gets there by its records. */
+static bool begins_later(const struct fetch_entry *e,
+                         const struct fetch_result *out)
+{
+    return e->part->replica_id >= 0 &&
+           out->start_offset > e->ask.start_offset &&
+           out->start_offset <= e->ask.offset &&
+           out->start_offset != e->told_start_offset;
+}
+
 /* Reads one entry; keeps the result if it says something new. Returns whether
  * the entry may have more. */
 static bool run_entry(struct fetch_entry *e)
@@ -354,7 +365,7 @@ static bool run_entry(struct fetch_entry *e)
         out->leader_epoch = e->partition->state.leader_epoch;
     }
     bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0 ||
-                  out->preferred >= 0;
+                  out->preferred >= 0 || begins_later(e, out);
     bool news = out->high_watermark != e->told_high_watermark ||
                 out->start_offset != e->told_start_offset;
     if (part->full || urgent || news || out->range.len != 0) {

@@ -508,6 +508,13 @@ def delete_records(s, v):
     ask("unknown partition", (3, -1), 1, partition=9)
     s.check("nothing was deleted", start(), 0)
     ask("up to 2", (0, 2), 2)
+    for node in (2, 3):  # or they would bring the records back
+        a = s.call(node, "Fetch", 11, replicaId=-1, maxWaitMs=0, minBytes=0,
+                   topics=[{"topic": topic, "partitions": [{
+                       "partition": 0, "fetchOffset": 2,
+                       "partitionMaxBytes": 1000}]}])
+        s.check("up to 2: log start of a follower",
+                only(a)["logStartOffset"], 2)
     s.check("up to 2: log start", start(), 2)
     ask("up to 1, which is gone", (0, 2), 1)
     ask("up to the high watermark", (0, 5), -1)
