@@ -1,9 +1,11 @@
 /* Requests about positions in partitions: ListOffsets, OffsetForLeaderEpoch,
  * DeleteRecords. */
+#include "base/alloc.h"
 #include "base/planted.h"
 #include "broker/dispatch.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
+#include "broker/time_search.h"
 
 #include <stdlib.h>
 
@@ -52,22 +54,33 @@ struct list_offset {
     int32_t replica_id;
     bool read_committed;
     int64_t end_offset;
-    struct log *log;
-
+    const _Atomic bool *unwanted;
     struct scatter_item *item;
-    struct codec *codec;
 };
 
-/* Reads index blocks and one batch, on the loop: they are small, and usually
- * in the page cache. */
-static void search(struct list_offset *l)
+static void searched(struct time_search *t)
 {
-    if (l->q->timestamp == TIMESTAMP_MAX)
-        l->item->error =
-            log_max_timestamp(l->log, l->codec, l->end_offset, &l->found);
-    else
-        l->item->error = log_offset_for_timestamp(
-            l->log, l->codec, l->q->timestamp, l->end_offset, &l->found);
+    struct list_offset *l = t->arg;
+
+    l->item->error = t->error;
+    l->found = t->found;
+    free(t);
+    scatter_item_done(l->item);
+}
+
+static void search(struct list_offset *l, struct partition *p)
+{
+    struct time_search *t = xcalloc(1, sizeof *t);
+
+    t->timestamp = l->q->timestamp == TIMESTAMP_MAX ? LOG_GREATEST_TIMESTAMP
+                                                    : l->q->timestamp;
+    t->end_offset = l->end_offset;
+    t->current_leader_epoch = l->q->current_leader_epoch;
+    t->unwanted = l->unwanted;
+    t->done = searched;
+    t->arg = l;
+    l->item->deferred = true;
+    time_search_start(t, p);
 }
 
 static void list_offset_run(struct scatter_item *item, struct partition *p)
@@ -94,8 +107,6 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     }
     if (item->error != ERR_NONE)
         return;
-    l->log = p->log;
-    l->codec = p->shard->codec;
     l->end_offset = l->replica_id >= 0 || PLANTED(READERS_HEAR_OF_UNCOMMITTED)
                         ? log_end_offset(p->log)
                     : l->read_committed ? partition_last_stable(p)
@@ -132,7 +143,7 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     case TIMESTAMP_EARLIEST_PENDING:
         break; /* nothing is tiered */
     default:
-        search(l);
+        search(l, p);
     }
 }
 
@@ -177,6 +188,7 @@ list_offset_new(struct request *r,
     l->version = r->version;
     l->replica_id = whole->replica_id;
     l->read_committed = whole->isolation_level == READ_COMMITTED;
+    l->unwanted = r->context;
 
     if (r->version == 0) {
         int n = q->max_num_offsets;
@@ -187,12 +199,19 @@ list_offset_new(struct request *r,
     return l;
 }
 
+static void list_offsets_cancel(struct request *r)
+{
+    atomic_store((_Atomic bool *)r->context, true);
+}
+
 void api_list_offsets(struct request *r)
 {
     const struct list_offsets_request *q = r->msg;
     struct list_offsets_response *a = arena_alloc(&r->arena, sizeof *a);
     int count = 0, at = 0;
 
+    r->context = arena_alloc(&r->arena, sizeof(_Atomic bool));
+    r->cancel = list_offsets_cancel;
     for (int i = 0; i < q->topics_len; i++)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);
@@ -216,6 +235,8 @@ void api_list_offsets(struct request *r)
                                   t->partitions[j].partition_index, l);
         }
     }
+    if (r->version > 0)
+        scatter_refuse_repeated(s, ERR_INVALID_REQUEST);
     s->run = list_offset_run;
     s->done = list_offsets_done;
     s->arg = a;
