@@ -48,7 +48,7 @@ struct list_offset {
     const struct list_offsets_request_partition *q;
     struct list_offsets_response_partition_response *a;
     struct log_timestamp_offset found;
-    int64_t *old_offsets;
+    int64_t *old_offsets; /* of version 0; owned */
     int old_offsets_len;
     int16_t version;
     int32_t replica_id;
@@ -81,6 +81,23 @@ static void search(struct list_offset *l, struct partition *p)
     t->arg = l;
     l->item->deferred = true;
     time_search_start(t, p);
+}
+
+/* No more than there are. */
+static void list_old_offsets(struct list_offset *l, const struct partition *p,
+                             int64_t timestamp)
+{
+    int max = log_segment_count(p->log) + 1;
+
+    if (max > OLD_OFFSETS_MAX)
+        max = OLD_OFFSETS_MAX;
+    if (max > l->q->max_num_offsets)
+        max = l->q->max_num_offsets;
+    if (max <= 0)
+        return;
+    l->old_offsets = xcalloc((size_t)max, sizeof *l->old_offsets);
+    l->old_offsets_len = log_offsets_before(p->log, timestamp, l->end_offset,
+                                            l->old_offsets, max);
 }
 
 static void list_offset_run(struct scatter_item *item, struct partition *p)
@@ -121,12 +138,9 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
         return;
     }
     if (l->version == 0) {
-        int max = l->q->max_num_offsets;
-        max = max < 0 ? 0 : max > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : max;
         if (timestamp >= env_wall_ms(p->shard->env))
             timestamp = TIMESTAMP_LATEST; /* the end counts as written now */
-        l->old_offsets_len = log_offsets_before(
-            p->log, timestamp, l->end_offset, l->old_offsets, max);
+        list_old_offsets(l, p, timestamp);
         return;
     }
     switch (timestamp) {
@@ -147,7 +161,7 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     }
 }
 
-static void list_offset_fill(struct scatter_item *item)
+static void list_offset_fill(struct request *r, struct scatter_item *item)
 {
     struct list_offset *l = item->arg;
 
@@ -158,8 +172,15 @@ static void list_offset_fill(struct scatter_item *item)
     if (item->error != ERR_NONE)
         return;
     if (l->version == 0) {
-        l->a->old_style_offsets = l->old_offsets;
+        size_t n = (size_t)l->old_offsets_len;
+
+        l->a->old_style_offsets =
+            arena_array(&r->arena, n, sizeof *l->old_offsets);
         l->a->old_style_offsets_len = l->old_offsets_len;
+        if (n != 0)
+            memcpy(l->a->old_style_offsets, l->old_offsets,
+                   n * sizeof *l->old_offsets);
+        free(l->old_offsets);
         return;
     }
     l->a->timestamp = l->found.timestamp;
@@ -171,7 +192,7 @@ static void list_offset_fill(struct scatter_item *item)
 static void list_offsets_done(struct scatter *s)
 {
     for (int i = 0; i < s->items_len; i++)
-        list_offset_fill(&s->items[i]);
+        list_offset_fill(s->request, &s->items[i]);
     request_respond(s->request, s->arg);
 }
 
@@ -189,13 +210,6 @@ list_offset_new(struct request *r,
     l->replica_id = whole->replica_id;
     l->read_committed = whole->isolation_level == READ_COMMITTED;
     l->unwanted = r->context;
-
-    if (r->version == 0) {
-        int n = q->max_num_offsets;
-        n = n < 0 ? 0 : n > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : n;
-        l->old_offsets =
-            arena_array(&r->arena, (size_t)n, sizeof *l->old_offsets);
-    }
     return l;
 }
 
@@ -235,8 +249,7 @@ void api_list_offsets(struct request *r)
                                   t->partitions[j].partition_index, l);
         }
     }
-    if (r->version > 0)
-        scatter_refuse_repeated(s, ERR_INVALID_REQUEST);
+    scatter_refuse_repeated(s, ERR_INVALID_REQUEST);
     s->run = list_offset_run;
     s->done = list_offsets_done;
     s->arg = a;
