@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/planted.h"
 #include "broker/dispatch.h"
+#include "broker/meta.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
 #include "broker/time_search.h"
@@ -440,6 +441,8 @@ void api_delete_records(struct request *r)
             d->a->low_watermark = -1;
             d->item = scatter_set(s, at, q->topics[i].name, NULL,
                                   wanted->partition_index, d);
+            if (topic_is_internal(q->topics[i].name))
+                scatter_refuse(d->item, ERR_INVALID_TOPIC_EXCEPTION);
         }
     }
     s->run = delete_records_run;

@@ -326,7 +326,6 @@ bool creation_running(const struct meta *m, struct slice name);
 /* Whether a topic of this name may be created by asking for it. */
 bool creation_possible(const struct meta *m, struct slice name);
 bool topic_name_valid(struct slice name);
-bool topic_is_internal(struct slice name);
 
 /* ---- meta_streams.c ----------------------------------------------------- */
 

@@ -50,6 +50,15 @@ struct scatter_item *scatter_set(struct scatter *s, int i, struct slice name,
     return item;
 }
 
+void scatter_refuse(struct scatter_item *item, enum err error)
+{
+    if (item->share == NULL)
+        return;
+    item->error = error;
+    item->share->items_len--;
+    item->share = NULL;
+}
+
 /* By partition, how often the topic's were named: 0, 1, more. */
 static uint8_t *mentions_of(struct scatter *s, struct map *topics,
                             const struct scatter_item *item)
@@ -82,12 +91,9 @@ void scatter_refuse_repeated(struct scatter *s, enum err error)
     for (int i = 0; i < s->items_len; i++) {
         struct scatter_item *item = &s->items[i];
 
-        if (item->share == NULL ||
-            mentions_of(s, &topics, item)[item->index] == 1)
-            continue;
-        item->error = error;
-        item->share->items_len--;
-        item->share = NULL;
+        if (item->share != NULL &&
+            mentions_of(s, &topics, item)[item->index] > 1)
+            scatter_refuse(item, error);
     }
     MAP_EACH (entry, &topics) {
         free(entry->value);

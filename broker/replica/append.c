@@ -490,12 +490,12 @@ enum err partition_delete_records(struct partition *p, int64_t *offset)
 
     if (error != ERR_NONE)
         return error;
+    if (!p->settings->log.delete_policy)
+        return ERR_POLICY_VIOLATION;
     if (*offset == -1)
         *offset = p->high_watermark;
     if (*offset < 0 || *offset > p->high_watermark)
         return ERR_OFFSET_OUT_OF_RANGE;
-    if (!p->settings->log.delete_policy)
-        return ERR_POLICY_VIOLATION;
     if (*offset > log_start_offset(p->log)) {
         error = log_raise_start(p->log, *offset);
         if (error == ERR_NONE)

@@ -512,6 +512,13 @@ def delete_records(s, v):
     ask("not the leader", (6, -1), 1, node=2)
     ask("unknown topic", (3, -1), 1, name=NO_TOPIC)
     ask("unknown partition", (3, -1), 1, partition=9)
+    wait_for("the topic of groups", lambda: not s.call(
+        1, "FindCoordinator", 1, key="any", keyType=0)["errorCode"] and
+        not any(s.describe("__consumer_offsets", n)["errorCode"]
+                for n in s.nodes))
+    for node in s.nodes:
+        ask("an internal topic, node %d" % node, (17, -1), -1, node=node,
+            name="__consumer_offsets")
     s.check("nothing was deleted", start(), 0)
     ask("up to 2", (0, 2), 2)
     for node in (2, 3):  # or they would bring the records back
