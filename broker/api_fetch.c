@@ -52,7 +52,9 @@ struct fetch_session {
     int64_t made_ms;
     int64_t partitions; /* as of the last fetch that ended */
     int64_t used_ms;
-    struct map names; /* topics asked for by name, and their ids then */
+    struct map names; /* topics asked for by name, and their ids then, ... */
+    uint64_t names_as_of; /* ... looked at when shard->topic_changes was that */
+    struct map renewals;  /* see struct fetch_part; in the request's arena */
     bool reported_silent;
 
     enum fetch_state state;
@@ -89,6 +91,7 @@ static void session_free(struct fetch_session *s)
     MAP_EACH (entry, &s->names)
         free(entry->value);
     map_free(&s->names);
+    map_free(&s->renewals);
     free(s);
 }
 
@@ -558,6 +561,12 @@ static void respond_error(struct request *r, enum err error)
     request_respond(r, &a);
 }
 
+static struct fetch_part *part_of(struct fetch_session *s,
+                                  const struct uuid *topic_id, int32_t index)
+{
+    return &s->parts[broker_shard_of(s->shard->broker, topic_id, index)];
+}
+
 /* ---- rounds -------------------------------------------------------------- */
 
 static int64_t count_entries(const struct fetch_session *s)
@@ -630,8 +639,41 @@ static bool may_wait(const struct fetch_session *s)
                           WAITING_ENTRIES_MAX - s->shard->fetch_entries_waiting;
 }
 
+/* Entries of topics that were made again are asked of the shards that have
+ * their partitions now, in another round. */
+static bool move_entries(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    int count = 0;
+
+    map_free(&s->renewals);
+    for (int i = 0; i < s->parts_len; i++)
+        count += s->parts[i].moved_len;
+    if (count == 0)
+        return false;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->parts[i].sent = false;
+        s->parts[i].asks =
+            arena_array(&r->arena, (size_t)count, sizeof *s->parts[i].asks);
+    }
+    for (int i = 0; i < s->parts_len; i++) {
+        for (int j = 0; j < s->parts[i].moved_len; j++) {
+            struct fetch_ask *ask = &s->parts[i].moved[j];
+            struct fetch_part *to = part_of(s, &ask->topic_id, ask->index);
+
+            to->asks[to->asks_len++] = *ask;
+        }
+        s->parts[i].moved_len = 0;
+    }
+    return true;
+}
+
 static void round_done(struct fetch_session *s)
 {
+    if (move_entries(s)) {
+        start_round(s);
+        return;
+    }
     if (s->hurry || enough(s)) {
         finish(s);
         return;
@@ -723,12 +765,6 @@ static int32_t replica_of(const struct request *r)
     const struct fetch_request *q = r->msg;
 
     return r->version >= 15 ? q->replica_state.replica_id : q->replica_id;
-}
-
-static struct fetch_part *part_of(struct fetch_session *s,
-                                  const struct uuid *topic_id, int32_t index)
-{
-    return &s->parts[broker_shard_of(s->shard->broker, topic_id, index)];
 }
 
 /* The id under which a topic's entries are kept; false for a name that no topic
@@ -835,6 +871,29 @@ static void remember_names(struct fetch_session *s, const struct request *r)
     }
 }
 
+/* By name a topic that is deleted and made again is the same one, also where
+ * the client does not name it again. */
+static void renew_names(struct fetch_session *s, struct request *r)
+{
+    if (s->names_as_of == s->shard->topic_changes)
+        return;
+    s->names_as_of = s->shard->topic_changes;
+    MAP_EACH (entry, &s->names) {
+        struct shard_topic *t = shard_topic_by_name(s->shard, entry->key);
+        struct uuid *then = entry->value;
+
+        if (t == NULL || uuid_eq(*then, t->id))
+            continue;
+        struct fetch_renewal *now = arena_alloc(&r->arena, sizeof *now);
+        now->id = t->id;
+        now->name = arena_copy(&r->arena, entry->key);
+        map_put(&s->renewals, uuid_slice(then), now);
+        *then = t->id;
+    }
+    for (int i = 0; i < s->parts_len && map_count(&s->renewals) != 0; i++)
+        s->parts[i].renewals = &s->renewals;
+}
+
 static void distribute_request(struct fetch_session *s, struct request *r)
 {
     const struct fetch_request *q = r->msg;
@@ -854,8 +913,10 @@ static void distribute_request(struct fetch_session *s, struct request *r)
         part->asks_len = part->forget_len = 0;
     }
     distribute(s, r, false);
-    if (s->kept && r->version < 13)
+    if (s->kept && r->version < 13) {
+        renew_names(s, r);
         remember_names(s, r);
+    }
 }
 
 /* By which a consumer may be sent to another replica: one that a broker is in,

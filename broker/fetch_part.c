@@ -109,6 +109,8 @@ static void apply_ask(struct fetch_part *part, const struct fetch_ask *ask)
 
     make_key(key, &ask->topic_id, ask->index);
     struct fetch_entry *e = map_get(&part->by_key, slice_of(key, KEY_BYTES));
+    if (e != NULL && ask->moved)
+        return;
     if (e == NULL)
         e = entry_add(part, ask);
     e->ask = *ask;
@@ -127,6 +129,37 @@ static void apply_forget(struct fetch_part *part, const struct fetch_ask *ask)
     struct fetch_entry *e = map_remove(&part->by_key, slice_of(key, KEY_BYTES));
     if (e != NULL)
         entry_free(e);
+}
+
+static void add_moved(struct fetch_part *part, const struct fetch_ask *ask,
+                      const struct fetch_renewal *now)
+{
+    if (part->moved_len == part->moved_cap) {
+        part->moved_cap = part->moved_cap != 0 ? part->moved_cap * 2 : 4;
+        part->moved = xrealloc(part->moved,
+                               (size_t)part->moved_cap * sizeof *part->moved);
+    }
+    struct fetch_ask *moved = &part->moved[part->moved_len++];
+    *moved = *ask;
+    moved->topic_id = now->id;
+    moved->name = now->name;
+    moved->moved = true;
+}
+
+static void move_out(struct fetch_part *part)
+{
+    LIST_EACH_SAFE (node, next, &part->entries) {
+        struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
+        const struct fetch_renewal *now =
+            map_get(part->renewals, uuid_slice(&e->ask.topic_id));
+
+        if (now == NULL)
+            continue;
+        add_moved(part, &e->ask, now);
+        apply_forget(part, &(struct fetch_ask){.topic_id = e->ask.topic_id,
+                                               .index = e->ask.index});
+    }
+    part->renewals = NULL;
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -445,6 +478,8 @@ static void command_run(struct fetch_part *part)
     part->armed = false;
     for (int i = 0; i < part->forget_len; i++)
         apply_forget(part, &part->forget[i]);
+    if (part->renewals != NULL)
+        move_out(part);
     for (int i = 0; i < part->asks_len; i++)
         apply_ask(part, &part->asks[i]);
     part->asks_len = part->forget_len = 0;
@@ -554,5 +589,6 @@ void fetch_part_sent(struct fetch_part *part)
 void fetch_part_free(struct fetch_part *part)
 {
     fetch_part_discard(part);
+    free(part->moved);
     free(part->results);
 }
