@@ -67,6 +67,7 @@ struct fetch_session {
     bool unknown_names; /* the request names a topic that does not exist */
     bool *unknown;      /* which of its topics; in the request's arena */
     bool withheld;      /* what was found last did not go out */
+    bool looked;        /* read_behind() has done its work */
     bool settled;       /* of the request only what settle() keeps is left */
     int64_t waiting;    /* its share of shard->fetch_entries_waiting */
     struct env_timer timer;
@@ -668,9 +669,81 @@ static bool move_entries(struct fetch_session *s)
     return true;
 }
 
+/* Compaction may have left records before the asked offset alone of the batch
+ * that holds it: then this is where that batch ends. -1: there is something, or
+ * it cannot be said. */
+static int64_t end_of_nothing(struct request *r, const struct fetch_result *f)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    struct buf set = BUF_INIT;
+    struct message_set_down how = {.first_offset = f->asked_offset,
+                                   .limit_bytes = EXPANDED_MAX_BYTES};
+    int64_t end = -1;
+    size_t consumed;
+    struct batch b;
+
+    if (f->range.len < sizeof header ||
+        f->range.base_offset >= f->asked_offset ||
+        env_file_read(f->range.file, header, sizeof header,
+                      f->range.position) != sizeof header)
+        return -1;
+    enum err error = batch_parse(slice_of(header, sizeof header), &b);
+    if ((error != ERR_NONE && error != ERR_TOO_LARGE) ||
+        b.size_bytes > f->range.len)
+        return -1;
+    uint8_t *data = xmalloc(b.size_bytes);
+    how.max_bytes = b.size_bytes;
+    if (env_file_read(f->range.file, data, b.size_bytes, f->range.position) ==
+            (int64_t)b.size_bytes &&
+        message_set_down(r->shard->codec, slice_of(data, b.size_bytes), &how,
+                         &set, &consumed) == ERR_NONE &&
+        set.len == 0)
+        end = batch_last_offset(&b) + 1;
+    buf_free(&set);
+    free(data);
+    return end;
+}
+
+/* An old client that is sent nothing asks the same again for ever: another
+ * round reads on behind.  One is enough, later batches begin behind the asked
+ * offset, too. */
+static bool read_behind(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    bool any = false;
+
+    if (!s->parts[0].old_format || s->looked)
+        return false;
+    s->looked = true;
+    for (int i = 0; i < s->parts_len; i++) {
+        struct fetch_part *part = &s->parts[i];
+
+        part->sent = false;
+        part->asks = arena_array(&r->arena, (size_t)part->results_len,
+                                 sizeof *part->asks);
+        for (int j = 0; j < part->results_len; j++) {
+            const struct fetch_result *f = &part->results[j];
+            int64_t end = f->range.len != 0 ? end_of_nothing(r, f) : -1;
+
+            if (end >= 0)
+                part->asks[part->asks_len++] = (struct fetch_ask){
+                    .topic_id = f->topic_id,
+                    .index = f->index,
+                    .current_leader_epoch = -1,
+                    .last_fetched_epoch = -1,
+                    .max_bytes = f->max_bytes,
+                    .offset = end,
+                    .start_offset = -1,
+                };
+        }
+        any |= part->asks_len != 0;
+    }
+    return any;
+}
+
 static void round_done(struct fetch_session *s)
 {
-    if (move_entries(s)) {
+    if (move_entries(s) || read_behind(s)) {
         start_round(s);
         return;
     }
@@ -955,7 +1028,7 @@ static void begin(struct fetch_session *s, struct request *r)
 
     s->request = r;
     s->hurry = q->max_wait_ms <= 0;
-    s->again = s->unknown_names = s->settled = false;
+    s->again = s->unknown_names = s->looked = s->settled = false;
     s->deadline_ms =
         env_now_ms(s->shard->env) + (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
     s->by_id = r->version >= 13;

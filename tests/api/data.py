@@ -293,6 +293,34 @@ def fetch_limits(s, v):
     s.true("is woken: at once", time.monotonic() - started < 10)
 
 
+def cleaner_pause(s, ms):
+    s.call(1, "IncrementalAlterConfigs", 1, resources=[{
+        "resourceType": 4, "resourceName": "", "configs": [
+            {"name": "log.cleaner.backoff.ms", "value": ms,
+             "configOperation": 1 if ms is None else 0}]}])
+
+
+@covers("Fetch")
+def fetch_behind_what_compaction_left(s, v):
+    """A batch whose last record is gone, from there on."""
+    if v > 3:
+        return
+    cleaner_pause(s, "100")
+    topic = s.topic("compacted", 1, {
+        "cleanup.policy": "compact", "segment.ms": "1", "flush.messages": "1",
+        "min.cleanable.dirty.ratio": "0"})
+    for i, keys in enumerate(("ab", "b", "c")):
+        s.produce(topic, 0, batch([(k.encode(), b"v") for k in keys],
+                                  timestamp=1000 * i))
+    wait_for("compaction", lambda: [
+        r[0] for r in s.contents(topic, 0)] == [0, 2])
+    p = only(fetched(s, "behind the last record of a batch", 1,
+                     [wanted(s, topic, offset=1, size=100)]))
+    s.check("behind the last record of a batch", [
+        r[0] for r in read(p["records"], magic_of(v))][:1], [2])
+    cleaner_pause(s, None)
+
+
 @covers("Fetch")
 def fetch_refused(s, v):
     topic = s.topic("refused")
