@@ -11,7 +11,9 @@
  * and rewritten as message sets.
  *
  * A second request on the same session while the first still waits (our own
- * followers do that) ends the wait of the first. */
+ * followers do that) ends the wait of the first.
+ *
+ * A request that waits gives back what it was received and decoded into. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
@@ -28,6 +30,7 @@ enum {
     EXPANDED_MAX_BYTES = 256 << 20, /* of one batch, for old clients */
     REWRITTEN_MAX_BYTES = 4 << 20,  /* read for one answer to an old client */
     EPOCH_FINAL = -1,               /* of a request that ends its session */
+    WAITING_ENTRIES_MAX = 1 << 20,  /* of fetches without a session */
 };
 
 enum fetch_state {
@@ -49,7 +52,9 @@ struct fetch_session {
     int64_t made_ms;
     int64_t partitions; /* as of the last fetch that ended */
     int64_t used_ms;
-    struct map names; /* topics asked for by name, and their ids then */
+    struct map names; /* topics asked for by name, and their ids then, ... */
+    uint64_t names_as_of; /* ... looked at when shard->topic_changes was that */
+    struct map renewals;  /* see struct fetch_part; in the request's arena */
     bool reported_silent;
 
     enum fetch_state state;
@@ -62,6 +67,9 @@ struct fetch_session {
     bool unknown_names; /* the request names a topic that does not exist */
     bool *unknown;      /* which of its topics; in the request's arena */
     bool withheld;      /* what was found last did not go out */
+    bool looked;        /* read_behind() has done its work */
+    bool settled;       /* of the request only what settle() keeps is left */
+    int64_t waiting;    /* its share of shard->fetch_entries_waiting */
     struct env_timer timer;
     int parts_len;
     struct fetch_part parts[];
@@ -84,6 +92,7 @@ static void session_free(struct fetch_session *s)
     MAP_EACH (entry, &s->names)
         free(entry->value);
     map_free(&s->names);
+    map_free(&s->renewals);
     free(s);
 }
 
@@ -553,7 +562,22 @@ static void respond_error(struct request *r, enum err error)
     request_respond(r, &a);
 }
 
+static struct fetch_part *part_of(struct fetch_session *s,
+                                  const struct uuid *topic_id, int32_t index)
+{
+    return &s->parts[broker_shard_of(s->shard->broker, topic_id, index)];
+}
+
 /* ---- rounds -------------------------------------------------------------- */
+
+static int64_t count_entries(const struct fetch_session *s)
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < s->parts_len; i++)
+        count += map_count(&s->parts[i].by_key);
+    return count;
+}
 
 static void finish(struct fetch_session *s)
 {
@@ -561,9 +585,7 @@ static void finish(struct fetch_session *s)
 
     env_timer_stop(s->shard->env, &s->timer);
     s->request->cancel = NULL;
-    s->partitions = 0;
-    for (int i = 0; i < s->parts_len; i++)
-        s->partitions += map_count(&s->parts[i].by_key);
+    s->partitions = count_entries(s);
     respond(s);
     s->request = s->next = NULL;
     s->state = SESSION_IDLE;
@@ -586,8 +608,145 @@ static bool enough(const struct fetch_session *s)
     return bytes >= q->min_bytes || s->unknown_names;
 }
 
+/* What was asked is in the entries; a wait needs but the rest, and must not
+ * keep the room that others' requests need, followers' fetches among them. */
+static void settle(struct fetch_session *s)
+{
+    struct arena kept;
+
+    if (s->settled)
+        return;
+    s->settled = true;
+    arena_init(&kept, 0);
+    struct fetch_request *q = arena_alloc(&kept, sizeof *q);
+    *q = *(const struct fetch_request *)s->request->msg;
+    q->topics = NULL;
+    q->forgotten_topics_data = NULL;
+    q->topics_len = q->forgotten_topics_data_len = 0;
+    q->cluster_id = q->rack_id = SLICE_NULL;
+    struct slice rack = arena_copy(&kept, s->parts[0].rack);
+    s->unknown = NULL;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->parts[i].rack = rack;
+        s->parts[i].asks = s->parts[i].forget = NULL;
+    }
+    request_shrink(s->request, &kept, q);
+}
+
+/* Sessions that are kept have a bound of their own. */
+static bool may_wait(const struct fetch_session *s)
+{
+    return s->kept || count_entries(s) <=
+                          WAITING_ENTRIES_MAX - s->shard->fetch_entries_waiting;
+}
+
+/* Entries of topics that were made again are asked of the shards that have
+ * their partitions now, in another round. */
+static bool move_entries(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    int count = 0;
+
+    map_free(&s->renewals);
+    for (int i = 0; i < s->parts_len; i++)
+        count += s->parts[i].moved_len;
+    if (count == 0)
+        return false;
+    for (int i = 0; i < s->parts_len; i++) {
+        s->parts[i].sent = false;
+        s->parts[i].asks =
+            arena_array(&r->arena, (size_t)count, sizeof *s->parts[i].asks);
+    }
+    for (int i = 0; i < s->parts_len; i++) {
+        for (int j = 0; j < s->parts[i].moved_len; j++) {
+            struct fetch_ask *ask = &s->parts[i].moved[j];
+            struct fetch_part *to = part_of(s, &ask->topic_id, ask->index);
+
+            to->asks[to->asks_len++] = *ask;
+        }
+        s->parts[i].moved_len = 0;
+    }
+    return true;
+}
+
+/* Compaction may have left records before the asked offset alone of the batch
+ * that holds it: then this is where that batch ends. -1: there is something, or
+ * it cannot be said. */
+static int64_t end_of_nothing(struct request *r, const struct fetch_result *f)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    struct buf set = BUF_INIT;
+    struct message_set_down how = {.first_offset = f->asked_offset,
+                                   .limit_bytes = EXPANDED_MAX_BYTES};
+    int64_t end = -1;
+    size_t consumed;
+    struct batch b;
+
+    if (f->range.len < sizeof header ||
+        f->range.base_offset >= f->asked_offset ||
+        env_file_read(f->range.file, header, sizeof header,
+                      f->range.position) != sizeof header)
+        return -1;
+    enum err error = batch_parse(slice_of(header, sizeof header), &b);
+    if ((error != ERR_NONE && error != ERR_TOO_LARGE) ||
+        b.size_bytes > f->range.len)
+        return -1;
+    uint8_t *data = xmalloc(b.size_bytes);
+    how.max_bytes = b.size_bytes;
+    if (env_file_read(f->range.file, data, b.size_bytes, f->range.position) ==
+            (int64_t)b.size_bytes &&
+        message_set_down(r->shard->codec, slice_of(data, b.size_bytes), &how,
+                         &set, &consumed) == ERR_NONE &&
+        set.len == 0)
+        end = batch_last_offset(&b) + 1;
+    buf_free(&set);
+    free(data);
+    return end;
+}
+
+/* An old client that is sent nothing asks the same again for ever: another
+ * round reads on behind.  One is enough, later batches begin behind the asked
+ * offset, too. */
+static bool read_behind(struct fetch_session *s)
+{
+    struct request *r = s->request;
+    bool any = false;
+
+    if (!s->parts[0].old_format || s->looked)
+        return false;
+    s->looked = true;
+    for (int i = 0; i < s->parts_len; i++) {
+        struct fetch_part *part = &s->parts[i];
+
+        part->sent = false;
+        part->asks = arena_array(&r->arena, (size_t)part->results_len,
+                                 sizeof *part->asks);
+        for (int j = 0; j < part->results_len; j++) {
+            const struct fetch_result *f = &part->results[j];
+            int64_t end = f->range.len != 0 ? end_of_nothing(r, f) : -1;
+
+            if (end >= 0)
+                part->asks[part->asks_len++] = (struct fetch_ask){
+                    .topic_id = f->topic_id,
+                    .index = f->index,
+                    .current_leader_epoch = -1,
+                    .last_fetched_epoch = -1,
+                    .max_bytes = f->max_bytes,
+                    .offset = end,
+                    .start_offset = -1,
+                };
+        }
+        any |= part->asks_len != 0;
+    }
+    return any;
+}
+
 static void round_done(struct fetch_session *s)
 {
+    if (move_entries(s) || read_behind(s)) {
+        start_round(s);
+        return;
+    }
     if (s->hurry || enough(s)) {
         finish(s);
         return;
@@ -598,7 +757,14 @@ static void round_done(struct fetch_session *s)
         start_round(s);
         return;
     }
+    if (!may_wait(s)) {
+        finish(s);
+        return;
+    }
+    settle(s);
     s->state = SESSION_WAITING;
+    s->waiting = s->kept ? 0 : count_entries(s);
+    s->shard->fetch_entries_waiting += s->waiting;
     int64_t left_ms = s->deadline_ms - env_now_ms(s->shard->env);
     env_timer_start(s->shard->env, &s->timer, left_ms > 0 ? left_ms : 0);
 }
@@ -647,8 +813,9 @@ static void part_woke(struct fetch_part *part)
 
 static void start_round(struct fetch_session *s)
 {
-
     env_timer_stop(s->shard->env, &s->timer);
+    s->shard->fetch_entries_waiting -= s->waiting;
+    s->waiting = 0;
     s->state = SESSION_RUNNING;
     s->again = false;
     s->pending = 1;
@@ -671,12 +838,6 @@ static int32_t replica_of(const struct request *r)
     const struct fetch_request *q = r->msg;
 
     return r->version >= 15 ? q->replica_state.replica_id : q->replica_id;
-}
-
-static struct fetch_part *part_of(struct fetch_session *s,
-                                  const struct uuid *topic_id, int32_t index)
-{
-    return &s->parts[broker_shard_of(s->shard->broker, topic_id, index)];
 }
 
 /* The id under which a topic's entries are kept; false for a name that no topic
@@ -783,6 +944,29 @@ static void remember_names(struct fetch_session *s, const struct request *r)
     }
 }
 
+/* By name a topic that is deleted and made again is the same one, also where
+ * the client does not name it again. */
+static void renew_names(struct fetch_session *s, struct request *r)
+{
+    if (s->names_as_of == s->shard->topic_changes)
+        return;
+    s->names_as_of = s->shard->topic_changes;
+    MAP_EACH (entry, &s->names) {
+        struct shard_topic *t = shard_topic_by_name(s->shard, entry->key);
+        struct uuid *then = entry->value;
+
+        if (t == NULL || uuid_eq(*then, t->id))
+            continue;
+        struct fetch_renewal *now = arena_alloc(&r->arena, sizeof *now);
+        now->id = t->id;
+        now->name = arena_copy(&r->arena, entry->key);
+        map_put(&s->renewals, uuid_slice(then), now);
+        *then = t->id;
+    }
+    for (int i = 0; i < s->parts_len && map_count(&s->renewals) != 0; i++)
+        s->parts[i].renewals = &s->renewals;
+}
+
 static void distribute_request(struct fetch_session *s, struct request *r)
 {
     const struct fetch_request *q = r->msg;
@@ -802,19 +986,29 @@ static void distribute_request(struct fetch_session *s, struct request *r)
         part->asks_len = part->forget_len = 0;
     }
     distribute(s, r, false);
-    if (s->kept && r->version < 13)
+    if (s->kept && r->version < 13) {
+        renew_names(s, r);
         remember_names(s, r);
+    }
 }
 
-/* By which a consumer may be sent to another replica. */
+/* By which a consumer may be sent to another replica: one that a broker is in,
+ * so no longer than theirs. */
 static struct slice rack_of(const struct fetch_session *s,
                             const struct request *r)
 {
     const struct fetch_request *q = r->msg;
-    bool counts = s->replica_id < 0 && r->version >= 11 &&
-                  s->shard->broker->config->reads_by_rack;
 
-    return counts ? q->rack_id : SLICE_NULL;
+    if (s->replica_id >= 0 || r->version < 11 ||
+        !s->shard->broker->config->reads_by_rack)
+        return SLICE_NULL;
+    MAP_EACH (entry, &s->shard->brokers) {
+        const struct shard_broker *b = entry->value;
+
+        if (slice_eq(q->rack_id, slice_str(b->rack)))
+            return q->rack_id;
+    }
+    return SLICE_NULL;
 }
 
 /* The connection is gone: nobody waits for the answer any more. */
@@ -834,7 +1028,7 @@ static void begin(struct fetch_session *s, struct request *r)
 
     s->request = r;
     s->hurry = q->max_wait_ms <= 0;
-    s->again = s->unknown_names = false;
+    s->again = s->unknown_names = s->looked = s->settled = false;
     s->deadline_ms =
         env_now_ms(s->shard->env) + (q->max_wait_ms > 0 ? q->max_wait_ms : 0);
     s->by_id = r->version >= 13;

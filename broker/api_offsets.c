@@ -1,9 +1,12 @@
 /* Requests about positions in partitions: ListOffsets, OffsetForLeaderEpoch,
  * DeleteRecords. */
+#include "base/alloc.h"
 #include "base/planted.h"
 #include "broker/dispatch.h"
+#include "broker/meta.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
+#include "broker/time_search.h"
 
 #include <stdlib.h>
 
@@ -46,28 +49,56 @@ struct list_offset {
     const struct list_offsets_request_partition *q;
     struct list_offsets_response_partition_response *a;
     struct log_timestamp_offset found;
-    int64_t *old_offsets;
+    int64_t *old_offsets; /* of version 0; owned */
     int old_offsets_len;
     int16_t version;
     int32_t replica_id;
     bool read_committed;
     int64_t end_offset;
-    struct log *log;
-
+    const _Atomic bool *unwanted;
     struct scatter_item *item;
-    struct codec *codec;
 };
 
-/* Reads index blocks and one batch, on the loop: they are small, and usually
- * in the page cache. */
-static void search(struct list_offset *l)
+static void searched(struct time_search *t)
 {
-    if (l->q->timestamp == TIMESTAMP_MAX)
-        l->item->error =
-            log_max_timestamp(l->log, l->codec, l->end_offset, &l->found);
-    else
-        l->item->error = log_offset_for_timestamp(
-            l->log, l->codec, l->q->timestamp, l->end_offset, &l->found);
+    struct list_offset *l = t->arg;
+
+    l->item->error = t->error;
+    l->found = t->found;
+    free(t);
+    scatter_item_done(l->item);
+}
+
+static void search(struct list_offset *l, struct partition *p)
+{
+    struct time_search *t = xcalloc(1, sizeof *t);
+
+    t->timestamp = l->q->timestamp == TIMESTAMP_MAX ? LOG_GREATEST_TIMESTAMP
+                                                    : l->q->timestamp;
+    t->end_offset = l->end_offset;
+    t->current_leader_epoch = l->q->current_leader_epoch;
+    t->unwanted = l->unwanted;
+    t->done = searched;
+    t->arg = l;
+    l->item->deferred = true;
+    time_search_start(t, p);
+}
+
+/* No more than there are. */
+static void list_old_offsets(struct list_offset *l, const struct partition *p,
+                             int64_t timestamp)
+{
+    int max = log_segment_count(p->log) + 1;
+
+    if (max > OLD_OFFSETS_MAX)
+        max = OLD_OFFSETS_MAX;
+    if (max > l->q->max_num_offsets)
+        max = l->q->max_num_offsets;
+    if (max <= 0)
+        return;
+    l->old_offsets = xcalloc((size_t)max, sizeof *l->old_offsets);
+    l->old_offsets_len = log_offsets_before(p->log, timestamp, l->end_offset,
+                                            l->old_offsets, max);
 }
 
 static void list_offset_run(struct scatter_item *item, struct partition *p)
@@ -94,8 +125,6 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     }
     if (item->error != ERR_NONE)
         return;
-    l->log = p->log;
-    l->codec = p->shard->codec;
     l->end_offset = l->replica_id >= 0 || PLANTED(READERS_HEAR_OF_UNCOMMITTED)
                         ? log_end_offset(p->log)
                     : l->read_committed ? partition_last_stable(p)
@@ -110,12 +139,9 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
         return;
     }
     if (l->version == 0) {
-        int max = l->q->max_num_offsets;
-        max = max < 0 ? 0 : max > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : max;
         if (timestamp >= env_wall_ms(p->shard->env))
             timestamp = TIMESTAMP_LATEST; /* the end counts as written now */
-        l->old_offsets_len = log_offsets_before(
-            p->log, timestamp, l->end_offset, l->old_offsets, max);
+        list_old_offsets(l, p, timestamp);
         return;
     }
     switch (timestamp) {
@@ -132,11 +158,11 @@ static void list_offset_run(struct scatter_item *item, struct partition *p)
     case TIMESTAMP_EARLIEST_PENDING:
         break; /* nothing is tiered */
     default:
-        search(l);
+        search(l, p);
     }
 }
 
-static void list_offset_fill(struct scatter_item *item)
+static void list_offset_fill(struct request *r, struct scatter_item *item)
 {
     struct list_offset *l = item->arg;
 
@@ -147,8 +173,15 @@ static void list_offset_fill(struct scatter_item *item)
     if (item->error != ERR_NONE)
         return;
     if (l->version == 0) {
-        l->a->old_style_offsets = l->old_offsets;
+        size_t n = (size_t)l->old_offsets_len;
+
+        l->a->old_style_offsets =
+            arena_array(&r->arena, n, sizeof *l->old_offsets);
         l->a->old_style_offsets_len = l->old_offsets_len;
+        if (n != 0)
+            memcpy(l->a->old_style_offsets, l->old_offsets,
+                   n * sizeof *l->old_offsets);
+        free(l->old_offsets);
         return;
     }
     l->a->timestamp = l->found.timestamp;
@@ -160,7 +193,7 @@ static void list_offset_fill(struct scatter_item *item)
 static void list_offsets_done(struct scatter *s)
 {
     for (int i = 0; i < s->items_len; i++)
-        list_offset_fill(&s->items[i]);
+        list_offset_fill(s->request, &s->items[i]);
     request_respond(s->request, s->arg);
 }
 
@@ -177,14 +210,13 @@ list_offset_new(struct request *r,
     l->version = r->version;
     l->replica_id = whole->replica_id;
     l->read_committed = whole->isolation_level == READ_COMMITTED;
-
-    if (r->version == 0) {
-        int n = q->max_num_offsets;
-        n = n < 0 ? 0 : n > OLD_OFFSETS_MAX ? OLD_OFFSETS_MAX : n;
-        l->old_offsets =
-            arena_array(&r->arena, (size_t)n, sizeof *l->old_offsets);
-    }
+    l->unwanted = r->context;
     return l;
+}
+
+static void list_offsets_cancel(struct request *r)
+{
+    atomic_store((_Atomic bool *)r->context, true);
 }
 
 void api_list_offsets(struct request *r)
@@ -193,6 +225,8 @@ void api_list_offsets(struct request *r)
     struct list_offsets_response *a = arena_alloc(&r->arena, sizeof *a);
     int count = 0, at = 0;
 
+    r->context = arena_alloc(&r->arena, sizeof(_Atomic bool));
+    r->cancel = list_offsets_cancel;
     for (int i = 0; i < q->topics_len; i++)
         count += q->topics[i].partitions_len;
     struct scatter *s = scatter_new(r, count);
@@ -216,6 +250,7 @@ void api_list_offsets(struct request *r)
                                   t->partitions[j].partition_index, l);
         }
     }
+    scatter_refuse_repeated(s, ERR_INVALID_REQUEST);
     s->run = list_offset_run;
     s->done = list_offsets_done;
     s->arg = a;
@@ -300,12 +335,45 @@ void api_offset_for_leader_epoch(struct request *r)
 }
 
 /* ---- DeleteRecords
- * ---------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------
+ * As in Kafka it is done when all live replicas begin there, or a failover
+ * would bring the records back; else it is REQUEST_TIMED_OUT in time. */
 
 struct delete_records {
-    const struct delete_records_request_partition *q;
+    struct partition_waiter waiter;
+    struct env_timer timer;
+    struct scatter_item *item;
+    struct partition *partition; /* while it waits there */
+    int64_t offset;
+    int32_t timeout_ms;
     struct delete_records_response_partition_result *a;
 };
+
+static void delete_records_end(struct delete_records *d, enum err error)
+{
+    struct partition *p = d->partition;
+
+    env_timer_stop(scatter_item_shard(d->item)->env, &d->timer);
+    d->item->error = error;
+    if (error == ERR_NONE)
+        d->a->low_watermark = partition_low_watermark(p);
+    else if (error != ERR_REQUEST_TIMED_OUT)
+        d->a->low_watermark = -1;
+    scatter_item_done(d->item);
+}
+
+static void delete_records_reached(struct partition_waiter *w, enum err error)
+{
+    delete_records_end((struct delete_records *)(void *)w, error);
+}
+
+static void delete_records_timed_out(void *arg)
+{
+    struct delete_records *d = arg;
+
+    list_remove(&d->waiter.link);
+    delete_records_end(d, ERR_REQUEST_TIMED_OUT);
+}
 
 static void delete_records_run(struct scatter_item *item, struct partition *p)
 {
@@ -313,10 +381,21 @@ static void delete_records_run(struct scatter_item *item, struct partition *p)
 
     if (p == NULL)
         return;
-    item->error =
-        p->role == PARTITION_OPENING
-            ? ERR_NOT_LEADER_OR_FOLLOWER
-            : partition_delete_records(p, d->q->offset, &d->a->low_watermark);
+    item->error = p->role == PARTITION_OPENING
+                      ? ERR_NOT_LEADER_OR_FOLLOWER
+                      : partition_delete_records(p, &d->offset);
+    if (item->error != ERR_NONE)
+        return;
+    d->partition = p;
+    d->a->low_watermark = partition_low_watermark(p);
+    item->deferred = true;
+    d->waiter.end_offset = d->offset;
+    d->waiter.done = delete_records_reached;
+    d->timer.fn = delete_records_timed_out;
+    d->timer.arg = d;
+    env_timer_start(p->shard->env, &d->timer,
+                    d->timeout_ms > 0 ? d->timeout_ms : 0);
+    partition_wait_start(p, &d->waiter);
 }
 
 static void delete_records_done(struct scatter *s)
@@ -328,6 +407,7 @@ static void delete_records_done(struct scatter *s)
     request_respond(s->request, s->arg);
 }
 
+/* The frame is dropped: the followers' requests need its room. */
 void api_delete_records(struct request *r)
 {
     const struct delete_records_request *q = r->msg;
@@ -342,7 +422,7 @@ void api_delete_records(struct request *r)
         arena_array(&r->arena, (size_t)q->topics_len, sizeof *a->topics);
     a->topics_len = q->topics_len;
     for (int i = 0; i < q->topics_len; i++) {
-        a->topics[i].name = q->topics[i].name;
+        a->topics[i].name = arena_copy(&r->arena, q->topics[i].name);
         a->topics[i].partitions_len = q->topics[i].partitions_len;
         a->topics[i].partitions =
             arena_array(&r->arena, (size_t)q->topics[i].partitions_len,
@@ -350,17 +430,24 @@ void api_delete_records(struct request *r)
         for (int j = 0; j < q->topics[i].partitions_len; j++, at++) {
             struct delete_records *d = arena_alloc(&r->arena, sizeof *d);
 
-            d->q = &q->topics[i].partitions[j];
+            const struct delete_records_request_partition *wanted =
+                &q->topics[i].partitions[j];
+
+            d->offset = wanted->offset;
+            d->timeout_ms = q->timeout_ms;
             d->a = &a->topics[i].partitions[j];
             delete_records_response_partition_result_init(d->a);
-            d->a->partition_index = d->q->partition_index;
+            d->a->partition_index = wanted->partition_index;
             d->a->low_watermark = -1;
-            scatter_set(s, at, q->topics[i].name, NULL, d->q->partition_index,
-                        d);
+            d->item = scatter_set(s, at, q->topics[i].name, NULL,
+                                  wanted->partition_index, d);
+            if (topic_is_internal(q->topics[i].name))
+                scatter_refuse(d->item, ERR_INVALID_TOPIC_EXCEPTION);
         }
     }
     s->run = delete_records_run;
     s->done = delete_records_done;
     s->arg = a;
+    request_drop_frame(r);
     scatter_start(s);
 }

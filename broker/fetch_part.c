@@ -109,6 +109,8 @@ static void apply_ask(struct fetch_part *part, const struct fetch_ask *ask)
 
     make_key(key, &ask->topic_id, ask->index);
     struct fetch_entry *e = map_get(&part->by_key, slice_of(key, KEY_BYTES));
+    if (e != NULL && ask->moved)
+        return;
     if (e == NULL)
         e = entry_add(part, ask);
     e->ask = *ask;
@@ -127,6 +129,37 @@ static void apply_forget(struct fetch_part *part, const struct fetch_ask *ask)
     struct fetch_entry *e = map_remove(&part->by_key, slice_of(key, KEY_BYTES));
     if (e != NULL)
         entry_free(e);
+}
+
+static void add_moved(struct fetch_part *part, const struct fetch_ask *ask,
+                      const struct fetch_renewal *now)
+{
+    if (part->moved_len == part->moved_cap) {
+        part->moved_cap = part->moved_cap != 0 ? part->moved_cap * 2 : 4;
+        part->moved = xrealloc(part->moved,
+                               (size_t)part->moved_cap * sizeof *part->moved);
+    }
+    struct fetch_ask *moved = &part->moved[part->moved_len++];
+    *moved = *ask;
+    moved->topic_id = now->id;
+    moved->name = now->name;
+    moved->moved = true;
+}
+
+static void move_out(struct fetch_part *part)
+{
+    LIST_EACH_SAFE (node, next, &part->entries) {
+        struct fetch_entry *e = LIST_ENTRY(node, struct fetch_entry, link);
+        const struct fetch_renewal *now =
+            map_get(part->renewals, uuid_slice(&e->ask.topic_id));
+
+        if (now == NULL)
+            continue;
+        add_moved(part, &e->ask, now);
+        apply_forget(part, &(struct fetch_ask){.topic_id = e->ask.topic_id,
+                                               .index = e->ask.index});
+    }
+    part->renewals = NULL;
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -322,6 +355,17 @@ static struct fetch_result *add_result(struct fetch_part *part)
     return &part->results[part->results_len];
 }
 
+/* A follower is told at once where the log begins now: DeleteRecords waits for
+ * it.  One that has less than that gets there by its records. */
+static bool begins_later(const struct fetch_entry *e,
+                         const struct fetch_result *out)
+{
+    return e->part->replica_id >= 0 &&
+           out->start_offset > e->ask.start_offset &&
+           out->start_offset <= e->ask.offset &&
+           out->start_offset != e->told_start_offset;
+}
+
 /* Reads one entry; keeps the result if it says something new. Returns whether
  * the entry may have more. */
 static bool run_entry(struct fetch_entry *e)
@@ -354,7 +398,7 @@ static bool run_entry(struct fetch_entry *e)
         out->leader_epoch = e->partition->state.leader_epoch;
     }
     bool urgent = out->error != ERR_NONE || out->diverging_epoch >= 0 ||
-                  out->preferred >= 0;
+                  out->preferred >= 0 || begins_later(e, out);
     bool news = out->high_watermark != e->told_high_watermark ||
                 out->start_offset != e->told_start_offset;
     if (part->full || urgent || news || out->range.len != 0) {
@@ -434,6 +478,8 @@ static void command_run(struct fetch_part *part)
     part->armed = false;
     for (int i = 0; i < part->forget_len; i++)
         apply_forget(part, &part->forget[i]);
+    if (part->renewals != NULL)
+        move_out(part);
     for (int i = 0; i < part->asks_len; i++)
         apply_ask(part, &part->asks[i]);
     part->asks_len = part->forget_len = 0;
@@ -543,5 +589,6 @@ void fetch_part_sent(struct fetch_part *part)
 void fetch_part_free(struct fetch_part *part)
 {
     fetch_part_discard(part);
+    free(part->moved);
     free(part->results);
 }

@@ -25,6 +25,14 @@ struct fetch_ask {
     int32_t max_bytes;
     int64_t offset;
     int64_t start_offset; /* of a follower's log; -1: a consumer */
+    bool moved; /* from a topic that had the name; a client's own word counts
+                   more */
+};
+
+/* Another topic has the name of one that was asked for by it. */
+struct fetch_renewal {
+    struct uuid id; /* of the one that has it now */
+    struct slice name;
 };
 
 struct fetch_result {
@@ -73,12 +81,17 @@ struct fetch_part {
     int asks_len;
     struct fetch_ask *forget; /* topic_id and index */
     int forget_len;
+    const struct map *renewals; /* old topic id -> struct fetch_renewal; its
+                                   entries go home as `moved` */
 
     /* Results; written by the owner, read by home after the return. */
     struct fetch_result *results;
     int results_len;
     int results_cap;
     int64_t bytes;
+    struct fetch_ask *moved; /* to be asked of whose partitions they are now */
+    int moved_len;
+    int moved_cap;
     bool urgent; /* an error or a divergence: answer at once */
 
     /* The owner's. */

@@ -23,6 +23,7 @@ enum {
     /* Connections closed for idleness before others get their turn. */
     IDLE_BATCH_MAX = 256,
     COMPLAIN_MS = 10000,
+    CLIENT_ID_KEPT_BYTES = 256, /* of a request that waits */
 };
 
 /* A decoded request may take this many times its size on the wire, and this
@@ -71,6 +72,40 @@ static void work_ends(struct request *r)
     at_work = NULL;
 }
 
+void request_drop_frame(struct request *r)
+{
+    if (r->frame != NULL)
+        env_frame_unref(r->frame);
+    r->frame = NULL;
+    env_intake_give_back(r->shard->intake, r->intake_bytes);
+    r->intake_bytes = 0;
+}
+
+void request_shrink(struct request *r, struct arena *kept, void *msg)
+{
+    struct slice name = r->client_id; /* for log lines */
+
+    if (name.len > CLIENT_ID_KEPT_BYTES)
+        name.len = CLIENT_ID_KEPT_BYTES;
+    r->client_id = arena_copy(kept, name);
+    r->client_host = arena_strdup(kept, slice_str(r->client_host));
+    r->group_host = NULL;
+    r->body = SLICE_NULL;
+    r->msg = msg;
+    request_drop_frame(r);
+    arena_free(&r->arena);
+    r->arena = *kept;
+    r->intake_bytes = sizeof *r + kept->used_bytes;
+    env_intake_take(r->shard->intake, r->intake_bytes);
+}
+
+/* All but the answer, which may have to wait for its turn. */
+static void drop_question(struct request *r)
+{
+    request_drop_frame(r);
+    arena_free(&r->arena);
+}
+
 static void request_free(struct request *r)
 {
     if (at_work == r)
@@ -79,19 +114,8 @@ static void request_free(struct request *r)
     list_remove(&r->link);
     if (r->out != NULL)
         env_out_free(r->out);
-    if (r->frame != NULL)
-        env_frame_unref(r->frame);
-    env_intake_give_back(r->shard->intake, r->intake_bytes);
-    arena_free(&r->arena);
+    drop_question(r);
     free(r);
-}
-
-void request_drop_frame(struct request *r)
-{
-    env_frame_unref(r->frame);
-    r->frame = NULL;
-    env_intake_give_back(r->shard->intake, r->intake_bytes);
-    r->intake_bytes = 0;
 }
 
 static void conn_throttle(struct conn *c)
@@ -268,6 +292,7 @@ static void finished_at_home(struct request *r)
         return;
     }
     r->done = true;
+    drop_question(r);
     conn_flush(r->conn);
 }
 

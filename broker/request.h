@@ -71,6 +71,10 @@ void request_move(struct request *r, struct env *to,
  * makes room for others.  Nothing may point into them: what strings of `msg`
  * are still wanted were copied.  Any thread, while the request cannot end. */
 void request_drop_frame(struct request *r);
+/* Goes further, for who may wait for long: frame and arena are given back.  Of
+ * them only `msg` stays, in `kept`, which is the request's arena from then on.
+ * At home. */
+void request_shrink(struct request *r, struct arena *kept, void *msg);
 
 /* Encodes `response` (of api->response) and sends it.  Ends the ownership. */
 void request_respond(struct request *r, const void *response);

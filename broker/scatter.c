@@ -1,6 +1,9 @@
 #include "broker/scatter.h"
 
+#include "base/alloc.h"
 #include "broker/shard.h"
+
+#include <stdlib.h>
 
 /* One shard's items. */
 struct scatter_share {
@@ -45,6 +48,57 @@ struct scatter_item *scatter_set(struct scatter *s, int i, struct slice name,
         &s->shares[broker_shard_of(home->broker, &item->topic_id, index)];
     item->share->items_len++;
     return item;
+}
+
+void scatter_refuse(struct scatter_item *item, enum err error)
+{
+    if (item->share == NULL)
+        return;
+    item->error = error;
+    item->share->items_len--;
+    item->share = NULL;
+}
+
+/* By partition, how often the topic's were named: 0, 1, more. */
+static uint8_t *mentions_of(struct scatter *s, struct map *topics,
+                            const struct scatter_item *item)
+{
+    struct slice id = slice_of(item->topic_id.bytes, sizeof item->topic_id);
+    uint8_t *counts = map_get(topics, id);
+
+    if (counts == NULL) {
+        struct shard_topic *t =
+            shard_topic_by_id(s->request->shard, &item->topic_id);
+
+        counts = xcalloc((size_t)t->partitions, sizeof *counts);
+        map_put(topics, id, counts);
+    }
+    return counts;
+}
+
+void scatter_refuse_repeated(struct scatter *s, enum err error)
+{
+    struct map topics = MAP_INIT;
+
+    for (int i = 0; i < s->items_len; i++) {
+        struct scatter_item *item = &s->items[i];
+
+        if (item->share == NULL)
+            continue;
+        uint8_t *count = &mentions_of(s, &topics, item)[item->index];
+        *count = *count == 0 ? 1 : 2;
+    }
+    for (int i = 0; i < s->items_len; i++) {
+        struct scatter_item *item = &s->items[i];
+
+        if (item->share != NULL &&
+            mentions_of(s, &topics, item)[item->index] > 1)
+            scatter_refuse(item, error);
+    }
+    MAP_EACH (entry, &topics) {
+        free(entry->value);
+    }
+    map_free(&topics);
 }
 
 /* ---- there and back

@@ -41,6 +41,11 @@ struct scatter *scatter_new(struct request *r, int items_len);
 struct scatter_item *scatter_set(struct scatter *s, int i, struct slice name,
                                  const struct uuid *id, int32_t index,
                                  void *arg);
+/* Answered with `error` and not carried out, if there is such a partition. */
+void scatter_refuse(struct scatter_item *item, enum err error);
+/* Of partitions named more than once, each mention is answered with `error`
+ * and not carried out.  After all are set. */
+void scatter_refuse_repeated(struct scatter *s, enum err error);
 void scatter_start(struct scatter *s);
 void scatter_item_done(struct scatter_item *item);
 /* In run(): the owner. */

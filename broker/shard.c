@@ -529,6 +529,7 @@ struct shard *shard_new(struct broker *broker, int index, struct env *env)
     list_init(&s->leaving);
     cleaner_init(s);
     list_init(&s->sessions);
+    list_init(&s->time_searches);
     list_init(&s->group_lookups);
     conns_init(s);
     s->share_leads = share_leads_new(s);

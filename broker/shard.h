@@ -98,8 +98,11 @@ struct shard {
     int deleting;           /* replicas whose files are still to go */
     struct list sessions;   /* fetch_session, least recently used first */
     int sessions_len;
+    int64_t fetch_entries_waiting;   /* of waiting fetches without a session */
     uint64_t fetch_parts_made;       /* numbers them */
     uint64_t coord_hosts_made;       /* likewise */
+    struct list time_searches;       /* that wait, see time_search.h */
+    bool time_search_runs;           /* another one */
     struct share_leads *share_leads; /* see share_lead.h */
     struct share_home *share_home;   /* see share_home.h */
     struct env_timer tick;           /* ISR checks, checkpoints */

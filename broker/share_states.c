@@ -131,7 +131,6 @@ static void prune(struct share_states *t)
 {
     struct partition *p = t->host->partition;
     int64_t offset = share_shard_prune_offset(t->states);
-    int64_t low_watermark;
 
     t->prune_ms =
         now_ms(t) +
@@ -140,7 +139,7 @@ static void prune(struct share_states *t)
         offset = p->high_watermark;
     if (offset <= log_start_offset(p->log))
         return;
-    enum err error = partition_delete_records(p, offset, &low_watermark);
+    enum err error = partition_delete_records(p, &offset);
     if (error != ERR_NONE)
         log_info("share", "Cannot delete records of %s-%d below %lld: %s",
                  p->topic->name, p->index, (long long)offset, err_text(error));

@@ -184,17 +184,35 @@ enum err log_read_records(struct log *log, int64_t offset, int64_t end_offset,
                           struct log_range *range);
 
 /* Kafka's ListOffsets by timestamp: the first record with timestamp >= t below
- * end_offset.  Reads and may decompress one batch: [helper] for cold data.
- * offset -1 when there is none. */
+ * end_offset, offset -1 when there is none; or the first record with the
+ * greatest timestamp (KIP-734).
+ *
+ * A search is begun and ended on the owner's thread, where the indexes say
+ * which batches it has to look at, and run on any, while the log goes on: reads
+ * their headers, and unpacks one of them.  It looks at one segment at a time:
+ * when nothing is found there, another search begins where it ends. */
 struct log_timestamp_offset {
     int64_t timestamp;
     int64_t offset;
     int32_t leader_epoch;
 };
+struct log_search;
+
+enum { LOG_GREATEST_TIMESTAMP = -1 };
+
+/* *search NULL: there is no such record from `from` on. */
+enum err log_search_begin(struct log *log, int64_t timestamp, int64_t from,
+                          int64_t end_offset, struct log_search **search);
+/* [helper] */
+enum err log_search_run(struct log_search *search, struct codec *codec,
+                        struct log_timestamp_offset *found);
+/* Where the next one goes on; INT64_MAX: nowhere. */
+int64_t log_search_end(struct log_search *search);
+
+/* All of it in one call: [helper] for what others have written. */
 enum err log_offset_for_timestamp(struct log *log, struct codec *codec,
                                   int64_t timestamp, int64_t end_offset,
                                   struct log_timestamp_offset *found);
-/* KIP-734: the first record below end_offset with the greatest timestamp. */
 enum err log_max_timestamp(struct log *log, struct codec *codec,
                            int64_t end_offset,
                            struct log_timestamp_offset *found);

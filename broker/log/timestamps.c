@@ -3,30 +3,59 @@
  * By timestamp: the first segment whose largest timestamp is not below the
  * target has the record; its time index says which offset everything later
  * lies behind, the offset index where that is; then batches are walked until
- * one has a large enough timestamp, and that one's records are looked at. */
+ * one has a large enough timestamp, and that one's records are looked at.
+ *
+ * The greatest timestamp is known of each segment, and of what lies before an
+ * entry of its time index; headers say the rest. */
+#include "base/alloc.h"
 #include "broker/log/state.h"
 #include "proto/record/record.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-/* What a search passes down. */
-struct search {
-    struct codec *codec;
-    int64_t timestamp;
+/* Batches of one file. */
+struct search_part {
+    struct env_file *file; /* owned reference */
+    int64_t position;
+    int64_t end;  /* of the file, exclusive */
+    int64_t from; /* batches that end in [from, to) count */
+    int64_t to;
+};
+
+struct log_search {
+    int64_t timestamp;    /* LOG_GREATEST_TIMESTAMP: any */
     int64_t start_offset; /* inclusive */
     int64_t end_offset;   /* exclusive */
+    int64_t next;         /* see log_search_end() */
+    int parts_len;
+    struct search_part parts[4];
 };
+
+static const struct log_timestamp_offset nothing = {
+    .timestamp = -1, .offset = -1, .leader_epoch = -1};
+
+/* ---- by timestamp, on the owner's thread --------------------------------- */
+
+static int floor_time(struct log *log, struct segment *s,
+                      enum index_field field, int64_t value,
+                      struct index_entry *e)
+{
+    char path[PATH_MAX];
+
+    return index_floor(&s->times, log->env,
+                       log_file_path(log, s->base_offset, ".timeindex", path),
+                       field, value, e, NULL);
+}
 
 /* Where to begin: every record in batches before `place` is older than the
  * target, or below the start offset.  -ENOENT when there is no such place. */
 static int first_place(struct log *log, struct segment *s,
-                       const struct search *search, struct segment_place *place)
+                       const struct log_search *search,
+                       struct segment_place *place)
 {
     struct index_entry e;
-    char path[PATH_MAX];
-    int rc = index_floor(&s->times, log->env,
-                         log_file_path(log, s->base_offset, ".timeindex", path),
-                         INDEX_BY_TIMESTAMP, search->timestamp, &e, NULL);
+    int rc = floor_time(log, s, INDEX_BY_TIMESTAMP, search->timestamp, &e);
     int64_t from = rc < 0 ? s->base_offset : s->base_offset + e.relative_offset;
 
     if (rc < 0 && rc != -ENOENT)
@@ -44,20 +73,192 @@ static int first_place(struct log *log, struct segment *s,
     return rc;
 }
 
-static enum err look_into(struct walk *w, const struct search *search,
+/* Batches from `position` on that end in [from, to). */
+static int add_part(struct log *log, struct segment *s, uint32_t position,
+                    int64_t from, int64_t to, struct log_search *search)
+{
+    struct search_part *part = &search->parts[search->parts_len];
+    int rc = segment_open_file(log, s, s == log_active(log), &part->file);
+
+    if (rc < 0)
+        return rc;
+    part->position = position;
+    part->end = s->size_bytes;
+    part->from = from;
+    part->to = to;
+    search->parts_len++;
+    return 0;
+}
+
+static int begin_in_segment(struct log *log, struct segment *s,
+                            struct log_search *search)
+{
+    struct segment_place place;
+    int rc = first_place(log, s, search, &place);
+
+    if (rc == -EBADMSG && (rc = segment_rebuild(log, s)) == 0)
+        rc = first_place(log, s, search, &place);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    return add_part(log, s, place.position, search->start_offset,
+                    search->end_offset, search);
+}
+
+static int begin_by_timestamp(struct log *log, struct log_search *search)
+{
+    int rc = 0;
+
+    for (uint32_t i = log_segment_of(log, search->start_offset);
+         rc == 0 && search->parts_len == 0 && i < log->segments_len &&
+         log->segments[i].base_offset < search->end_offset;
+         i++) {
+        struct segment *s = &log->segments[i];
+
+        search->next = i + 1 < log->segments_len
+                           ? log->segments[i + 1].base_offset
+                           : INT64_MAX;
+        rc = segment_load(log, s, NULL);
+        if (rc == 0 && s->max_timestamp >= search->timestamp)
+            rc = begin_in_segment(log, s, search);
+    }
+    return rc;
+}
+
+/* ---- greatest timestamp, on the owner's thread ---------------------------
+ * A segment's own figure is good if it is that of a batch in [start, end).  In
+ * the segment where the search starts it may not be, then all headers behind
+ * the start are looked at; nor in the one where it ends, most often the active
+ * one. */
+
+/* From the batch with this offset on. */
+static int add_from(struct log *log, struct segment *s, int64_t offset,
+                    int64_t from, int64_t to, struct log_search *search)
+{
+    struct segment_place place;
+    int rc = segment_find(log, s, offset, &place);
+
+    return rc == -ENOENT ? 0
+           : rc < 0      ? rc
+                         : add_part(log, s, place.position, from, to, search);
+}
+
+/* The time index knows the greatest below the last offset entry below the end;
+ * it takes its entries at offset entries only. */
+static int begin_before_end(struct log *log, struct segment *s, int64_t from,
+                            int64_t to, struct log_search *search)
+{
+    struct index_entry e;
+    char path[PATH_MAX];
+    int rc = floor_time(log, s, INDEX_BY_OFFSET, to - 1 - s->base_offset, &e);
+
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    if (rc == 0 && s->base_offset + e.relative_offset < from)
+        return add_from(log, s, from, from, to, search);
+    if (rc == 0) {
+        int64_t at = s->base_offset + e.relative_offset;
+
+        rc = add_from(log, s, at, at, at + 1, search);
+        if (rc < 0)
+            return rc;
+    }
+    rc = index_floor(&s->offsets, log->env,
+                     log_file_path(log, s->base_offset, ".index", path),
+                     INDEX_BY_OFFSET, to - 1 - s->base_offset, &e, NULL);
+    if (rc < 0 && rc != -ENOENT)
+        return rc;
+    int64_t at = rc == 0 ? s->base_offset + e.relative_offset : s->base_offset;
+    return add_from(log, s, at > from ? at : from, from, to, search);
+}
+
+static int begin_greatest(struct log *log, struct log_search *search)
+{
+    int64_t from = search->start_offset, to = search->end_offset;
+    struct segment *best = NULL, *last = NULL;
+    int rc = 0;
+
+    for (uint32_t i = log_segment_of(log, from);
+         rc == 0 && i < log->segments_len && log->segments[i].base_offset < to;
+         i++) {
+        struct segment *s = &log->segments[i];
+
+        rc = segment_load(log, s, NULL);
+        if (rc < 0 ||
+            s->max_timestamp <= (best != NULL ? best->max_timestamp : -1))
+            continue;
+        if (s->max_timestamp_offset >= to)
+            last = s;
+        else if (s->max_timestamp_offset >= from)
+            best = s;
+        else
+            rc = add_from(log, s, from, from, to, search);
+    }
+    if (rc == 0 && best != NULL)
+        rc = add_from(log, best, best->max_timestamp_offset,
+                      best->max_timestamp_offset,
+                      best->max_timestamp_offset + 1, search);
+    if (rc == 0 && last != NULL)
+        rc = begin_before_end(
+            log, last, from > last->base_offset ? from : last->base_offset, to,
+            search);
+    return rc;
+}
+
+enum err log_search_begin(struct log *log, int64_t timestamp, int64_t from,
+                          int64_t end_offset, struct log_search **search)
+{
+    struct log_search *x;
+
+    *search = NULL;
+    if (log->failed)
+        return ERR_IO;
+    x = xcalloc(1, sizeof *x);
+    x->timestamp = timestamp;
+    x->start_offset = from > log->start_offset ? from : log->start_offset;
+    x->end_offset = end_offset;
+    x->next = INT64_MAX;
+    int rc = timestamp == LOG_GREATEST_TIMESTAMP ? begin_greatest(log, x)
+                                                 : begin_by_timestamp(log, x);
+    if (rc < 0 || x->parts_len == 0)
+        log_search_end(x);
+    else
+        *search = x;
+    return rc < 0 ? log_errno(rc) : ERR_NONE;
+}
+
+int64_t log_search_end(struct log_search *search)
+{
+    int64_t next = search->next;
+
+    for (int i = 0; i < search->parts_len; i++)
+        env_file_unref(search->parts[i].file);
+    free(search);
+    return next;
+}
+
+/* ---- on any thread ------------------------------------------------------- */
+
+/* The record of the walk's batch that the search is for. */
+static enum err look_into(struct walk *w, const struct log_search *search,
+                          struct codec *codec,
                           struct log_timestamp_offset *found)
 {
     struct record_position position;
     struct buf scratch = BUF_INIT;
     struct slice bytes;
+    enum err err;
 
     if (walk_body(w, &bytes) != WALK_BATCH)
         return ERR_IO;
     if (!batch_crc_ok(bytes, &w->batch))
         return ERR_DAMAGED;
-    enum err err = record_find_timestamp(
-        search->codec, bytes, &w->batch, search->timestamp,
-        search->start_offset, CODEC_LIMIT_BYTES, &scratch, &position);
+    if (search->timestamp == LOG_GREATEST_TIMESTAMP)
+        err = record_find_max_timestamp(codec, bytes, &w->batch,
+                                        CODEC_LIMIT_BYTES, &scratch, &position);
+    else
+        err = record_find_timestamp(codec, bytes, &w->batch, search->timestamp,
+                                    search->start_offset, CODEC_LIMIT_BYTES,
+                                    &scratch, &position);
     buf_free(&scratch);
     if (err == ERR_NONE && position.offset >= 0)
         *found = (struct log_timestamp_offset){
@@ -68,162 +269,122 @@ static enum err look_into(struct walk *w, const struct search *search,
     return err;
 }
 
-static enum err search_segment(struct log *log, struct segment *s,
-                               const struct search *search,
-                               struct log_timestamp_offset *found)
+static enum err walk_error(enum walk_result result)
 {
+    return result == WALK_IO    ? ERR_IO
+           : result == WALK_BAD ? ERR_DAMAGED
+                                : ERR_NONE;
+}
+
+static enum err run_by_timestamp(struct log_search *search, struct codec *codec,
+                                 struct log_timestamp_offset *found)
+{
+    const struct search_part *part = &search->parts[0];
     enum walk_result result = WALK_END;
-    struct segment_place place;
-    struct env_file *file;
     enum err err = ERR_NONE;
     struct walk w;
-    int rc = first_place(log, s, search, &place);
 
-    if (rc == -EBADMSG && (rc = segment_rebuild(log, s)) == 0)
-        rc = first_place(log, s, search, &place);
-    if (rc < 0)
-        return rc == -ENOENT ? ERR_NONE : log_errno(rc);
-    rc = segment_open_file(log, s, s == log_active(log), &file);
-    if (rc < 0)
-        return log_errno(rc);
-    walk_init(&w, file, place.position, s->size_bytes);
+    walk_init(&w, part->file, part->position, part->end);
     while (err == ERR_NONE && found->offset < 0 &&
            (result = walk_next(&w)) == WALK_BATCH &&
-           w.batch.base_offset < search->end_offset)
+           w.batch.base_offset < part->to)
         if (w.batch.max_timestamp >= search->timestamp)
-            err = look_into(&w, search, found);
-    if (result == WALK_IO || result == WALK_BAD)
-        err = result == WALK_IO ? ERR_IO : ERR_DAMAGED;
+            err = look_into(&w, search, codec, found);
     walk_free(&w);
-    env_file_unref(file);
+    if (found->offset >= part->to) {
+        *found = nothing;
+        search->next = INT64_MAX;
+    }
+    return err != ERR_NONE ? err : walk_error(result);
+}
+
+/* A batch that has the greatest timestamp seen so far. */
+struct greatest {
+    int64_t timestamp;
+    const struct search_part *part;
+    int64_t position;
+};
+
+static enum err walk_headers(const struct search_part *part, struct greatest *g)
+{
+    enum walk_result result;
+    int64_t last = -1;
+    struct walk w;
+
+    walk_init(&w, part->file, part->position, part->end);
+    while (last + 1 < part->to && (result = walk_next(&w)) == WALK_BATCH) {
+        last = batch_last_offset(&w.batch);
+        if (last >= part->from && last < part->to &&
+            w.batch.max_timestamp > g->timestamp)
+            *g = (struct greatest){w.batch.max_timestamp, part, w.position};
+    }
+    walk_free(&w);
+    return last + 1 < part->to ? walk_error(result) : ERR_NONE;
+}
+
+static enum err run_greatest(struct log_search *search, struct codec *codec,
+                             struct log_timestamp_offset *found)
+{
+    struct greatest g = {.timestamp = -1};
+    enum err err = ERR_NONE;
+    struct walk w;
+
+    for (int i = 0; i < search->parts_len && err == ERR_NONE; i++)
+        err = walk_headers(&search->parts[i], &g);
+    if (err != ERR_NONE || g.part == NULL)
+        return err;
+    walk_init(&w, g.part->file, g.position, g.part->end);
+    err = walk_error(walk_next(&w));
+    if (err == ERR_NONE)
+        err = look_into(&w, search, codec, found);
+    walk_free(&w);
     return err;
 }
 
-static const struct log_timestamp_offset nothing = {
-    .timestamp = -1, .offset = -1, .leader_epoch = -1};
+enum err log_search_run(struct log_search *search, struct codec *codec,
+                        struct log_timestamp_offset *found)
+{
+    *found = nothing;
+    return search->timestamp == LOG_GREATEST_TIMESTAMP
+               ? run_greatest(search, codec, found)
+               : run_by_timestamp(search, codec, found);
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+static enum err search_here(struct log *log, struct codec *codec,
+                            int64_t timestamp, int64_t end_offset,
+                            struct log_timestamp_offset *found)
+{
+    struct log_search *search;
+    int64_t from = 0;
+    enum err err;
+
+    *found = nothing;
+    do {
+        err = log_search_begin(log, timestamp, from, end_offset, &search);
+        if (err != ERR_NONE || search == NULL)
+            return err;
+        err = log_search_run(search, codec, found);
+        from = log_search_end(search);
+    } while (err == ERR_NONE && found->offset < 0 && from < end_offset);
+    return err;
+}
 
 enum err log_offset_for_timestamp(struct log *log, struct codec *codec,
                                   int64_t timestamp, int64_t end_offset,
                                   struct log_timestamp_offset *found)
 {
-    struct search search = {codec, timestamp, log->start_offset, end_offset};
-
-    *found = nothing;
-    if (log->failed)
-        return ERR_IO;
-    for (uint32_t i = log_segment_of(log, log->start_offset);
-         i < log->segments_len && found->offset < 0; i++) {
-        struct segment *s = &log->segments[i];
-        if (s->base_offset >= end_offset)
-            break;
-        int rc = segment_load(log, s, NULL);
-        if (rc < 0)
-            return log_errno(rc);
-        if (s->max_timestamp < timestamp)
-            continue;
-        enum err err = search_segment(log, s, &search, found);
-        if (err != ERR_NONE)
-            return err;
-    }
-    if (found->offset >= end_offset)
-        *found = nothing;
-    return ERR_NONE;
-}
-
-/* ---- greatest timestamp --------------------------------------------------*/
-
-/* A batch that has the greatest timestamp seen so far. */
-struct greatest {
-    int64_t timestamp;
-    int64_t last_offset;
-    int64_t end_offset; /* batches that reach it are out */
-};
-
-static void consider(struct greatest *g, int64_t timestamp, int64_t last_offset)
-{
-    if (timestamp > g->timestamp && last_offset < g->end_offset) {
-        g->timestamp = timestamp;
-        g->last_offset = last_offset;
-    }
-}
-
-/* Batch by batch; where the segment's own figure lies outside of [from, to). */
-static bool consider_batch(void *arg, const struct batch *b, struct slice bytes)
-{
-    struct greatest *g = arg;
-
-    consider(g, b->max_timestamp, batch_last_offset(b));
-    return true;
-}
-
-static enum err consider_segment(struct log *log, uint32_t i,
-                                 struct greatest *g)
-{
-    int64_t from = log->start_offset, to = g->end_offset;
-    struct segment *s = &log->segments[i];
-    int rc = segment_load(log, s, NULL);
-
-    if (rc < 0)
-        return log_errno(rc);
-    if (s->max_timestamp <= g->timestamp)
-        return ERR_NONE;
-    if (s->max_timestamp_offset >= from && s->max_timestamp_offset < to) {
-        consider(g, s->max_timestamp, s->max_timestamp_offset);
-        return ERR_NONE;
-    }
-    if (s->base_offset > from)
-        from = s->base_offset;
-    if (i + 1 < log->segments_len && log->segments[i + 1].base_offset < to)
-        to = log->segments[i + 1].base_offset;
-    return log_visit(log, from, to, consider_batch, g);
-}
-
-struct record_search {
-    struct codec *codec;
-    struct log_timestamp_offset *found;
-    enum err err;
-};
-
-static bool find_in_batch(void *arg, const struct batch *b, struct slice bytes)
-{
-    struct record_search *search = arg;
-    struct record_position position;
-    struct buf scratch = BUF_INIT;
-
-    search->err = record_find_max_timestamp(
-        search->codec, bytes, b, CODEC_LIMIT_BYTES, &scratch, &position);
-    buf_free(&scratch);
-    if (search->err == ERR_NONE && position.offset >= 0)
-        *search->found = (struct log_timestamp_offset){
-            .timestamp = position.timestamp,
-            .offset = position.offset,
-            .leader_epoch = b->leader_epoch,
-        };
-    return false;
+    if (timestamp < 0)
+        timestamp = 0; /* what has none is not found */
+    return search_here(log, codec, timestamp, end_offset, found);
 }
 
 enum err log_max_timestamp(struct log *log, struct codec *codec,
                            int64_t end_offset,
                            struct log_timestamp_offset *found)
 {
-    struct record_search search = {codec, found, ERR_NONE};
-    struct greatest g = {-1, -1, end_offset};
-    enum err err = ERR_NONE;
-
-    *found = nothing;
-    if (log->failed)
-        return ERR_IO;
-    for (uint32_t i = log_segment_of(log, log->start_offset);
-         i < log->segments_len && err == ERR_NONE; i++) {
-        if (log->segments[i].base_offset >= end_offset)
-            break;
-        err = consider_segment(log, i, &g);
-    }
-    if (err != ERR_NONE || g.last_offset < 0)
-        return err;
-    err = log_visit(log, g.last_offset, g.last_offset + 1, find_in_batch,
-                    &search);
-    return err != ERR_NONE ? err : search.err;
+    return search_here(log, codec, LOG_GREATEST_TIMESTAMP, end_offset, found);
 }
 
 /* ---- version 0 -----------------------------------------------------------*/

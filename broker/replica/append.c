@@ -500,26 +500,22 @@ enum err partition_truncate(struct partition *p, int64_t end_offset)
 
 /* ---- DeleteRecords ------------------------------------------------------- */
 
-enum err partition_delete_records(struct partition *p, int64_t offset,
-                                  int64_t *low_watermark)
+enum err partition_delete_records(struct partition *p, int64_t *offset)
 {
     enum err error = partition_check_leader(p, -1);
 
-    *low_watermark = -1;
     if (error != ERR_NONE)
         return error;
-    if (offset == -1)
-        offset = p->high_watermark;
-    if (offset < 0 || offset > p->high_watermark)
-        return ERR_OFFSET_OUT_OF_RANGE;
     if (!p->settings->log.delete_policy)
         return ERR_POLICY_VIOLATION;
-    if (offset > log_start_offset(p->log)) {
-        error = log_raise_start(p->log, offset);
-        if (error != ERR_NONE)
-            return error;
-        partition_shortened(p);
+    if (*offset == -1)
+        *offset = p->high_watermark;
+    if (*offset < 0 || *offset > p->high_watermark)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    if (*offset > log_start_offset(p->log)) {
+        error = log_raise_start(p->log, *offset);
+        if (error == ERR_NONE)
+            partition_shortened(p);
     }
-    *low_watermark = log_start_offset(p->log);
-    return ERR_NONE;
+    return error;
 }

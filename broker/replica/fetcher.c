@@ -352,6 +352,7 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
         return;
     bool moved = d->records.bytes.len != 0 || d->error_code != ERR_NONE ||
                  d->diverging_epoch.end_offset >= 0;
+    int64_t start = log_start_offset(p->log);
     error = take(p, d);
     if (error != ERR_NONE) {
         partition_write_failed(p); /* if that is what it was */
@@ -363,6 +364,7 @@ static void take_partition(struct fetcher *f, const struct uuid *topic_id,
                      ? STORAGE_RETRY_MS
                      : RETRY_MS);
     }
+    moved |= log_start_offset(p->log) != start; /* the leader waits for that */
     if (moved && p->fetcher == f) {
         changed(p);
         throttle(f, p, d->records.bytes.len);

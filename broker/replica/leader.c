@@ -44,6 +44,7 @@ void leader_init(struct leader *l, int32_t epoch, int self, int replica_count,
     for (int i = 0; i < replica_count; i++)
         l->followers[i] = (struct leader_follower){
             .end_offset = -1,
+            .start_offset = -1,
             .caught_up_ms = replica_in(isr, i) ? now_ms : long_ago,
             .fetch_ms = now_ms,
             .fetch_end = INT64_MAX,

@@ -40,7 +40,7 @@ static_assert(LEADER_REPLICAS_MAX <= 8 * sizeof(replica_set),
 
 struct leader_follower {
     int64_t end_offset;   /* what it last told us it has; -1 unknown */
-    int64_t start_offset; /* and where its log begins; for readers of it */
+    int64_t start_offset; /* and where its log begins; -1 unknown */
     int64_t caught_up_ms; /* last time it had everything we had */
     int64_t fetch_ms;     /* a fetch, and what we had then: a follower that */
     int64_t fetch_end;    /* now has fetch_end was caught up at fetch_ms;

@@ -120,6 +120,46 @@ void partition_wait(struct partition *p, struct partition_waiter *w, int acks)
     list_insert_after(at, &w->link);
 }
 
+int64_t partition_low_watermark(const struct partition *p)
+{
+    int64_t low = log_start_offset(p->log);
+
+    for (int i = 0; i < p->state.replicas_len; i++) {
+        const struct leader_follower *f = &p->leader->followers[i];
+        struct shard_broker *b = shard_broker(p->shard, p->state.replicas[i]);
+
+        if (i != p->leader->self && b != NULL && !b->fenced &&
+            f->start_offset < low)
+            low = f->start_offset;
+    }
+    return low;
+}
+
+static void release_starts(struct partition *p)
+{
+    if (list_empty(&p->start_waiters) || p->leader == NULL)
+        return;
+    int64_t low = partition_low_watermark(p);
+    LIST_EACH_SAFE (node, next, &p->start_waiters) {
+        struct partition_waiter *w =
+            LIST_ENTRY(node, struct partition_waiter, link);
+
+        if (w->end_offset > low)
+            continue;
+        list_remove(&w->link);
+        w->done(w, ERR_NONE);
+    }
+}
+
+void partition_wait_start(struct partition *p, struct partition_waiter *w)
+{
+    list_init(&w->link);
+    if (w->end_offset <= partition_low_watermark(p))
+        w->done(w, ERR_NONE);
+    else
+        list_push_back(&p->start_waiters, &w->link);
+}
+
 void partition_watch(struct partition *p, struct partition_watch *w)
 {
     list_push_back(&p->watches, &w->link);
@@ -143,9 +183,26 @@ void partition_write_failed(struct partition *p)
         list_push_back(&p->shard->watched, &p->watched_link);
 }
 
-/* NEWS_OTHER: nothing to read, but something to say: where the log begins, who
- * is in sync. */
-enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_OTHER, NEWS_ROLE };
+/* NEWS_OTHER: nothing to read, but something to say: who is in sync; NEWS_START
+ * where the log begins, for which replicas do not wait until they ask. */
+enum news { NEWS_END, NEWS_HIGH_WATERMARK, NEWS_START, NEWS_OTHER, NEWS_ROLE };
+
+static bool is_data(const struct partition_watch *w, enum news news,
+                    bool stable_moved)
+{
+    switch (news) {
+    case NEWS_END:
+    case NEWS_START:
+        return w->sees_uncommitted;
+    case NEWS_HIGH_WATERMARK:
+        return !w->sees_uncommitted && (!w->sees_stable || stable_moved);
+    case NEWS_OTHER:
+        return false;
+    case NEWS_ROLE:
+        return true;
+    }
+    return true;
+}
 
 static void tell_watches(struct partition *p, enum news news, bool stable_moved)
 {
@@ -155,10 +212,7 @@ static void tell_watches(struct partition *p, enum news news, bool stable_moved)
 
         if (news == NEWS_END && !w->sees_uncommitted)
             continue;
-        w->changed(w, news == NEWS_ROLE ||
-                          (news != NEWS_OTHER &&
-                           w->sees_uncommitted == (news == NEWS_END) &&
-                           (!w->sees_stable || stable_moved)));
+        w->changed(w, is_data(w, news, stable_moved));
     }
 }
 
@@ -301,8 +355,11 @@ void partition_follower_starts(struct partition *p, int32_t broker_id,
 {
     int number = partition_replica_number(p, broker_id);
 
-    if (p->leader != NULL && number >= 0)
-        p->leader->followers[number].start_offset = start_offset;
+    if (p->leader == NULL || number < 0 ||
+        p->leader->followers[number].start_offset == start_offset)
+        return;
+    p->leader->followers[number].start_offset = start_offset;
+    release_starts(p);
 }
 
 int32_t partition_nearest(const struct partition *p, struct slice rack,
@@ -361,6 +418,7 @@ void partition_broker_changed(struct partition *p, int32_t broker_id, bool anew)
         step(p, &(struct leader_event){.type = LEADER_ELIGIBILITY,
                                        .replica = number,
                                        .flag = eligible});
+    release_starts(p); /* it may not be alive any more */
 }
 
 /* ---- sync ---------------------------------------------------------------- */
@@ -479,6 +537,7 @@ static void stop_leading(struct partition *p)
     list_remove(&p->watched_link);
     fail_waiters(&p->waiters);
     fail_waiters(&p->sync_waiters);
+    fail_waiters(&p->start_waiters);
     if (p->coordinator != NULL)
         coord_host_lost(p);
 }
@@ -613,6 +672,7 @@ static void renumber(struct partition *p, const struct partition_state *old)
         p->leader->isr_doubted = renumber_set(p, before.isr_doubted, old);
     set_eligibility(p);
     step(p, &(struct leader_event){.type = LEADER_TICK});
+    release_starts(p);
 }
 
 static void follow(struct partition *p)
@@ -756,6 +816,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     p->settings = topic_settings_ref(settings);
     list_init(&p->waiters);
     list_init(&p->sync_waiters);
+    list_init(&p->start_waiters);
     list_init(&p->watches);
     list_init(&p->verifying);
     list_init(&p->watched_link);
@@ -907,5 +968,5 @@ void partition_shortened(struct partition *p)
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
     checkpoint_touch(p);
-    tell(p, NEWS_OTHER);
+    tell(p, NEWS_START);
 }

@@ -29,10 +29,10 @@ enum partition_role {
     PARTITION_DAMAGED,
 };
 
-/* Somebody who waits for records to be committed (or synced). */
+/* Somebody who waits for records to be committed (or synced, or deleted). */
 struct partition_waiter {
     struct list link;
-    int64_t end_offset; /* released when everything below is committed */
+    int64_t end_offset; /* released when that is so for everything below */
     /* error: ERR_NONE, or NOT_LEADER_OR_FOLLOWER when the role is lost or
      * partition_is_cut_off(). */
     void (*done)(struct partition_waiter *w, enum err error);
@@ -85,8 +85,9 @@ struct partition {
     bool producers_stale;
     struct refusals *refusals; /* what comes behind them is refused alike */
 
-    struct list waiters;      /* partition_waiter by end_offset: committed */
-    struct list sync_waiters; /* ... synced only (acks=1 with fsync) */
+    struct list waiters;       /* partition_waiter by end_offset: committed */
+    struct list sync_waiters;  /* ... synced only (acks=1 with fsync) */
+    struct list start_waiters; /* see partition_wait_start() */
     struct list watches;
     struct list watched_link;    /* in shard->watched */
     struct list checkpoint_link; /* in shard->checkpoint, or ->leaving */
@@ -256,9 +257,15 @@ int64_t partition_damaged_end(const struct partition *p);
 void partition_damaged_fetched(struct partition *p, int32_t broker_id,
                                int64_t offset, int32_t epoch);
 
-/* Raises the log start offset (DeleteRecords; the leader's own). */
-enum err partition_delete_records(struct partition *p, int64_t offset,
-                                  int64_t *low_watermark);
+/* Leader: raises its log start offset to *offset (DeleteRecords).  -1 is the
+ * high watermark, which *offset is set to then. */
+enum err partition_delete_records(struct partition *p, int64_t *offset);
+/* Leader: the smallest log start offset of the replicas that are alive; -1 if
+ * one has not said yet where it begins. */
+int64_t partition_low_watermark(const struct partition *p);
+/* Leader: calls w->done when that has come to w->end_offset.  May call it at
+ * once. */
+void partition_wait_start(struct partition *p, struct partition_waiter *w);
 
 /* When all of the log is on disk: the time of its last change; else 0. */
 int64_t partition_unchanged_ms(const struct partition *p);

@@ -265,6 +265,34 @@ def session_whose_topic_comes_again(s, v):
 
 
 @covers("Fetch")
+def session_whose_topic_comes_again_unasked(s, v):
+    """The client need not name it again, on whatever shards it is now."""
+    if v not in (7, 12):
+        return
+    n = 4
+    topic, stays, c = led_here(s, "anew", n), led_here(s, "other", 1), \
+        Session(s)
+    c.fetch(topics={topic: dict.fromkeys(range(n), 0), stays: {0: 0}})
+    s.call(1, "DeleteTopics", 5, topicNames=[topic], timeoutMs=20000)
+    wait_for("errors", lambda: parts(c.fetch()) ==
+             dict.fromkeys(range(n), (UNKNOWN, 0)))
+    led_here(s, "anew", n)
+    write(s, topic, 0, 1, 3)
+    # What comes with the request counts.
+    a = c.fetch(forget={topic: [1]}, topics={topic: {3: len(PAIRS)}})
+    s.check("the topics of now", {t["topic"] for t in a["responses"]},
+            {topic})
+    s.check("its partitions", parts(a), {
+        0: (NONE, len(PAIRS)), 2: (NONE, 0), 3: (NONE, 0)})
+    c.fetch(topics={topic: {0: len(PAIRS)}})
+    write(s, topic, 1, 2)
+    s.check("it goes on", parts(c.fetch()), {2: (NONE, len(PAIRS))})
+    c.epoch = -1
+    c.fetch()
+    c.close()
+
+
+@covers("Fetch")
 def sessions_have_a_bound(s, v):
     """max.incremental.fetch.session.cache.slots; here each shard has its
     share of them, and a connection belongs to a shard."""

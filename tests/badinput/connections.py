@@ -441,6 +441,44 @@ def produces_that_wait_for_followers_leave_room(cluster):
             c.close()
 
 
+def _mentions(topic, times, wait_ms):
+    """A fetch that names one partition many times."""
+    return struct.pack(">iiiib", -1, wait_ms, 1, 50 << 20, 0) + wire.array(
+        [wire.string(topic) + wire.array(
+            [struct.pack(">iqi", 0, 0, 1 << 20)] * times)])
+
+
+def fetches_that_wait_leave_room(cluster):
+    with _cluster(SMALL_QUEUE, nodes=3) as cluster:
+        cluster.create("waiting")
+        leader = cluster.leader("waiting")
+        cluster.wait_isr("waiting", [1, 2, 3])
+        with cluster.connect(leader) as guest, cluster.connect(leader) as c:
+            for _ in range(63):
+                guest.post(wire.FETCH, 4, _mentions("waiting", 20000,
+                                                    2**31 - 1))
+            _ask(c)
+            expect(_answered(c, 10), "there is no room for others")
+            # That needs the followers' fetches, too.
+            cluster.produce("waiting", [b"news"])
+            for _ in range(63):
+                guest.answer()
+
+
+def answers_behind_a_fetch_that_waits_leave_room(cluster):
+    with _cluster(SMALL_QUEUE) as cluster:
+        cluster.create("waiting")
+        with cluster.connect() as guest, cluster.connect() as c:
+            guest.post(wire.FETCH, 4, _mentions("waiting", 1, 2**31 - 1))
+            for _ in range(20):
+                guest.post(wire.FETCH, 4, _mentions("no-such-topic", 20000, 0))
+            _ask(c)
+            expect(_answered(c, 10), "there is no room for others")
+            cluster.produce("waiting", [b"news"])
+            for _ in range(21):
+                guest.answer()
+
+
 # ---- before the node is ready -----------------------------------------------
 
 

@@ -154,6 +154,19 @@ def a_client_that_never_reads_records(cluster):
     _never_reads(cluster, cluster.connect(leader), request * 100, leader, 200)
 
 
+def offsets_are_wanted_of_what_there_is(cluster):
+    cluster.create(TOPIC)
+    leader = cluster.leader(TOPIC)
+    before = cluster.most_memory_mb(leader)
+    for topic, partition in ("no-such-topic", 0), (TOPIC, 99), (TOPIC, 0):
+        with cluster.connect(leader) as c:
+            c.call(wire.LIST_OFFSETS, 0, struct.pack(">i", -1) + wire.array([
+                wire.string(topic) + wire.array([struct.pack(
+                    ">iqi", partition, -1, 2**31 - 1)] * 60000)]))
+    grown = cluster.most_memory_mb(leader) - before
+    expect(grown < 150, "the server took", grown, "MB")
+
+
 def a_client_that_never_reads_from_the_controller(cluster):
     # A FetchMetadata call for everything since the beginning.
     call = bytes([0x32, 0x00])

@@ -200,6 +200,11 @@ class Cluster:
         with open("/proc/%d/status" % self.pid(node)) as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
 
+    def most_memory_mb(self, node):
+        """Since it runs."""
+        with open("/proc/%d/status" % self.pid(node)) as file:
+            return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) / 1024
+
     def open_files(self, node):
         return len(os.listdir("/proc/%d/fd" % self.pid(node)))
 

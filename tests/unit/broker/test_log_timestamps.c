@@ -112,6 +112,21 @@ Test(log_timestamps, damage_is_an_error_not_an_answer)
                  ERR_DAMAGED);
 }
 
+/* With the newest record not yet committed, only what lies behind the last index
+ * entry is looked at: a segment may be large. */
+Test(log_timestamps, the_greatest_of_most_of_a_segment_is_not_looked_for)
+{
+    struct log_timestamp_offset found;
+
+    f.config.segment_bytes = 1 << 20;
+    log_set_config(f.log, &f.config);
+    append_n(&f, 100);
+    memset(file(&f, 0, ".log")->data, 0xee, log_size_bytes(f.log) / 2);
+    cr_assert_eq(log_max_timestamp(f.log, f.codec, 99, &found), ERR_NONE);
+    cr_assert_eq(found.offset, 98);
+    cr_assert_eq(found.timestamp, 1098);
+}
+
 Test(log_timestamps, version_0_lists_segments)
 {
     int64_t offsets[20];

@@ -30,6 +30,7 @@ static struct topic_settings settings;
 static struct codec *codec;
 static struct shard_topic *topic;
 static struct partition *p;
+static struct shard_broker *other; /* NULL: nothing is known of it */
 
 /* ---- what it tells others -------------------------------------------------*/
 
@@ -80,7 +81,10 @@ struct topic_settings *topic_settings_ref(struct topic_settings *s)
 
 void topic_settings_unref(struct topic_settings *s) {}
 
-struct shard_broker *shard_broker(struct shard *s, int32_t id) { return NULL; }
+struct shard_broker *shard_broker(struct shard *s, int32_t id)
+{
+    return id == OTHER ? other : NULL;
+}
 
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
@@ -138,6 +142,7 @@ static void begin(void)
                              .node_id = SELF,
                              .log_dirs = &dir,
                              .log_dirs_len = 1};
+    other = NULL;
     shard = (struct shard){.env = env, .broker = &broker, .heard_ms = -1};
     list_init(&shard.watched);
     list_init(&shard.checkpoint);
@@ -259,5 +264,110 @@ Test(partition, a_deleted_one_knows_its_id_without_its_topic)
     free(shard.forgotten);
     free(p->flush);
     p->flush = NULL;
+    end();
+}
+
+/* ---- a leader whose records are deleted -----------------------------------*/
+
+struct deletion {
+    struct partition_waiter waiter;
+    int calls;
+    enum err error;
+};
+
+static void deleted(struct partition_waiter *w, enum err error)
+{
+    struct deletion *d = (struct deletion *)(void *)w;
+
+    d->calls++;
+    d->error = error;
+}
+
+static void delete_below(int64_t offset, struct deletion *d)
+{
+    *d = (struct deletion){.waiter = {.done = deleted}};
+    d->waiter.end_offset = offset;
+    cr_assert_eq(partition_delete_records(p, &d->waiter.end_offset), ERR_NONE);
+    partition_wait_start(p, &d->waiter);
+}
+
+static struct shard_broker live;
+
+static void begin_leading(void)
+{
+    struct partition_state lead = state_of(SELF, 2);
+
+    begin();
+    live = (struct shard_broker){.id = OTHER};
+    other = &live;
+    settings.log.delete_policy = true;
+    for (int i = 0; i < BATCHES; i++)
+        cr_assert_eq(replicate(), ERR_NONE);
+    partition_set_state(p, &lead);
+    cr_assert_eq(p->high_watermark, BATCHES);
+}
+
+/* Or the next leader would have them again. */
+Test(partition, records_are_deleted_when_live_replicas_begin_later)
+{
+    struct deletion three, five, all;
+
+    begin_leading();
+    delete_below(3, &three);
+    cr_assert_eq(log_start_offset(p->log), 3);
+    cr_assert_eq(partition_low_watermark(p), -1);
+    partition_follower_starts(p, OTHER, 0);
+    cr_assert_eq(partition_low_watermark(p), 0);
+    delete_below(5, &five);
+    cr_assert_eq(three.calls, 0);
+    partition_follower_starts(p, OTHER, 4);
+    cr_assert_eq(three.calls, 1);
+    cr_assert_eq(three.error, ERR_NONE);
+    cr_assert_eq(five.calls, 0);
+    delete_below(4, &three); /* that is so */
+    cr_assert_eq(three.calls, 1);
+    delete_below(-1, &all);
+    cr_assert_eq(all.waiter.end_offset, BATCHES);
+    live.fenced = true;
+    partition_broker_changed(p, OTHER, false);
+    cr_assert_eq(five.calls + all.calls, 2);
+    cr_assert_eq(partition_low_watermark(p), BATCHES);
+    end();
+}
+
+Test(partition, who_waits_for_a_deletion_hears_of_the_leaderships_end)
+{
+    struct partition_state follow = state_of(OTHER, 3);
+    struct deletion d;
+
+    begin_leading();
+    delete_below(3, &d);
+    cr_assert_eq(d.calls, 0);
+    partition_set_state(p, &follow);
+    cr_assert_eq(d.calls, 1);
+    cr_assert_eq(d.error, ERR_NOT_LEADER_OR_FOLLOWER);
+    end();
+}
+
+static int woken;
+
+static void heard(struct partition_watch *w, bool data) { woken += data; }
+
+Test(partition, replicas_that_wait_hear_of_a_deletion)
+{
+    struct partition_watch replica = {.sees_uncommitted = true,
+                                      .changed = heard};
+    struct partition_watch consumer = {.changed = heard};
+    struct deletion d;
+
+    begin_leading();
+    partition_watch(p, &replica);
+    partition_watch(p, &consumer);
+    woken = 0;
+    delete_below(3, &d);
+    cr_assert_eq(woken, 1);
+    partition_unwatch(&replica);
+    partition_unwatch(&consumer);
+    list_remove(&d.waiter.link);
     end();
 }
