@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/planted.h"
 #include "broker/dispatch.h"
-#include "broker/meta.h"
+#include "broker/internal_topics.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
 #include "broker/time_search.h"

@@ -95,7 +95,4 @@ struct topic_order {
 /* Takes the order over and frees it.  The thread of `from`. */
 void meta_make_topics(struct topic_order *order);
 
-/* One that the broker keeps for itself.  Any thread. */
-bool topic_is_internal(struct slice name);
-
 #endif

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/planted.h"
+#include "proto/internal/arena_allocator.h"
 
 #include <stdlib.h>
 
@@ -14,6 +15,13 @@ enum {
     POLL_WAIT_MAX_MS = 30000,
     PROBE_FRAME_MAX_BYTES = 1024,
 };
+
+size_t service_decoded_max(size_t frame_bytes)
+{
+    enum { FACTOR = 24, AT_LEAST_BYTES = 1 << 20 };
+
+    return FACTOR * frame_bytes + AT_LEAST_BYTES;
+}
 
 /* A connection with this many polls and answers waiting, or this much that its
  * peer does not read, is not read from until there is less. */
@@ -554,15 +562,16 @@ static bool control_frame(struct service_conn *c, struct slice frame)
         reader_take(&r, (size_t)client_len);
     if (r.bad || version != CONTROL_API_VERSION)
         return false;
-    Leat__ControlRequest *q =
-        leat__control_request__unpack(NULL, reader_left(&r), r.at);
-    if (q == NULL)
-        return false;
-    arena_init(&arena, 0);
-    control_call(c, correlation_id, q, &arena);
+    arena_init(&arena, service_decoded_max(frame.len));
+    ProtobufCAllocator allocator = arena_allocator(&arena);
+    const Leat__ControlRequest *q =
+        leat__control_request__unpack(&allocator, reader_left(&r), r.at);
+    bool good = q != NULL && !arena.exhausted;
+    arena.limit_bytes = 0; /* from here on the sizes are ours */
+    if (good)
+        control_call(c, correlation_id, q, &arena);
     arena_free(&arena);
-    leat__control_request__free_unpacked(q, NULL);
-    return true;
+    return good;
 }
 
 /* ---- connections --------------------------------------------------------- */

@@ -38,16 +38,25 @@ static void api_versions(struct service_conn *c, const struct request_header *h,
     }
     a.api_keys_len = n;
     /* What is committed, which a standby knows as well. */
-    struct feature_levels levels =
-        c->service->image.applied_index > 0
-            ? feature_levels_of(&c->service->image)
-            : FEATURE_LEVELS_UNKNOWN;
+    struct feature_levels levels = c->service->image.applied_index > 0
+                                       ? feature_levels_of(&c->service->image)
+                                       : FEATURE_LEVELS_UNKNOWN;
     features_describe(&a, h->request_api_version, &levels, arena);
     int16_t version =
         error == ERR_UNSUPPORTED_VERSION ? 0 : h->request_api_version;
     if (kafka_frame_response(&frame, API_API_VERSIONS, version,
                              h->correlation_id, &a, NULL) == ERR_NONE)
         service_answer_at(c, 0, false, &frame);
+}
+
+/* What is asked is bounded; what is answered has sizes of our own. */
+static enum err decode(const struct kafka_desc *desc, int16_t version,
+                       struct slice body, struct arena *arena, void *q)
+{
+    enum err error = kafka_decode_request(desc, version, body, arena, q);
+
+    arena->limit_bytes = 0;
+    return error;
 }
 
 /* A client of version 3 and later says who it is. */
@@ -58,8 +67,8 @@ static enum err check_software(const struct request_header *h,
 
     if (h->request_api_version < 3)
         return ERR_NONE;
-    if (kafka_decode_request(&api_versions_request_desc, h->request_api_version,
-                             body, arena, &q) != ERR_NONE ||
+    if (decode(&api_versions_request_desc, h->request_api_version, body, arena,
+               &q) != ERR_NONE ||
         !api_software_name_ok(q.client_software_name) ||
         !api_software_name_ok(q.client_software_version))
         return ERR_INVALID_REQUEST;
@@ -98,8 +107,8 @@ static enum err describe_cluster(struct controller_service *s, int16_t version,
     struct describe_cluster_request q;
     struct describe_cluster_response a;
     struct raft_node_status status;
-    enum err error = kafka_decode_request(&describe_cluster_request_desc,
-                                          version, body, arena, &q);
+    enum err error =
+        decode(&describe_cluster_request_desc, version, body, arena, &q);
 
     if (error != ERR_NONE)
         return error;
@@ -250,8 +259,8 @@ enum err service_describe_quorum(struct controller_service *s, int16_t version,
 {
     struct describe_quorum_request q;
     struct describe_quorum_response a;
-    enum err error = kafka_decode_request(&describe_quorum_request_desc,
-                                          version, body, arena, &q);
+    enum err error =
+        decode(&describe_quorum_request_desc, version, body, arena, &q);
 
     if (error != ERR_NONE)
         return error;
@@ -371,7 +380,7 @@ bool service_kafka_request(struct service_conn *c, struct slice frame)
                   api_serves(api, API_ON_CONTROLLER, h.request_api_version);
     if (!served && api->key != API_API_VERSIONS)
         return false;
-    arena_init(&arena, 0);
+    arena_init(&arena, service_decoded_max(frame.len));
     bool ok = true;
     if (api->key == API_API_VERSIONS)
         api_versions(c, &h,

@@ -148,6 +148,8 @@ void service_conn_hold(struct service_conn *c, bool pause);
 void service_conn_release(struct service_conn *c);
 /* Closes it when everything is sent. */
 void service_conn_drop(struct service_conn *c);
+/* What a frame may become when it is decoded. */
+size_t service_decoded_max(size_t frame_bytes);
 
 /* ---- service_voters.c ---------------------------------------------------- */
 

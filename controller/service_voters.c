@@ -645,7 +645,10 @@ static enum err decode(const struct voter_reply *to,
                        const struct kafka_desc *desc, struct slice body,
                        struct arena *arena, void *q)
 {
-    return kafka_decode_request(desc, to->version, body, arena, q);
+    enum err error = kafka_decode_request(desc, to->version, body, arena, q);
+
+    arena->limit_bytes = 0; /* from here on the sizes are ours */
+    return error;
 }
 
 static enum err add(struct controller_service *s, const struct voter_reply *to,

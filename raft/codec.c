@@ -3,6 +3,7 @@
  * claims millions of entries ends as malformed. */
 #include "raft/codec.h"
 
+#include "proto/internal/arena_allocator.h"
 #include "proto/internal/raft.pb-c.h"
 
 /* ---- encode ------------------------------------------------------------- */
@@ -183,17 +184,6 @@ void raft_message_encode(const struct raft_message *m, const char *cluster_id,
 
 /* ---- decode ------------------------------------------------------------- */
 
-static void *allocate(void *arena, size_t size)
-{
-    return arena_alloc(arena, size);
-}
-
-static void free_with_arena(void *arena, void *pointer)
-{
-    (void)arena;
-    (void)pointer;
-}
-
 static struct slice slice_from(ProtobufCBinaryData data)
 {
     return data.data != NULL ? slice_of(data.data, data.len) : SLICE("");
@@ -341,7 +331,7 @@ static bool decode_body(struct arena *a, const Leat__RaftMessage *in,
 bool raft_message_decode(struct slice bytes, struct arena *arena,
                          struct raft_message *m, struct slice *cluster_id)
 {
-    ProtobufCAllocator allocator = {allocate, free_with_arena, arena};
+    ProtobufCAllocator allocator = arena_allocator(arena);
     Leat__RaftMessage *in =
         leat__raft_message__unpack(&allocator, bytes.len, bytes.data);
 
