@@ -74,6 +74,25 @@ static bool read_format(const struct options *o, struct record_format *f,
     return true;
 }
 
+static int finish(struct session *s, const struct consume_job *job,
+                  enum err error)
+{
+    const char *what =
+        job->options.topic != NULL ? job->options.topic : job->options.pattern;
+    const char *group = job->options.group;
+
+    if (job->output_error == 0)
+        return error == ERR_NONE
+                   ? EXIT_OK
+                   : ui_fail("cannot read %s: %s", what, client_why(s->client));
+    if (group == NULL || !job->options.auto_commit)
+        return ui_fail("cannot print the records of %s: standard output: %s",
+                       what, strerror(job->output_error));
+    return ui_fail("cannot print the records of %s: standard output: %s; group "
+                   "%s gets those that were not printed again",
+                   what, strerror(job->output_error), group);
+}
+
 static int run(struct session *s)
 {
     const struct options *o = s->options;
@@ -110,12 +129,7 @@ static int run(struct session *s)
     if (!read_format(o, &job.format, &s->arena))
         return ui_usage("consume", "--format is one of the listed "
                                    "properties, as KEY=VALUE");
-    if (consume_lines(&job) != ERR_NONE)
-        return ui_fail("cannot read %s: %s",
-                       job.options.topic != NULL ? job.options.topic
-                                                 : job.options.pattern,
-                       client_why(s->client));
-    return EXIT_OK;
+    return finish(s, &job, consume_lines(&job));
 }
 
 int cmd_consume(int argc, char **argv)

@@ -24,6 +24,8 @@ struct position {
     int32_t partition;
     int32_t leader; /* -1: not known */
     int64_t offset; /* next to read; NO_POSITION */
+    int64_t kept;   /* what is committed: `offset` at the last consumer_keep(),
+                     * or where we began; NO_POSITION */
 };
 
 struct fetch { /* under way to one leader */
@@ -44,7 +46,7 @@ struct consumer {
     struct list fetches;
     int64_t next_look_ms; /* at the metadata */
     int64_t next_commit_ms;
-    bool dirty; /* positions moved since the last commit */
+    bool dirty; /* something was kept since the last commit */
 };
 
 /* ---- positions
@@ -66,8 +68,8 @@ static void add_position(struct consumer *k, struct slice topic,
 {
     k->positions =
         xrealloc(k->positions, (k->positions_len + 1) * sizeof *k->positions);
-    k->positions[k->positions_len++] =
-        (struct position){slice_dup(topic), partition, -1, NO_POSITION};
+    k->positions[k->positions_len++] = (struct position){
+        slice_dup(topic), partition, -1, NO_POSITION, NO_POSITION};
 }
 
 static void clear_positions(struct consumer *k)
@@ -89,6 +91,17 @@ static void clear_positions(struct consumer *k)
  * ------------------------------------------------------------------------------
  */
 
+void consumer_keep(struct consumer *k)
+{
+    for (size_t i = 0; i < k->positions_len; i++) {
+        struct position *p = &k->positions[i];
+        if (p->offset < 0 || p->kept == p->offset)
+            continue;
+        p->kept = p->offset;
+        k->dirty = true;
+    }
+}
+
 enum err consumer_commit(struct consumer *k)
 {
     struct arena arena;
@@ -100,11 +113,11 @@ enum err consumer_commit(struct consumer *k)
     struct partition_offset *items =
         arena_array(&arena, k->positions_len + 1, sizeof *items);
     for (size_t i = 0; i < k->positions_len; i++)
-        if (k->positions[i].offset >= 0)
+        if (k->positions[i].kept >= 0)
             items[len++] = (struct partition_offset){
                 .topic = slice_str(k->positions[i].topic),
                 .partition = k->positions[i].partition,
-                .offset = k->positions[i].offset};
+                .offset = k->positions[i].kept};
     enum err error = admin_offsets_commit(
         k->client, slice_str(k->options.group), member_generation(k->member),
         member_id(k->member), items, len, &arena);
@@ -273,7 +286,7 @@ static void place(struct consumer *k, const struct partition_offset *items,
         struct position *p =
             find_position(k, items[i].topic, items[i].partition);
         if (p != NULL && items[i].error == ERR_NONE && items[i].offset >= 0)
-            p->offset = items[i].offset;
+            p->offset = p->kept = items[i].offset;
     }
 }
 
@@ -457,7 +470,6 @@ static enum err deliver_batch(struct consumer *k, struct position *p,
         d->count++;
         d->stopped = !d->take(d->arg, &one);
         p->offset = record.offset + 1;
-        k->dirty = true;
     }
     if (d->stopped)
         return ERR_NONE;

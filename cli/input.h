@@ -1,4 +1,5 @@
-/* Standard input line by line, and the wish to stop.  One thread. */
+/* Standard input line by line, output whose arrival is known, and the wish to
+ * stop.  One thread. */
 #ifndef CLI_INPUT_H
 #define CLI_INPUT_H
 
@@ -20,6 +21,10 @@ bool input_line(struct input *in, struct slice *line);
 bool input_ready(const struct input *in);
 /* Whether a person is typing. */
 bool input_is_terminal(const struct input *in);
+
+/* Writes all of the bytes, past the buffers of stdio, waiting while `fd` is
+ * full.  False with errno; EINTR if a signal wants us to stop meanwhile. */
+bool output_write(int fd, struct slice bytes);
 
 /* From now on SIGINT and SIGTERM only set a flag. */
 void interrupt_install(void);

@@ -67,6 +67,26 @@ bool input_is_terminal(const struct input *in)
     return isatty(in->fd) == 1 && isatty(STDOUT_FILENO) == 1;
 }
 
+bool output_write(int fd, struct slice bytes)
+{
+    struct pollfd p = {fd, POLLOUT, 0};
+
+    while (bytes.len != 0) {
+        ssize_t n = write(fd, bytes.data, bytes.len);
+        if (n < 0 && errno == EAGAIN)
+            poll(&p, 1, -1);
+        else if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0)
+            bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
+        if (interrupted && bytes.len != 0) {
+            errno = EINTR; /* before it waits again */
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_signal(int number)
 {
     (void)number;

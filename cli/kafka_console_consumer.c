@@ -197,6 +197,10 @@ static int consume(const struct options *o, const struct kafka_properties *p,
         fprintf(stderr,
                 "Error processing message, terminating consumer process: %s\n",
                 client_why(job->client));
+    if (job->output_error != 0)
+        fprintf(stderr,
+                "Unable to write to standard out, closing consumer: %s\n",
+                strerror(job->output_error));
     if (job->timed_out)
         fputs("Error processing message, terminating consumer process: \n"
               "org.apache.kafka.common.errors.TimeoutException\n",

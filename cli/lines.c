@@ -1,13 +1,16 @@
 /* Producing: lines are batched while more of them are there, and sent before
  * the reader would wait, so a pipe is fast and a person sees each line arrive.
- * Consuming: output is flushed once per arrival. */
+ * Consuming: each arrival is written at once, past stdio, whose buffer might
+ * hold records that were committed and fail to get rid of them. */
 #include "cli/lines.h"
 
 #include "cli/input.h"
 #include "cli/net.h"
 #include "cli/ui.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- producing
  * -------------------------------------------------------------------------------
@@ -154,11 +157,15 @@ static bool print_one(void *arg, const struct consumed *one)
            !interrupt_seen();
 }
 
-static bool write_out(struct printing *p)
+/* Only what was written counts as consumed. */
+static bool write_out(struct printing *p, struct consumer *k)
 {
-    bool ok = fwrite(p->out.data, 1, p->out.len, stdout) == p->out.len &&
-              fflush(stdout) == 0;
+    bool ok = output_write(STDOUT_FILENO, buf_slice(&p->out));
 
+    if (ok)
+        consumer_keep(k);
+    else if (errno != EINTR)
+        p->job->output_error = errno;
     p->out.len = 0;
     return ok;
 }
@@ -186,11 +193,8 @@ enum err consume_lines(struct consume_job *job)
         error = consumer_poll(k, net_now_ms() + 100, print_one, &p, &count);
         if (count != 0)
             last_ms = net_now_ms();
-        if (p.out.len != 0 && !write_out(&p)) {
-            fputs("Unable to write to standard out, closing consumer.\n",
-                  stderr);
+        if (!write_out(&p, k))
             break;
-        }
     }
     char *why = xstrdup(client_why(job->client));
     consumer_free(k);

@@ -175,6 +175,18 @@ void fake_topic(struct metadata_response *r, const char *name,
     }
 }
 
+enum err client_refresh(struct client *c)
+{
+    (void)c;
+    return ERR_NONE;
+}
+
+int32_t client_controller(const struct client *c)
+{
+    (void)c;
+    return 1;
+}
+
 int32_t client_coordinator(struct client *c, struct slice group)
 {
     (void)c;
