@@ -2,6 +2,7 @@
 #include "cli/ui.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -166,4 +167,17 @@ int ui_usage(const char *command, const char *format, ...)
     va_end(arguments);
     fprintf(stderr, "\nTry: leat %s --help\n", command);
     return EXIT_USAGE;
+}
+
+int ui_end(int code)
+{
+    bool failed = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fclose(stdout) == 0 && !failed)
+        return code;
+    ui_fail("not everything could be printed on standard output%s%s; what was "
+            "asked for may be done all the same",
+            errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    return code == EXIT_OK ? EXIT_FAILED : code;
 }

@@ -54,4 +54,8 @@ int ui_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int ui_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Closes standard output.  Returns the exit code: `code`, or EXIT_FAILED after
+ * a sentence if not everything that was printed has arrived. */
+int ui_end(int code);
+
 #endif
