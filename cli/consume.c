@@ -10,11 +10,12 @@ static const struct option_spec option_specs[] = {
      "read as a member of this group, and commit"},
     {"from-beginning", OPTION_FLAG, 0, NULL,
      "begin with the oldest record (a group: where it has committed nothing)"},
-    {"partition", OPTION_INT, 'p', "N", "only this partition"},
+    {"partition", OPTION_INT, 'p', "N", "only this partition", 0, INT32_MAX},
     {"offset", OPTION_VALUE, 'o', "N|earliest|latest",
      "where to begin, with --partition"},
-    {"max-messages", OPTION_LONG, 'n', "N", "stop after so many"},
-    {"timeout-ms", OPTION_LONG, 0, "MS", "stop when nothing came for so long"},
+    {"max-messages", OPTION_LONG, 'n', "N", "stop after so many", 0, INT64_MAX},
+    {"timeout-ms", OPTION_LONG, 0, "MS", "stop when nothing came for so long",
+     0, INT64_MAX},
     {"format", OPTION_LIST, 'f', "KEY=VALUE",
      "print.key, print.value, print.timestamp, print.offset, print.partition, "
      "print.headers, print.epoch (true or false), key.separator, "

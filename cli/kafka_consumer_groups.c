@@ -52,7 +52,7 @@ static const struct option_spec option_specs[] = {
      "With --describe: the group state; with --list: the states, or only "
      "groups in these."},
     {"timeout", OPTION_INT, 0, "timeout (ms)",
-     "The timeout that can be set for some use cases."},
+     "The timeout that can be set for some use cases.", 1, INT32_MAX},
     {"to-current", OPTION_FLAG, 0, NULL, "Reset offsets to current offset."},
     {"to-datetime", OPTION_VALUE, 0, "datetime",
      "Reset offsets to offset from datetime. Format: "
@@ -833,8 +833,10 @@ int kafka_consumer_groups(int argc, char **argv)
     const struct action *action = action_of(o);
     code = check(o, action);
     if (code == EXIT_OK) {
-        struct job j = {.options = o,
-                        .client = kafka_open(o, "kafka-consumer-groups")};
+        struct job j = {
+            .options = o,
+            .client = kafka_open(o, "kafka-consumer-groups",
+                                 options_int(o, "timeout", KAFKA_TIMEOUT_MS))};
         code = EXIT_FAILED;
         if (j.client != NULL) {
             arena_init(&j.arena, 0);

@@ -174,7 +174,7 @@ int kafka_log_dirs(int argc, char **argv)
     else if (!options_has(o, "describe"))
         kafka_usage(&tool, "Missing required argument \"[describe]\"");
     else
-        c = kafka_open(o, "log-dirs-tool");
+        c = kafka_open(o, "log-dirs-tool", KAFKA_TIMEOUT_MS);
     if (c != NULL && client_refresh(c) != ERR_NONE)
         fprintf(stderr, "%s\n", client_why(c));
     else if (c != NULL && check_brokers(c, options_text(o, "broker-list", "")))

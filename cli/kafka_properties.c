@@ -3,6 +3,7 @@
 
 #include "base/properties.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void add(struct kafka_properties *p, struct slice key,
@@ -78,4 +79,27 @@ const char *kafka_property(const struct kafka_properties *p, const char *key,
         if (strcmp(p->items[i - 1].key, key) == 0)
             return p->items[i - 1].value;
     return otherwise;
+}
+
+char *kafka_property_int(const struct kafka_properties *p, const char *key,
+                         int32_t min, int32_t *value)
+{
+    const char *text = kafka_property(p, key, NULL);
+    char *end;
+
+    if (text == NULL)
+        return NULL;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || number > INT32_MAX ||
+        number < INT32_MIN)
+        return xasprintf("Invalid value %s for configuration %s: Not a number "
+                         "of type INT",
+                         text, key);
+    if (number < min)
+        return xasprintf("Invalid value %s for configuration %s: Value must be "
+                         "at least %d",
+                         text, key, min);
+    *value = (int32_t)number;
+    return NULL;
 }
