@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 enum { CHUNK = 64 * 1024 };
@@ -34,7 +35,15 @@ static bool read_more(struct input *in)
     uint8_t *to = buf_extend(&in->bytes, CHUNK);
     ssize_t n = read(in->fd, to, CHUNK);
     in->bytes.len -= (size_t)(n > 0 ? CHUNK - n : CHUNK);
-    return n > 0 || (n < 0 && errno == EINTR && !interrupted);
+    if (n >= 0)
+        return n > 0;
+    if (errno == EINTR)
+        return !interrupted;
+    if (errno == EAGAIN)
+        return poll(&(struct pollfd){in->fd, POLLIN, 0}, 1, -1) >= 0 ||
+               !interrupted;
+    in->error = errno;
+    return false;
 }
 
 bool input_line(struct input *in, struct slice *line)
@@ -60,6 +69,23 @@ bool input_ready(const struct input *in)
     struct pollfd p = {in->fd, POLLIN, 0};
 
     return in->ended || find_end(in) != NULL || poll(&p, 1, 0) > 0;
+}
+
+bool file_read(const char *path, size_t max, struct buf *out, char **why)
+{
+    FILE *f = fopen(path, "r");
+
+    for (size_t n = 1; f != NULL && n != 0 && out->len <= max;) {
+        uint8_t *at = buf_extend(out, CHUNK);
+        n = fread(at, 1, CHUNK, f);
+        out->len -= CHUNK - n;
+    }
+    bool ok = f != NULL && ferror(f) == 0;
+    if (!ok)
+        *why = xasprintf("cannot read %s: %m", path);
+    if (f != NULL)
+        fclose(f);
+    return ok;
 }
 
 bool input_is_terminal(const struct input *in)

@@ -604,6 +604,8 @@ static bool read_plan(struct job *j, struct slice group,
             .partition = partition,
             .offset = offset};
     }
+    if (*why == NULL && ferror(f) != 0)
+        *why = xasprintf("cannot read %s: %m", path);
     fclose(f);
     return *why == NULL;
 }

@@ -2,6 +2,7 @@
 #include "cli/kafka_properties.h"
 
 #include "base/properties.h"
+#include "cli/input.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,17 +20,9 @@ static char *read_file(struct kafka_properties *p, const char *path)
     struct properties file;
     struct buf text = BUF_INIT;
     char *why = NULL;
-    FILE *f = fopen(path, "r");
 
-    if (f == NULL)
-        return xasprintf("cannot read %s: %m", path);
-    for (size_t n = 1; n != 0 && text.len <= PROPERTIES_SIZE_MAX;) {
-        uint8_t *at = buf_extend(&text, 65536);
-        n = fread(at, 1, 65536, f);
-        text.len -= 65536 - n;
-    }
-    fclose(f);
-    if (properties_parse(buf_slice(&text), path, &file, &why) == ERR_NONE) {
+    if (file_read(path, PROPERTIES_SIZE_MAX, &text, &why) &&
+        properties_parse(buf_slice(&text), path, &file, &why) == ERR_NONE) {
         for (size_t i = 0; i < file.count; i++)
             add(p, file.items[i].key, file.items[i].value);
         properties_free(&file);

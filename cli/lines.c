@@ -97,6 +97,11 @@ enum err produce_lines(struct produce_job *job, char **why)
     }
     producer_flush(p);
     job->produced = producer_acknowledged(p);
+    if (error == ERR_NONE && in.error != 0) {
+        error = ERR_IO;
+        *why =
+            xasprintf("standard input cannot be read: %s", strerror(in.error));
+    }
     input_free(&in);
     producer_free(p);
     return error;

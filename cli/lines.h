@@ -24,7 +24,8 @@ struct produce_job {
 
 /* Standard input, line by line, until its end.  ERR_NONE also if records were
  * given up (job->failed counts them, each was told on standard error); other
- * errors with a sentence in *why that the caller frees. */
+ * errors with a sentence in *why that the caller frees: then job->produced
+ * counts the lines before that were written. */
 enum err produce_lines(struct produce_job *job, char **why);
 
 struct consume_job {

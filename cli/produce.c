@@ -123,12 +123,12 @@ static int run(struct session *s)
     job.format.null_marker = options_text(o, "null-marker", NULL);
     if (line_format_check(&job.format) != NULL)
         return ui_usage("produce", "%s", line_format_check(&job.format));
-    if (produce_lines(&job, &why) != ERR_NONE) {
-        int code = ui_fail("cannot write to %s: %s", job.topic, why);
-        free(why);
-        return code;
-    }
-    return finish(s, &job);
+    enum err error = produce_lines(&job, &why);
+    if (error != ERR_NONE)
+        ui_fail("cannot write to %s: %s", job.topic, why);
+    free(why);
+    int code = finish(s, &job);
+    return error != ERR_NONE ? EXIT_FAILED : code;
 }
 
 int cmd_produce(int argc, char **argv)
