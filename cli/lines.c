@@ -4,6 +4,7 @@
  * hold records that were committed and fail to get rid of them. */
 #include "cli/lines.h"
 
+#include "cli/admin_topics.h"
 #include "cli/input.h"
 #include "cli/net.h"
 #include "cli/ui.h"
@@ -185,8 +186,24 @@ static bool is_over(struct consume_job *job, int64_t last_ms)
     return job->timed_out;
 }
 
+/* A pattern that is none would match nothing for ever. */
+static enum err check_pattern(struct consume_job *job)
+{
+    char *why = NULL;
+
+    if (job->options.pattern == NULL ||
+        admin_pattern_matches(job->options.pattern, SLICE(""), &why) ||
+        why == NULL)
+        return ERR_NONE;
+    client_fail(job->client, ERR_INVALID_REQUEST, "%s", why);
+    free(why);
+    return ERR_INVALID_REQUEST;
+}
+
 enum err consume_lines(struct consume_job *job)
 {
+    if (check_pattern(job) != ERR_NONE)
+        return ERR_INVALID_REQUEST;
     struct printing p = {job, BUF_INIT};
     struct consumer *k = consumer_new(job->client, &job->options);
     int64_t last_ms = net_now_ms();

@@ -234,6 +234,43 @@ Test(lines, commits_by_time_follow_the_output)
     cr_assert_gt(c.commits, 1);
 }
 
+/* The sentence that ends it. */
+static void expect_end(struct consumer_options options, const char *sentence)
+{
+    struct cluster cluster;
+
+    fill(&cluster);
+    struct client *c = fake_client_new(1, answer, &cluster);
+    struct consume_job job = {
+        .client = c,
+        .options = options,
+        .format = RECORD_FORMAT_INIT,
+        .max_messages = -1,
+        .timeout_ms = 100,
+    };
+    cr_assert_neq(consume_lines(&job), ERR_NONE);
+    cr_assert_str_eq(client_why(c), sentence);
+    client_free(c);
+    drain(&cluster);
+}
+
+Test(lines, a_partition_that_is_not_there)
+{
+    struct consumer_options options = CONSUMER_OPTIONS_INIT;
+
+    options.topic = "orders";
+    options.partition = 7;
+    expect_end(options, "topic orders has no partition 7");
+}
+
+Test(lines, a_pattern_that_is_none)
+{
+    struct consumer_options options = CONSUMER_OPTIONS_INIT;
+
+    options.pattern = "a(";
+    expect_end(options, "a( is an invalid regex.");
+}
+
 Test(lines, a_pipe_that_nobody_reads)
 {
     int fds[2];
