@@ -186,18 +186,32 @@ struct consumer *consumer_new(struct client *c,
     return k;
 }
 
-void consumer_free(struct consumer *k)
+static enum err leave_group(struct consumer *k)
 {
-    if (k->member != NULL) {
-        if (k->options.auto_commit)
-            consumer_commit(k);
-        member_free(k->member);
-    }
+    enum err error = k->options.auto_commit ? consumer_commit(k) : ERR_NONE;
+    char *why = xstrdup(client_why(k->client));
+
+    k->dirty = false; /* that was the last attempt */
+    member_free(k->member);
+    if (error != ERR_NONE)
+        client_fail(k->client, error,
+                    "the last that was read is not committed, so group %s "
+                    "gets it again (%s)",
+                    k->options.group, why);
+    free(why);
+    return error;
+}
+
+enum err consumer_free(struct consumer *k)
+{
+    enum err error = k->member != NULL ? leave_group(k) : ERR_NONE;
+
     clear_positions(k);
     free(k->positions);
     codec_free(k->codec);
     buf_free(&k->scratch);
     free(k);
+    return error;
 }
 
 /* Partitions of the topics that are read without a group, as they appear. */

@@ -57,8 +57,9 @@ struct consumer;
 
 struct consumer *consumer_new(struct client *c,
                               const struct consumer_options *options);
-/* Commits what is kept (if it does by itself) and leaves the group. */
-void consumer_free(struct consumer *k);
+/* Commits what is kept (if it does by itself) and leaves the group.  An error,
+ * with a sentence in client_why(), if it could not commit. */
+enum err consumer_free(struct consumer *k);
 
 /* Gives arrived records to take() until the deadline (net_now_ms()) or until
  * something was given.  take() returns false to stop right there: the record

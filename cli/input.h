@@ -32,8 +32,11 @@ bool file_read(const char *path, size_t max, struct buf *out, char **why);
  * full.  False with errno; EINTR if a signal wants us to stop meanwhile. */
 bool output_write(int fd, struct slice bytes);
 
-/* From now on SIGINT and SIGTERM only set a flag. */
+/* From now on the first SIGINT and the first SIGTERM only set a flag. */
 void interrupt_install(void);
 bool interrupt_seen(void);
+/* The deadline (net_now_ms()) of something that must not outlast the wish to
+ * stop by more than a few seconds, however long it may take otherwise. */
+int64_t interrupt_bound(int64_t deadline_ms);
 
 #endif

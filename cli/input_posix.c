@@ -2,15 +2,21 @@
  * producer sends what it has before it waits for more. */
 #include "cli/input.h"
 
+#include "cli/net.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { CHUNK = 64 * 1024 };
+enum {
+    CHUNK = 64 * 1024,
+    STOPPING_MS = 5000, /* for last commits and the like */
+};
 
 static volatile sig_atomic_t interrupted;
+static _Atomic int64_t interrupted_ms;
 
 void input_init(struct input *in, int fd) { *in = (struct input){.fd = fd}; }
 
@@ -116,15 +122,26 @@ bool output_write(int fd, struct slice bytes)
 static void on_signal(int number)
 {
     (void)number;
+    if (!interrupted)
+        interrupted_ms = net_now_ms();
     interrupted = 1;
 }
 
 void interrupt_install(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    /* A second one ends us at once. */
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = (int)SA_RESETHAND};
 
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
 
 bool interrupt_seen(void) { return interrupted != 0; }
+
+int64_t interrupt_bound(int64_t deadline_ms)
+{
+    int64_t bound = interrupted_ms + STOPPING_MS;
+
+    return interrupted && bound < deadline_ms ? bound : deadline_ms;
+}

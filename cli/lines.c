@@ -219,11 +219,13 @@ enum err consume_lines(struct consume_job *job)
             break;
     }
     char *why = xstrdup(client_why(job->client));
-    consumer_free(k);
+    enum err uncommitted = consumer_free(k);
     if (interrupt_seen())
         error = ERR_NONE; /* asked to stop in the middle of something */
     if (error != ERR_NONE)
         client_fail(job->client, error, "%s", why);
+    else
+        error = uncommitted;
     free(why);
     buf_free(&p.out);
     return error;

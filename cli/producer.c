@@ -10,6 +10,7 @@
  * is lost. */
 #include "cli/producer.h"
 
+#include "cli/input.h"
 #include "cli/net.h"
 #include "proto/record/partitioner.h"
 
@@ -343,7 +344,8 @@ static void judge(struct producer *p, struct lane *lane, enum err error,
         settle(p, lane, NULL);
     } else if (is_too_large(error) && split(p, lane)) {
         return;
-    } else if (!err_retriable(error) || net_now_ms() >= lane->deadline_ms) {
+    } else if (!err_retriable(error) ||
+               net_now_ms() >= interrupt_bound(lane->deadline_ms)) {
         char *why = message.len != 0 ? slice_dup(message)
                                      : xasprintf("%s (%s)", err_text(error),
                                                  err_name(error));
@@ -432,7 +434,8 @@ static void finish_all(struct producer *p, struct request *requests, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         struct request *r = &requests[i];
-        while (r->started && !r->call.done && net_now_ms() < deadline)
+        while (r->started && !r->call.done &&
+               net_now_ms() < interrupt_bound(deadline))
             client_poll(p->client, deadline);
         if (r->started && r->call.done) {
             take_answer(p, r);
@@ -483,7 +486,8 @@ static void give_up_late(struct producer *p)
     int64_t now = net_now_ms();
 
     for (int32_t i = 0; i < p->lanes_len; i++)
-        if (p->lanes[i].sealed.len != 0 && now >= p->lanes[i].deadline_ms)
+        if (p->lanes[i].sealed.len != 0 &&
+            now >= interrupt_bound(p->lanes[i].deadline_ms))
             judge(p, &p->lanes[i], ERR_REQUEST_TIMED_OUT, SLICE_NULL);
 }
 

@@ -19,6 +19,7 @@ struct cluster {
     int64_t fetched;   /* the offset of the last Fetch */
     int64_t fail_from; /* offset of the Fetch from which on the output fails */
     int commits;
+    enum err refusal; /* of commits */
 };
 
 static void fill(struct cluster *c)
@@ -117,11 +118,20 @@ static void fetch(struct cluster *c, const struct fetch_request *q,
 }
 
 static void commit(struct cluster *c, const struct offset_commit_request *q,
-                   struct offset_commit_response *r)
+                   struct offset_commit_response *r, struct arena *a)
 {
-    (void)r;
-    c->committed = q->topics[0].partitions[0].committed_offset;
     c->commits++;
+    if (c->refusal == ERR_NONE) {
+        c->committed = q->topics[0].partitions[0].committed_offset;
+        return;
+    }
+    r->topics = arena_array(a, 1, sizeof *r->topics);
+    r->topics_len = 1;
+    r->topics[0].name = q->topics[0].name;
+    r->topics[0].partitions =
+        arena_array(a, 1, sizeof *r->topics[0].partitions);
+    r->topics[0].partitions_len = 1;
+    r->topics[0].partitions[0].error_code = (int16_t)c->refusal;
 }
 
 static void sync_group(struct cluster *c, const struct sync_group_request *q,
@@ -153,7 +163,7 @@ static enum err answer(void *arg, int32_t node, enum api_key api,
     else if (api == API_FETCH)
         fetch(c, request, response, a);
     else if (api == API_OFFSET_COMMIT)
-        commit(c, request, response);
+        commit(c, request, response, a);
     else
         cr_assert(api == API_HEARTBEAT || api == API_LEAVE_GROUP);
     return ERR_NONE;
@@ -235,11 +245,14 @@ Test(lines, commits_by_time_follow_the_output)
 }
 
 /* The sentence that ends it. */
-static void expect_end(struct consumer_options options, const char *sentence)
+static void expect_end(struct consumer_options options, enum err refusal,
+                       const char *sentence)
 {
     struct cluster cluster;
 
     fill(&cluster);
+    cluster.refusal = refusal;
+    print_to_null();
     struct client *c = fake_client_new(1, answer, &cluster);
     struct consume_job job = {
         .client = c,
@@ -250,6 +263,7 @@ static void expect_end(struct consumer_options options, const char *sentence)
     };
     cr_assert_neq(consume_lines(&job), ERR_NONE);
     cr_assert_str_eq(client_why(c), sentence);
+    cr_assert_leq(cluster.commits, 1);
     client_free(c);
     drain(&cluster);
 }
@@ -260,7 +274,7 @@ Test(lines, a_partition_that_is_not_there)
 
     options.topic = "orders";
     options.partition = 7;
-    expect_end(options, "topic orders has no partition 7");
+    expect_end(options, ERR_NONE, "topic orders has no partition 7");
 }
 
 Test(lines, a_pattern_that_is_none)
@@ -268,7 +282,20 @@ Test(lines, a_pattern_that_is_none)
     struct consumer_options options = CONSUMER_OPTIONS_INIT;
 
     options.pattern = "a(";
-    expect_end(options, "a( is an invalid regex.");
+    expect_end(options, ERR_NONE, "a( is an invalid regex.");
+}
+
+Test(lines, a_last_commit_that_fails)
+{
+    struct consumer_options options = CONSUMER_OPTIONS_INIT;
+
+    options.topic = "orders";
+    options.group = "billing";
+    options.start = CONSUME_EARLIEST;
+    expect_end(options, ERR_ILLEGAL_GENERATION,
+               "the last that was read is not committed, so group billing gets "
+               "it again (offsets of group billing cannot be committed: "
+               "illegal generation)");
 }
 
 Test(lines, a_pipe_that_nobody_reads)
