@@ -21,6 +21,33 @@ void partition_offsets_sort(struct partition_offset *items, int32_t len)
         qsort(items, (size_t)len, sizeof *items, compare_items);
 }
 
+/* By partition, then by `timestamp`, which holds the place. */
+static int compare_places(const void *a, const void *b)
+{
+    const struct partition_offset *x = a;
+    const struct partition_offset *y = b;
+    int order = compare_items(x, y);
+
+    return order != 0 ? order : x->timestamp < y->timestamp ? -1 : 1;
+}
+
+int32_t partition_offsets_unique(struct partition_offset *items, int32_t len)
+{
+    int32_t kept = 0;
+
+    if (len <= 0)
+        return len;
+    for (int32_t i = 0; i < len; i++)
+        items[i].timestamp = i;
+    qsort(items, (size_t)len, sizeof *items, compare_places);
+    for (int32_t i = 0; i < len; i++)
+        if (i + 1 == len || compare_items(&items[i], &items[i + 1]) != 0)
+            items[kept++] = items[i];
+    for (int32_t i = 0; i < kept; i++)
+        items[i].timestamp = -1;
+    return kept;
+}
+
 static struct partition_offset *find(struct partition_offset *items,
                                      int32_t len, struct slice topic,
                                      int32_t partition)

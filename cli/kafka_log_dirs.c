@@ -109,7 +109,8 @@ static bool check_brokers(struct client *c, const char *list)
     while (*list != '\0') {
         char *end;
         long id = strtol(list, &end, 10);
-        if (end == list || client_node(c, (int32_t)id) == NULL) {
+        if (end == list || id != (int32_t)id ||
+            client_node(c, (int32_t)id) == NULL) {
             fprintf(stderr,
                     "ERROR: The given brokers do not exist from --broker-list: "
                     "%.*s\n",

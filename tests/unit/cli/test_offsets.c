@@ -1,4 +1,5 @@
 /* ListOffsets over several rounds. */
+#include "cli/admin_groups.h"
 #include "cli/admin_offsets.h"
 #include "tests/unit/cli/fake_client.h"
 
@@ -14,6 +15,7 @@ struct cluster {
     enum err silent[8];             /* what asking node 1 ends with */
     enum err errors[8][PARTITIONS];
     int asked[PARTITIONS];
+    int64_t first_timestamp; /* of what was asked for first */
 };
 
 static int round_of(const struct cluster *c)
@@ -25,6 +27,8 @@ static void answer_list(struct cluster *c, const struct list_offsets_request *q,
                         struct list_offsets_response *r, struct arena *a)
 {
     cr_assert_eq(q->topics_len, 1);
+    if (c->asked[0] + c->asked[1] == 0)
+        c->first_timestamp = q->topics[0].partitions[0].timestamp;
     int32_t len = q->topics[0].partitions_len;
     r->topics = arena_array(a, 1, sizeof *r->topics);
     r->topics_len = 1;
@@ -111,6 +115,40 @@ Test(offsets, a_leader_that_did_not_answer_is_no_answer)
     cr_assert_eq(items[0].error, ERR_NONE);
     cr_assert_eq(items[0].offset, 100);
     cr_assert_eq(items[1].error, ERR_LEADER_NOT_AVAILABLE);
+}
+
+Test(offsets, a_partition_that_is_named_twice_is_asked_for_once)
+{
+    struct partition_offset items[] = {
+        {.topic = SLICE("b"), .partition = 1, .offset = 7},
+        {.topic = SLICE("a"), .partition = 1, .offset = 8},
+        {.topic = SLICE("b"), .partition = 1, .offset = 9},
+        {.topic = SLICE("b"), .partition = 0, .offset = 10},
+    };
+
+    cr_assert_eq(partition_offsets_unique(items, 4), 3);
+    cr_assert_eq(items[0].offset, 8);
+    cr_assert_eq(items[1].offset, 10);
+    cr_assert_eq(items[2].offset, 9);
+    cr_assert_eq(partition_offsets_unique(NULL, 0), 0);
+}
+
+Test(offsets, a_time_before_1970_is_no_code)
+{
+    /* -1 asks for the end of the log, -2 for its start. */
+    struct cluster cluster = {.leaders = {{1, 2}, {1, 2}}};
+    struct partition_offset items[PARTITIONS] = {
+        {.topic = SLICE("orders")}, {.topic = SLICE("orders"), .partition = 1}};
+    struct client *c = fake_client_new(NODES, answer, &cluster);
+    struct arena arena;
+
+    arena_init(&arena, 0);
+    cr_assert_eq(admin_reset_plan(c, SLICE("billing"), RESET_TO_DATETIME, -1,
+                                  items, PARTITIONS, &arena),
+                 ERR_NONE);
+    cr_assert_eq(cluster.first_timestamp, 0);
+    arena_free(&arena);
+    client_free(c);
 }
 
 Test(offsets, a_leader_that_nobody_knows_is_no_answer)
