@@ -61,6 +61,12 @@ static int width_of(const char *text)
     return n;
 }
 
+static void print_cell(const char *text, FILE *to)
+{
+    for (; *text != '\0'; text++)
+        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, to);
+}
+
 void table_print(const struct table *t, FILE *to, int gap)
 {
     int *widths = xcalloc(t->columns, sizeof *widths);
@@ -72,7 +78,7 @@ void table_print(const struct table *t, FILE *to, int gap)
     }
     for (size_t i = 0; i < t->cells_len; i++) {
         size_t column = i % t->columns;
-        fputs(t->cells[i], to);
+        print_cell(t->cells[i], to);
         if (column + 1 == t->columns)
             fputc('\n', to);
         else
