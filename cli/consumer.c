@@ -45,6 +45,7 @@ struct consumer {
     size_t positions_len;
     struct list fetches;
     int64_t next_look_ms; /* at the metadata */
+    enum err trouble;     /* of the last look; passes */
     int64_t next_commit_ms;
     bool dirty; /* something was kept since the last commit */
 };
@@ -90,6 +91,8 @@ static void clear_positions(struct consumer *k)
 /* ---- committing
  * ------------------------------------------------------------------------------
  */
+
+enum err consumer_trouble(const struct consumer *k) { return k->trouble; }
 
 void consumer_keep(struct consumer *k)
 {
@@ -270,6 +273,7 @@ static enum err look(struct consumer *k)
         }
     }
     arena_free(&arena);
+    k->trouble = error;
     k->next_look_ms =
         net_now_ms() +
         (missing || error != ERR_NONE ? METADATA_PAUSE_MS : METADATA_AGE_MS);

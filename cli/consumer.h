@@ -68,6 +68,9 @@ enum err consumer_free(struct consumer *k);
 enum err consumer_poll(struct consumer *k, int64_t deadline_ms,
                        bool (*take)(void *arg, const struct consumed *one),
                        void *arg, int64_t *count);
+/* What the last look at the cluster ended with: an error, with a sentence in
+ * client_why() behind consumer_poll(), if that is why nothing comes. */
+enum err consumer_trouble(const struct consumer *k);
 /* All records that were given so far are where they belong (printed, say): from
  * now on a commit covers them. */
 void consumer_keep(struct consumer *k);

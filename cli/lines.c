@@ -218,6 +218,8 @@ enum err consume_lines(struct consume_job *job)
         if (!write_out(&p, k))
             break;
     }
+    if (error == ERR_NONE && job->timed_out)
+        error = consumer_trouble(k);
     char *why = xstrdup(client_why(job->client));
     enum err uncommitted = consumer_free(k);
     if (interrupt_seen())

@@ -55,5 +55,10 @@ done = run("produce t", preexec_fn=lambda: os.close(0))
 expect(done.returncode == 1 and "standard input cannot be read: Bad file "
        "descriptor" in done.stderr, "leat produce t <&-", done)
 
-print("%d inputs, %d failures" % (len(CASES) + 2, failures))
+# Nothing came, but not because nothing was there.
+done = run("consume t --timeout-ms 1000", stdin=subprocess.DEVNULL)
+expect(done.returncode == 1 and "leat: cannot read t: 127.0.0.1:1: Connection "
+       "refused" in done.stderr, "leat consume of nobody", done)
+
+print("%d inputs, %d failures" % (len(CASES) + 3, failures))
 sys.exit(failures != 0)
