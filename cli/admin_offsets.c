@@ -21,6 +21,33 @@ void partition_offsets_sort(struct partition_offset *items, int32_t len)
         qsort(items, (size_t)len, sizeof *items, compare_items);
 }
 
+/* By partition, then by `timestamp`, which holds the place. */
+static int compare_places(const void *a, const void *b)
+{
+    const struct partition_offset *x = a;
+    const struct partition_offset *y = b;
+    int order = compare_items(x, y);
+
+    return order != 0 ? order : x->timestamp < y->timestamp ? -1 : 1;
+}
+
+int32_t partition_offsets_unique(struct partition_offset *items, int32_t len)
+{
+    int32_t kept = 0;
+
+    if (len <= 0)
+        return len;
+    for (int32_t i = 0; i < len; i++)
+        items[i].timestamp = i;
+    qsort(items, (size_t)len, sizeof *items, compare_places);
+    for (int32_t i = 0; i < len; i++)
+        if (i + 1 == len || compare_items(&items[i], &items[i + 1]) != 0)
+            items[kept++] = items[i];
+    for (int32_t i = 0; i < kept; i++)
+        items[i].timestamp = -1;
+    return kept;
+}
+
 static struct partition_offset *find(struct partition_offset *items,
                                      int32_t len, struct slice topic,
                                      int32_t partition)
@@ -46,10 +73,14 @@ static int32_t run_end(const struct partition_offset *items, int32_t len,
 /* ---- offsets of logs
  * ------------------------------------------------------------------------ */
 
+/* Of open items; until its leader answers an item has the error that it did
+ * not. */
 static void note_leaders(struct partition_offset *items, int32_t len,
-                         const struct metadata_response *m)
+                         const bool *open, const struct metadata_response *m)
 {
     for (int32_t i = 0; i < len; i++) {
+        if (!open[i])
+            continue;
         items[i].leader = -1;
         items[i].error = ERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
@@ -59,16 +90,16 @@ static void note_leaders(struct partition_offset *items, int32_t len,
                 &m->topics[t].partitions[k];
             struct partition_offset *item =
                 find(items, len, m->topics[t].name, p->partition_index);
-            if (item == NULL)
+            if (item == NULL || !open[item - items])
                 continue;
             item->leader = p->leader_id;
-            item->error =
-                p->leader_id < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE;
+            item->error = p->leader_id < 0 ? ERR_LEADER_NOT_AVAILABLE
+                                           : ERR_NETWORK_EXCEPTION;
         }
 }
 
 static enum err find_leaders(struct client *c, struct partition_offset *items,
-                             int32_t len, struct arena *a)
+                             int32_t len, const bool *open, struct arena *a)
 {
     struct slice *names = arena_array(a, (size_t)len + 1, sizeof *names);
     struct metadata_response m;
@@ -78,7 +109,7 @@ static enum err find_leaders(struct client *c, struct partition_offset *items,
         names[count++] = items[i].topic;
     enum err error = client_topics(c, names, count, false, &m, a);
     if (error == ERR_NONE)
-        note_leaders(items, len, &m);
+        note_leaders(items, len, open, &m);
     return error;
 }
 
@@ -132,13 +163,21 @@ static void take_list(struct partition_offset *items, int32_t len, bool *open,
         }
 }
 
+/* A partition without leader, or one that is not there, may stay so for long:
+ * to be told once is enough. */
+static bool may_stay(enum err error)
+{
+    return error == ERR_LEADER_NOT_AVAILABLE ||
+           error == ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 /* One attempt at all open items; returns the worst passing error. */
 static enum err list_round(struct client *c, struct partition_offset *items,
                            int32_t len, bool *open, int64_t when_ms,
                            bool committed, struct arena *a)
 {
     const struct client_node *nodes;
-    enum err worst = find_leaders(c, items, len, a);
+    enum err worst = find_leaders(c, items, len, open, a);
 
     if (worst != ERR_NONE)
         return worst;
@@ -156,12 +195,10 @@ static enum err list_round(struct client *c, struct partition_offset *items,
         int32_t id = nodes[n].id;
         if (client_call(c, id, API_LIST_OFFSETS, &q, &r, a) == ERR_NONE)
             take_list(items, len, open, &r);
-        else
-            worst = ERR_NETWORK_EXCEPTION;
         count = client_nodes(c, &nodes);
     }
     for (int32_t i = 0; i < len; i++)
-        if (open[i] && items[i].error != ERR_NONE)
+        if (open[i] && (worst == ERR_NONE || may_stay(worst)))
             worst = items[i].error;
     return worst;
 }
@@ -183,9 +220,7 @@ enum err admin_offsets_list(struct client *c, struct partition_offset *items,
     client_retry_init(c, &retry);
     do {
         error = list_round(c, items, len, open, when_ms, committed, a);
-        /* A partition without leader may stay so for long: once is enough. */
-        if (error == ERR_LEADER_NOT_AVAILABLE ||
-            error == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        if (may_stay(error))
             return ERR_NONE;
     } while (client_retry(&retry, error));
     return error;

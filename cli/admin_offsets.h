@@ -47,5 +47,8 @@ enum err admin_offsets_delete(struct client *c, struct slice group,
 
 /* By topic, then partition. */
 void partition_offsets_sort(struct partition_offset *items, int32_t len);
+/* The same, and each partition once, with the offset that it was last given;
+ * returns how many there are now. */
+int32_t partition_offsets_unique(struct partition_offset *items, int32_t len);
 
 #endif

@@ -91,7 +91,7 @@ enum err admin_reset_partitions(struct client *c, struct slice group,
                     ? add_whole_topic(c, slice_str(topics[i]), a, items, len)
                     : add_partitions(c, topics[i], colon, a, items, len);
     }
-    partition_offsets_sort(*items, *len);
+    *len = partition_offsets_unique(*items, *len);
     return error;
 }
 
@@ -169,12 +169,13 @@ static enum err shift(struct client *c, struct slice group, int64_t by,
     return error != ERR_NONE ? error : clamp(c, items, len, a);
 }
 
-/* By time; partitions without a record so young go to their ends. */
+/* By time; partitions without a record so young go to their ends.  Times before
+ * 1970, which ListOffsets would take for something else, are 1970. */
 static enum err to_time(struct client *c, struct partition_offset *items,
                         int32_t len, int64_t when, struct arena *a)
 {
     struct partition_offset *ends = copy(items, len, a);
-    enum err error = list(c, items, len, when, "timestamp", a);
+    enum err error = list(c, items, len, when < 0 ? 0 : when, "timestamp", a);
 
     if (error == ERR_NONE)
         error = list(c, ends, len, OFFSETS_LATEST, "ending", a);
@@ -286,7 +287,10 @@ static bool parse_part(const char **text, const char *letters, double *value,
     char *end;
 
     *value = strtod(*text, &end);
-    if (end == *text || *end == '\0' || strchr(letters, *end) == NULL)
+    /* Not what strtod() takes besides, such as nan and 0x1p9. */
+    if (end == *text ||
+        strspn(*text, "+-.0123456789") != (size_t)(end - *text) ||
+        *end == '\0' || strchr(letters, *end) == NULL)
         return false;
     *letter = *end;
     *text = end + 1;
@@ -295,6 +299,7 @@ static bool parse_part(const char **text, const char *letters, double *value,
 
 bool admin_duration_parse(const char *text, int64_t *ms)
 {
+    const double DURATION_MAX_S = 1e12; /* more than 30,000 years */
     double sum = 0, value;
     char letter;
     bool any = false;
@@ -316,6 +321,8 @@ bool admin_duration_parse(const char *text, int64_t *ms)
             any = true;
         }
     }
+    if (sum < -DURATION_MAX_S || sum > DURATION_MAX_S)
+        return false;
     *ms = (int64_t)(sum * 1000);
     return any && *text == '\0';
 }

@@ -335,6 +335,7 @@ static void fill_creatable(const struct new_topic *topic, struct arena *a,
 {
     const struct assignment *given = &topic->assignment;
 
+    ASSERT(topic->replication_factor <= INT16_MAX);
     create_topics_request_creatable_topic_init(t);
     t->name = slice_str(topic->name);
     t->num_partitions = given->len != 0 ? -1 : topic->partitions;

@@ -63,7 +63,7 @@ struct config_pair {
 struct new_topic {
     const char *name;
     int32_t partitions;         /* -1: the cluster's default */
-    int32_t replication_factor; /* -1: the cluster's default */
+    int32_t replication_factor; /* fits 16 bits; -1: the cluster's default */
     struct assignment assignment;
     struct config_pair *configs;
     int32_t configs_len;

@@ -10,6 +10,7 @@
 #include "cli/client.h"
 
 #include "cli/client_parts.h"
+#include "cli/input.h"
 #include "cli/net.h"
 #include "proto/kafka/header.h"
 
@@ -204,7 +205,8 @@ static enum err send_request(struct client *c, struct connection *conn,
                            "cannot say what was asked for",
                            api_name((int16_t)api), version);
     }
-    error = net_send(conn->fd, buf_slice(&out), net_now_ms() + c->timeout_ms);
+    error = net_send(conn->fd, buf_slice(&out),
+                     interrupt_bound(net_now_ms() + c->timeout_ms));
     buf_free(&out);
     if (error != ERR_NONE) {
         drop(conn, ERR_CLOSED);
@@ -273,10 +275,10 @@ void client_poll(struct client *c, int64_t deadline_ms)
             if (n < sizeof fds / sizeof *fds)
                 fds[n++] = LIST_ENTRY(node, struct connection, link)->fd;
         }
-        if (net_now_ms() >= deadline_ms)
+        if (net_now_ms() >= interrupt_bound(deadline_ms))
             return;
-        net_wait(fds, n, deadline_ms);
-        if (net_now_ms() >= deadline_ms) {
+        net_wait(fds, n, interrupt_bound(deadline_ms));
+        if (net_now_ms() >= interrupt_bound(deadline_ms)) {
             receive_all(c);
             return;
         }
@@ -288,7 +290,7 @@ static enum err wait_for(struct client *c, struct client_call *call,
 {
     int64_t deadline = net_now_ms() + timeout_ms;
 
-    while (!call->done && net_now_ms() < deadline)
+    while (!call->done && net_now_ms() < interrupt_bound(deadline))
         client_poll(c, deadline);
     if (call->done)
         return call->error;
@@ -382,7 +384,8 @@ static enum err connect_to(struct client *c, int32_t id,
                            id & ~CLIENT_SECOND);
     int64_t timeout =
         c->timeout_ms < CONNECT_TIMEOUT_MS ? c->timeout_ms : CONNECT_TIMEOUT_MS;
-    enum err error = net_connect(host, port, net_now_ms() + timeout, &fd, &why);
+    enum err error = net_connect(
+        host, port, interrupt_bound(net_now_ms() + timeout), &fd, &why);
     if (error != ERR_NONE)
         return fail_with(c, error, why);
     conn = xcalloc(1, sizeof *conn);

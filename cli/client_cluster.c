@@ -1,6 +1,7 @@
 /* What the client knows of the cluster: brokers and controller from Metadata,
  * coordinators from FindCoordinator, and how it paces repeated attempts. */
 #include "cli/client_parts.h"
+#include "cli/input.h"
 #include "cli/net.h"
 
 #include <stdlib.h>
@@ -184,7 +185,7 @@ void client_retry_init(struct client *c, struct client_retry *r)
 bool client_retry(struct client_retry *r, enum err error)
 {
     if (error == ERR_NONE || !err_retriable(error) ||
-        net_now_ms() + r->pause_ms >= r->deadline_ms)
+        net_now_ms() + r->pause_ms >= interrupt_bound(r->deadline_ms))
         return false;
     net_sleep_ms(r->pause_ms);
     r->pause_ms =

@@ -10,11 +10,12 @@ static const struct option_spec option_specs[] = {
      "read as a member of this group, and commit"},
     {"from-beginning", OPTION_FLAG, 0, NULL,
      "begin with the oldest record (a group: where it has committed nothing)"},
-    {"partition", OPTION_INT, 'p', "N", "only this partition"},
+    {"partition", OPTION_INT, 'p', "N", "only this partition", 0, INT32_MAX},
     {"offset", OPTION_VALUE, 'o', "N|earliest|latest",
      "where to begin, with --partition"},
-    {"max-messages", OPTION_LONG, 'n', "N", "stop after so many"},
-    {"timeout-ms", OPTION_LONG, 0, "MS", "stop when nothing came for so long"},
+    {"max-messages", OPTION_LONG, 'n', "N", "stop after so many", 0, INT64_MAX},
+    {"timeout-ms", OPTION_LONG, 0, "MS", "stop when nothing came for so long",
+     0, INT64_MAX},
     {"format", OPTION_LIST, 'f', "KEY=VALUE",
      "print.key, print.value, print.timestamp, print.offset, print.partition, "
      "print.headers, print.epoch (true or false), key.separator, "
@@ -74,6 +75,25 @@ static bool read_format(const struct options *o, struct record_format *f,
     return true;
 }
 
+static int finish(struct session *s, const struct consume_job *job,
+                  enum err error)
+{
+    const char *what =
+        job->options.topic != NULL ? job->options.topic : job->options.pattern;
+    const char *group = job->options.group;
+
+    if (job->output_error == 0)
+        return error == ERR_NONE
+                   ? EXIT_OK
+                   : ui_fail("cannot read %s: %s", what, client_why(s->client));
+    if (group == NULL || !job->options.auto_commit)
+        return ui_fail("cannot print the records of %s: standard output: %s",
+                       what, strerror(job->output_error));
+    return ui_fail("cannot print the records of %s: standard output: %s; group "
+                   "%s gets those that were not printed again",
+                   what, strerror(job->output_error), group);
+}
+
 static int run(struct session *s)
 {
     const struct options *o = s->options;
@@ -110,12 +130,7 @@ static int run(struct session *s)
     if (!read_format(o, &job.format, &s->arena))
         return ui_usage("consume", "--format is one of the listed "
                                    "properties, as KEY=VALUE");
-    if (consume_lines(&job) != ERR_NONE)
-        return ui_fail("cannot read %s: %s",
-                       job.options.topic != NULL ? job.options.topic
-                                                 : job.options.pattern,
-                       client_why(s->client));
-    return EXIT_OK;
+    return finish(s, &job, consume_lines(&job));
 }
 
 int cmd_consume(int argc, char **argv)

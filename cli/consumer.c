@@ -24,6 +24,8 @@ struct position {
     int32_t partition;
     int32_t leader; /* -1: not known */
     int64_t offset; /* next to read; NO_POSITION */
+    int64_t kept;   /* what is committed: `offset` at the last consumer_keep(),
+                     * or where we began; NO_POSITION */
 };
 
 struct fetch { /* under way to one leader */
@@ -43,8 +45,9 @@ struct consumer {
     size_t positions_len;
     struct list fetches;
     int64_t next_look_ms; /* at the metadata */
+    enum err trouble;     /* of the last look; passes */
     int64_t next_commit_ms;
-    bool dirty; /* positions moved since the last commit */
+    bool dirty; /* something was kept since the last commit */
 };
 
 /* ---- positions
@@ -66,8 +69,8 @@ static void add_position(struct consumer *k, struct slice topic,
 {
     k->positions =
         xrealloc(k->positions, (k->positions_len + 1) * sizeof *k->positions);
-    k->positions[k->positions_len++] =
-        (struct position){slice_dup(topic), partition, -1, NO_POSITION};
+    k->positions[k->positions_len++] = (struct position){
+        slice_dup(topic), partition, -1, NO_POSITION, NO_POSITION};
 }
 
 static void clear_positions(struct consumer *k)
@@ -89,6 +92,19 @@ static void clear_positions(struct consumer *k)
  * ------------------------------------------------------------------------------
  */
 
+enum err consumer_trouble(const struct consumer *k) { return k->trouble; }
+
+void consumer_keep(struct consumer *k)
+{
+    for (size_t i = 0; i < k->positions_len; i++) {
+        struct position *p = &k->positions[i];
+        if (p->offset < 0 || p->kept == p->offset)
+            continue;
+        p->kept = p->offset;
+        k->dirty = true;
+    }
+}
+
 enum err consumer_commit(struct consumer *k)
 {
     struct arena arena;
@@ -100,11 +116,11 @@ enum err consumer_commit(struct consumer *k)
     struct partition_offset *items =
         arena_array(&arena, k->positions_len + 1, sizeof *items);
     for (size_t i = 0; i < k->positions_len; i++)
-        if (k->positions[i].offset >= 0)
+        if (k->positions[i].kept >= 0)
             items[len++] = (struct partition_offset){
                 .topic = slice_str(k->positions[i].topic),
                 .partition = k->positions[i].partition,
-                .offset = k->positions[i].offset};
+                .offset = k->positions[i].kept};
     enum err error = admin_offsets_commit(
         k->client, slice_str(k->options.group), member_generation(k->member),
         member_id(k->member), items, len, &arena);
@@ -141,7 +157,7 @@ static int32_t subscribed_topics(void *arg, struct arena *a,
     }
     if (admin_topics_list(k->client, k->options.pattern, true, a, &views,
                           &len) != ERR_NONE)
-        return 0;
+        return 0; /* passes: the pattern was checked */
     *topics = arena_array(a, (size_t)len + 1, sizeof **topics);
     for (int32_t i = 0; i < len; i++)
         (*topics)[i] = views[i].name;
@@ -173,18 +189,32 @@ struct consumer *consumer_new(struct client *c,
     return k;
 }
 
-void consumer_free(struct consumer *k)
+static enum err leave_group(struct consumer *k)
 {
-    if (k->member != NULL) {
-        if (k->options.auto_commit)
-            consumer_commit(k);
-        member_free(k->member);
-    }
+    enum err error = k->options.auto_commit ? consumer_commit(k) : ERR_NONE;
+    char *why = xstrdup(client_why(k->client));
+
+    k->dirty = false; /* that was the last attempt */
+    member_free(k->member);
+    if (error != ERR_NONE)
+        client_fail(k->client, error,
+                    "the last that was read is not committed, so group %s "
+                    "gets it again (%s)",
+                    k->options.group, why);
+    free(why);
+    return error;
+}
+
+enum err consumer_free(struct consumer *k)
+{
+    enum err error = k->member != NULL ? leave_group(k) : ERR_NONE;
+
     clear_positions(k);
     free(k->positions);
     codec_free(k->codec);
     buf_free(&k->scratch);
     free(k);
+    return error;
 }
 
 /* Partitions of the topics that are read without a group, as they appear. */
@@ -207,8 +237,10 @@ static enum err check_topic(struct consumer *k,
     if (error != ERR_NONE && !err_retriable(error))
         return client_fail(k->client, error, "topic %.*s: %s",
                            SLICE_FMT(t->name), err_text(error));
-    if (error == ERR_NONE && k->options.partition >= t->partitions_len)
-        return client_fail(k->client, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+    /* Not UNKNOWN_TOPIC_OR_PARTITION, which would pass. */
+    if (error == ERR_NONE && t->partitions_len != 0 &&
+        k->options.partition >= t->partitions_len)
+        return client_fail(k->client, ERR_INVALID_REQUEST,
                            "topic %.*s has no partition %d", SLICE_FMT(t->name),
                            k->options.partition);
     return ERR_NONE;
@@ -241,6 +273,7 @@ static enum err look(struct consumer *k)
         }
     }
     arena_free(&arena);
+    k->trouble = error;
     k->next_look_ms =
         net_now_ms() +
         (missing || error != ERR_NONE ? METADATA_PAUSE_MS : METADATA_AGE_MS);
@@ -273,7 +306,7 @@ static void place(struct consumer *k, const struct partition_offset *items,
         struct position *p =
             find_position(k, items[i].topic, items[i].partition);
         if (p != NULL && items[i].error == ERR_NONE && items[i].offset >= 0)
-            p->offset = items[i].offset;
+            p->offset = p->kept = items[i].offset;
     }
 }
 
@@ -457,7 +490,6 @@ static enum err deliver_batch(struct consumer *k, struct position *p,
         d->count++;
         d->stopped = !d->take(d->arg, &one);
         p->offset = record.offset + 1;
-        k->dirty = true;
     }
     if (d->stopped)
         return ERR_NONE;

@@ -2,7 +2,8 @@
  * of those that a group assigns.
  *
  * One fetch per leader is under way at any time; consumer_poll() hands the
- * records of what arrives to a function and lets positions follow. */
+ * records of what arrives to a function and lets positions follow.  What is
+ * committed follows when the caller says that it has kept them. */
 #ifndef CLI_CONSUMER_H
 #define CLI_CONSUMER_H
 
@@ -56,8 +57,9 @@ struct consumer;
 
 struct consumer *consumer_new(struct client *c,
                               const struct consumer_options *options);
-/* Commits (if it does by itself) and leaves the group. */
-void consumer_free(struct consumer *k);
+/* Commits what is kept (if it does by itself) and leaves the group.  An error,
+ * with a sentence in client_why(), if it could not commit. */
+enum err consumer_free(struct consumer *k);
 
 /* Gives arrived records to take() until the deadline (net_now_ms()) or until
  * something was given.  take() returns false to stop right there: the record
@@ -66,7 +68,13 @@ void consumer_free(struct consumer *k);
 enum err consumer_poll(struct consumer *k, int64_t deadline_ms,
                        bool (*take)(void *arg, const struct consumed *one),
                        void *arg, int64_t *count);
-/* Commits the positions. */
+/* What the last look at the cluster ended with: an error, with a sentence in
+ * client_why() behind consumer_poll(), if that is why nothing comes. */
+enum err consumer_trouble(const struct consumer *k);
+/* All records that were given so far are where they belong (printed, say): from
+ * now on a commit covers them. */
+void consumer_keep(struct consumer *k);
+/* Commits what is kept. */
 enum err consumer_commit(struct consumer *k);
 
 #endif

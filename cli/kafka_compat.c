@@ -87,15 +87,15 @@ static void tell_waiting(const char *why)
     fprintf(stderr, "%s; trying again\n", why);
 }
 
-struct client *kafka_open(const struct options *o, const char *client_id)
+struct client *kafka_open(const struct options *o, const char *client_id,
+                          int64_t timeout_ms)
 {
     const char *file = options_text(o, "command-config", NULL);
     char *why = NULL;
     struct client *c = NULL;
 
     if (file == NULL || session_check_properties(file, &why))
-        c = client_new(bootstrap_of(o), client_id,
-                       options_int(o, "timeout", 60000), &why);
+        c = client_new(bootstrap_of(o), client_id, timeout_ms, &why);
     if (c == NULL) {
         fprintf(stderr, "%s\n", why);
         free(why);

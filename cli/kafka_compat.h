@@ -33,9 +33,11 @@ struct options *kafka_parse(const struct kafka_tool *tool, int argc,
 /* Message and usage on standard error; returns 1. */
 int kafka_usage(const struct kafka_tool *tool, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+enum { KAFKA_TIMEOUT_MS = 60000 };
 /* A client for --bootstrap-server (or --broker-list); NULL after a message.
  * Waits for a cluster that is still starting, as Kafka's tools do. */
-struct client *kafka_open(const struct options *o, const char *client_id);
+struct client *kafka_open(const struct options *o, const char *client_id,
+                          int64_t timeout_ms);
 bool kafka_has_bootstrap(const struct options *o);
 
 /* As Kafka does: pads every column, the last too, and separates with a tab.  At

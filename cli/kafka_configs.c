@@ -425,7 +425,7 @@ int kafka_configs(int argc, char **argv)
     code = check(o, &j);
     if (code == EXIT_OK) {
         j.options = o;
-        j.client = kafka_open(o, "kafka-configs");
+        j.client = kafka_open(o, "kafka-configs", KAFKA_TIMEOUT_MS);
         code = EXIT_FAILED;
         if (j.client != NULL) {
             arena_init(&j.arena, 0);

@@ -48,7 +48,8 @@ static const struct option_spec option_specs[] = {
      "latest)"},
     {"partition", OPTION_INT, 0, "partition",
      "The partition to consume from. Consumption starts from the end of the "
-     "partition unless '--offset' is specified."},
+     "partition unless '--offset' is specified.",
+     0, INT32_MAX},
     {"property", OPTION_LIST, 0, "prop",
      "The properties to initialize the message formatter: print.timestamp, "
      "print.key, print.offset, print.epoch, print.partition, print.headers, "
@@ -142,9 +143,11 @@ static int read_consumer(const struct options *o,
     job->options.read_committed = strcmp(isolation, "read_committed") == 0;
     job->options.auto_commit =
         strcmp(kafka_property(p, "enable.auto.commit", "true"), "true") == 0;
-    job->options.session_timeout_ms = (int32_t)strtol(
-        kafka_property(p, "session.timeout.ms", "45000"), NULL, 10);
-    return EXIT_OK;
+    char *why = kafka_property_int(p, "session.timeout.ms", 0,
+                                   &job->options.session_timeout_ms);
+    int code = why == NULL ? EXIT_OK : kafka_usage(&tool, "%s", why);
+    free(why);
+    return code;
 }
 
 static int check(const struct options *o, struct consume_job *job)
@@ -189,7 +192,8 @@ static int consume(const struct options *o, const struct kafka_properties *p,
                    struct consume_job *job)
 {
     job->client =
-        kafka_open(o, kafka_property(p, "client.id", "console-consumer"));
+        kafka_open(o, kafka_property(p, "client.id", "console-consumer"),
+                   KAFKA_TIMEOUT_MS);
     if (job->client == NULL)
         return EXIT_FAILED;
     enum err error = consume_lines(job);
@@ -197,6 +201,10 @@ static int consume(const struct options *o, const struct kafka_properties *p,
         fprintf(stderr,
                 "Error processing message, terminating consumer process: %s\n",
                 client_why(job->client));
+    if (job->output_error != 0)
+        fprintf(stderr,
+                "Unable to write to standard out, closing consumer: %s\n",
+                strerror(job->output_error));
     if (job->timed_out)
         fputs("Error processing message, terminating consumer process: \n"
               "org.apache.kafka.common.errors.TimeoutException\n",

@@ -41,7 +41,7 @@ static const struct option_spec option_specs[] = {
     {"request-required-acks", OPTION_VALUE, 0, "request required acks",
      "The required `acks` of the producer requests (default: -1)"},
     {"request-timeout-ms", OPTION_INT, 0, "request timeout ms",
-     "The ack timeout of the producer requests. (default: 1500)"},
+     "The ack timeout of the producer requests. (default: 1500)", 0, INT32_MAX},
     {"retry-backoff-ms", OPTION_LONG, 0, NULL, NULL},
     {"socket-buffer-size", OPTION_INT, 0, NULL, NULL},
     {"sync", OPTION_FLAG, 0, NULL,
@@ -96,8 +96,10 @@ static char *read_producer(const struct options *o,
         codec = options_text(o, "compression-codec", "gzip");
     if (!parse_compression(codec, &job->options.compression))
         return xasprintf("Unknown compression name: %s", codec);
-    int32_t bytes =
-        (int32_t)strtol(kafka_property(p, "batch.size", "16384"), NULL, 10);
+    int32_t bytes = 16384;
+    char *why = kafka_property_int(p, "batch.size", 0, &bytes);
+    if (why != NULL)
+        return why;
     bytes = options_int(o, "batch-size", bytes);
     bytes = options_int(o, "max-partition-memory-bytes", bytes);
     job->options.batch_bytes = bytes < 1 ? 1 : (size_t)bytes;
@@ -150,7 +152,8 @@ static int run(const struct options *o)
     int code = EXIT_FAILED;
     if (why == NULL) {
         job.client = kafka_open(
-            o, kafka_property(&producer, "client.id", "console-producer"));
+            o, kafka_property(&producer, "client.id", "console-producer"),
+            KAFKA_TIMEOUT_MS);
         if (job.client != NULL && produce_lines(&job, &why) == ERR_NONE)
             code = EXIT_OK;
         if (job.client != NULL)

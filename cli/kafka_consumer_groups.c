@@ -52,7 +52,7 @@ static const struct option_spec option_specs[] = {
      "With --describe: the group state; with --list: the states, or only "
      "groups in these."},
     {"timeout", OPTION_INT, 0, "timeout (ms)",
-     "The timeout that can be set for some use cases."},
+     "The timeout that can be set for some use cases.", 1, INT32_MAX},
     {"to-current", OPTION_FLAG, 0, NULL, "Reset offsets to current offset."},
     {"to-datetime", OPTION_VALUE, 0, "datetime",
      "Reset offsets to offset from datetime. Format: "
@@ -567,9 +567,9 @@ static bool read_plan(struct job *j, struct slice group,
 {
     const char *path = options_text(j->options, "from-file", NULL);
     FILE *f = fopen(path, "r");
-    char line[1024], name[256], topic[256];
-    int partition, room = 0;
-    long long offset;
+    char line[1024], name[256], topic[256], rest[2];
+    int room = 0;
+    long long partition, offset;
 
     *len = 0;
     if (f == NULL) {
@@ -578,15 +578,18 @@ static bool read_plan(struct job *j, struct slice group,
     }
     while (fgets(line, sizeof line, f) != NULL && *why == NULL) {
         struct slice owner = group;
-        if (sscanf(line, " \"%255[^\"]\" , \"%255[^\"]\" , %d , %lld", name,
-                   topic, &partition, &offset) == 4 ||
-            sscanf(line, " %255[^,\" ] , %255[^,\" ] , %d , %lld", name, topic,
-                   &partition, &offset) == 4)
+        bool ok = true;
+        if (sscanf(line, " \"%255[^\"]\" , \"%255[^\"]\" , %lld , %lld %1s",
+                   name, topic, &partition, &offset, rest) == 4 ||
+            sscanf(line, " %255[^,\" ] , %255[^,\" ] , %lld , %lld %1s", name,
+                   topic, &partition, &offset, rest) == 4)
             owner = slice_str(name);
-        else if (sscanf(line, " \"%255[^\"]\" , %d , %lld", topic, &partition,
-                        &offset) != 3 &&
-                 sscanf(line, " %255[^,\" ] , %d , %lld", topic, &partition,
-                        &offset) != 3)
+        else
+            ok = sscanf(line, " \"%255[^\"]\" , %lld , %lld %1s", topic,
+                        &partition, &offset, rest) == 3 ||
+                 sscanf(line, " %255[^,\" ] , %lld , %lld %1s", topic,
+                        &partition, &offset, rest) == 3;
+        if (!ok || partition < 0 || partition > INT32_MAX)
             *why = xasprintf("%s: \"%.*s\" is not of the form "
                              "topic,partition,offset",
                              path, (int)strcspn(line, "\n"), line);
@@ -601,9 +604,12 @@ static bool read_plan(struct job *j, struct slice group,
         }
         (*items)[(*len)++] = (struct partition_offset){
             .topic = arena_copy(&j->arena, slice_str(topic)),
-            .partition = partition,
+            .partition = (int32_t)partition,
             .offset = offset};
     }
+    *len = partition_offsets_unique(*items, *len);
+    if (*why == NULL && ferror(f) != 0)
+        *why = xasprintf("cannot read %s: %m", path);
     fclose(f);
     return *why == NULL;
 }
@@ -833,8 +839,10 @@ int kafka_consumer_groups(int argc, char **argv)
     const struct action *action = action_of(o);
     code = check(o, action);
     if (code == EXIT_OK) {
-        struct job j = {.options = o,
-                        .client = kafka_open(o, "kafka-consumer-groups")};
+        struct job j = {
+            .options = o,
+            .client = kafka_open(o, "kafka-consumer-groups",
+                                 options_int(o, "timeout", KAFKA_TIMEOUT_MS))};
         code = EXIT_FAILED;
         if (j.client != NULL) {
             arena_init(&j.arena, 0);

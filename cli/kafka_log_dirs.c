@@ -109,7 +109,8 @@ static bool check_brokers(struct client *c, const char *list)
     while (*list != '\0') {
         char *end;
         long id = strtol(list, &end, 10);
-        if (end == list || client_node(c, (int32_t)id) == NULL) {
+        if (end == list || id != (int32_t)id ||
+            client_node(c, (int32_t)id) == NULL) {
             fprintf(stderr,
                     "ERROR: The given brokers do not exist from --broker-list: "
                     "%.*s\n",
@@ -174,7 +175,7 @@ int kafka_log_dirs(int argc, char **argv)
     else if (!options_has(o, "describe"))
         kafka_usage(&tool, "Missing required argument \"[describe]\"");
     else
-        c = kafka_open(o, "log-dirs-tool");
+        c = kafka_open(o, "log-dirs-tool", KAFKA_TIMEOUT_MS);
     if (c != NULL && client_refresh(c) != ERR_NONE)
         fprintf(stderr, "%s\n", client_why(c));
     else if (c != NULL && check_brokers(c, options_text(o, "broker-list", "")))

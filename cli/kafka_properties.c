@@ -2,7 +2,9 @@
 #include "cli/kafka_properties.h"
 
 #include "base/properties.h"
+#include "cli/input.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void add(struct kafka_properties *p, struct slice key,
@@ -18,17 +20,9 @@ static char *read_file(struct kafka_properties *p, const char *path)
     struct properties file;
     struct buf text = BUF_INIT;
     char *why = NULL;
-    FILE *f = fopen(path, "r");
 
-    if (f == NULL)
-        return xasprintf("cannot read %s: %m", path);
-    for (size_t n = 1; n != 0 && text.len <= PROPERTIES_SIZE_MAX;) {
-        uint8_t *at = buf_extend(&text, 65536);
-        n = fread(at, 1, 65536, f);
-        text.len -= 65536 - n;
-    }
-    fclose(f);
-    if (properties_parse(buf_slice(&text), path, &file, &why) == ERR_NONE) {
+    if (file_read(path, PROPERTIES_SIZE_MAX, &text, &why) &&
+        properties_parse(buf_slice(&text), path, &file, &why) == ERR_NONE) {
         for (size_t i = 0; i < file.count; i++)
             add(p, file.items[i].key, file.items[i].value);
         properties_free(&file);
@@ -78,4 +72,27 @@ const char *kafka_property(const struct kafka_properties *p, const char *key,
         if (strcmp(p->items[i - 1].key, key) == 0)
             return p->items[i - 1].value;
     return otherwise;
+}
+
+char *kafka_property_int(const struct kafka_properties *p, const char *key,
+                         int32_t min, int32_t *value)
+{
+    const char *text = kafka_property(p, key, NULL);
+    char *end;
+
+    if (text == NULL)
+        return NULL;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || number > INT32_MAX ||
+        number < INT32_MIN)
+        return xasprintf("Invalid value %s for configuration %s: Not a number "
+                         "of type INT",
+                         text, key);
+    if (number < min)
+        return xasprintf("Invalid value %s for configuration %s: Value must be "
+                         "at least %d",
+                         text, key, min);
+    *value = (int32_t)number;
+    return NULL;
 }

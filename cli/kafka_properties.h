@@ -22,5 +22,9 @@ char *kafka_properties_read(struct kafka_properties *p, const struct options *o,
 void kafka_properties_free(struct kafka_properties *p);
 const char *kafka_property(const struct kafka_properties *p, const char *key,
                            const char *otherwise);
+/* Puts a number of at least `min` into *value, if there is one; NULL, or a
+ * sentence that the caller frees. */
+char *kafka_property_int(const struct kafka_properties *p, const char *key,
+                         int32_t min, int32_t *value);
 
 #endif

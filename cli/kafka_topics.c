@@ -560,7 +560,9 @@ int kafka_topics(int argc, char **argv)
     const struct action *action = action_of(o);
     code = check(o, action);
     if (code == EXIT_OK) {
-        struct job j = {.options = o, .client = kafka_open(o, "kafka-topics")};
+        struct job j = {.options = o,
+                        .client =
+                            kafka_open(o, "kafka-topics", KAFKA_TIMEOUT_MS)};
         code = EXIT_FAILED;
         if (j.client != NULL) {
             arena_init(&j.arena, 0);

@@ -10,14 +10,15 @@ static const struct option_spec option_specs[] = {
     {"command-config", OPTION_VALUE, 0, "FILE",
      "property file containing configs to be passed to admin client"},
     {"topic", OPTION_VALUE, 0, "TOPIC", "topic name"},
-    {"partition", OPTION_INT, 0, "PARTITION", "partition number"},
+    {"partition", OPTION_INT, 0, "PARTITION", "partition number", 0, INT32_MAX},
     {"start-offset", OPTION_LONG, 0, "OFFSET",
      "abort: start offset of the transaction to abort"},
     {"producer-id", OPTION_LONG, 0, "ID", "abort, for older brokers"},
-    {"producer-epoch", OPTION_INT, 0, "EPOCH", "abort, for older brokers"},
+    {"producer-epoch", OPTION_INT, 0, "EPOCH", "abort, for older brokers",
+     INT16_MIN, INT16_MAX},
     {"coordinator-epoch", OPTION_INT, 0, "EPOCH", "abort, for older brokers"},
     {"broker-id", OPTION_INT, 0, "ID",
-     "describe-producers, find-hanging: a specific replica"},
+     "describe-producers, find-hanging: a specific replica", 0, INT32_MAX},
     {"transactional-id", OPTION_VALUE, 0, "ID", "describe: transactional id"},
     {"transactionalId", OPTION_VALUE, 0, "ID",
      "forceTerminateTransaction: transactional id"},
@@ -307,7 +308,7 @@ int kafka_transactions(int argc, char **argv)
         kafka_usage(&tool, options_words(o) == 0 ? "too few arguments"
                                                  : "invalid choice");
     else
-        call.c = kafka_open(o, "transactions-tool");
+        call.c = kafka_open(o, "transactions-tool", KAFKA_TIMEOUT_MS);
     if (call.c != NULL) {
         code = command->run(&call);
         client_free(call.c);

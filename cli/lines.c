@@ -1,13 +1,17 @@
 /* Producing: lines are batched while more of them are there, and sent before
  * the reader would wait, so a pipe is fast and a person sees each line arrive.
- * Consuming: output is flushed once per arrival. */
+ * Consuming: each arrival is written at once, past stdio, whose buffer might
+ * hold records that were committed and fail to get rid of them. */
 #include "cli/lines.h"
 
+#include "cli/admin_topics.h"
 #include "cli/input.h"
 #include "cli/net.h"
 #include "cli/ui.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- producing
  * -------------------------------------------------------------------------------
@@ -94,6 +98,11 @@ enum err produce_lines(struct produce_job *job, char **why)
     }
     producer_flush(p);
     job->produced = producer_acknowledged(p);
+    if (error == ERR_NONE && in.error != 0) {
+        error = ERR_IO;
+        *why =
+            xasprintf("standard input cannot be read: %s", strerror(in.error));
+    }
     input_free(&in);
     producer_free(p);
     return error;
@@ -154,11 +163,15 @@ static bool print_one(void *arg, const struct consumed *one)
            !interrupt_seen();
 }
 
-static bool write_out(struct printing *p)
+/* Only what was written counts as consumed. */
+static bool write_out(struct printing *p, struct consumer *k)
 {
-    bool ok = fwrite(p->out.data, 1, p->out.len, stdout) == p->out.len &&
-              fflush(stdout) == 0;
+    bool ok = output_write(STDOUT_FILENO, buf_slice(&p->out));
 
+    if (ok)
+        consumer_keep(k);
+    else if (errno != EINTR)
+        p->job->output_error = errno;
     p->out.len = 0;
     return ok;
 }
@@ -173,8 +186,24 @@ static bool is_over(struct consume_job *job, int64_t last_ms)
     return job->timed_out;
 }
 
+/* A pattern that is none would match nothing for ever. */
+static enum err check_pattern(struct consume_job *job)
+{
+    char *why = NULL;
+
+    if (job->options.pattern == NULL ||
+        admin_pattern_matches(job->options.pattern, SLICE(""), &why) ||
+        why == NULL)
+        return ERR_NONE;
+    client_fail(job->client, ERR_INVALID_REQUEST, "%s", why);
+    free(why);
+    return ERR_INVALID_REQUEST;
+}
+
 enum err consume_lines(struct consume_job *job)
 {
+    if (check_pattern(job) != ERR_NONE)
+        return ERR_INVALID_REQUEST;
     struct printing p = {job, BUF_INIT};
     struct consumer *k = consumer_new(job->client, &job->options);
     int64_t last_ms = net_now_ms();
@@ -186,18 +215,19 @@ enum err consume_lines(struct consume_job *job)
         error = consumer_poll(k, net_now_ms() + 100, print_one, &p, &count);
         if (count != 0)
             last_ms = net_now_ms();
-        if (p.out.len != 0 && !write_out(&p)) {
-            fputs("Unable to write to standard out, closing consumer.\n",
-                  stderr);
+        if (!write_out(&p, k))
             break;
-        }
     }
+    if (error == ERR_NONE && job->timed_out)
+        error = consumer_trouble(k);
     char *why = xstrdup(client_why(job->client));
-    consumer_free(k);
+    enum err uncommitted = consumer_free(k);
     if (interrupt_seen())
         error = ERR_NONE; /* asked to stop in the middle of something */
     if (error != ERR_NONE)
         client_fail(job->client, error, "%s", why);
+    else
+        error = uncommitted;
     free(why);
     buf_free(&p.out);
     return error;

@@ -24,7 +24,8 @@ struct produce_job {
 
 /* Standard input, line by line, until its end.  ERR_NONE also if records were
  * given up (job->failed counts them, each was told on standard error); other
- * errors with a sentence in *why that the caller frees. */
+ * errors with a sentence in *why that the caller frees: then job->produced
+ * counts the lines before that were written. */
 enum err produce_lines(struct produce_job *job, char **why);
 
 struct consume_job {
@@ -36,10 +37,12 @@ struct consume_job {
     int64_t timeout_ms;   /* without a record; -1: wait for ever */
     int64_t consumed;
     bool timed_out;
+    int output_error; /* errno of standard output; 0: it took everything */
 };
 
-/* Prints records on standard output until there are enough, nothing comes, or
- * a signal.  Errors with a sentence in client_why(). */
+/* Prints records on standard output until there are enough, nothing comes, a
+ * signal, or the output fails (job->output_error).  A group commits what the
+ * output took.  Errors with a sentence in client_why(). */
 enum err consume_lines(struct consume_job *job);
 
 #endif

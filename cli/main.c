@@ -1,8 +1,11 @@
-/* leat: the administration tool.  Finds the command and runs it. */
+/* leat: the administration tool.  Finds the command and runs it, and sees to it
+ * that what was printed has arrived. */
 #include "cli/commands.h"
 #include "cli/ui.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 struct command {
     const char *name;
@@ -62,9 +65,19 @@ static bool is_help(const char *word)
            strcmp(word, "help") == 0;
 }
 
-int main(int argc, char **argv)
+/* A stream that we were started without must not become a socket or a file of
+ * ours.  What stands in for it fails when it is used. */
+static void fill_gaps(void)
 {
-    signal(SIGPIPE, SIG_IGN);
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", modes[fd]); /* the lowest that is free */
+}
+
+static int run(int argc, char **argv)
+{
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;
@@ -83,4 +96,11 @@ int main(int argc, char **argv)
     fprintf(stderr, "leat: there is no command \"%s\"\nTry: leat --help\n",
             argv[1]);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    fill_gaps();
+    return ui_end(run(argc, argv));
 }

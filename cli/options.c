@@ -42,15 +42,39 @@ static bool parse_long(const char *text, int64_t *out)
     return errno == 0 && *end == '\0';
 }
 
+static bool is_number(const struct option_spec *spec)
+{
+    return spec->kind == OPTION_INT || spec->kind == OPTION_LONG;
+}
+
+static int64_t kind_max(const struct option_spec *spec)
+{
+    return spec->kind == OPTION_INT ? INT32_MAX : INT64_MAX;
+}
+
 static bool value_ok(const struct option_spec *spec, const char *value)
 {
+    bool whole = spec->min == 0 && spec->max == 0;
+    int64_t min = whole ? -kind_max(spec) - 1 : spec->min;
+    int64_t max = whole ? kind_max(spec) : spec->max;
     int64_t number;
 
-    if (spec->kind == OPTION_INT)
-        return parse_long(value, &number) && number == (int32_t)number;
-    if (spec->kind == OPTION_LONG)
-        return parse_long(value, &number);
-    return true;
+    return !is_number(spec) ||
+           (parse_long(value, &number) && number >= min && number <= max);
+}
+
+/* What to say of a value that is not ok. */
+static char *refused(const struct option_spec *spec, const char *value)
+{
+    if (spec->min == 0 && spec->max == 0)
+        return xasprintf("option --%s needs a number, not \"%s\"", spec->name,
+                         value);
+    if (spec->max == kind_max(spec))
+        return xasprintf("option --%s needs a number, %lld or more, not \"%s\"",
+                         spec->name, (long long)spec->min, value);
+    return xasprintf("option --%s needs a number from %lld to %lld, not \"%s\"",
+                     spec->name, (long long)spec->min, (long long)spec->max,
+                     value);
 }
 
 /* ---- the tables of getopt_long ----------------------------------------------
@@ -139,8 +163,7 @@ static char *take(struct options *o, const struct option_spec *spec, int argc,
         argv[optind][0] != '-')
         value = argv[optind++];
     if (value != NULL && !value_ok(spec, value))
-        return xasprintf("option --%s needs a number, not \"%s\"", spec->name,
-                         value);
+        return refused(spec, value);
     add_given(o, spec, value);
     return NULL;
 }
@@ -224,6 +247,9 @@ int64_t options_long(const struct options *o, const char *name,
 int32_t options_int(const struct options *o, const char *name,
                     int32_t otherwise)
 {
+    const struct given *g = last(o, name);
+
+    ASSERT(g == NULL || g->spec->kind == OPTION_INT);
     return (int32_t)options_long(o, name, otherwise);
 }
 

@@ -23,6 +23,7 @@ struct option_spec {
     char letter;          /* "-x" for short; 0: none */
     const char *argument; /* what help calls the value; NULL: "VALUE" */
     const char *help;     /* NULL: accepted, not shown */
+    int64_t min, max; /* of numbers, inclusive; both 0: what the kind holds */
 };
 
 struct options; /* what was given */
@@ -38,6 +39,7 @@ bool options_has(const struct options *o, const char *name);
 /* The value, or `otherwise` if the option was not given (or had none). */
 const char *options_text(const struct options *o, const char *name,
                          const char *otherwise);
+/* Of an OPTION_INT only. */
 int32_t options_int(const struct options *o, const char *name,
                     int32_t otherwise);
 int64_t options_long(const struct options *o, const char *name,

@@ -14,11 +14,13 @@ static const struct option_spec option_specs[] = {
      "lines begin with h1:v1,h2:v2 and a tab"},
     {"null-marker", OPTION_VALUE, 0, "TEXT",
      "a key or value that is this text becomes null"},
-    {"partition", OPTION_INT, 'p', "N", "where to (else by the key)"},
+    {"partition", OPTION_INT, 'p', "N", "where to (else by the key)", 0,
+     INT32_MAX},
     {"acks", OPTION_VALUE, 'a', "all|1|0", "who must have it (all)"},
     {"compression", OPTION_VALUE, 'z', "CODEC",
      "none, gzip, snappy, lz4 or zstd (none)"},
-    {"batch-bytes", OPTION_INT, 0, "N", "size of a batch (262144)"},
+    {"batch-bytes", OPTION_INT, 0, "N", "size of a batch (262144)", 1,
+     INT32_MAX},
     {"sync", OPTION_FLAG, 0, NULL, "wait for each record"},
     {"quiet", OPTION_FLAG, 'q', NULL, "no closing line"},
     SESSION_OPTIONS,
@@ -114,22 +116,19 @@ static int run(struct session *s)
                                    "or zstd");
     if (!read_headers(s, &job))
         return ui_usage("produce", "--header is written NAME=VALUE");
-    int32_t bytes = options_int(o, "batch-bytes", 256 * 1024);
-    if (bytes < 1)
-        return ui_usage("produce", "--batch-bytes is 1 or more");
-    job.options.batch_bytes = (size_t)bytes;
+    job.options.batch_bytes = (size_t)options_int(o, "batch-bytes", 256 * 1024);
     job.format.parse_key = options_has(o, "key-separator");
     job.format.key_separator = options_text(o, "key-separator", "\t");
     job.format.parse_headers = options_has(o, "line-headers");
     job.format.null_marker = options_text(o, "null-marker", NULL);
     if (line_format_check(&job.format) != NULL)
         return ui_usage("produce", "%s", line_format_check(&job.format));
-    if (produce_lines(&job, &why) != ERR_NONE) {
-        int code = ui_fail("cannot write to %s: %s", job.topic, why);
-        free(why);
-        return code;
-    }
-    return finish(s, &job);
+    enum err error = produce_lines(&job, &why);
+    if (error != ERR_NONE)
+        ui_fail("cannot write to %s: %s", job.topic, why);
+    free(why);
+    int code = finish(s, &job);
+    return error != ERR_NONE ? EXIT_FAILED : code;
 }
 
 int cmd_produce(int argc, char **argv)

@@ -2,9 +2,15 @@
  * left: find the leaders, send each its batches in one request, wait for all
  * answers, sort the batches into done, failed and once more.  A sealed batch
  * keeps its bytes and with them its sequence numbers; a broker that already
- * has it says so, and that is as good as a first time. */
+ * has it says so, and that is as good as a first time.
+ *
+ * A batch that is too large for its topic was not written, so its two halves
+ * can have its sequence numbers, one after the other (ProducerBatch.split() of
+ * Kafka's client).  In the end a single record is too large, and only that one
+ * is lost. */
 #include "cli/producer.h"
 
+#include "cli/input.h"
 #include "cli/net.h"
 #include "proto/record/partitioner.h"
 
@@ -13,8 +19,14 @@
 struct lane { /* one partition */
     int32_t leader;
     struct batch_builder open;
+    /* What a batch that was too large fell into, sealed before `open`; the
+     * first is last. */
+    struct batch_builder *pieces;
+    size_t pieces_len;
     struct buf sealed; /* empty: nothing to send */
     int32_t sealed_records;
+    int64_t sealed_producer_id;
+    int32_t sealed_sequence; /* its first */
     int32_t next_sequence;
     int64_t deadline_ms; /* of the sealed batch */
     bool sent;           /* part of the request under way */
@@ -23,8 +35,9 @@ struct lane { /* one partition */
 struct producer {
     struct client *client;
     char *topic;
-    struct producer_options options;
+    struct producer_options options; /* batch_bytes shrinks to what is taken */
     struct codec *codec;
+    struct buf scratch; /* of splitting */
     struct lane *lanes; /* by partition; NULL until the topic is known */
     int32_t lanes_len;
     int32_t sticky; /* partition of records without key */
@@ -32,6 +45,7 @@ struct producer {
     int64_t producer_id; /* -1: not idempotent */
     int16_t producer_epoch;
     bool identified; /* producer_id was asked for */
+    bool moved_on;   /* the last round settled or split something */
 };
 
 struct producer *producer_new(struct client *c, const char *topic,
@@ -51,10 +65,15 @@ struct producer *producer_new(struct client *c, const char *topic,
 void producer_free(struct producer *p)
 {
     for (int32_t i = 0; i < p->lanes_len; i++) {
-        batch_builder_free(&p->lanes[i].open);
-        buf_free(&p->lanes[i].sealed);
+        struct lane *lane = &p->lanes[i];
+        batch_builder_free(&lane->open);
+        while (lane->pieces_len != 0)
+            batch_builder_free(&lane->pieces[--lane->pieces_len]);
+        free(lane->pieces);
+        buf_free(&lane->sealed);
     }
     free(p->lanes);
+    buf_free(&p->scratch);
     codec_free(p->codec);
     free(p->topic);
     free(p);
@@ -167,6 +186,19 @@ static int32_t choose(const struct producer *p, int32_t partition,
                               : partition_for_key(key, p->lanes_len);
 }
 
+/* No less than what the record adds to a batch. */
+static size_t record_bytes_max(struct slice key, struct slice value,
+                               const struct record_header *headers,
+                               int32_t headers_len)
+{
+    enum { RECORD_OVERHEAD = 40, HEADER_OVERHEAD = 10 };
+    size_t n = RECORD_OVERHEAD + key.len + value.len;
+
+    for (int32_t i = 0; i < headers_len; i++)
+        n += HEADER_OVERHEAD + headers[i].key.len + headers[i].value.len;
+    return n;
+}
+
 enum err producer_add(struct producer *p, int32_t partition, int64_t timestamp,
                       struct slice key, struct slice value,
                       const struct record_header *headers, int32_t headers_len)
@@ -182,6 +214,10 @@ enum err producer_add(struct producer *p, int32_t partition, int64_t timestamp,
         return client_fail(p->client, ERR_UNKNOWN_TOPIC_OR_PARTITION,
                            "topic %s has no partition %d", p->topic, chosen);
     struct batch_builder *b = &p->lanes[chosen].open;
+    size_t after = batch_builder_size_bytes(b) +
+                   record_bytes_max(key, value, headers, headers_len);
+    if (b->count != 0 && after > p->options.batch_bytes)
+        producer_flush(p);
     batch_builder_append(b, timestamp, key, value, headers, headers_len);
     if (batch_builder_size_bytes(b) < p->options.batch_bytes)
         return ERR_NONE;
@@ -192,38 +228,85 @@ enum err producer_add(struct producer *p, int32_t partition, int64_t timestamp,
  * ------------------------------------------------------------------------------------
  */
 
-static void seal(struct producer *p, struct lane *lane)
+static void seal(struct producer *p, struct lane *lane, struct batch_builder *b)
 {
     struct batch_options options = BATCH_OPTIONS_INIT;
 
     options.compression = p->options.compression;
     options.level = p->options.level;
+    lane->sealed_producer_id = p->producer_id;
+    lane->sealed_sequence = lane->next_sequence;
     if (p->producer_id >= 0) {
         options.producer_id = p->producer_id;
         options.producer_epoch = p->producer_epoch;
         options.base_sequence = lane->next_sequence;
         lane->next_sequence =
-            (int32_t)(((int64_t)lane->next_sequence + lane->open.count) &
-                      INT32_MAX);
+            (int32_t)(((int64_t)lane->next_sequence + b->count) & INT32_MAX);
     }
-    lane->sealed_records = lane->open.count;
+    lane->sealed_records = b->count;
     lane->deadline_ms = net_now_ms() + client_timeout_ms(p->client);
-    batch_builder_finish(&lane->open, &options, p->codec, &lane->sealed);
+    batch_builder_finish(b, &options, p->codec, &lane->sealed);
 }
 
-static bool seal_all(struct producer *p)
+/* The next batch of each partition that has none sealed. */
+static void seal_all(struct producer *p)
 {
-    bool any = false;
-
     for (int32_t i = 0; i < p->lanes_len; i++) {
-        if (p->lanes[i].open.count == 0)
+        struct lane *lane = &p->lanes[i];
+        bool piece = lane->pieces_len != 0;
+        if (lane->sealed.len != 0 || (!piece && lane->open.count == 0))
             continue;
         if (!p->identified)
             identify(p);
-        seal(p, &p->lanes[i]);
-        any = true;
+        if (piece) {
+            seal(p, lane, &lane->pieces[--lane->pieces_len]);
+            batch_builder_free(&lane->pieces[lane->pieces_len]);
+        } else {
+            seal(p, lane, &lane->open);
+        }
     }
-    return any;
+}
+
+/* ---- splitting
+ * ------------------------------------------------------------------------------------
+ */
+
+/* Makes two pieces of the sealed batch; false if it has one record only, or is
+ * not what we wrote. */
+static bool split(struct producer *p, struct lane *lane)
+{
+    struct slice bytes = buf_slice(&lane->sealed);
+    struct record_reader reader;
+    struct record record;
+    struct batch b;
+    int32_t half = lane->sealed_records / 2;
+
+    if (half == 0 || batch_parse(bytes, &b) != ERR_NONE ||
+        record_open(&reader, p->codec, bytes, &b, SIZE_MAX, &p->scratch) !=
+            ERR_NONE)
+        return false;
+    lane->pieces =
+        xrealloc(lane->pieces, (lane->pieces_len + 2) * sizeof *lane->pieces);
+    struct batch_builder *second = &lane->pieces[lane->pieces_len++];
+    struct batch_builder *first = &lane->pieces[lane->pieces_len++];
+    batch_builder_init(first);
+    batch_builder_init(second);
+    for (int32_t i = 0; record_next(&reader, &record); i++)
+        batch_builder_append_encoded(i < half ? first : second,
+                                     i < half ? i : i - half, record.timestamp,
+                                     record.key, record.value,
+                                     record.headers_count, record.headers);
+    size_t size = batch_builder_size_bytes(first);
+    if (batch_builder_size_bytes(second) > size)
+        size = batch_builder_size_bytes(second);
+    if (size < p->options.batch_bytes)
+        p->options.batch_bytes = size;
+    /* Unless a lost batch has brought us a new id meanwhile. */
+    if (lane->sealed_producer_id == p->producer_id)
+        lane->next_sequence = lane->sealed_sequence;
+    lane->sealed.len = 0;
+    p->moved_on = true;
+    return true;
 }
 
 /* ---- sending
@@ -245,6 +328,12 @@ static void settle(struct producer *p, struct lane *lane, const char *fault)
     }
     lane->sealed.len = 0;
     lane->sent = false;
+    p->moved_on = true;
+}
+
+static bool is_too_large(enum err error)
+{
+    return error == ERR_MESSAGE_TOO_LARGE || error == ERR_RECORD_LIST_TOO_LARGE;
 }
 
 static void judge(struct producer *p, struct lane *lane, enum err error,
@@ -253,7 +342,10 @@ static void judge(struct producer *p, struct lane *lane, enum err error,
     lane->sent = false;
     if (error == ERR_NONE || error == ERR_DUPLICATE_SEQUENCE_NUMBER) {
         settle(p, lane, NULL);
-    } else if (!err_retriable(error) || net_now_ms() >= lane->deadline_ms) {
+    } else if (is_too_large(error) && split(p, lane)) {
+        return;
+    } else if (!err_retriable(error) ||
+               net_now_ms() >= interrupt_bound(lane->deadline_ms)) {
         char *why = message.len != 0 ? slice_dup(message)
                                      : xasprintf("%s (%s)", err_text(error),
                                                  err_name(error));
@@ -342,7 +434,8 @@ static void finish_all(struct producer *p, struct request *requests, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         struct request *r = &requests[i];
-        while (r->started && !r->call.done && net_now_ms() < deadline)
+        while (r->started && !r->call.done &&
+               net_now_ms() < interrupt_bound(deadline))
             client_poll(p->client, deadline);
         if (r->started && r->call.done) {
             take_answer(p, r);
@@ -393,7 +486,8 @@ static void give_up_late(struct producer *p)
     int64_t now = net_now_ms();
 
     for (int32_t i = 0; i < p->lanes_len; i++)
-        if (p->lanes[i].sealed.len != 0 && now >= p->lanes[i].deadline_ms)
+        if (p->lanes[i].sealed.len != 0 &&
+            now >= interrupt_bound(p->lanes[i].deadline_ms))
             judge(p, &p->lanes[i], ERR_REQUEST_TIMED_OUT, SLICE_NULL);
 }
 
@@ -401,17 +495,22 @@ enum err producer_flush(struct producer *p)
 {
     struct client_retry retry;
 
-    if (!seal_all(p))
+    seal_all(p);
+    if (!is_pending(p))
         return ERR_NONE;
     p->sticky = (int32_t)(net_random() % (uint64_t)p->lanes_len);
     client_retry_init(p->client, &retry);
-    send_round(p);
-    while (is_pending(p)) {
+    for (;;) {
+        p->moved_on = false;
+        send_round(p);
+        seal_all(p);
+        if (!is_pending(p))
+            return ERR_NONE;
+        if (p->moved_on)
+            continue;
         give_up_late(p);
         if (!client_retry(&retry, ERR_NOT_LEADER_OR_FOLLOWER))
             net_sleep_ms(20);
         look_up(p);
-        send_round(p);
     }
-    return ERR_NONE;
 }

@@ -1,6 +1,7 @@
 /* Records to a topic: batched per partition, sent to the leaders side by side,
  * repeated until they are acknowledged.  With acks=all the producer is
- * idempotent, so that repeating writes nothing twice. */
+ * idempotent, so that repeating writes nothing twice.  A batch that is too
+ * large for its topic is split. */
 #ifndef CLI_PRODUCER_H
 #define CLI_PRODUCER_H
 
@@ -11,7 +12,8 @@ struct producer_options {
     int16_t acks; /* -1 all, 1, 0 */
     enum compression compression;
     int level;          /* CODEC_LEVEL_DEFAULT */
-    size_t batch_bytes; /* a partition's batch of this size is sent */
+    size_t batch_bytes; /* a partition's batch is not larger, unless one record
+                         * is */
     int32_t request_timeout_ms;
     /* Told of each batch that is given up; may be NULL. */
     void (*failed)(void *arg, const char *why, int32_t records);

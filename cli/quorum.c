@@ -101,7 +101,7 @@ static const struct option_spec option_specs[] = {
     {"replication", OPTION_FLAG, 0, NULL, "a line per controller and broker"},
     {"config", OPTION_VALUE, 0, "FILE",
      "add-controller: the configuration file of the controller"},
-    {"id", OPTION_INT, 0, "ID", "remove-controller: its node.id"},
+    {"id", OPTION_INT, 0, "ID", "remove-controller: its node.id", 0, INT32_MAX},
     {"directory-id", OPTION_VALUE, 0, "ID",
      "remove-controller: its directory id, if another may have the same id"},
     SESSION_OPTIONS,
@@ -407,7 +407,8 @@ int kafka_metadata_quorum(int argc, char **argv)
     if (fault != NULL) {
         fprintf(stderr, "%s\n", fault);
     } else {
-        struct client *c = kafka_open(o, "kafka-metadata-quorum");
+        struct client *c =
+            kafka_open(o, "kafka-metadata-quorum", KAFKA_TIMEOUT_MS);
         if (c != NULL) {
             struct arena arena;
             arena_init(&arena, CLIENT_ARENA_BYTES);

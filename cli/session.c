@@ -3,27 +3,18 @@
 #include "cli/session.h"
 
 #include "base/properties.h"
+#include "cli/input.h"
 
 #include <stdlib.h>
 
 static bool read_properties(const char *path, struct properties *p, char **why)
 {
-    FILE *f = fopen(path, "r");
     struct buf text = BUF_INIT;
+    bool ok = file_read(path, PROPERTIES_SIZE_MAX, &text, why) &&
+              properties_parse(buf_slice(&text), path, p, why) == ERR_NONE;
 
-    if (f == NULL) {
-        *why = xasprintf("cannot read %s: %m", path);
-        return false;
-    }
-    for (size_t n = 1; n != 0 && text.len <= PROPERTIES_SIZE_MAX;) {
-        uint8_t *at = buf_extend(&text, 65536);
-        n = fread(at, 1, 65536, f);
-        text.len -= 65536 - n;
-    }
-    fclose(f);
-    enum err error = properties_parse(buf_slice(&text), path, p, why);
     buf_free(&text);
-    return error == ERR_NONE;
+    return ok;
 }
 
 bool session_check_properties(const char *path, char **why)

@@ -13,8 +13,13 @@
      "brokers to begin with, several with commas (LEAT_BOOTSTRAP, or "         \
      "localhost:9092)"},                                                       \
         {"bootstrap-server", OPTION_VALUE, 0, NULL, NULL},                     \
-        {"timeout", OPTION_INT, 0, "MS",                                       \
-         "how long to try, in milliseconds (30000)"},                          \
+        {"timeout",                                                            \
+         OPTION_INT,                                                           \
+         0,                                                                    \
+         "MS",                                                                 \
+         "how long to try, in milliseconds (30000)",                           \
+         1,                                                                    \
+         INT32_MAX},                                                           \
         {"command-config", OPTION_VALUE, 0, "FILE",                            \
          "a client's properties file"},                                        \
         {"json", OPTION_FLAG, 0, NULL, "print JSON"},                          \

@@ -4,6 +4,7 @@
 #include "cli/storage_files.h"
 
 #include "base/properties.h"
+#include "cli/input.h"
 #include "cli/net.h"
 
 #include <stdlib.h>
@@ -176,19 +177,12 @@ enum err storage_config_read(const char *path, struct storage_config *c,
                              char **why)
 {
     struct properties p;
-    FILE *f = fopen(path, "r");
     struct buf text = BUF_INIT;
+    enum err error = ERR_INVALID_CONFIG;
 
     *c = (struct storage_config){0};
-    if (f == NULL)
-        return fail(why, xasprintf("cannot read %s: %m", path));
-    for (size_t n = 1; n != 0 && text.len <= PROPERTIES_SIZE_MAX;) {
-        uint8_t *at = buf_extend(&text, 65536);
-        n = fread(at, 1, 65536, f);
-        text.len -= 65536 - n;
-    }
-    fclose(f);
-    enum err error = properties_parse(buf_slice(&text), path, &p, why);
+    if (file_read(path, PROPERTIES_SIZE_MAX, &text, why))
+        error = properties_parse(buf_slice(&text), path, &p, why);
     buf_free(&text);
     if (error != ERR_NONE)
         return error;

@@ -8,8 +8,10 @@
 
 static const struct option_spec option_specs[] = {
     {"partitions", OPTION_INT, 'p', "N",
-     "create: how many; alter: how many from now on (only more than before)"},
-    {"replicas", OPTION_INT, 'r', "N", "create: replicas of each partition"},
+     "create: how many; alter: how many from now on (only more than before)", 1,
+     INT32_MAX},
+    {"replicas", OPTION_INT, 'r', "N", "create: replicas of each partition", 1,
+     INT16_MAX},
     {"replica-assignment", OPTION_VALUE, 0, "LIST",
      "brokers of each partition, as 1:2:3,2:3:1 (partitions by commas); "
      "alter: move the partitions there, an empty place leaves one as it is"},

@@ -2,6 +2,7 @@
 #include "cli/ui.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -60,6 +61,12 @@ static int width_of(const char *text)
     return n;
 }
 
+static void print_cell(const char *text, FILE *to)
+{
+    for (; *text != '\0'; text++)
+        fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, to);
+}
+
 void table_print(const struct table *t, FILE *to, int gap)
 {
     int *widths = xcalloc(t->columns, sizeof *widths);
@@ -71,7 +78,7 @@ void table_print(const struct table *t, FILE *to, int gap)
     }
     for (size_t i = 0; i < t->cells_len; i++) {
         size_t column = i % t->columns;
-        fputs(t->cells[i], to);
+        print_cell(t->cells[i], to);
         if (column + 1 == t->columns)
             fputc('\n', to);
         else
@@ -166,4 +173,17 @@ int ui_usage(const char *command, const char *format, ...)
     va_end(arguments);
     fprintf(stderr, "\nTry: leat %s --help\n", command);
     return EXIT_USAGE;
+}
+
+int ui_end(int code)
+{
+    bool failed = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fclose(stdout) == 0 && !failed)
+        return code;
+    ui_fail("not everything could be printed on standard output%s%s; what was "
+            "asked for may be done all the same",
+            errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    return code == EXIT_OK ? EXIT_FAILED : code;
 }

@@ -31,7 +31,8 @@ void table_free(struct table *t);
 void table_add(struct table *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void table_add_slice(struct table *t, struct slice text); /* null: "-" */
-/* Separated by `gap` spaces; no spaces behind the last column. */
+/* Separated by `gap` spaces; no spaces behind the last column.  Control
+ * characters, which names may have and terminals obey, come out as "?". */
 void table_print(const struct table *t, FILE *to, int gap);
 /* As an array of objects with the headings as keys, in lower case; "-" is
  * null. */
@@ -53,5 +54,9 @@ int ui_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with a pointer to --help; returns EXIT_USAGE. */
 int ui_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Closes standard output.  Returns the exit code: `code`, or EXIT_FAILED after
+ * a sentence if not everything that was printed has arrived. */
+int ui_end(int code);
 
 #endif

@@ -177,7 +177,7 @@ int kafka_broker_api_versions(int argc, char **argv)
     if (!kafka_has_bootstrap(o))
         kafka_usage(&tool, "Missing required argument \"[bootstrap-server]\"");
     else
-        c = kafka_open(o, "kafka-broker-api-versions");
+        c = kafka_open(o, "kafka-broker-api-versions", KAFKA_TIMEOUT_MS);
     if (c != NULL && client_refresh(c) != ERR_NONE) {
         fprintf(stderr, "%s\n", client_why(c));
     } else if (c != NULL) {

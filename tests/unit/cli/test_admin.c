@@ -143,7 +143,19 @@ Test(admin, durations)
     cr_assert_eq(duration("PT1H"), 3600000);
     cr_assert_eq(duration("P1D"), 86400000);
     cr_assert_eq(duration("P1DT2H3M4.5S"), 93784500);
-    const char *bad[] = {"", "P", "PT", "1H", "P1H", "PT1D", "PTH", "PT1"};
+    const char *bad[] = {"",
+                         "P",
+                         "PT",
+                         "1H",
+                         "P1H",
+                         "PT1D",
+                         "PTH",
+                         "PT1",
+                         "PTnanH",
+                         "PTinfH",
+                         "PT0x10H",
+                         "P1e30D",
+                         "P99999999999999999999D"};
     int64_t ms;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_assert_not(admin_duration_parse(bad[i], &ms), "%s", bad[i]);

@@ -11,6 +11,8 @@ static const struct option_spec specs[] = {
     {"codec", OPTION_OPTIONAL, 0, NULL, "perhaps"},
     {"count", OPTION_INT, 'n', NULL, "how many"},
     {"offset", OPTION_LONG, 0, NULL, "where"},
+    {"replicas", OPTION_INT, 0, NULL, "how often", 1, INT16_MAX},
+    {"wait", OPTION_LONG, 0, NULL, "how long", 0, INT64_MAX},
     {0}};
 
 enum { WORDS = 16 };
@@ -109,6 +111,23 @@ Test(options, mistakes_are_named)
     refuse("--count 3000000000",
            "option --count needs a number, not \"3000000000\"");
     refuse("--offset 1x", "option --offset needs a number, not \"1x\"");
+}
+
+Test(options, numbers_are_what_the_table_says)
+{
+    struct options *o = accept("--replicas 32767 --wait 9223372036854775807");
+    cr_assert_eq(options_int(o, "replicas", 0), INT16_MAX);
+    cr_assert_eq(options_long(o, "wait", 0), INT64_MAX);
+    options_free(o);
+    refuse("--replicas 65539",
+           "option --replicas needs a number from 1 to 32767, not \"65539\"");
+    refuse("--replicas 0",
+           "option --replicas needs a number from 1 to 32767, not \"0\"");
+    refuse("--replicas x",
+           "option --replicas needs a number from 1 to 32767, not \"x\"");
+    refuse("--wait -1", "option --wait needs a number, 0 or more, not \"-1\"");
+    refuse("--offset 9223372036854775808",
+           "option --offset needs a number, not \"9223372036854775808\"");
 }
 
 Test(options, help_has_two_columns)

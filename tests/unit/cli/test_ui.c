@@ -35,6 +35,26 @@ Test(ui, columns_are_as_wide_as_their_widest_cell)
     table_free(&t);
 }
 
+Test(ui, a_name_cannot_break_a_row_or_reach_the_terminal)
+{
+    struct table t;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    table_init(&t, "ss");
+    table_add(&t, "GROUP");
+    table_add(&t, "STATE");
+    table_add_slice(&t, SLICE("a\n\x1b[2J\x7f"));
+    table_add(&t, "Empty");
+    table_print(&t, f, 2);
+    fclose(f);
+    cr_assert_str_eq(text, "GROUP    STATE\n"
+                           "a??[2J?  Empty\n");
+    free(text);
+    table_free(&t);
+}
+
 Test(ui, a_table_as_json)
 {
     struct table t;
