@@ -747,6 +747,9 @@ enum err partition_move(struct partition *p, struct log_dir *to)
     if (p->role == PARTITION_OPENING || p->log == NULL ||
         (p->move != NULL && is_swapped(p->move)))
         return ERR_REPLICA_NOT_AVAILABLE;
+    if (p->lost_until != 0 && p->dir != to)
+        return ERR_KAFKA_STORAGE_ERROR;
+    p->move_waits = false;
     if (p->move != NULL && p->move->to == to)
         return ERR_NONE;
     if (p->move != NULL)
@@ -762,7 +765,8 @@ void partition_move_resume(struct partition *p)
 
     snprintf(name, sizeof name, "%s-%d", p->topic->name, (int)p->index);
     struct log_dir *to = map_get(&p->shard->broker->futures, slice_str(name));
-    if (to != NULL)
+    p->move_waits = to != NULL && p->lost_until != 0;
+    if (to != NULL && !p->move_waits)
         partition_move(p, to);
 }
 

@@ -101,6 +101,7 @@ struct partition {
     bool early; /* it came before shard.settled: an earlier process may have
                    had it */
     struct move *move; /* to another directory, or NULL */
+    bool move_waits;   /* one is to be resumed when nothing is lost any more */
     /* PARTITION_OPENING, and to be tried again then: the disk is full, there
      * are no file descriptors, or the directory is another topic's (see
      * open_run()).  0: no. */

@@ -1,0 +1,342 @@
+/* A replica on two disks in memory: which of them it is opened from, what comes
+ * of it when the files are not as they should be, moves, and how it goes.  Whom
+ * it would tell and ask is left out. */
+#include "broker/replica/partition.h"
+
+#include "base/alloc.h"
+#include "base/kv.h"
+#include "broker/checkpoint.h"
+#include "broker/cleaner.h"
+#include "broker/coord_host.h"
+#include "broker/meta.h"
+#include "broker/replica/fetcher.h"
+#include "broker/replica/move.h"
+#include "broker/replica/places.h"
+#include "broker/txn_verify.h"
+#include "proto/record/builder.h"
+#include "tests/sim/env_mem.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SELF = 1, OTHER = 2, DIRS = 2, BATCHES = 10 };
+
+static const struct uuid OURS = {{2, 2}};
+
+static struct env *env;
+static struct server_config config;
+static struct log_dir dirs[DIRS];
+static struct broker broker;
+static struct shard shard;
+static struct topic_settings settings;
+static struct codec *codec;
+static struct shard_topic *topic;
+static struct partition *p;
+static bool is_offline;
+
+/* ---- what it tells others -------------------------------------------------*/
+
+void cleaner_note(struct partition *q) {}
+void cleaner_leave(struct partition *q) {}
+void cleaner_shortened(struct partition *q) {}
+void cleaner_deleted(struct partition *q) {}
+void cleaner_closed(struct partition *q) {}
+void cleaner_moves(struct partition *q, struct log_dir *to, int64_t first_dirty)
+{
+}
+void coord_host_elected(struct partition *q) {}
+void coord_host_lost(struct partition *q) {}
+void coord_host_committed(struct partition *q) {}
+void fetcher_add(struct partition *q) {}
+void fetcher_remove(struct partition *q) {}
+void fetcher_synced(struct partition *q) {}
+void txn_verify_forget(struct partition *q) {}
+
+void meta_propose_isr(struct meta *m, struct isr_proposal *proposal)
+{
+    free(proposal);
+}
+
+void meta_log_dir_failed(struct meta *m, const struct log_dir *failed)
+{
+    cr_assert_fail("%s is given up", failed->path);
+}
+
+void meta_replica_offline(struct meta *m, const struct uuid *id, int32_t index)
+{
+    is_offline = true;
+}
+
+struct topic_settings *topic_settings_ref(struct topic_settings *s)
+{
+    return s;
+}
+
+void topic_settings_unref(struct topic_settings *s) {}
+
+struct shard_broker *shard_broker(struct shard *s, int32_t id) { return NULL; }
+
+struct log_dir *shard_wanted_dir(struct shard *s, const struct uuid *id,
+                                 int32_t index)
+{
+    return NULL;
+}
+
+struct dir_place *place_ask(struct shard *s, const char *name, int32_t index,
+                            struct partition *q,
+                            void (*granted)(struct partition *q))
+{
+    return NULL;
+}
+
+bool place_is_granted(const struct dir_place *place) { return true; }
+
+void place_give_back(struct dir_place *place) {}
+
+/* ---- a node with two disks ------------------------------------------------*/
+
+static void open_stores(void)
+{
+    char *why = NULL;
+
+    for (int i = 0; i < DIRS; i++) {
+        char *path = xasprintf("%s/kv", dirs[i].path);
+
+        env_mkdir(env, path);
+        cr_assert_eq(kv_open(env, path, &dirs[i].checkpoints, &why), 0, "%s",
+                     why);
+        free(path);
+    }
+}
+
+static void start_shard(void)
+{
+    shard = (struct shard){
+        .env = env, .broker = &broker, .heard_ms = -1, .settled = true};
+    list_init(&shard.watched);
+    list_init(&shard.checkpoint);
+    list_init(&shard.leaving);
+}
+
+static void begin(void)
+{
+    static const char *const paths[DIRS] = {"/a", "/b"};
+
+    env = env_mem_new(5);
+    codec = codec_new();
+    for (int i = 0; i < DIRS; i++) {
+        dirs[i] = (struct log_dir){.path = paths[i]};
+        env_mkdir(env, paths[i]);
+    }
+    env_sync_dir(env, "/");
+    open_stores();
+    settings = (struct topic_settings){.refs = 1,
+                                       .min_isr = 1,
+                                       .log = {
+                                           .segment_bytes = 1 << 20,
+                                           .segment_ms = -1,
+                                           .retention_ms = -1,
+                                           .retention_bytes = -1,
+                                           .index_interval_bytes = 4096,
+                                           .segment_index_bytes = 10 << 20,
+                                           .max_message_bytes = 1 << 20,
+                                           .flush_messages = INT64_MAX,
+                                           .flush_ms = INT64_MAX,
+                                       }};
+    config = (struct server_config){.broker_session_timeout_ms = 9000,
+                                    .replica_lag_time_max_ms = 30000,
+                                    .replica_alter_log_dirs_bytes_per_second =
+                                        INT64_MAX};
+    broker = (struct broker){.config = &config,
+                             .node_id = SELF,
+                             .log_dirs = dirs,
+                             .log_dirs_len = DIRS};
+    start_shard();
+    topic = xcalloc(1, sizeof *topic);
+    topic->id = OURS;
+    topic->name = xstrdup("t");
+}
+
+static void close_all(void)
+{
+    if (p != NULL)
+        partition_close(p, false);
+    p = NULL;
+    env_mem_run(env);
+    for (int i = 0; shard.forgotten != NULL && i < DIRS; i++)
+        kv_batch_free(&shard.forgotten[i]);
+    free(shard.forgotten);
+    shard.forgotten = NULL;
+    for (int i = 0; i < DIRS; i++)
+        kv_close(dirs[i].checkpoints);
+}
+
+static void end(void)
+{
+    close_all();
+    map_free(&broker.futures);
+    free(topic->name);
+    free(topic);
+    codec_free(codec);
+    env_mem_advance(env, 1000000);
+    cr_assert_eq(env_mem_open_files(env), 0, "a file stayed open");
+    env_mem_free(env);
+}
+
+TestSuite(opening, .init = begin, .fini = end, .timeout = 20);
+
+/* The node is there again, after such a crash. */
+static void crash(enum env_mem_crash kind)
+{
+    env_mem_freeze(env);
+    close_all();
+    env_mem_crash(env, kind);
+    open_stores();
+    start_shard();
+}
+
+/* Its only replica is the leader. */
+static void opens(void)
+{
+    struct partition_state state = {.leader = SELF,
+                                    .leader_epoch = 2,
+                                    .partition_epoch = 2,
+                                    .replicas_len = 1,
+                                    .isr = 1,
+                                    .replicas = {SELF}};
+
+    p = partition_new(&shard, topic, 0, &settings, &state);
+    partition_open_begin(p);
+    env_mem_run(env);
+}
+
+static void later(void)
+{
+    for (int i = 0; i < 50; i++)
+        env_mem_advance(env, 100);
+}
+
+static enum err put(struct log *log, int64_t offset)
+{
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct buf bytes = BUF_INIT;
+    struct log_append_info info;
+    struct batch_builder b;
+
+    batch_builder_init(&b);
+    batch_builder_append(&b, 1000, SLICE_NULL, SLICE("value"), NULL, 0);
+    options.base_offset = offset;
+    options.leader_epoch = 1;
+    batch_builder_finish(&b, &options, codec, &bytes);
+    batch_builder_free(&b);
+    enum err error = log_append(log, buf_slice(&bytes), 1, &info);
+    buf_free(&bytes);
+    return error;
+}
+
+/* A log with that many batches of one record, all on disk. */
+static void make_log(const char *path, struct uuid id, int batches)
+{
+    struct log_open_report report;
+    struct log *log;
+
+    cr_assert_eq(
+        log_open(env, path, id, &settings.log, 0, 0, true, 0, &log, &report),
+        ERR_NONE);
+    for (int i = 0; i < batches; i++)
+        cr_assert_eq(put(log, i), ERR_NONE);
+    cr_assert_eq(log_flush_now(log), ERR_NONE);
+    log_close(log);
+    env_mem_run(env);
+}
+
+static void store(struct log_dir *dir, int64_t recovery_point)
+{
+    struct checkpoint c = {.high_watermark = recovery_point,
+                           .recovery_point = recovery_point};
+
+    cr_assert_eq(checkpoint_write(dir->checkpoints, &OURS, 0, &c), 0);
+}
+
+static struct buf *log_file(const char *dir)
+{
+    static char path[100];
+
+    snprintf(path, sizeof path, "%s/t-0/00000000000000000000.log", dir);
+    return env_mem_file(env, path);
+}
+
+/* How many names in a directory end in this. */
+static int count_names(const char *path, const char *suffix)
+{
+    char **names;
+    size_t len;
+    int n = 0;
+
+    if (env_list_dir(env, path, &names, &len) < 0)
+        return 0;
+    for (size_t i = 0; i < len; i++) {
+        size_t m = strlen(names[i]), k = strlen(suffix);
+
+        n += m >= k && strcmp(names[i] + m - k, suffix) == 0;
+        free(names[i]);
+    }
+    free(names);
+    return n;
+}
+
+/* ---- moves ----------------------------------------------------------------*/
+
+/* The files ending in .damaged say what is missing, and they stay here. */
+Test(opening, a_replica_that_lost_records_does_not_move)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    log_file("/a")->len -= 3;
+    opens();
+    cr_assert_eq(p->role, PARTITION_DAMAGED);
+    cr_assert_eq(partition_move(p, &dirs[1]), ERR_KAFKA_STORAGE_ERROR);
+    cr_assert_eq(partition_move(p, &dirs[0]), ERR_NONE);
+    later();
+    cr_assert_eq(p->dir, &dirs[0]);
+    cr_assert_eq(count_names("/a/t-0", ".damaged"), 1);
+    crash(ENV_MEM_KILL);
+    opens();
+    cr_assert_eq(p->role, PARTITION_DAMAGED);
+}
+
+static void interrupted_move(void)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    log_file("/a")->len -= 3;
+    map_put(&broker.futures, SLICE("t-0"), &dirs[1]);
+    shard.settled = false;
+    opens();
+    later();
+    cr_assert_eq(p->role, PARTITION_DAMAGED);
+    cr_assert_eq(p->dir, &dirs[0]);
+}
+
+Test(opening, an_interrupted_move_waits_until_nothing_is_lost)
+{
+    interrupted_move();
+    cr_assert_eq(put(p->log, BATCHES - 1), ERR_NONE);
+    partition_check_mended(p, BATCHES);
+    later();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(log_end_offset(p->log), BATCHES);
+}
+
+Test(opening, somebody_may_end_it_meanwhile)
+{
+    interrupted_move();
+    cr_assert_eq(partition_move(p, &dirs[0]), ERR_NONE);
+    cr_assert_eq(put(p->log, BATCHES - 1), ERR_NONE);
+    partition_check_mended(p, BATCHES);
+    later();
+    cr_assert_eq(p->dir, &dirs[0]);
+}
