@@ -315,6 +315,9 @@ void log_delete(struct log *log);
 char *log_doomed_path(struct env *env, const char *path);
 /* Where a log is made that shall be at `path` later: "PATH.0123...-future". */
 char *log_future_path(struct env *env, const char *path);
+/* The topic that a log's directory says it belongs to: 1; 0 if it does not say,
+ * or is not there; or a negative errno. */
+int log_dir_topic(struct env *env, const char *path, struct uuid *topic_id);
 /* Removes the -delete directories that a crash, or a topic made anew, left in
  * log directory `dir`, and the -future ones, of which `future` is told the name
  * they were to get; returns how many.  [helper] */

@@ -195,31 +195,45 @@ static int write_metadata_again(struct log *log)
     return rc < 0 ? rc : 0;
 }
 
+/* Of partition.metadata. */
+static bool parse_topic_id(struct slice s, struct uuid *id)
+{
+    static const char prefix[] = "version: 0\ntopic_id: ";
+    size_t skip = strlen(prefix);
+
+    while (s.len != 0 && s.data[s.len - 1] == '\n')
+        s.len--;
+    return s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
+           uuid_parse(slice_of(s.data + skip, s.len - skip), id);
+}
+
+int log_dir_topic(struct env *env, const char *path, struct uuid *topic_id)
+{
+    char *file = xasprintf("%s/partition.metadata", path);
+    struct buf text = BUF_INIT;
+    int rc = env_read_all(env, file, SMALL_FILE_MAX, &text);
+
+    if (rc >= 0)
+        rc = parse_topic_id(buf_slice(&text), topic_id);
+    buf_free(&text);
+    free(file);
+    return rc == -ENOENT ? 0 : rc;
+}
+
 enum owner { OWNER_UNKNOWN, OWNER_US, OWNER_OTHER };
 
 static int read_owner(struct log *log, enum owner *owner)
 {
-    static const char prefix[] = "version: 0\ntopic_id: ";
-    struct buf text = BUF_INIT;
     struct uuid id;
-    int rc = read_small(log, "partition.metadata", &text);
+    int rc = log_dir_topic(log->env, log->path, &id);
 
-    if (rc >= 0) {
-        size_t skip = strlen(prefix);
-        struct slice s = buf_slice(&text);
-        while (s.len != 0 && s.data[s.len - 1] == '\n')
-            s.len--;
-        if (s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
-            uuid_parse(slice_of(s.data + skip, s.len - skip), &id)) {
-            bool same = uuid_is_zero(log->topic_id) ||
-                        uuid_eq(id, log->topic_id) ||
-                        PLANTED(LOG_TAKES_DELETED_TOPICS);
-            *owner = same ? OWNER_US : OWNER_OTHER;
-            log->topic_id = id;
-            log->has_metadata = true;
-        }
+    if (rc > 0) {
+        bool same = uuid_is_zero(log->topic_id) || uuid_eq(id, log->topic_id) ||
+                    PLANTED(LOG_TAKES_DELETED_TOPICS);
+        *owner = same ? OWNER_US : OWNER_OTHER;
+        log->topic_id = id;
+        log->has_metadata = true;
     }
-    buf_free(&text);
     return log_errno(rc < 0 ? rc : 0) == ERR_EXHAUSTED ? rc : 0;
 }
 

@@ -553,6 +553,7 @@ static void name_done(struct env_work *work)
     m->log = NULL;
     if (m->result == 0) {
         log_delete(old);
+        atomic_fetch_add(&m->from->removed, 1);
         checkpoint_forget_in(p, m->from);
         if (!p->deleted)
             checkpoint_touch(p);

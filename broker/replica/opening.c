@@ -4,7 +4,8 @@
  * With several log directories a replica is where its files are, or where a
  * checkpoint knows it, as one that was never written to has no files.  A new
  * one goes to the directory with the fewest.  While a directory is offline
- * nothing is taken for new that might be in there. */
+ * nothing is taken for new that might be in there, and before anything new is
+ * made, what was deleted in other directories is gone for good. */
 #include "broker/replica/partition.h"
 
 #include "base/alloc.h"
@@ -36,7 +37,7 @@ struct partition_open {
     int64_t wall_ms;
     bool settled;   /* shard.settled when it began */
     bool early;     /* p->early */
-    bool made_anew; /* though a directory is offline */
+    bool made_anew; /* though a directory is offline, or not synced */
     bool clean;     /* the last stop was, for this log, too */
     struct log *log;
     struct producers *producers;
@@ -113,20 +114,36 @@ static bool is_marked(const struct partition_open *o, const struct log_dir *dir)
     return marked;
 }
 
-/* An older replica of that name. */
-static void put_away(const struct partition_open *o, const struct log_dir *dir)
+/* An older replica of that name, or another topic's. */
+static void put_away(const struct partition_open *o, struct log_dir *dir)
 {
     char *path = path_in(o, dir);
     char *aside = log_doomed_path(o->env, path);
 
     log_info("log",
-             "%s is older than the replica in another directory; "
-             "setting it aside until the next start",
+             "%s is older than the replica in another directory, or a deleted "
+             "topic's; setting it aside until the next start",
              path);
     if (env_rename(o->env, path, aside) == 0)
-        env_sync_dir(o->env, dir->path);
+        atomic_fetch_add(&dir->removed, 1);
     free(aside);
     free(path);
+}
+
+/* Nothing that was taken away there comes back after a power loss. */
+static int settle_removals(struct env *env, struct log_dir *dir)
+{
+    uint64_t removed = atomic_load(&dir->removed) + 1;
+    uint64_t synced = atomic_load(&dir->removed_synced);
+
+    if (synced >= removed)
+        return 0;
+    int rc = env_sync_dir(env, dir->path);
+    while (rc == 0 && synced < removed)
+        if (atomic_compare_exchange_weak(&dir->removed_synced, &synced,
+                                         removed))
+            break;
+    return rc;
 }
 
 static void unmark(const struct partition_open *o, const struct log_dir *dir)
@@ -148,10 +165,47 @@ static bool may_count(const struct partition_open *o, const struct log_dir *dir,
     return !log_dir_failed(dir) && (all_there || !is_leaving(o, dir));
 }
 
+/* Whether it says that it is of another topic: then it is left from one that
+ * was deleted, or we are the ones who are behind, see open_run(). */
+static bool is_foreign(struct partition_open *o, const struct log_dir *dir)
+{
+    char *path = path_in(o, dir);
+    struct uuid id;
+    int rc = log_dir_topic(o->env, path, &id);
+
+    free(path);
+    if (log_errno(rc < 0 ? rc : 0) == ERR_EXHAUSTED)
+        o->error = ERR_EXHAUSTED;
+    return rc > 0 && !uuid_eq(id, o->topic_id);
+}
+
+/* What has that name elsewhere. */
+static void put_others_away(struct partition_open *o,
+                            const struct log_dir *marked, bool all_there)
+{
+    struct broker *b = o->broker;
+    bool is_only = all_there;
+
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        struct log_dir *dir = &b->log_dirs[i];
+
+        if (dir == marked || log_dir_failed(dir))
+            continue;
+        if (is_in(o, dir) &&
+            (o->settled || (!is_foreign(o, dir) && o->error == ERR_NONE)))
+            put_away(o, dir);
+        is_only =
+            is_only && !is_in(o, dir) && settle_removals(o->env, dir) == 0;
+    }
+    if (is_only)
+        unmark(o, marked);
+}
+
 /* Of several the one that is marked, and of those the one that is not leaving
- * (move.h).  The mark goes when surely no other is left. */
-static struct log_dir *find_files(const struct partition_open *o,
-                                  bool all_there)
+ * (move.h).  The mark goes when surely no other is left.  *foreign: the first
+ * that is of another topic. */
+static struct log_dir *find_files(struct partition_open *o, bool all_there,
+                                  struct log_dir **foreign)
 {
     struct broker *b = o->broker;
     struct log_dir *first = NULL, *marked = NULL;
@@ -161,25 +215,23 @@ static struct log_dir *find_files(const struct partition_open *o,
 
         if (!may_count(o, dir, all_there) || !is_in(o, dir))
             continue;
+        if (is_foreign(o, dir)) {
+            if (*foreign == NULL)
+                *foreign = dir;
+            continue;
+        }
         if (first == NULL)
             first = dir;
         if (is_marked(o, dir) && (marked == NULL || is_leaving(o, marked)))
             marked = dir;
     }
-    if (marked == NULL)
-        return first;
-    bool is_only = all_there;
-    for (int i = 0; i < b->log_dirs_len; i++) {
-        struct log_dir *dir = &b->log_dirs[i];
-
-        if (dir == marked || log_dir_failed(dir) || !is_in(o, dir))
-            continue;
-        put_away(o, dir);
-        is_only = is_only && !is_in(o, dir);
-    }
-    if (is_only)
-        unmark(o, marked);
-    return marked;
+    if (o->error != ERR_NONE)
+        return NULL;
+    if (marked != NULL)
+        put_others_away(o, marked, all_there);
+    else if (first != NULL && *foreign != NULL && o->settled)
+        put_away(o, *foreign);
+    return marked != NULL ? marked : first;
 }
 
 /* Nothing was ever written to the replica, so it has no files, but a
@@ -198,13 +250,16 @@ static bool is_known_in(const struct partition_open *o,
 static bool find_dir(struct partition_open *o)
 {
     struct broker *b = o->broker;
+    struct log_dir *foreign = NULL;
     bool all_there = true;
 
     if (b->log_dirs_len == 1)
         return true;
     for (int i = 0; i < b->log_dirs_len; i++)
         all_there = all_there && !log_dir_failed(&b->log_dirs[i]);
-    struct log_dir *found = find_files(o, all_there);
+    struct log_dir *found = find_files(o, all_there, &foreign);
+    if (o->error != ERR_NONE)
+        return false;
     if (found != NULL) {
         o->dir = found;
         return true;
@@ -216,7 +271,29 @@ static bool find_dir(struct partition_open *o)
             o->dir = &b->log_dirs[i];
             return true;
         }
+    if (foreign != NULL)
+        o->dir = foreign;
     return all_there || !o->early || PLANTED(DIRS_OPEN_ANEW);
+}
+
+/* The replica is made anew here, and may have been in another directory before.
+ * One that cannot be synced just now finds out by its own writes, or passes. */
+static enum err settle_others(struct partition_open *o)
+{
+    struct broker *b = o->broker;
+
+    for (int i = 0; i < b->log_dirs_len; i++) {
+        struct log_dir *dir = &b->log_dirs[i];
+        int rc = dir == o->dir || log_dir_failed(dir)
+                     ? 0
+                     : settle_removals(o->env, dir);
+
+        if (log_is_disk_error(rc))
+            o->made_anew = true;
+        else if (rc < 0)
+            return log_errno(rc);
+    }
+    return ERR_NONE;
 }
 
 /* A directory of a deleted topic that had the same name; if its replica were
@@ -272,10 +349,15 @@ static void open_run(struct env_work *work)
     struct partition_open *o = (struct partition_open *)(void *)work;
 
     if (!find_dir(o)) {
-        o->error = ERR_KAFKA_STORAGE_ERROR;
+        if (o->error == ERR_NONE)
+            o->error = ERR_KAFKA_STORAGE_ERROR;
         return;
     }
     o->path = path_in(o, o->dir);
+    if (env_path_kind(o->env, o->path) == 0)
+        o->error = settle_others(o);
+    if (o->error != ERR_NONE)
+        return;
     if (is_leaving(o, o->dir)) {
         o->error = log_errno(checkpoint_note_leaving(
             o->dir->checkpoints, &o->topic_id, o->index, false));
@@ -305,7 +387,8 @@ static void open_run(struct env_work *work)
         set_aside(o);
         free(o->report.message);
         o->report.message = NULL;
-        if (known && !forget_earlier(o))
+        o->error = settle_others(o);
+        if (o->error != ERR_NONE || (known && !forget_earlier(o)))
             return;
     }
     if (o->error == ERR_NONE && o->made_anew)

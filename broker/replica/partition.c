@@ -804,8 +804,10 @@ static void finish_delete(struct partition *p)
         p->move != NULL ||
         (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
-    if (p->log != NULL)
+    if (p->log != NULL) {
         log_delete(p->log);
+        atomic_fetch_add(&p->dir->removed, 1);
+    }
     p->shard->deleting--;
     partition_free(p);
 }

@@ -24,7 +24,7 @@
 
 enum { SELF = 1, OTHER = 2, DIRS = 2, BATCHES = 10 };
 
-static const struct uuid OURS = {{2, 2}};
+static const struct uuid OURS = {{2, 2}}, DELETED = {{1, 1}};
 
 static struct env *env;
 static struct server_config config;
@@ -339,4 +339,101 @@ Test(opening, somebody_may_end_it_meanwhile)
     partition_check_mended(p, BATCHES);
     later();
     cr_assert_eq(p->dir, &dirs[0]);
+}
+
+/* ---- one of several directories -------------------------------------------*/
+
+/* So many others are there already that a new one goes elsewhere. */
+static void crowd(struct log_dir *dir) { atomic_store(&dir->replicas, 100); }
+
+static bool is_there(const char *path) { return env_path_kind(env, path) != 0; }
+
+static void delete_replica(void)
+{
+    partition_delete(p);
+    p = NULL;
+    env_mem_run(env);
+    checkpoint_begin(&shard);
+    env_mem_run(env);
+}
+
+Test(opening, files_of_another_topic_of_that_name_are_passed_over)
+{
+    make_log("/a/t-0", DELETED, 5);
+    make_log("/b/t-0", OURS, BATCHES);
+    store(&dirs[1], BATCHES);
+    opens();
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(log_end_offset(p->log), BATCHES);
+    cr_assert(!is_there("/a/t-0"));
+}
+
+/* Who starts with an old image takes nothing away, marked or not. */
+Test(opening, the_files_of_a_newer_topic_stay)
+{
+    shard.settled = false;
+    make_log("/a/t-0", DELETED, 5); /* newer, in fact */
+    make_log("/b/t-0", OURS, BATCHES);
+    cr_assert_eq(env_write_all(env, "/b/t-0/" REPLICA_NEWEST, SLICE("0\n")), 0);
+    store(&dirs[1], BATCHES);
+    opens();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert(is_there("/a/t-0"));
+}
+
+Test(opening, nor_is_a_replica_made_beside_them)
+{
+    shard.settled = false;
+    make_log("/a/t-0", DELETED, 5);
+    crowd(&dirs[0]);
+    opens();
+    cr_assert_eq(p->role, PARTITION_OPENING);
+    cr_assert(is_there("/a/t-0"));
+    cr_assert(!is_there("/b/t-0"));
+    shard.settled = true;
+    env_mem_advance(env, 1000);
+    partition_tick(p);
+    env_mem_run(env);
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert_eq(log_end_offset(p->log), 0);
+}
+
+/* It goes, comes back to the other disk, and that one syncs first. */
+Test(opening, what_was_deleted_on_another_disk_does_not_come_back)
+{
+    make_log("/a/t-0", OURS, 5);
+    store(&dirs[0], 5);
+    opens();
+    delete_replica();
+    crowd(&dirs[0]);
+    opens();
+    cr_assert_eq(p->dir, &dirs[1]);
+    for (int i = 0; i < BATCHES; i++)
+        cr_assert_eq(put(p->log, i), ERR_NONE);
+    cr_assert_eq(log_flush_now(p->log), ERR_NONE);
+    crash(ENV_MEM_WORST);
+    opens();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(log_end_offset(p->log), BATCHES);
+}
+
+/* Thousands of new replicas do not sync other disks again and again. */
+Test(opening, one_sync_serves_all_that_is_made_after_it)
+{
+    make_log("/a/t-0", OURS, 5);
+    opens();
+    crowd(&dirs[0]);
+    delete_replica();
+    for (int i = 0; i < 3; i++) {
+        int64_t syncs = env_mem_counts(env)->dir_syncs;
+        topic->id.bytes[5]++;
+        topic->name[0]++;
+        opens();
+        cr_assert_eq(env_mem_counts(env)->dir_syncs - syncs, i == 0);
+        partition_close(p, false);
+        p = NULL;
+        start_shard();
+    }
 }
