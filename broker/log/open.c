@@ -25,8 +25,7 @@ static bool ends_with(const char *name, const char *suffix)
     return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-/* "00000000000000000042.SUFFIX" -> 42, or -1. */
-static int64_t base_of_name(const char *name, const char **suffix)
+int64_t log_base_of_name(const char *name, const char **suffix)
 {
     int64_t base = 0;
 
@@ -64,7 +63,7 @@ static bool has_segment(const struct log *log, int64_t base)
 static void unlink_if_orphan(struct log *log, const char *name)
 {
     const char *suffix;
-    int64_t base = base_of_name(name, &suffix);
+    int64_t base = log_base_of_name(name, &suffix);
 
     if (base >= 0 && !has_segment(log, base) &&
         (strcmp(suffix, ".index") == 0 || strcmp(suffix, ".timeindex") == 0 ||
@@ -88,7 +87,7 @@ static void look_at_name(struct log *log, const char *name, struct found *found)
         found->epochs = true;
     } else if (strcmp(name, "partition.metadata") == 0) {
         found->metadata = true;
-    } else if ((base = base_of_name(name, &suffix)) >= 0 &&
+    } else if ((base = log_base_of_name(name, &suffix)) >= 0 &&
                strcmp(suffix, ".log") == 0) {
         /* Names come sorted, and sort as their numbers do. */
         log_push_segment(log, base)->stored = true;

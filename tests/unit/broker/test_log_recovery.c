@@ -906,3 +906,31 @@ Test(log_recovery, an_empty_segment_behind_a_damaged_offset_is_damage)
     cr_assert_eq(f.report.damaged_at, 4);
     cr_assert_eq(log_end_offset(f.log), 4);
 }
+
+/* Ten batches from `base` on, and the third is damaged. */
+static void lose_some_from(int64_t base)
+{
+    cr_assert_eq(log_truncate_fully(f.log, base), ERR_NONE);
+    for (int i = 0; i < 10; i++)
+        append(&f, (struct batch_shape){.epoch = 7, .timestamp = 1});
+    size_t one = (size_t)log_size_bytes(f.log) / 10;
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    file(&f, base, ".log")->data[2 * one + 80] ^= 1;
+    fixture_crash(&f, ENV_MEM_KILL);
+    cr_assert_eq(fixture_try_open(&f, false, base, base), ERR_NONE);
+}
+
+Test(log_recovery, what_was_lost_is_measured_at_any_offset)
+{
+    static const int64_t bases[] = {0, 1000, 3000000000, INT64_MAX / 2};
+
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
+        end();
+        begin();
+        lose_some_from(bases[i]);
+        cr_assert_eq(log_end_offset(f.log), bases[i] + 2);
+        cr_assert_eq(f.report.lost_until, bases[i] + 10, "%lld",
+                     (long long)(f.report.lost_until - bases[i]));
+        cr_assert_eq(f.report.lost_epoch, 7);
+    }
+}
