@@ -473,6 +473,17 @@ static int start_behind_end(struct recovery *r, int64_t start_offset)
     return 0;
 }
 
+/* A .txnindex that was made anew is not on disk; in the segment of the recovery
+ * point and behind the next opening does so again. */
+static void lower_to_made_anew(struct log *log)
+{
+    uint32_t i = log_segment_of(log, log->recovery_point);
+
+    if (log->aborted_known < log->recovery_point &&
+        log->aborted_known < log->segments[i].base_offset)
+        log->recovery_point = log->aborted_known;
+}
+
 static int open_all(struct recovery *r, int64_t start_offset, bool clean)
 {
     struct log *log = r->log;
@@ -524,6 +535,7 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     if (log->synced_offset > log->end_offset)
         log->synced_offset = log->end_offset;
     log->recovery_point = log->synced_offset;
+    lower_to_made_anew(log);
     return 0;
 }
 

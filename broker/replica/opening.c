@@ -340,6 +340,25 @@ static enum err mark_newest(const struct partition_open *o)
     return log_errno(rc);
 }
 
+/* What is stored counts behind the next crash, too: before anything is appended
+ * it is no more than what the opening has left. */
+static enum err lower_stored(struct partition_open *o)
+{
+    struct checkpoint *c = &o->checkpoint;
+    int64_t end = log_end_offset(o->log);
+
+    if (c->recovery_point <= log_recovery_point(o->log))
+        return ERR_NONE;
+    c->recovery_point = log_recovery_point(o->log);
+    c->unchanged_ms = 0;
+    if (c->high_watermark > end)
+        c->high_watermark = end;
+    if (c->first_dirty > end)
+        c->first_dirty = end;
+    return log_errno(
+        checkpoint_write(o->dir->checkpoints, &o->topic_id, o->index, c));
+}
+
 /* A directory of another topic of that name is left from one that was deleted,
  * or we are the ones who are behind: the image we started with may be older
  * than what is on disk.  So nothing is moved before the image has caught up;
@@ -400,6 +419,8 @@ static void open_run(struct env_work *work)
             o->env, o->log,
             known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
             o->wall_ms, &o->producers);
+    if (o->error == ERR_NONE)
+        o->error = lower_stored(o);
 }
 
 static void opened(struct partition *p, struct partition_open *o)

@@ -15,6 +15,7 @@
 #include "broker/txn_verify.h"
 #include "proto/record/builder.h"
 #include "tests/sim/env_mem.h"
+#include "tests/sim/kv_disk.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -436,4 +437,39 @@ Test(opening, one_sync_serves_all_that_is_made_after_it)
         p = NULL;
         start_shard();
     }
+}
+
+/* ---- what is stored -------------------------------------------------------*/
+
+static int64_t stored_point(const struct log_dir *dir)
+{
+    struct checkpoint c;
+
+    return checkpoint_read(dir->checkpoints, &OURS, 0, &c) ? c.recovery_point
+                                                           : -1;
+}
+
+/* Or what is appended next would count as synced. */
+Test(opening, a_recovery_point_does_not_outlive_what_damage_cut_off)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    struct buf *b = log_file("/a");
+    b->data[b->len / BATCHES * 7 + 8] ^= 0x40; /* a batch's length */
+    opens();
+    cr_assert_eq(p->role, PARTITION_DAMAGED);
+    cr_assert_eq(log_end_offset(p->log), 7);
+    cr_assert_eq(p->stored_point, 7);
+    crash(ENV_MEM_WORST);
+    cr_assert_eq(stored_point(&dirs[0]), 7);
+}
+
+Test(opening, a_log_that_is_whole_writes_no_checkpoint)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES - 2);
+    uint64_t writes = kv_disk_writes(env_disk(env), "/a/kv");
+    opens();
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert_eq(kv_disk_writes(env_disk(env), "/a/kv"), writes);
 }
