@@ -46,6 +46,9 @@ struct broker {
         int64_t unclean_starts;
         bool start_counted;
         struct kv *checkpoints;
+        /* It is in the place of one that was damaged, since this start or an
+         * earlier one. */
+        bool checkpoints_lost;
         struct env_file *lock;
         struct cleaner_file *cleaned; /* cleaner_file.h */
         /* Given up until the next start; checkpoints is NULL if it was at the

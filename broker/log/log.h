@@ -80,12 +80,18 @@ struct log_open_report {
     char *message; /* a sentence to log, or NULL; caller frees */
 };
 
+enum {
+    LOG_POINT_UNKNOWN = -1, /* a recovery point */
+};
+
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
  * an empty log is one mkdir and one directory listing.
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
  * (unless the last segment doesn't end in a whole batch, or an empty one begins
  * where the batches before it go on).
  * recovery_point: what log_recovery_point() said; everything below is on disk.
+ * LOG_POINT_UNKNOWN: as 0, but that a log with gaps between its segments was
+ * here, and whatever was known of it is lost.
  * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
  * but for appends behind the recovery point after a crash; a file that was
  * changed later is checked whole.  0: not known.

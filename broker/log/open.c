@@ -571,6 +571,7 @@ enum err log_open(struct env *env, const char *path, struct uuid topic_id,
         .check_from = recovery_point < 0 ? 0 : recovery_point,
         .unchanged_ms = unchanged_ms,
         .clean = clean,
+        .point_unknown = recovery_point == LOG_POINT_UNKNOWN,
     };
 
     *log = NULL;

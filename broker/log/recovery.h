@@ -16,6 +16,8 @@ struct recovery {
     int64_t unchanged_ms; /* as in log_open() */
     bool clean;           /* as in log_open() */
     bool whole;           /* it was left whole: what is bad is not torn */
+    bool point_unknown;   /* LOG_POINT_UNKNOWN */
+    bool gap_told;        /* that it was taken for compaction's */
 };
 
 /* Walks the segments from `first` on, makes their indexes and leader epochs

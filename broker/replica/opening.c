@@ -39,6 +39,7 @@ struct partition_open {
     bool early;     /* p->early */
     bool made_anew; /* though a directory is offline, or not synced */
     bool clean;     /* the last stop was, for this log, too */
+    bool known;     /* there is a checkpoint */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -316,6 +317,7 @@ static bool forget_earlier(struct partition_open *o)
     int error = checkpoint_drop(o->dir->checkpoints, &o->topic_id, o->index);
 
     o->checkpoint = (struct checkpoint){0};
+    o->known = false;
     if (error < 0)
         o->error = log_errno(error);
     return error == 0;
@@ -341,16 +343,31 @@ static enum err mark_newest(const struct partition_open *o)
 }
 
 /* What is stored counts behind the next crash, too: before anything is appended
- * it is no more than what the opening has left. */
-static enum err lower_stored(struct partition_open *o)
+ * it is no more than what the opening has left.  And of a log that nothing is
+ * known of, but that was here and is taken for whole, its end is remembered: a
+ * crash would seem to have made gaps that compaction left (log/recovery.c).  So
+ * would what a crash takes from a new log seem to be compaction's where such a
+ * store was lost. */
+static enum err store_opened(struct partition_open *o)
 {
     struct checkpoint *c = &o->checkpoint;
     int64_t end = log_end_offset(o->log);
+    bool is_first = !o->known && (o->dir->checkpoints_lost ||
+                                  (o->clean && log_size_bytes(o->log) > 0));
 
-    if (c->recovery_point <= log_recovery_point(o->log))
+    if (!is_first && c->recovery_point <= log_recovery_point(o->log))
         return ERR_NONE;
+    enum err error =
+        log_recovery_point(o->log) < end ? log_flush_now(o->log) : ERR_NONE;
+    if (error != ERR_NONE ||
+        (!is_first && c->recovery_point <= log_recovery_point(o->log)))
+        return error;
     c->recovery_point = log_recovery_point(o->log);
     c->unchanged_ms = 0;
+    if (is_first) {
+        c->start_offset = log_start_offset(o->log);
+        c->unclean_starts = o->dir->unclean_starts;
+    }
     if (c->high_watermark > end)
         c->high_watermark = end;
     if (c->first_dirty > end)
@@ -359,10 +376,47 @@ static enum err lower_stored(struct partition_open *o)
         checkpoint_write(o->dir->checkpoints, &o->topic_id, o->index, c));
 }
 
+static void read_checkpoint(struct partition_open *o)
+{
+    o->known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
+                               &o->checkpoint);
+    if (!o->known)
+        o->checkpoint = (struct checkpoint){0};
+    o->clean =
+        o->dir->clean && o->checkpoint.unclean_starts == o->dir->unclean_starts;
+    if (says_something(&o->checkpoint) && env_path_kind(o->env, o->path) == 0)
+        forget_earlier(o);
+}
+
+static enum err try_open(struct partition_open *o)
+{
+    const struct checkpoint *c = &o->checkpoint;
+
+    return log_open(o->env, o->path, o->topic_id, &o->config,
+                    !o->known && o->dir->checkpoints_lost ? LOG_POINT_UNKNOWN
+                                                          : c->recovery_point,
+                    c->start_offset, o->clean,
+                    o->clean ? o->dir->stopped_ms : c->unchanged_ms, &o->log,
+                    &o->report);
+}
+
 /* A directory of another topic of that name is left from one that was deleted,
  * or we are the ones who are behind: the image we started with may be older
  * than what is on disk.  So nothing is moved before the image has caught up;
  * the tick tries again (open_again_ms). */
+static void open_log(struct partition_open *o)
+{
+    o->error = try_open(o);
+    if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled)
+        return;
+    set_aside(o);
+    free(o->report.message);
+    o->report.message = NULL;
+    o->error = settle_others(o);
+    if (o->error == ERR_NONE && (!o->known || forget_earlier(o)))
+        o->error = try_open(o);
+}
+
 static void open_run(struct env_work *work)
 {
     struct partition_open *o = (struct partition_open *)(void *)work;
@@ -384,32 +438,9 @@ static void open_run(struct env_work *work)
             return;
     }
 
-    bool known = checkpoint_read(o->dir->checkpoints, &o->topic_id, o->index,
-                                 &o->checkpoint);
-
-    if (!known)
-        o->checkpoint = (struct checkpoint){0};
-    o->clean =
-        o->dir->clean && o->checkpoint.unclean_starts == o->dir->unclean_starts;
-    if (says_something(&o->checkpoint) && env_path_kind(o->env, o->path) == 0 &&
-        !forget_earlier(o))
-        return;
-    for (int attempt = 0; attempt < 2; attempt++) {
-        o->error = log_open(
-            o->env, o->path, o->topic_id, &o->config,
-            o->checkpoint.recovery_point, o->checkpoint.start_offset, o->clean,
-            o->clean ? o->dir->stopped_ms : o->checkpoint.unchanged_ms, &o->log,
-            &o->report);
-        if (o->error != ERR_INCONSISTENT_TOPIC_ID || !o->settled ||
-            attempt == 1)
-            break;
-        set_aside(o);
-        free(o->report.message);
-        o->report.message = NULL;
-        o->error = settle_others(o);
-        if (o->error != ERR_NONE || (known && !forget_earlier(o)))
-            return;
-    }
+    read_checkpoint(o);
+    if (o->error == ERR_NONE)
+        open_log(o);
     if (o->error == ERR_NONE && o->made_anew)
         o->error = mark_newest(o);
     /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
@@ -417,10 +448,10 @@ static void open_run(struct env_work *work)
     if (o->error == ERR_NONE)
         o->error = producers_load(
             o->env, o->log,
-            known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
+            o->known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
             o->wall_ms, &o->producers);
     if (o->error == ERR_NONE)
-        o->error = lower_stored(o);
+        o->error = store_opened(o);
 }
 
 static void opened(struct partition *p, struct partition_open *o)

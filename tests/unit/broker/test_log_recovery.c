@@ -934,3 +934,48 @@ Test(log_recovery, what_was_lost_is_measured_at_any_offset)
         cr_assert_eq(f.report.lost_epoch, 7);
     }
 }
+
+/* As Kafka's cleaner names the segments of a compacted log: each by its first
+ * batch, with gaps between.  Stopped cleanly. */
+static void gaps_of_compaction(void)
+{
+    append_with_gaps(20, 200);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_close(&f);
+    for (int base = 20; base <= 80; base += 20) {
+        char *from = file_name(base == 20 ? 1 : base - 19, ".log");
+        cr_assert_eq(env_rename(f.env, from, file_name(base, ".log")), 0);
+    }
+}
+
+/* It was copied: all files are newer than the mark of the clean stop. */
+Test(log_recovery, a_clean_stop_is_proof_of_gaps_of_compaction)
+{
+    gaps_of_compaction();
+    cr_assert_eq(log_open(f.env, LOG_PATH, f.topic_id, &f.config, 0, 0, true, 1,
+                          &f.log, &f.report),
+                 ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_gt(f.report.scanned_bytes, 0);
+    cr_assert_eq(log_end_offset(f.log), 81);
+    cr_assert_eq(count_batches(&f), 5);
+}
+
+/* With its checkpoint gone nothing tells such gaps from what a crash took. */
+Test(log_recovery, without_a_recovery_point_gaps_are_compactions)
+{
+    gaps_of_compaction();
+    put_empty_segment(90);
+    cr_assert_eq(fixture_try_open(&f, false, LOG_POINT_UNKNOWN, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_eq(log_end_offset(f.log), 90);
+    cr_assert_eq(read_at(&f, 61, 90, 1).first, 80);
+}
+
+Test(log_recovery, with_one_they_are_losses_behind_it)
+{
+    gaps_of_compaction();
+    cr_assert_eq(fixture_try_open(&f, false, 40, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, 41);
+    cr_assert_eq(log_end_offset(f.log), 41);
+}

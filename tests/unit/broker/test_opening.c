@@ -473,3 +473,106 @@ Test(opening, a_log_that_is_whole_writes_no_checkpoint)
     cr_assert_eq(p->role, PARTITION_LEADER);
     cr_assert_eq(kv_disk_writes(env_disk(env), "/a/kv"), writes);
 }
+
+/* ---- logs of another broker -----------------------------------------------*/
+
+/* As Kafka's cleaner leaves a compacted log: segments that begin with their
+ * first batch, and nothing between. */
+static void make_gaps(const char *path)
+{
+    static const int64_t offsets[] = {0, 20, 40};
+    struct log_open_report report;
+    struct log *log;
+
+    settings.log.compact_policy = true;
+    settings.log.segment_bytes = 50;
+    cr_assert_eq(
+        log_open(env, path, OURS, &settings.log, 0, 0, true, 0, &log, &report),
+        ERR_NONE);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(put(log, offsets[i]), ERR_NONE);
+    cr_assert_eq(log_flush_now(log), ERR_NONE);
+    log_close(log);
+    env_mem_run(env);
+    for (int i = 1; i < 3; i++) {
+        char *from =
+            xasprintf("%s/%020lld.log", path, (long long)offsets[i - 1] + 1);
+        char *to = xasprintf("%s/%020lld.log", path, (long long)offsets[i]);
+
+        cr_assert_eq(env_rename(env, from, to), 0);
+        free(from);
+        free(to);
+    }
+    env_sync_dir(env, path);
+}
+
+static void crash_and_count(enum env_mem_crash kind)
+{
+    crash(kind);
+    dirs[0].clean = false;
+    dirs[0].unclean_starts++;
+}
+
+/* It was stopped cleanly, and this node is killed before it has stored
+ * anything. */
+Test(opening, a_clean_log_that_nobody_knew_is_remembered)
+{
+    make_gaps("/a/t-0");
+    dirs[0].clean = true;
+    opens();
+    cr_assert_eq(log_end_offset(p->log), 41);
+    for (int i = 0; i < 2; i++) {
+        crash_and_count(ENV_MEM_WORST);
+        opens();
+        cr_assert_eq(p->role, PARTITION_LEADER);
+        cr_assert_eq(log_end_offset(p->log), 41);
+    }
+}
+
+/* A copy, newer than the mark of the clean stop. */
+Test(opening, also_if_it_was_copied)
+{
+    make_gaps("/a/t-0");
+    dirs[0].clean = true;
+    dirs[0].stopped_ms = 1;
+    opens();
+    cr_assert_eq(log_end_offset(p->log), 41);
+    crash_and_count(ENV_MEM_WORST);
+    opens();
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert_eq(log_end_offset(p->log), 41);
+}
+
+Test(opening, gaps_outlive_the_store_of_checkpoints)
+{
+    make_gaps("/a/t-0");
+    dirs[0].checkpoints_lost = true;
+    dirs[0].unclean_starts = 1;
+    opens();
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    cr_assert_eq(log_end_offset(p->log), 41);
+    for (int i = 0; i < 2; i++) {
+        crash_and_count(ENV_MEM_WORST);
+        opens();
+        cr_assert_eq(p->role, PARTITION_LEADER);
+        cr_assert_eq(log_end_offset(p->log), 41);
+    }
+}
+
+/* One that is made beside such a store is known from its first batch on, so
+ * that what a power loss takes is seen. */
+Test(opening, a_new_log_has_no_gaps_of_others)
+{
+    dirs[0].checkpoints_lost = true;
+    crowd(&dirs[1]);
+    opens();
+    cr_assert_eq(p->dir, &dirs[0]);
+    partition_close(p, false);
+    p = NULL;
+    env_sync_dir(env, "/a");
+    make_gaps("/a/t-0");
+    crash_and_count(ENV_MEM_WORST);
+    opens();
+    cr_assert_eq(log_end_offset(p->log), 1);
+    cr_assert_gt(count_names("/a/t-0", ".lost"), 0);
+}
