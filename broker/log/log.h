@@ -82,6 +82,7 @@ struct log_open_report {
 
 enum {
     LOG_POINT_UNKNOWN = -1, /* a recovery point */
+    LOG_DOUBTED = -1,       /* unchanged_ms: somebody has found damage */
 };
 
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
@@ -94,7 +95,7 @@ enum {
  * here, and whatever was known of it is lost.
  * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
  * but for appends behind the recovery point after a crash; a file that was
- * changed later is checked whole.  0: not known.
+ * changed later is checked whole.  0: not known.  LOG_DOUBTED: all are.
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
  * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was

@@ -456,6 +456,12 @@ int recovery_first_changed(struct recovery *r, uint32_t *first)
     bool changed = false;
     int rc = 0;
 
+    if (r->unchanged_ms == LOG_DOUBTED) {
+        *first = 0;
+        r->check_from = 0;
+        r->whole = r->clean;
+        return 1;
+    }
     for (uint32_t i = 0; i <= last && rc == 0 && r->unchanged_ms > 0; i++) {
         rc = was_changed(r, i, &changed);
         if (rc == 0 && changed && i == last && !r->clean) {

@@ -40,6 +40,7 @@ struct partition_open {
     bool made_anew; /* though a directory is offline, or not synced */
     bool clean;     /* the last stop was, for this log, too */
     bool known;     /* there is a checkpoint */
+    bool doubted;   /* the log was read, and a batch of it is damaged */
     struct log *log;
     struct producers *producers;
     struct checkpoint checkpoint;
@@ -396,8 +397,10 @@ static enum err try_open(struct partition_open *o)
                     !o->known && o->dir->checkpoints_lost ? LOG_POINT_UNKNOWN
                                                           : c->recovery_point,
                     c->start_offset, o->clean,
-                    o->clean ? o->dir->stopped_ms : c->unchanged_ms, &o->log,
-                    &o->report);
+                    o->doubted ? LOG_DOUBTED
+                    : o->clean ? o->dir->stopped_ms
+                               : c->unchanged_ms,
+                    &o->log, &o->report);
 }
 
 /* A directory of another topic of that name is left from one that was deleted,
@@ -415,6 +418,32 @@ static void open_log(struct partition_open *o)
     o->error = settle_others(o);
     if (o->error == ERR_NONE && (!o->known || forget_earlier(o)))
         o->error = try_open(o);
+}
+
+/* Without a checkpoint a log that was closed cleanly is Kafka's: it is not read
+ * through for what may be undecided. */
+static void load_producers(struct partition_open *o)
+{
+    o->error = producers_load(
+        o->env, o->log,
+        o->known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
+        o->wall_ms, &o->producers);
+}
+
+/* Damage below the recovery point is put aside as other damage is, now that
+ * somebody has found it. */
+static void open_doubted(struct partition_open *o)
+{
+    log_warn("log", "A batch of %s is damaged; checking all of it", o->path);
+    if (o->report.message != NULL)
+        log_warn("log", "%s", o->report.message);
+    free(o->report.message);
+    log_close(o->log);
+    o->log = NULL;
+    o->doubted = true;
+    o->error = try_open(o);
+    if (o->error == ERR_NONE)
+        load_producers(o);
 }
 
 static void open_run(struct env_work *work)
@@ -443,13 +472,10 @@ static void open_run(struct env_work *work)
         open_log(o);
     if (o->error == ERR_NONE && o->made_anew)
         o->error = mark_newest(o);
-    /* Without a checkpoint a log that was closed cleanly is Kafka's: it is not
-     * read through for what may be undecided. */
     if (o->error == ERR_NONE)
-        o->error = producers_load(
-            o->env, o->log,
-            o->known || !o->clean ? o->checkpoint.high_watermark : INT64_MAX,
-            o->wall_ms, &o->producers);
+        load_producers(o);
+    if (o->error == ERR_DAMAGED && o->log != NULL)
+        open_doubted(o);
     if (o->error == ERR_NONE)
         o->error = store_opened(o);
 }

@@ -576,3 +576,25 @@ Test(opening, a_new_log_has_no_gaps_of_others)
     cr_assert_eq(log_end_offset(p->log), 1);
     cr_assert_gt(count_names("/a/t-0", ".lost"), 0);
 }
+
+/* ---- rot ------------------------------------------------------------------*/
+
+/* A batch that nothing but its CRC gives away, below what is checked. */
+static void rot(bool clean)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    dirs[0].clean = clean;
+    struct buf *b = log_file("/a");
+    b->data[b->len / BATCHES * 8 - 3] ^= 1;
+    opens();
+    cr_assert_eq(p->role, PARTITION_DAMAGED);
+    cr_assert_eq(log_end_offset(p->log), 7);
+    cr_assert_eq(p->lost_until, BATCHES);
+    cr_assert_eq(count_names("/a/t-0", ".damaged"), 1);
+    cr_assert_eq(stored_point(&dirs[0]), 7);
+}
+
+Test(opening, rot_that_producers_are_read_from_is_damage) { rot(false); }
+
+Test(opening, also_after_a_clean_stop) { rot(true); }
