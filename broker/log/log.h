@@ -317,6 +317,8 @@ enum err log_flush_now(struct log *log);
  * (topic deleted, replica moved away); at once where it cannot be renamed.
  * Readers keep what they have open.  Closes and frees the log. */
 void log_delete(struct log *log);
+/* The same with the directory of one that is not open.  [helper] */
+void log_remove(struct env *env, const char *path);
 /* What a log's directory that is to go is renamed to, Kafka's way:
  * "PARENT/TOPIC-PARTITION.0123...-delete".  The caller frees it. */
 char *log_doomed_path(struct env *env, const char *path);

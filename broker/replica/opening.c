@@ -1,5 +1,5 @@
 /* A replica is opened: where it is, what its log and its checkpoint say, and
- * what becomes of it if that does not do.
+ * what becomes of it if that does not do, or if it is to go before that.
  *
  * With several log directories a replica is where its files are, or where a
  * checkpoint knows it, as one that was never written to has no files.  A new
@@ -628,3 +628,94 @@ void partition_open_again(struct partition *p)
 }
 
 void partition_open_abandon(struct partition *p) { p->open->partition = NULL; }
+
+/* ---- never opened ---------------------------------------------------------*/
+
+struct partition_removal {
+    struct env_work work;
+    struct partition *partition;
+    struct env *env;
+    struct broker *broker;
+    char *name;
+    struct uuid topic_id;
+    bool running;
+    bool again; /* it could not be said what is whose */
+};
+
+void partition_removal_new(struct partition *p)
+{
+    struct partition_removal *r = xcalloc(1, sizeof *r);
+
+    *r = (struct partition_removal){
+        .partition = p,
+        .env = p->shard->env,
+        .broker = p->shard->broker,
+        .name = xasprintf("%s-%d", p->topic->name, (int)p->index),
+        .topic_id = p->topic_id,
+    };
+    p->removal = r;
+}
+
+void partition_removal_free(struct partition *p)
+{
+    if (p->removal == NULL)
+        return;
+    free(p->removal->name);
+    free(p->removal);
+    p->removal = NULL;
+}
+
+static void removal_run(struct env_work *work)
+{
+    struct partition_removal *r = (struct partition_removal *)(void *)work;
+
+    r->again = false;
+    for (int i = 0; i < r->broker->log_dirs_len; i++) {
+        struct log_dir *dir = &r->broker->log_dirs[i];
+        struct uuid id;
+
+        if (log_dir_failed(dir))
+            continue;
+        char *path = xasprintf("%s/%s", dir->path, r->name);
+        int rc = log_dir_topic(r->env, path, &id);
+        if (rc > 0 && uuid_eq(id, r->topic_id)) {
+            log_remove(r->env, path);
+            atomic_fetch_add(&dir->removed, 1);
+        }
+        r->again |= rc < 0 && log_errno(rc) == ERR_EXHAUSTED;
+        free(path);
+    }
+}
+
+static void removal_done(struct env_work *work)
+{
+    struct partition_removal *r = (struct partition_removal *)(void *)work;
+    struct partition *p = r->partition;
+
+    r->running = false;
+    if (r->again) {
+        p->open_again_ms = env_now_ms(r->env) + OPEN_AGAIN_LACKING_MS;
+        if (list_unlinked(&p->watched_link))
+            list_push_back(&p->shard->watched, &p->watched_link);
+        return;
+    }
+    partition_removal_free(p);
+    partition_written(p);
+}
+
+void partition_remove_files(struct partition *p)
+{
+    struct partition_removal *r = p->removal;
+
+    if (r->running)
+        return;
+    if (env_now_ms(r->env) < p->open_again_ms) {
+        if (list_unlinked(&p->watched_link))
+            list_push_back(&p->shard->watched, &p->watched_link);
+        return;
+    }
+    list_remove(&p->watched_link);
+    r->running = true;
+    r->work = (struct env_work){.run = removal_run, .done = removal_done};
+    env_work_start(r->env, &r->work);
+}

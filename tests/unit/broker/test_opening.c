@@ -598,3 +598,55 @@ static void rot(bool clean)
 Test(opening, rot_that_producers_are_read_from_is_damage) { rot(false); }
 
 Test(opening, also_after_a_clean_stop) { rot(true); }
+
+/* ---- the end --------------------------------------------------------------*/
+
+static void tick(void)
+{
+    struct list *node = list_pop_front(&shard.watched);
+
+    env_mem_advance(env, 1000);
+    if (node != NULL)
+        partition_tick(LIST_ENTRY(node, struct partition, watched_link));
+    env_mem_run(env);
+}
+
+/* There are no file descriptors, and nobody waits until there are. */
+Test(opening, what_is_deleted_before_it_could_be_opened_leaves_nothing)
+{
+    make_log("/a/t-0", DELETED, 1);
+    make_log("/b/t-0", OURS, BATCHES);
+    shard.settled = false;
+    env_mem_faults(env)->no_more_at = 2;
+    opens();
+    cr_assert_eq(p->role, PARTITION_OPENING);
+    env_mem_faults(env)->no_more_at = 1;
+    partition_delete(p);
+    p = NULL;
+    env_mem_run(env);
+    tick();
+    cr_assert_eq(shard.deleting, 1);
+    env_mem_faults(env)->no_more_at = 0;
+    tick();
+    cr_assert_eq(shard.deleting, 0);
+    cr_assert(!is_there("/b/t-0"));
+    cr_assert_eq(count_names("/b", "-delete"), 0);
+    cr_assert(is_there("/a/t-0"), "another topic's");
+}
+
+Test(opening, nor_does_one_whose_log_does_not_open)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    opens();
+    cr_assert_eq(p->role, PARTITION_LEADER);
+    crash(ENV_MEM_KILL);
+    env_mem_faults(env)->open_at = 1;
+    env_mem_faults(env)->error = -ENOSPC;
+    log_file("/a")->len -= 3;
+    store(&dirs[0], BATCHES);
+    opens();
+    cr_assert_null(p->log);
+    delete_replica();
+    cr_assert_eq(shard.deleting, 0);
+    cr_assert(!is_there("/a/t-0"));
+}
