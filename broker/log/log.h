@@ -238,6 +238,9 @@ enum err log_truncate(struct log *log, int64_t end_offset);
  * Of either: when a segment would stay the log is failed, as it might hide what
  * is appended next. */
 enum err log_truncate_fully(struct log *log, int64_t offset);
+/* The log ends at `end_offset`, at or behind its end, with nothing between, as
+ * one does that was cut in a gap of compaction.  In memory. */
+void log_end_at(struct log *log, int64_t end_offset);
 /* DeleteRecords and following the leader's start: raises the start offset and
  * deletes segments that lie wholly below it. */
 enum err log_raise_start(struct log *log, int64_t start_offset);

@@ -645,6 +645,23 @@ static void level(struct move *m)
     }
 }
 
+/* From `at` on the log has no batches.  It may be empty, or end in a gap. */
+static enum err end_alike(struct move *m, int64_t at)
+{
+    const struct log *log = m->partition->log;
+    int64_t end = log_end_offset(log);
+    enum err error = ERR_NONE;
+
+    if (log_end_offset(m->log) >= end)
+        return log_end_offset(m->log) == end ? ERR_NONE : ERR_DAMAGED;
+    if (log_start_offset(log) == end ||
+        log_start_offset(m->log) == log_end_offset(m->log))
+        error = begin_at(m, at);
+    if (error == ERR_NONE)
+        log_end_at(m->log, end);
+    return error;
+}
+
 static void next_step(struct move *m)
 {
     struct partition *p = m->partition;
@@ -678,15 +695,11 @@ static void next_step(struct move *m)
         read_piece(m);
         return;
     }
-    /* An empty log has an end, too. */
-    if (log_end_offset(m->log) != end) {
-        error = start == end ? begin_at(m, end) : ERR_DAMAGED;
-        if (error != ERR_NONE) {
-            appended(m, error, 0);
-            return;
-        }
-    }
-    level(m);
+    error = end_alike(m, at);
+    if (error != ERR_NONE)
+        appended(m, error, 0);
+    else
+        level(m);
 }
 
 /* ---- the beginning ------------------------------------------------------- */

@@ -979,3 +979,24 @@ Test(log_recovery, with_one_they_are_losses_behind_it)
     cr_assert_eq(f.report.damaged_at, 41);
     cr_assert_eq(log_end_offset(f.log), 41);
 }
+
+/* What is appended behind the gap may be torn though it lies above the end that
+ * the log had, and had on disk. */
+Test(log_recovery, a_recovery_point_does_not_lie_in_a_gap_at_the_end)
+{
+    append_with_gaps(20, 1 << 20);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 70), ERR_NONE);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 70);
+    cr_assert_eq(log_synced_offset(f.log), 70);
+    int64_t point = log_recovery_point(f.log);
+    cr_assert_eq(point, 61);
+    append_n(&f, 1);
+    fixture_crash(&f, ENV_MEM_KILL);
+    file(&f, 0, ".log")->len -= 3;
+    open_after_kill(point);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_gt(f.report.cut_bytes, 0);
+    cr_assert_eq(log_end_offset(f.log), 61);
+}

@@ -650,3 +650,38 @@ Test(opening, nor_does_one_whose_log_does_not_open)
     cr_assert_eq(shard.deleting, 0);
     cr_assert(!is_there("/a/t-0"));
 }
+
+/* Its last batches were cut off, and compaction had left a gap before them. */
+Test(opening, a_log_that_ends_in_a_gap_moves)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    opens();
+    cr_assert_eq(put(p->log, 20), ERR_NONE);
+    cr_assert_eq(log_flush_now(p->log), ERR_NONE);
+    cr_assert_eq(log_truncate(p->log, 15), ERR_NONE);
+    cr_assert_eq(partition_move(p, &dirs[1]), ERR_NONE);
+    later();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_null(p->move);
+    cr_assert_eq(log_end_offset(p->log), 15);
+    cr_assert_eq(log_synced_offset(p->log), 15);
+    cr_assert_eq(put(p->log, 15), ERR_NONE);
+    cr_assert_eq(log_end_offset(p->log), 16);
+}
+
+/* All that is left of the log is a gap. */
+Test(opening, a_log_that_is_a_gap_moves)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    opens();
+    cr_assert_eq(put(p->log, 20), ERR_NONE);
+    cr_assert_eq(log_truncate(p->log, 15), ERR_NONE);
+    cr_assert_eq(log_raise_start(p->log, 12), ERR_NONE);
+    cr_assert_eq(partition_move(p, &dirs[1]), ERR_NONE);
+    later();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(log_start_offset(p->log), 12);
+    cr_assert_eq(log_end_offset(p->log), 15);
+}
