@@ -98,9 +98,9 @@ enum {
  * changed later is checked whole.  0: not known.  LOG_DOUBTED: all are.
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
- * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
- * changed); ERR_IO, ERR_FULL, ERR_EXHAUSTED.  The report is filled in every
- * case. */
+ * ERR_DAMAGED when damaged bytes cannot be kept aside (nothing was changed);
+ * ERR_IO; ERR_FULL, ERR_EXHAUSTED, also when they cannot just now.  The report
+ * is filled in every case. */
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
                   int64_t log_start_offset, bool clean, int64_t unchanged_ms,

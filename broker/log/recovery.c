@@ -205,6 +205,7 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
 
     if (bad->position < s->size_bytes)
         rc = aside_keep_rest(log, s, bad->position);
+    enum err kept = log_errno(rc);
     /* From here on the log can only get shorter; a crash in between is seen as
      * the same damage again. */
     if (rc == 0)
@@ -220,6 +221,9 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
                   "is to be fetched again from another replica"
                 : "what follows could not be put aside: ",
         rc == 0 ? "" : strerror(-rc));
+    /* Nothing is touched, and it may be kept later. */
+    if (kept == ERR_FULL || kept == ERR_EXHAUSTED)
+        return rc;
     return rc < 0 ? -EBADMSG : 0;
 }
 

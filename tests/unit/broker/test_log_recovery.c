@@ -380,7 +380,8 @@ Test(log_recovery, a_sync_after_a_failed_one_makes_the_tail_durable)
     cr_assert_eq(log_end_offset(f.log), 40);
 }
 
-Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
+/* Damage that cannot be kept, with this error. */
+static void keep_fails(int error, enum err wanted)
 {
     append_n(&f, 5);
     struct buf *log = file(&f, 0, ".log");
@@ -388,13 +389,24 @@ Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
     log->data[size / 5 * 2 + 80] ^= 1;
     fixture_crash(&f, ENV_MEM_KILL);
     env_mem_faults(f.env)->write_at = 2; /* the first is partition.metadata */
-    env_mem_faults(f.env)->error = -ENOSPC;
-    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_DAMAGED);
+    env_mem_faults(f.env)->error = error;
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), wanted);
     cr_assert(says("could not be put aside"));
     cr_assert_null(f.log);
     cr_assert_eq(file(&f, 0, ".log")->len, size);
     open_after_kill(0);
     cr_assert_eq(f.report.damaged_at, 2);
+}
+
+Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
+{
+    keep_fails(-EIO, ERR_DAMAGED);
+}
+
+/* So the log is opened again later. */
+Test(log_recovery, what_cannot_be_kept_aside_for_lack_of_room_may_be_later)
+{
+    keep_fails(-ENOSPC, ERR_FULL);
 }
 
 Test(log_recovery, an_unfinished_batch_before_an_empty_segment_is_a_torn_tail)
