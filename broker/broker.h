@@ -22,8 +22,8 @@ struct broker {
     int32_t node_id;
     const char *cluster_id;
     struct uuid incarnation;
-    _Atomic int64_t epoch;    /* from the controller; -1 before registration */
-    _Atomic bool stopping;    /* controlled shutdown has begun */
+    _Atomic int64_t epoch; /* from the controller; -1 before registration */
+    _Atomic bool stopping; /* controlled shutdown has begun */
     int64_t started_wall_ms;
 
     struct shard **shards;
@@ -46,12 +46,19 @@ struct broker {
         int64_t unclean_starts;
         bool start_counted;
         struct kv *checkpoints;
+        /* It is in the place of one that was damaged, since this start or an
+         * earlier one. */
+        bool checkpoints_lost;
         struct env_file *lock;
         struct cleaner_file *cleaned; /* cleaner_file.h */
         /* Given up until the next start; checkpoints is NULL if it was at the
          * start of this one. */
         _Atomic bool failed;
         _Atomic int replicas; /* that are here */
+        /* How many were taken away since the start, and how many plus one
+         * surely stay away after a power loss; 0: nor what the process before
+         * took away. */
+        _Atomic uint64_t removed, removed_synced;
     } * log_dirs;
     int log_dirs_len;
     /* TOPIC-PARTITION -> struct log_dir it was being moved to when the process

@@ -257,6 +257,23 @@ int checkpoint_count_start(struct log_dir *dir)
     return error;
 }
 
+int checkpoint_note_lost(struct log_dir *dir, bool now)
+{
+    struct kv_batch batch = KV_BATCH_INIT;
+    struct slice key = SLICE("checkpoints lost");
+    struct buf value = BUF_INIT;
+    int error = 0;
+
+    dir->checkpoints_lost = now || kv_get(dir->checkpoints, key, &value) == 0;
+    buf_free(&value);
+    if (now) {
+        kv_batch_put(&batch, key, SLICE("1"));
+        error = kv_write(dir->checkpoints, &batch, true);
+        kv_batch_free(&batch);
+    }
+    return error;
+}
+
 bool checkpoint_holds_up(struct shard *s, struct partition *p)
 {
     if (s->checkpoint_batch == NULL)

@@ -60,6 +60,10 @@ void checkpoint_forget_in(struct partition *p, const struct log_dir *dir);
  * !dir->clean, and stores that once.  0, or -errno: the stop must not be marked
  * as clean. */
 int checkpoint_count_start(struct log_dir *dir);
+/* Blocking, when the store was opened: sets dir->checkpoints_lost, and if `now`
+ * stores it, as the store is an empty one in place of a damaged one.  0 or
+ * -errno. */
+int checkpoint_note_lost(struct log_dir *dir, bool now);
 /* Whether a batch is being written that p, which was forgotten, may be in: then
  * partition_written() is called after it. */
 bool checkpoint_holds_up(struct shard *s, struct partition *p);
@@ -73,8 +77,8 @@ int checkpoint_drop(struct kv *kv, const struct uuid *topic_id,
                     int32_t partition);
 
 /* A note that the replica is about to be in another directory, or is there
- * already, or is not here yet: what is here of it may be older (move.h).  Blocking and
- * durable, by a helper: 0 or -errno. */
+ * already, or is not here yet: what is here of it may be older (move.h).
+ * Blocking and durable, by a helper: 0 or -errno. */
 int checkpoint_note_leaving(struct kv *kv, const struct uuid *topic_id,
                             int32_t partition, bool leaving);
 /* Any thread. */

@@ -116,6 +116,12 @@ static enum err open_checkpoints(struct env *env, struct log_dir *dir,
                  "watermarks come back from the replicas; records that were "
                  "deleted by offset may show again",
                  path, aside);
+    if (error == 0 && checkpoint_note_lost(dir, aside != NULL) < 0)
+        log_warn("server",
+                 "The store %s cannot be written; compacted logs of another "
+                 "broker may seem to be damaged if this node does not stop "
+                 "cleanly",
+                 path);
     free(aside);
     free(path);
     return error < 0 ? ERR_IO : ERR_NONE;

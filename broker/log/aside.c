@@ -221,14 +221,16 @@ static int measure(struct log *log, const char *path,
                    struct log_open_report *report)
 {
     struct env_file *file;
+    const char *suffix;
+    int64_t base = log_base_of_name(strrchr(path, '/') + 1, &suffix);
     int rc = env_file_open(log->env, path, ENV_READ, &file);
 
     if (rc < 0)
         return rc;
     int64_t size = env_file_size(file);
     rc = size < 0 ? (int)size
-                  : walk_salvage(file, size, &report->lost_until,
-                                 &report->lost_epoch);
+                  : walk_salvage(file, size, base < 0 ? 0 : base,
+                                 &report->lost_until, &report->lost_epoch);
     env_file_unref(file);
     if (report->lost_until <= log->end_offset)
         report->lost_until = log->end_offset + 1;

@@ -271,6 +271,22 @@ void log_flush_cut(struct log *log, int64_t end_offset)
     }
 }
 
+/* Nothing is missing on disk that was there before. */
+void log_end_at(struct log *log, int64_t end_offset)
+{
+    int64_t before = log->end_offset;
+
+    ASSERT(end_offset >= before);
+    log->end_offset = end_offset;
+    if (log->synced_offset == before)
+        log->synced_offset = end_offset;
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+        if (flush->end_offset == before)
+            flush->end_offset = end_offset;
+    }
+}
+
 static void lower_recovery_point(struct log *log, int64_t offset)
 {
     if (log->recovery_point > offset)

@@ -192,9 +192,13 @@ int64_t log_end_offset(const struct log *log) { return log->end_offset; }
 
 int64_t log_synced_offset(const struct log *log) { return log->synced_offset; }
 
+/* Where the log ends in a gap, what is appended next may be torn behind the
+ * last batch. */
 int64_t log_recovery_point(const struct log *log)
 {
-    return log->recovery_point;
+    int64_t end = log->segments[log->segments_len - 1].end_offset;
+
+    return log->recovery_point < end ? log->recovery_point : end;
 }
 
 int64_t log_size_bytes(const struct log *log) { return log->size_bytes; }

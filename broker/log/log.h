@@ -80,20 +80,27 @@ struct log_open_report {
     char *message; /* a sentence to log, or NULL; caller frees */
 };
 
+enum {
+    LOG_POINT_UNKNOWN = -1, /* a recovery point */
+    LOG_DOUBTED = -1,       /* unchanged_ms: somebody has found damage */
+};
+
 /* Opens or creates directory `path`.  Blocking: [helper] at start-up; creating
  * an empty log is one mkdir and one directory listing.
  * clean: the broker's clean-shutdown marker was found, so nothing is scanned
  * (unless the last segment doesn't end in a whole batch, or an empty one begins
  * where the batches before it go on).
  * recovery_point: what log_recovery_point() said; everything below is on disk.
+ * LOG_POINT_UNKNOWN: as 0, but that a log with gaps between its segments was
+ * here, and whatever was known of it is lost.
  * unchanged_ms: a moment (wall clock) since which we have changed no .log file,
  * but for appends behind the recovery point after a crash; a file that was
- * changed later is checked whole.  0: not known.
+ * changed later is checked whole.  0: not known.  LOG_DOUBTED: all are.
  * topic_id zero: not checked, not written.
  * ERR_INCONSISTENT_TOPIC_ID when the directory belongs to another topic;
- * ERR_DAMAGED when damaged bytes could not be kept aside (nothing was
- * changed); ERR_IO, ERR_FULL, ERR_EXHAUSTED.  The report is filled in every
- * case. */
+ * ERR_DAMAGED when damaged bytes cannot be kept aside (nothing was changed);
+ * ERR_IO; ERR_FULL, ERR_EXHAUSTED, also when they cannot just now.  The report
+ * is filled in every case. */
 enum err log_open(struct env *env, const char *path, struct uuid topic_id,
                   const struct log_config *config, int64_t recovery_point,
                   int64_t log_start_offset, bool clean, int64_t unchanged_ms,
@@ -249,6 +256,9 @@ enum err log_truncate(struct log *log, int64_t end_offset);
  * Of either: when a segment would stay the log is failed, as it might hide what
  * is appended next. */
 enum err log_truncate_fully(struct log *log, int64_t offset);
+/* The log ends at `end_offset`, at or behind its end, with nothing between, as
+ * one does that was cut in a gap of compaction.  In memory. */
+void log_end_at(struct log *log, int64_t end_offset);
 /* DeleteRecords and following the leader's start: raises the start offset and
  * deletes segments that lie wholly below it. */
 enum err log_raise_start(struct log *log, int64_t start_offset);
@@ -328,11 +338,16 @@ enum err log_flush_now(struct log *log);
  * (topic deleted, replica moved away); at once where it cannot be renamed.
  * Readers keep what they have open.  Closes and frees the log. */
 void log_delete(struct log *log);
+/* The same with the directory of one that is not open.  [helper] */
+void log_remove(struct env *env, const char *path);
 /* What a log's directory that is to go is renamed to, Kafka's way:
  * "PARENT/TOPIC-PARTITION.0123...-delete".  The caller frees it. */
 char *log_doomed_path(struct env *env, const char *path);
 /* Where a log is made that shall be at `path` later: "PATH.0123...-future". */
 char *log_future_path(struct env *env, const char *path);
+/* The topic that a log's directory says it belongs to: 1; 0 if it does not say,
+ * or is not there; or a negative errno. */
+int log_dir_topic(struct env *env, const char *path, struct uuid *topic_id);
 /* Removes the -delete directories that a crash, or a topic made anew, left in
  * log directory `dir`, and the -future ones, of which `future` is told the name
  * they were to get; returns how many.  [helper] */

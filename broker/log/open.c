@@ -25,8 +25,7 @@ static bool ends_with(const char *name, const char *suffix)
     return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-/* "00000000000000000042.SUFFIX" -> 42, or -1. */
-static int64_t base_of_name(const char *name, const char **suffix)
+int64_t log_base_of_name(const char *name, const char **suffix)
 {
     int64_t base = 0;
 
@@ -64,7 +63,7 @@ static bool has_segment(const struct log *log, int64_t base)
 static void unlink_if_orphan(struct log *log, const char *name)
 {
     const char *suffix;
-    int64_t base = base_of_name(name, &suffix);
+    int64_t base = log_base_of_name(name, &suffix);
 
     if (base >= 0 && !has_segment(log, base) &&
         (strcmp(suffix, ".index") == 0 || strcmp(suffix, ".timeindex") == 0 ||
@@ -88,7 +87,7 @@ static void look_at_name(struct log *log, const char *name, struct found *found)
         found->epochs = true;
     } else if (strcmp(name, "partition.metadata") == 0) {
         found->metadata = true;
-    } else if ((base = base_of_name(name, &suffix)) >= 0 &&
+    } else if ((base = log_base_of_name(name, &suffix)) >= 0 &&
                strcmp(suffix, ".log") == 0) {
         /* Names come sorted, and sort as their numbers do. */
         log_push_segment(log, base)->stored = true;
@@ -195,31 +194,45 @@ static int write_metadata_again(struct log *log)
     return rc < 0 ? rc : 0;
 }
 
+/* Of partition.metadata. */
+static bool parse_topic_id(struct slice s, struct uuid *id)
+{
+    static const char prefix[] = "version: 0\ntopic_id: ";
+    size_t skip = strlen(prefix);
+
+    while (s.len != 0 && s.data[s.len - 1] == '\n')
+        s.len--;
+    return s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
+           uuid_parse(slice_of(s.data + skip, s.len - skip), id);
+}
+
+int log_dir_topic(struct env *env, const char *path, struct uuid *topic_id)
+{
+    char *file = xasprintf("%s/partition.metadata", path);
+    struct buf text = BUF_INIT;
+    int rc = env_read_all(env, file, SMALL_FILE_MAX, &text);
+
+    if (rc >= 0)
+        rc = parse_topic_id(buf_slice(&text), topic_id);
+    buf_free(&text);
+    free(file);
+    return rc == -ENOENT ? 0 : rc;
+}
+
 enum owner { OWNER_UNKNOWN, OWNER_US, OWNER_OTHER };
 
 static int read_owner(struct log *log, enum owner *owner)
 {
-    static const char prefix[] = "version: 0\ntopic_id: ";
-    struct buf text = BUF_INIT;
     struct uuid id;
-    int rc = read_small(log, "partition.metadata", &text);
+    int rc = log_dir_topic(log->env, log->path, &id);
 
-    if (rc >= 0) {
-        size_t skip = strlen(prefix);
-        struct slice s = buf_slice(&text);
-        while (s.len != 0 && s.data[s.len - 1] == '\n')
-            s.len--;
-        if (s.len > skip && memcmp(s.data, prefix, skip) == 0 &&
-            uuid_parse(slice_of(s.data + skip, s.len - skip), &id)) {
-            bool same = uuid_is_zero(log->topic_id) ||
-                        uuid_eq(id, log->topic_id) ||
-                        PLANTED(LOG_TAKES_DELETED_TOPICS);
-            *owner = same ? OWNER_US : OWNER_OTHER;
-            log->topic_id = id;
-            log->has_metadata = true;
-        }
+    if (rc > 0) {
+        bool same = uuid_is_zero(log->topic_id) || uuid_eq(id, log->topic_id) ||
+                    PLANTED(LOG_TAKES_DELETED_TOPICS);
+        *owner = same ? OWNER_US : OWNER_OTHER;
+        log->topic_id = id;
+        log->has_metadata = true;
     }
-    buf_free(&text);
     return log_errno(rc < 0 ? rc : 0) == ERR_EXHAUSTED ? rc : 0;
 }
 
@@ -460,6 +473,17 @@ static int start_behind_end(struct recovery *r, int64_t start_offset)
     return 0;
 }
 
+/* A .txnindex that was made anew is not on disk; in the segment of the recovery
+ * point and behind the next opening does so again. */
+static void lower_to_made_anew(struct log *log)
+{
+    uint32_t i = log_segment_of(log, log->recovery_point);
+
+    if (log->aborted_known < log->recovery_point &&
+        log->aborted_known < log->segments[i].base_offset)
+        log->recovery_point = log->aborted_known;
+}
+
 static int open_all(struct recovery *r, int64_t start_offset, bool clean)
 {
     struct log *log = r->log;
@@ -511,6 +535,7 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     if (log->synced_offset > log->end_offset)
         log->synced_offset = log->end_offset;
     log->recovery_point = log->synced_offset;
+    lower_to_made_anew(log);
     return 0;
 }
 
@@ -546,6 +571,7 @@ enum err log_open(struct env *env, const char *path, struct uuid topic_id,
         .check_from = recovery_point < 0 ? 0 : recovery_point,
         .unchanged_ms = unchanged_ms,
         .clean = clean,
+        .point_unknown = recovery_point == LOG_POINT_UNKNOWN,
     };
 
     *log = NULL;

@@ -205,6 +205,7 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
 
     if (bad->position < s->size_bytes)
         rc = aside_keep_rest(log, s, bad->position);
+    enum err kept = log_errno(rc);
     /* From here on the log can only get shorter; a crash in between is seen as
      * the same damage again. */
     if (rc == 0)
@@ -220,6 +221,9 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
                   "is to be fetched again from another replica"
                 : "what follows could not be put aside: ",
         rc == 0 ? "" : strerror(-rc));
+    /* Nothing is touched, and it may be kept later. */
+    if (kept == ERR_FULL || kept == ERR_EXHAUSTED)
+        return rc;
     return rc < 0 ? -EBADMSG : 0;
 }
 
@@ -237,6 +241,25 @@ static int end_at_bad(struct recovery *r, uint32_t i, const struct bad *bad)
     return put_damage_aside(r, i, bad);
 }
 
+/* Whether a gap in front of the segment at `next` may be compaction's doing.
+ * Batches of a compacted log that another broker wrote may have gaps between
+ * them, on disk and below the recovery point; ours have none. */
+static bool is_compactions(struct recovery *r, int64_t next)
+{
+    if (!r->log->config.compact_policy)
+        return false;
+    if (r->clean || next <= r->recovery_point)
+        return true;
+    if (r->point_unknown && !r->gap_told)
+        log_warn("log",
+                 "%s has gaps between its segments, and what was known of how "
+                 "much of it is on disk is lost. They are taken for "
+                 "compaction's work",
+                 r->log->path);
+    r->gap_told = r->point_unknown;
+    return r->point_unknown;
+}
+
 /* A segment that was rolled to but got no batch, when the end of the one
  * before was lost: it begins in the middle of nowhere. */
 static int drop_empty_behind_gap(struct recovery *r, uint32_t i, int64_t end)
@@ -246,25 +269,23 @@ static int drop_empty_behind_gap(struct recovery *r, uint32_t i, int64_t end)
     for (uint32_t k = i + 1; k < log->segments_len; k++)
         if (log->segments[k].size_bytes != 0)
             return 0;
-    if (i + 1 < log->segments_len && log->segments[i + 1].base_offset != end)
+    if (i + 1 < log->segments_len && log->segments[i + 1].base_offset != end &&
+        !is_compactions(r, log->segments[i + 1].base_offset))
         return aside_remove_segments(log, i + 1, false);
     return 0;
 }
 
-/* Batches are missing between segment i, which ends at `end`, and the next.
- * Those of a compacted log that another broker wrote may have gaps between
- * them, on disk and below the recovery point; ours only such as a segment
- * cannot have within. */
-static bool lost_between(const struct recovery *r, uint32_t i, int64_t end)
+/* Batches are missing between segment i, which ends at `end`, and the next;
+ * more than a segment can lack within may be missing in a compacted log. */
+static bool lost_between(struct recovery *r, uint32_t i, int64_t end)
 {
     const struct log *log = r->log;
 
     if (i + 1 == log->segments_len)
         return false;
     int64_t next = log->segments[i + 1].base_offset;
-    return next != end &&
-           (!log->config.compact_policy ||
-            (next > r->recovery_point && next - end <= SEGMENT_GAP_MAX));
+    return next != end && !is_compactions(r, next) &&
+           (!log->config.compact_policy || next - end <= SEGMENT_GAP_MAX);
 }
 
 static int recover_segment(struct recovery *r, uint32_t i, int64_t *end)
@@ -439,6 +460,12 @@ int recovery_first_changed(struct recovery *r, uint32_t *first)
     bool changed = false;
     int rc = 0;
 
+    if (r->unchanged_ms == LOG_DOUBTED) {
+        *first = 0;
+        r->check_from = 0;
+        r->whole = r->clean;
+        return 1;
+    }
     for (uint32_t i = 0; i <= last && rc == 0 && r->unchanged_ms > 0; i++) {
         rc = was_changed(r, i, &changed);
         if (rc == 0 && changed && i == last && !r->clean) {

@@ -16,6 +16,8 @@ struct recovery {
     int64_t unchanged_ms; /* as in log_open() */
     bool clean;           /* as in log_open() */
     bool whole;           /* it was left whole: what is bad is not torn */
+    bool point_unknown;   /* LOG_POINT_UNKNOWN */
+    bool gap_told;        /* that it was taken for compaction's */
 };
 
 /* Walks the segments from `first` on, makes their indexes and leader epochs
@@ -27,7 +29,8 @@ int recovery_walk(struct recovery *r, uint32_t first);
  * and a power loss brought the end back. */
 int recovery_first(struct recovery *r, uint32_t *first);
 /* The first segment that was changed after unchanged_ms, by somebody else than
- * us: 1, with *first lowered to it and check_from set; 0 if there is none. */
+ * us, or the first of all if they are doubted: 1, with *first lowered to it and
+ * check_from set; 0 if there is none. */
 int recovery_first_changed(struct recovery *r, uint32_t *first);
 /* Removes segments without batches that begin inside of the one before: readers
  * would pass over what that one has from there on.  1 when such a one cannot be

@@ -314,6 +314,17 @@ static int remove_dir(struct env *env, const char *path)
     return env_rmdir(env, path);
 }
 
+static void remove_or_warn(struct env *env, const char *path)
+{
+    int rc = remove_dir(env, path);
+
+    if (rc < 0)
+        log_warn("log",
+                 "%s could not be removed (%s); the next start tries "
+                 "again",
+                 path, strerror(-rc));
+}
+
 struct removal {
     struct env_work work;
     struct env *env;
@@ -323,13 +334,8 @@ struct removal {
 static void removal_run(struct env_work *work)
 {
     struct removal *r = LIST_ENTRY(work, struct removal, work);
-    int rc = remove_dir(r->env, r->path);
 
-    if (rc < 0)
-        log_warn("log",
-                 "%s could not be removed (%s); the next start tries "
-                 "again",
-                 r->path, strerror(-rc));
+    remove_or_warn(r->env, r->path);
 }
 
 static void removal_done(struct env_work *work)
@@ -401,6 +407,14 @@ void log_delete(struct log *log)
         removal_done(&r->work);
     else
         env_work_start(env, &r->work);
+}
+
+void log_remove(struct env *env, const char *path)
+{
+    char *doomed = log_doomed_path(env, path);
+
+    remove_or_warn(env, env_rename(env, path, doomed) == 0 ? doomed : path);
+    free(doomed);
 }
 
 int log_remove_leftovers(struct env *env, const char *dir,

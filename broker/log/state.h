@@ -63,6 +63,9 @@ enum err log_refused(struct log *log, int negative_errno);
 char *log_file_path(const struct log *log, int64_t base_offset,
                     const char *suffix, char text[static PATH_MAX]);
 
+/* "00000000000000000042.SUFFIX" -> 42 and ".SUFFIX", or -1. */
+int64_t log_base_of_name(const char *name, const char **suffix);
+
 /* What was cut off is not to come back after a power loss behind something
  * shorter: before anything is appended that is on disk. */
 int log_sync_cut(struct log *log);

@@ -234,13 +234,13 @@ int walk_find_valid(struct env_file *file, int64_t position, int64_t end,
     return find_from(file, position + 1, end, offset, &at);
 }
 
-int walk_salvage(struct env_file *file, int64_t end, int64_t *until,
-                 int32_t *epoch)
+int walk_salvage(struct env_file *file, int64_t end, int64_t base,
+                 int64_t *until, int32_t *epoch)
 {
     int64_t at = 0;
     int found;
 
-    while ((found = find_from(file, at, end, 0, &at)) > 0) {
+    while ((found = find_from(file, at, end, base, &at)) > 0) {
         struct walk w;
 
         walk_init(&w, file, at, end);

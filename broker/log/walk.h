@@ -49,10 +49,10 @@ enum walk_result walk_check_crc(struct walk *w);
 int walk_find_valid(struct env_file *file, int64_t position, int64_t end,
                     int64_t offset);
 
-/* What whole batches there are in a file of which anything may be damaged:
- * raises *until to the end of the last one's offsets and *epoch to the greatest
- * leader epoch. */
-int walk_salvage(struct env_file *file, int64_t end, int64_t *until,
-                 int32_t *epoch);
+/* What whole batches there are in a file of which anything may be damaged, and
+ * which was part of a segment with this base offset: raises *until to the end
+ * of the last one's offsets and *epoch to the greatest leader epoch. */
+int walk_salvage(struct env_file *file, int64_t end, int64_t base,
+                 int64_t *until, int32_t *epoch);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "broker/meta.h"
+#include "broker/replica/move.h"
 
 void partition_serve_damaged(struct partition *p)
 {
@@ -37,6 +38,13 @@ void partition_serve_damaged(struct partition *p)
     partition_tell_role(p);
 }
 
+static void nothing_is_lost(struct partition *p)
+{
+    p->lost_until = 0;
+    if (p->move_waits)
+        partition_move_resume(p);
+}
+
 bool partition_gives_up_lost(struct partition *p)
 {
     if (!p->lost_torn || replica_set_size(p->state.isr) != 1)
@@ -49,7 +57,7 @@ bool partition_gives_up_lost(struct partition *p)
               log_path(p->log), (long long)log_end_offset(p->log),
               (long long)p->lost_until);
     log_damage_given_up(p->log);
-    p->lost_until = 0;
+    nothing_is_lost(p);
     return true;
 }
 
@@ -91,5 +99,5 @@ void partition_check_mended(struct partition *p, int64_t leader_high_watermark)
     log_info("replica", "%s is whole again: it has everything up to %lld",
              log_path(p->log), (long long)leader_high_watermark);
     log_damage_mended(p->log);
-    p->lost_until = 0;
+    nothing_is_lost(p);
 }

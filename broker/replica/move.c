@@ -553,6 +553,7 @@ static void name_done(struct env_work *work)
     m->log = NULL;
     if (m->result == 0) {
         log_delete(old);
+        atomic_fetch_add(&m->from->removed, 1);
         checkpoint_forget_in(p, m->from);
         if (!p->deleted)
             checkpoint_touch(p);
@@ -644,6 +645,23 @@ static void level(struct move *m)
     }
 }
 
+/* From `at` on the log has no batches.  It may be empty, or end in a gap. */
+static enum err end_alike(struct move *m, int64_t at)
+{
+    const struct log *log = m->partition->log;
+    int64_t end = log_end_offset(log);
+    enum err error = ERR_NONE;
+
+    if (log_end_offset(m->log) >= end)
+        return log_end_offset(m->log) == end ? ERR_NONE : ERR_DAMAGED;
+    if (log_start_offset(log) == end ||
+        log_start_offset(m->log) == log_end_offset(m->log))
+        error = begin_at(m, at);
+    if (error == ERR_NONE)
+        log_end_at(m->log, end);
+    return error;
+}
+
 static void next_step(struct move *m)
 {
     struct partition *p = m->partition;
@@ -677,15 +695,11 @@ static void next_step(struct move *m)
         read_piece(m);
         return;
     }
-    /* An empty log has an end, too. */
-    if (log_end_offset(m->log) != end) {
-        error = start == end ? begin_at(m, end) : ERR_DAMAGED;
-        if (error != ERR_NONE) {
-            appended(m, error, 0);
-            return;
-        }
-    }
-    level(m);
+    error = end_alike(m, at);
+    if (error != ERR_NONE)
+        appended(m, error, 0);
+    else
+        level(m);
 }
 
 /* ---- the beginning ------------------------------------------------------- */
@@ -747,6 +761,9 @@ enum err partition_move(struct partition *p, struct log_dir *to)
     if (p->role == PARTITION_OPENING || p->log == NULL ||
         (p->move != NULL && is_swapped(p->move)))
         return ERR_REPLICA_NOT_AVAILABLE;
+    if (p->lost_until != 0 && p->dir != to)
+        return ERR_KAFKA_STORAGE_ERROR;
+    p->move_waits = false;
     if (p->move != NULL && p->move->to == to)
         return ERR_NONE;
     if (p->move != NULL)
@@ -762,7 +779,8 @@ void partition_move_resume(struct partition *p)
 
     snprintf(name, sizeof name, "%s-%d", p->topic->name, (int)p->index);
     struct log_dir *to = map_get(&p->shard->broker->futures, slice_str(name));
-    if (to != NULL)
+    p->move_waits = to != NULL && p->lost_until != 0;
+    if (to != NULL && !p->move_waits)
         partition_move(p, to);
 }
 

@@ -38,9 +38,11 @@ struct log_dir;
 #define REPLICA_NEWEST "leat-newest"
 
 /* AlterReplicaLogDirs.  To where it is: ends a move that is under way.
- * KAFKA_STORAGE_ERROR, REPLICA_NOT_AVAILABLE (not open yet). */
+ * KAFKA_STORAGE_ERROR (also of a log that has lost records: what tells so would
+ * stay behind), REPLICA_NOT_AVAILABLE (not open yet). */
 enum err partition_move(struct partition *p, struct log_dir *to);
-/* A move that an earlier process had begun, if there was one. */
+/* A move that an earlier process had begun, if there was one; of a log that has
+ * lost records once they are there again, or given up. */
 void partition_move_resume(struct partition *p);
 
 /* Where the future replica is, how many bytes it has, and how many offsets it

@@ -318,6 +318,10 @@ static void take_role(struct partition *p, const struct partition_state *old);
 
 void partition_tick(struct partition *p)
 {
+    if (p->removal != NULL) {
+        partition_remove_files(p);
+        return;
+    }
     if (p->open_again_ms != 0) {
         partition_open_again(p);
         return;
@@ -865,8 +869,14 @@ static void finish_delete(struct partition *p)
         p->move != NULL ||
         (place_is_granted(p->place) && checkpoint_holds_up(p->shard, p)))
         return;
-    if (p->log != NULL)
+    if (p->log != NULL) {
         log_delete(p->log);
+        atomic_fetch_add(&p->dir->removed, 1);
+        partition_removal_free(p);
+    } else if (p->removal != NULL) {
+        partition_remove_files(p);
+        return;
+    }
     p->shard->deleting--;
     partition_free(p);
 }
@@ -881,6 +891,8 @@ void partition_delete(struct partition *p)
     p->open_again_ms = 0;
     checkpoint_forget(p);
     cleaner_deleted(p);
+    if (p->log == NULL && place_is_granted(p->place))
+        partition_removal_new(p);
     p->deleted = true;
     p->topic = NULL;
     p->shard->deleting++;

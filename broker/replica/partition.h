@@ -53,6 +53,7 @@ struct partition_watch {
 struct coord_host;
 struct dir_place;
 struct move;
+struct partition_removal;
 
 struct partition {
     struct shard *shard;
@@ -98,13 +99,16 @@ struct partition {
     int64_t next_sync_ms;
     struct dir_place *place;     /* our right to the directory */
     struct partition_open *open; /* in flight, or NULL */
-    bool deleted;                /* dropped when what is under way has ended */
-    bool early; /* it came before shard.settled: an earlier process may have
-                   had it */
+    /* Deleted before its log was open: removes its files; or NULL. */
+    struct partition_removal *removal;
+    bool deleted; /* dropped when what is under way has ended */
+    bool early;   /* it came before shard.settled: an earlier process may have
+                     had it */
     struct move *move; /* to another directory, or NULL */
-    /* PARTITION_OPENING, and to be tried again then: the disk is full, there
-     * are no file descriptors, or the directory is another topic's (see
-     * open_run()).  0: no. */
+    bool move_waits;   /* one is to be resumed when nothing is lost any more */
+    /* PARTITION_OPENING, or `removal`, and to be tried again then: the disk is
+     * full, there are no file descriptors, or the directory is another topic's
+     * (see open_run()).  0: no. */
     int64_t open_again_ms;
 
     /* Follower: owned by replica/fetcher.c. */
@@ -280,6 +284,12 @@ void partition_open_begin(struct partition *p);
 void partition_open_again(struct partition *p);
 /* The replica is gone before its log is open. */
 void partition_open_abandon(struct partition *p);
+/* It is deleted before its log was open, and may have files. */
+void partition_removal_new(struct partition *p);
+/* Removes them, now or when the tick says so; partition_written() is called
+ * when that is over, and p->removal is NULL then. */
+void partition_remove_files(struct partition *p);
+void partition_removal_free(struct partition *p);
 /* The role that p->state asks for, after nothing. */
 void partition_take_role(struct partition *p);
 /* Another log, with the same records, in directory `dir`, is the replica's now;

@@ -2,6 +2,9 @@
  * loss, and the list of changes between them; a file's node likewise has what
  * is seen and what was synced.
  *
+ * Each top directory is a file system: its changes reach the disk in their
+ * order, those of others sooner or later.
+ *
  * A node lives as long as a name of either kind, a change or an open file
  * refers to it.  Everything below `dirty_from` is the same in both contents,
  * but for the pages that a failed sync has lost: those are marked, and only a
@@ -371,16 +374,58 @@ static void change(struct disk *disk, enum change_kind kind, const char *path,
     apply(disk, &disk->names, c);
 }
 
+static void change_free(struct change *c)
+{
+    free(c->path);
+    free(c->to);
+    if (c->node != NULL)
+        node_unref(c->node);
+}
+
 static void forget_changes(struct disk *disk)
 {
+    for (size_t i = 0; i < disk->changes_len; i++)
+        change_free(&disk->changes[i]);
+    disk->changes_len = 0;
+}
+
+/* Whether two paths are in one file system; "/" is in all of them. */
+static bool same_system(const char *a, const char *b)
+{
+    size_t n = strcspn(a + 1, "/"), m = strcspn(b + 1, "/");
+
+    return n == 0 || m == 0 || (n == m && memcmp(a + 1, b + 1, n) == 0);
+}
+
+/* Of the changes in the file system that `path` is in the first `most` become
+ * durable, and the rest is forgotten. */
+static void journal(struct disk *disk, const char *path, size_t most)
+{
+    size_t kept = 0;
+
     for (size_t i = 0; i < disk->changes_len; i++) {
         struct change *c = &disk->changes[i];
-        free(c->path);
-        free(c->to);
-        if (c->node != NULL)
-            node_unref(c->node);
+
+        if (!same_system(path, c->path)) {
+            disk->changes[kept++] = *c;
+            continue;
+        }
+        if (most != 0) {
+            apply(disk, &disk->durable, c);
+            most--;
+        }
+        change_free(c);
     }
-    disk->changes_len = 0;
+    disk->changes_len = kept;
+}
+
+static size_t count_changes(const struct disk *disk, const char *path)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < disk->changes_len; i++)
+        n += same_system(path, disk->changes[i].path);
+    return n;
 }
 
 static void forget_names(struct disk *disk, struct map *names)
@@ -469,6 +514,8 @@ int env_rename(struct env *env, const char *from, const char *to)
         return 0;
     if (is_faulty_name(to, disk->faults.rename_to))
         return error_of(disk);
+    if (!same_system(from, to))
+        return -EXDEV;
     if (old != NULL && old->is_dir != node->is_dir)
         return old->is_dir ? -EISDIR : -ENOTDIR;
     if (old != NULL && old->is_dir && has_children(disk, to))
@@ -558,7 +605,7 @@ int env_rmdir(struct env *env, const char *path)
     return 0;
 }
 
-/* All changes so far: a journal writes them in order. */
+/* All changes in that file system so far: a journal writes them in order. */
 int env_sync_dir(struct env *env, const char *path)
 {
     struct disk *disk = env_disk(env);
@@ -568,9 +615,7 @@ int env_sync_dir(struct env *env, const char *path)
         return -EIO;
     if (no_descriptor(disk))
         return -EMFILE;
-    for (size_t i = 0; i < disk->changes_len; i++)
-        apply(disk, &disk->durable, &disk->changes[i]);
-    forget_changes(disk);
+    journal(disk, path, SIZE_MAX);
     return 0;
 }
 
@@ -937,17 +982,26 @@ void disk_free(struct disk *disk)
 
 void disk_freeze(struct disk *disk) { disk->frozen = true; }
 
+/* How far the journal of each file system had come when the machine died. */
+static void journal_some(struct disk *disk, enum disk_crash kind)
+{
+    while (disk->changes_len != 0) {
+        char *path = xstrdup(disk->changes[0].path);
+        size_t n = count_changes(disk, path) + 1;
+
+        journal(disk, path,
+                kind == DISK_WORST ? 0 : prng_below(&disk->prng, n));
+        free(path);
+    }
+}
+
 void disk_crash(struct disk *disk, enum disk_crash kind)
 {
     disk->frozen = false;
     release(disk, NULL, true);
     if (kind == DISK_KILL)
         return;
-    size_t reached =
-        kind == DISK_WORST ? 0 : prng_below(&disk->prng, disk->changes_len + 1);
-    for (size_t i = 0; i < reached; i++)
-        apply(disk, &disk->durable, &disk->changes[i]);
-    forget_changes(disk);
+    journal_some(disk, kind);
     forget_names(disk, &disk->names);
     MAP_EACH (entry, &disk->durable) {
         struct node *node = entry->value;

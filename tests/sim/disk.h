@@ -11,8 +11,9 @@
  *     disk_crash(disk, kind);    what the next process finds
  *
  * A power loss: directory changes reach the disk in the order they were made,
- * up to some point behind the last env_sync_dir(); of each file everything
- * synced is there, and of later writes nothing, a prefix, single pages, or all.
+ * for each top directory by itself as if it were a file system, up to some
+ * point behind its last env_sync_dir(); of each file everything synced is
+ * there, and of later writes nothing, a prefix, single pages, or all.
  *
  * A sync that fails, as on Linux: some of the pages it should have written are
  * written, the others are lost, but all count as written.  Processes go on
@@ -61,10 +62,10 @@ struct disk_faults {
     int open_at;     /* the n-th open that may create a file */
     /* Each renaming to, and each unlinking of, a name that ends in this. */
     const char *rename_to, *unlink_of;
-    int freeze_at;   /* disk_freeze() happens before the n-th call from now */
-    int no_more_at;  /* from the n-th open of a file or directory from now on
-                        each is -EMFILE, until this is set again */
-    int error;       /* with this negative errno; 0: -EIO */
+    int freeze_at;  /* disk_freeze() happens before the n-th call from now */
+    int no_more_at; /* from the n-th open of a file or directory from now on
+                       each is -EMFILE, until this is set again */
+    int error;      /* with this negative errno; 0: -EIO */
     int64_t capacity_bytes; /* of all files; beyond it -ENOSPC; 0: none */
     /* The same by chance, in millionths. */
     uint32_t write_ppm, sync_ppm, truncate_ppm, open_ppm;

@@ -137,3 +137,18 @@ Test(checkpoint, a_cut_above_what_is_stored_needs_nothing)
     p.stored_point = 504;
     cr_assert(checkpoint_outlives(&p, 503, 500));
 }
+
+/* For good: an opening asks long after the start that lost it. */
+Test(checkpoint, a_lost_store_is_remembered)
+{
+    cr_assert_eq(checkpoint_note_lost(&dir, false), 0);
+    cr_assert(!dir.checkpoints_lost);
+    cr_assert_eq(checkpoint_note_lost(&dir, true), 0);
+    cr_assert(dir.checkpoints_lost);
+    fixture_crash(&f, ENV_MEM_WORST);
+    kv_close(dir.checkpoints);
+    open_store();
+    dir.checkpoints_lost = false;
+    cr_assert_eq(checkpoint_note_lost(&dir, false), 0);
+    cr_assert(dir.checkpoints_lost);
+}

@@ -292,6 +292,32 @@ Test(log_aborted, after_a_crash_those_behind_the_recovery_point_are_unknown)
     fixture_end(&f);
 }
 
+/* A file that is made anew is not on disk, wherever it is. */
+Test(log_aborted, nor_are_those_of_a_file_that_was_made_anew)
+{
+    struct fixture f;
+
+    fixture_begin(&f);
+    f.config.segment_bytes = 600;
+    fixture_open(&f, true, 0);
+    while (log_segment_count(f.log) < 4)
+        aborted_txn(&f, 1, 2);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    int64_t point = log_recovery_point(f.log), end = log_end_offset(f.log);
+    cr_assert_eq(point, end);
+    int64_t middle = log_segment_base_offset(f.log, end / 2);
+    fixture_close(&f);
+    file(&f, middle, ".txnindex")->len -= 1;
+    fixture_open(&f, true, point);
+    cr_assert_eq(log_aborted_known(f.log), middle);
+    cr_assert_eq(log_recovery_point(f.log), middle);
+    note(&f, 1, middle, middle + 1, middle + 2);
+    log_aborted_all_known(f.log);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_recovery_point(f.log), end);
+    fixture_end(&f);
+}
+
 /* A recovery point must not pass a marker whose entry is not on disk. */
 Test(log_aborted, a_flush_that_began_before_the_note_does_not_cover_it)
 {

@@ -380,7 +380,8 @@ Test(log_recovery, a_sync_after_a_failed_one_makes_the_tail_durable)
     cr_assert_eq(log_end_offset(f.log), 40);
 }
 
-Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
+/* Damage that cannot be kept, with this error. */
+static void keep_fails(int error, enum err wanted)
 {
     append_n(&f, 5);
     struct buf *log = file(&f, 0, ".log");
@@ -388,13 +389,24 @@ Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
     log->data[size / 5 * 2 + 80] ^= 1;
     fixture_crash(&f, ENV_MEM_KILL);
     env_mem_faults(f.env)->write_at = 2; /* the first is partition.metadata */
-    env_mem_faults(f.env)->error = -ENOSPC;
-    cr_assert_eq(fixture_try_open(&f, false, 0, 0), ERR_DAMAGED);
+    env_mem_faults(f.env)->error = error;
+    cr_assert_eq(fixture_try_open(&f, false, 0, 0), wanted);
     cr_assert(says("could not be put aside"));
     cr_assert_null(f.log);
     cr_assert_eq(file(&f, 0, ".log")->len, size);
     open_after_kill(0);
     cr_assert_eq(f.report.damaged_at, 2);
+}
+
+Test(log_recovery, what_cannot_be_kept_aside_is_not_touched)
+{
+    keep_fails(-EIO, ERR_DAMAGED);
+}
+
+/* So the log is opened again later. */
+Test(log_recovery, what_cannot_be_kept_aside_for_lack_of_room_may_be_later)
+{
+    keep_fails(-ENOSPC, ERR_FULL);
 }
 
 Test(log_recovery, an_unfinished_batch_before_an_empty_segment_is_a_torn_tail)
@@ -905,4 +917,98 @@ Test(log_recovery, an_empty_segment_behind_a_damaged_offset_is_damage)
     cr_assert_eq(fixture_try_open(&f, true, 0, 0), ERR_NONE);
     cr_assert_eq(f.report.damaged_at, 4);
     cr_assert_eq(log_end_offset(f.log), 4);
+}
+
+/* Ten batches from `base` on, and the third is damaged. */
+static void lose_some_from(int64_t base)
+{
+    cr_assert_eq(log_truncate_fully(f.log, base), ERR_NONE);
+    for (int i = 0; i < 10; i++)
+        append(&f, (struct batch_shape){.epoch = 7, .timestamp = 1});
+    size_t one = (size_t)log_size_bytes(f.log) / 10;
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    file(&f, base, ".log")->data[2 * one + 80] ^= 1;
+    fixture_crash(&f, ENV_MEM_KILL);
+    cr_assert_eq(fixture_try_open(&f, false, base, base), ERR_NONE);
+}
+
+Test(log_recovery, what_was_lost_is_measured_at_any_offset)
+{
+    static const int64_t bases[] = {0, 1000, 3000000000, INT64_MAX / 2};
+
+    for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
+        end();
+        begin();
+        lose_some_from(bases[i]);
+        cr_assert_eq(log_end_offset(f.log), bases[i] + 2);
+        cr_assert_eq(f.report.lost_until, bases[i] + 10, "%lld",
+                     (long long)(f.report.lost_until - bases[i]));
+        cr_assert_eq(f.report.lost_epoch, 7);
+    }
+}
+
+/* As Kafka's cleaner names the segments of a compacted log: each by its first
+ * batch, with gaps between.  Stopped cleanly. */
+static void gaps_of_compaction(void)
+{
+    append_with_gaps(20, 200);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_close(&f);
+    for (int base = 20; base <= 80; base += 20) {
+        char *from = file_name(base == 20 ? 1 : base - 19, ".log");
+        cr_assert_eq(env_rename(f.env, from, file_name(base, ".log")), 0);
+    }
+}
+
+/* It was copied: all files are newer than the mark of the clean stop. */
+Test(log_recovery, a_clean_stop_is_proof_of_gaps_of_compaction)
+{
+    gaps_of_compaction();
+    cr_assert_eq(log_open(f.env, LOG_PATH, f.topic_id, &f.config, 0, 0, true, 1,
+                          &f.log, &f.report),
+                 ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_gt(f.report.scanned_bytes, 0);
+    cr_assert_eq(log_end_offset(f.log), 81);
+    cr_assert_eq(count_batches(&f), 5);
+}
+
+/* With its checkpoint gone nothing tells such gaps from what a crash took. */
+Test(log_recovery, without_a_recovery_point_gaps_are_compactions)
+{
+    gaps_of_compaction();
+    put_empty_segment(90);
+    cr_assert_eq(fixture_try_open(&f, false, LOG_POINT_UNKNOWN, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_eq(log_end_offset(f.log), 90);
+    cr_assert_eq(read_at(&f, 61, 90, 1).first, 80);
+}
+
+Test(log_recovery, with_one_they_are_losses_behind_it)
+{
+    gaps_of_compaction();
+    cr_assert_eq(fixture_try_open(&f, false, 40, 0), ERR_NONE);
+    cr_assert_eq(f.report.damaged_at, 41);
+    cr_assert_eq(log_end_offset(f.log), 41);
+}
+
+/* What is appended behind the gap may be torn though it lies above the end that
+ * the log had, and had on disk. */
+Test(log_recovery, a_recovery_point_does_not_lie_in_a_gap_at_the_end)
+{
+    append_with_gaps(20, 1 << 20);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_truncate(f.log, 70), ERR_NONE);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_end_offset(f.log), 70);
+    cr_assert_eq(log_synced_offset(f.log), 70);
+    int64_t point = log_recovery_point(f.log);
+    cr_assert_eq(point, 61);
+    append_n(&f, 1);
+    fixture_crash(&f, ENV_MEM_KILL);
+    file(&f, 0, ".log")->len -= 3;
+    open_after_kill(point);
+    cr_assert_eq(f.report.damaged_at, -1, "%s", f.report.message);
+    cr_assert_gt(f.report.cut_bytes, 0);
+    cr_assert_eq(log_end_offset(f.log), 61);
 }

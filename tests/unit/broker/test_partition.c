@@ -58,6 +58,9 @@ void partition_set_dir(struct partition *q, struct log_dir *to) {}
 void partition_open_begin(struct partition *q) {}
 void partition_open_again(struct partition *q) {}
 void partition_open_abandon(struct partition *q) {}
+void partition_removal_new(struct partition *q) {}
+void partition_remove_files(struct partition *q) {}
+void partition_removal_free(struct partition *q) {}
 
 void meta_propose_isr(struct meta *m, struct isr_proposal *proposal)
 {

@@ -220,6 +220,34 @@ Test(disk, names_reach_the_disk_in_order)
     stop();
 }
 
+/* Two disks of one machine. */
+Test(disk, syncs_of_one_file_system_say_nothing_of_another)
+{
+    int later_only = 0;
+
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        start(seed);
+        env_mkdir(env, "/e");
+        env_sync_dir(env, "/e");
+        env_file_unref(open_file("/d/first"));
+        env_file_unref(open_file("/e/then"));
+        env_file_unref(open_file("/e/unsynced"));
+        cr_assert_eq(env_rename(env, "/d/first", "/e/first"), -EXDEV);
+        cr_assert_eq(env_sync_dir(env, "/d"), 0);
+        env_mem_crash(env, ENV_MEM_WORST);
+        cr_assert_eq(env_path_kind(env, "/d/first"), 1);
+        cr_assert_eq(env_path_kind(env, "/e/then"), 0);
+        env_file_unref(open_file("/d/second"));
+        env_file_unref(open_file("/e/then"));
+        cr_assert_eq(env_sync_dir(env, "/e"), 0);
+        env_mem_crash(env, ENV_MEM_POWER);
+        cr_assert_eq(env_path_kind(env, "/e/then"), 1);
+        later_only += env_path_kind(env, "/d/second") == 0;
+        stop();
+    }
+    cr_assert(later_only > 0 && later_only < SEEDS, "%d", later_only);
+}
+
 Test(disk, a_directory_moves_with_what_is_in_it)
 {
     char **names;
