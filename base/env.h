@@ -134,7 +134,8 @@ struct env_conn_ops {
  * that one always ends.  It may therefore be passed by one frame and two reads
  * (ENV_INTAKE_READ_BYTES each at most).  A frame that has been on its way for
  * ENV_INTAKE_PATIENCE_MS while others wait for room costs its connection, with
- * ERR_REQUEST_TIMED_OUT: a stalled sender must not keep the room. */
+ * ERR_REQUEST_TIMED_OUT: a stalled sender must not keep the room.  The time
+ * does not run, and it is nobody's turn, while the connection is paused. */
 struct env_intake;
 
 enum {
