@@ -136,7 +136,7 @@ static void on_patience(void *arg)
 {
     struct env_intake *intake = arg;
 
-    if (patience_left_ms(intake) <= 0)
+    if (!list_empty(&intake->waiting) && patience_left_ms(intake) <= 0)
         env_conn_end(first_arriving(intake), ERR_REQUEST_TIMED_OUT);
     be_patient(intake);
 }

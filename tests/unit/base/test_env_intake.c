@@ -318,6 +318,27 @@ Test(env_intake, who_waits_and_is_paused_does_not_wait)
     room_close(&room);
 }
 
+/* The clock is moved again, to when the time of who waited is over. */
+Test(env_intake, a_slow_frame_stays_if_who_waited_has_left)
+{
+    struct room room;
+
+    room_open(&room, MB / 2);
+    struct env_conn *slow = begin_frame(&room, MB, MB / 2);
+    send_part(room.clients[1].conn, 10, 10);
+    while (list_empty(&room.intake->waiting))
+        net_run_ms(&room.net, 5);
+    env_conn_close(
+        LIST_ENTRY(room.intake->waiting.next, struct env_conn, intake_waiting));
+    slow->frame_began_ms -= ENV_INTAKE_PATIENCE_MS;
+    env_timer_start(room.net.env, &room.intake->patience, 0);
+    net_run_ms(&room.net, 20);
+    cr_assert_eq(room.closed, 0);
+    send_rest(room.clients[0].conn, MB / 2);
+    net_run(&room.net, any_frame);
+    room_close(&room);
+}
+
 static void *give_back_elsewhere(void *arg)
 {
     give_back(arg);
