@@ -63,11 +63,16 @@ void env_post(struct env *to, struct env_task *task);
 /* Blocking work (fsync, cold reads, LMDB commits) for a helper thread: run()
  * there, then done() on this loop.  Embedded by its owner, who keeps it alive
  * until done().  Works with one `lane` run one after another in the order
- * given (lane NULL: no order).  The lane pointer is only compared. */
+ * given (lane NULL: no order).  The lane pointer is only compared.
+ *
+ * Urgent is what others wait for with a deadline: votes, following the
+ * metadata, connecting.  It goes before all other works but those of its own
+ * lane, and helpers of its own keep it from waiting for a disk that hangs. */
 struct env_work {
     struct env_task task; /* used by the implementation */
     struct env *home;     /* likewise */
     const void *lane;
+    bool urgent;
     void (*run)(struct env_work *work);  /* helper thread */
     void (*done)(struct env_work *work); /* home loop */
 };
