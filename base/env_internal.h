@@ -60,7 +60,7 @@ struct env {
     struct list conns;
     struct list listeners;
     struct list closed_listeners; /* freed at the end of the turn */
-    struct list lookups;          /* name look-ups under way, struct env_dial */
+    struct list lookups;          /* of names, struct env_dial */
     struct list dirty; /* connections with bytes to flush this turn */
     struct list later; /* connections with something to do next turn */
     struct list dead;
