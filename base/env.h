@@ -63,11 +63,16 @@ void env_post(struct env *to, struct env_task *task);
 /* Blocking work (fsync, cold reads, LMDB commits) for a helper thread: run()
  * there, then done() on this loop.  Embedded by its owner, who keeps it alive
  * until done().  Works with one `lane` run one after another in the order
- * given (lane NULL: no order).  The lane pointer is only compared. */
+ * given (lane NULL: no order).  The lane pointer is only compared.
+ *
+ * Urgent is what others wait for with a deadline: votes, following the
+ * metadata, connecting.  It goes before all other works but those of its own
+ * lane, and helpers of its own keep it from waiting for a disk that hangs. */
 struct env_work {
     struct env_task task; /* used by the implementation */
     struct env *home;     /* likewise */
     const void *lane;
+    bool urgent;
     void (*run)(struct env_work *work);  /* helper thread */
     void (*done)(struct env_work *work); /* home loop */
 };
@@ -134,7 +139,8 @@ struct env_conn_ops {
  * that one always ends.  It may therefore be passed by one frame and two reads
  * (ENV_INTAKE_READ_BYTES each at most).  A frame that has been on its way for
  * ENV_INTAKE_PATIENCE_MS while others wait for room costs its connection, with
- * ERR_REQUEST_TIMED_OUT: a stalled sender must not keep the room. */
+ * ERR_REQUEST_TIMED_OUT: a stalled sender must not keep the room.  The time
+ * does not run, and it is nobody's turn, while the connection is paused. */
 struct env_intake;
 
 enum {

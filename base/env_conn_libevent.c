@@ -437,14 +437,21 @@ static void conn_readable(int fd, short what, void *arg)
 
 /* ---- the owner's calls ---------------------------------------------------*/
 
-void env_conn_pause(struct env_conn *conn) { conn->paused = true; }
+void env_conn_pause(struct env_conn *conn)
+{
+    conn->paused = true;
+    env_intake_pause(conn);
+}
 
 void env_conn_resume(struct env_conn *conn)
 {
     if (!conn->paused)
         return;
     conn->paused = false;
-    if (receiving(conn) && list_unlinked(&conn->later_link))
+    if (!receiving(conn))
+        return;
+    env_intake_resume(conn);
+    if (list_unlinked(&conn->later_link))
         list_push_back(&conn->env->later, &conn->later_link);
 }
 

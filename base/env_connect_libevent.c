@@ -6,6 +6,11 @@
  * with its share of the time that is left.  Whatever fails, the owner hears of
  * it from closed(), never from inside env_connect().
  *
+ * Owners give up and dial again, sooner than a slow name server answers.  So a
+ * look-up whose owner has left is taken over by the next who wants that name,
+ * also for a while after it was answered; and if nobody does before its turn
+ * comes, it is not made.
+ *
  * ERR_REFUSED is taken for proof that a process is gone.  So it needs a
  * refusal, and no address may have failed otherwise but those that this machine
  * cannot use at all, such as ::1 where there is no IPv6. */
@@ -23,12 +28,18 @@
 enum {
     CONNECT_MS = 10000, /* for everything */
     ADDRESSES_MAX = 8,
+    /* An answer for nobody is of use until then. */
+    ANSWER_KEPT_MS = 10000,
 };
 
 struct env_dial {
     struct env_work work;  /* the look-up */
-    struct list link;      /* env->lookups while the look-up runs */
+    struct list link;      /* env->lookups until somebody has its answer */
     struct env_conn *conn; /* NULL: it was closed meanwhile */
+    atomic_bool wanted;    /* conn != NULL, for the helper */
+    bool skipped;          /* it was not when the helper looked */
+    bool answered;         /* for nobody, then: */
+    int64_t answered_ms;
     char *host;
     uint16_t port;
     int64_t give_up_ms;
@@ -68,7 +79,17 @@ static void look_up(struct env_dial *dial, int flags)
 
 static void lookup_run(struct env_work *work)
 {
-    look_up(LIST_ENTRY(work, struct env_dial, work), 0);
+    struct env_dial *dial = LIST_ENTRY(work, struct env_dial, work);
+
+    dial->skipped = !atomic_load(&dial->wanted);
+    if (!dial->skipped)
+        look_up(dial, 0);
+}
+
+static void set_owner(struct env_dial *dial, struct env_conn *conn)
+{
+    dial->conn = conn;
+    atomic_store(&dial->wanted, conn != NULL);
 }
 
 static void dial_release(struct env_dial *dial)
@@ -77,10 +98,8 @@ static void dial_release(struct env_dial *dial)
     free(dial);
 }
 
-static void lookup_done(struct env_work *work)
+static void lookup_end(struct env_dial *dial)
 {
-    struct env_dial *dial = LIST_ENTRY(work, struct env_dial, work);
-
     list_remove(&dial->link);
     if (dial->conn == NULL)
         dial_release(dial);
@@ -88,9 +107,21 @@ static void lookup_done(struct env_work *work)
         try_next(dial->conn);
 }
 
+static void lookup_done(struct env_work *work)
+{
+    struct env_dial *dial = LIST_ENTRY(work, struct env_dial, work);
+
+    dial->answered = dial->conn == NULL && dial->addresses_len != 0;
+    dial->answered_ms = env_now_ms(work->home);
+    if (dial->conn != NULL && dial->skipped)
+        env_work_start(work->home, work); /* taken over too late for that */
+    else if (!dial->answered)
+        lookup_end(dial);
+}
+
 void env_dial_free(struct env_dial *dial)
 {
-    dial->conn = NULL;
+    set_owner(dial, NULL);
     if (list_unlinked(&dial->link))
         dial_release(dial);
 }
@@ -101,6 +132,42 @@ void env_lookups_free(struct env *env)
 
     while ((node = list_pop_front(&env->lookups)) != NULL)
         dial_release(LIST_ENTRY(node, struct env_dial, link));
+}
+
+static void drop_old_answers(struct env *env)
+{
+    int64_t now_ms = env_now_ms(env);
+
+    LIST_EACH_SAFE (node, tmp, &env->lookups) {
+        struct env_dial *dial = LIST_ENTRY(node, struct env_dial, link);
+
+        if (dial->answered && now_ms - dial->answered_ms > ANSWER_KEPT_MS)
+            lookup_end(dial);
+    }
+}
+
+/* A look-up of the same name that is under way, or answered, for nobody. */
+static struct env_dial *find_orphan(const struct env_conn *conn)
+{
+    LIST_EACH (node, &conn->env->lookups) {
+        struct env_dial *dial = LIST_ENTRY(node, struct env_dial, link);
+
+        if (dial->conn == NULL && dial->port == conn->dial->port &&
+            strcmp(dial->host, conn->dial->host) == 0)
+            return dial;
+    }
+    return NULL;
+}
+
+static void take_over(struct env_conn *conn, struct env_dial *dial)
+{
+    dial->give_up_ms = conn->dial->give_up_ms;
+    dial->unclear = false;
+    dial_release(conn->dial);
+    conn->dial = dial;
+    set_owner(dial, conn);
+    if (dial->answered)
+        lookup_end(dial);
 }
 
 void env_dial_start(struct env_conn *conn)
@@ -115,8 +182,15 @@ void env_dial_start(struct env_conn *conn)
         return;
     }
     env_timer_start(conn->env, &conn->timer, CONNECT_MS);
+    drop_old_answers(conn->env);
+    struct env_dial *orphan = find_orphan(conn);
+    if (orphan != NULL) {
+        take_over(conn, orphan);
+        return;
+    }
     list_push_back(&conn->env->lookups, &dial->link);
     dial->work.lane = &lookup_lane;
+    dial->work.urgent = true;
     dial->work.run = lookup_run;
     dial->work.done = lookup_done;
     env_work_start(conn->env, &dial->work);
@@ -240,7 +314,7 @@ struct env_conn *env_connect(struct env *env, const char *host, uint16_t port,
     struct env_dial *dial = xcalloc(1, sizeof *dial);
 
     list_init(&dial->link);
-    dial->conn = conn;
+    set_owner(dial, conn);
     dial->host = xstrdup(host);
     dial->port = port;
     conn->dial = dial;

@@ -11,7 +11,10 @@
  * rule many half frames could fill the room, and none of them would ever end.
  * By no more, because those that ended in this way and are still in use hold
  * room, too.  (One read's worth is added for what the last read of another
- * connection may have brought beyond the bound.) */
+ * connection may have brought beyond the bound.)
+ *
+ * A connection that its owner has paused is neither: its half frame does not
+ * go on, so it must not be the one that all others wait for. */
 #include "base/alloc.h"
 #include "base/env_internal.h"
 #include "base/error.h"
@@ -133,7 +136,7 @@ static void on_patience(void *arg)
 {
     struct env_intake *intake = arg;
 
-    if (patience_left_ms(intake) <= 0)
+    if (!list_empty(&intake->waiting) && patience_left_ms(intake) <= 0)
         env_conn_end(first_arriving(intake), ERR_REQUEST_TIMED_OUT);
     be_patient(intake);
 }
@@ -188,6 +191,24 @@ void env_intake_end(struct env_conn *conn)
     list_remove(&conn->intake_arriving);
     if (was_first)
         env_intake_next(conn->intake);
+}
+
+void env_intake_pause(struct env_conn *conn)
+{
+    if (conn->intake == NULL)
+        return;
+    list_remove(&conn->intake_arriving);
+    list_remove(&conn->intake_waiting);
+    env_intake_next(conn->intake);
+}
+
+void env_intake_resume(struct env_conn *conn)
+{
+    if (conn->intake == NULL)
+        return;
+    if (conn->frame != NULL && list_unlinked(&conn->intake_arriving))
+        env_intake_begin(conn);
+    env_intake_next(conn->intake);
 }
 
 void env_intake_leave(struct env_conn *conn, size_t bytes)

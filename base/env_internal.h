@@ -60,7 +60,7 @@ struct env {
     struct list conns;
     struct list listeners;
     struct list closed_listeners; /* freed at the end of the turn */
-    struct list lookups;          /* name look-ups under way, struct env_dial */
+    struct list lookups;          /* of names, struct env_dial */
     struct list dirty; /* connections with bytes to flush this turn */
     struct list later; /* connections with something to do next turn */
     struct list dead;
@@ -137,7 +137,7 @@ struct env_conn {
     size_t held_at;
     struct env_intake *intake;   /* or NULL */
     struct list intake_waiting;  /* intake->waiting: wants to read, must not */
-    struct list intake_arriving; /* intake->arriving: has a frame under way */
+    struct list intake_arriving; /* intake->arriving: a frame is under way */
     int64_t frame_began_ms;      /* in that list */
     int64_t active_ms;           /* bytes came or went */
     int receive_buffer_bytes;    /* to be set when dialling; 0: not */
@@ -198,6 +198,10 @@ bool env_intake_open(struct env_conn *conn);
 /* A frame begins, ends, or the connection does. */
 void env_intake_begin(struct env_conn *conn);
 void env_intake_end(struct env_conn *conn);
+/* It will not be read for a while, or ever again: a frame under way keeps its
+ * bytes and loses its place, and gets a new one at the end. */
+void env_intake_pause(struct env_conn *conn);
+void env_intake_resume(struct env_conn *conn);
 /* The connection is no more; `bytes` of a frame under way come back. */
 void env_intake_leave(struct env_conn *conn, size_t bytes);
 /* Room may be left: wakes the next one. */

@@ -219,6 +219,7 @@ void env_conn_close_when_sent(struct env_conn *conn)
     if (conn->state != CONN_OPEN && conn->state != CONN_CONNECTING)
         return;
     conn->closing = true;
+    env_intake_pause(conn);
     env_conn_make_dirty(conn);
 }
 

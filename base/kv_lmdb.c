@@ -32,6 +32,7 @@
 
 #include <errno.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -47,8 +48,11 @@ static const size_t COPIED_MAX_BYTES = (size_t)1 << 20;
 struct kv {
     MDB_env *env;
     MDB_dbi dbi;
-    bool meta_sync; /* the last write's kind; for who holds a transaction */
-    _Atomic bool failed; /* the last write */
+    /* One write at a time.  LMDB's own lock ends before the outcome of a
+     * commit is known. */
+    pthread_mutex_t writer;
+    bool meta_sync; /* the last write's kind */
+    bool failed;    /* the last write */
     /* A read transaction at rest: renewing one is cheaper than beginning. */
     _Atomic(MDB_txn *) reader;
 };
@@ -204,6 +208,7 @@ int kv_open(struct env *env, const char *path, struct kv **result, char **why)
     char *damage = NULL;
     int rc = -make_dir(env, path);
 
+    pthread_mutex_init(&kv->writer, NULL);
     kv->meta_sync = true; /* LMDB's default */
     if (rc == 0)
         rc = check_file(path, &damage);
@@ -226,6 +231,7 @@ err_after_map:
 err:
     *why = why_not(path, rc, damage);
     free(damage);
+    pthread_mutex_destroy(&kv->writer);
     free(kv);
     return error_of(rc);
 }
@@ -237,6 +243,7 @@ void kv_close(struct kv *kv)
     if (reader != NULL)
         mdb_txn_abort(reader);
     mdb_env_close(kv->env);
+    pthread_mutex_destroy(&kv->writer);
     free(kv);
 }
 
@@ -333,11 +340,13 @@ static bool disk_full(const struct kv *kv, const struct kv_batch *batch)
  * pages are written and synced anew, and a broken disk says so again. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
+    pthread_mutex_lock(&kv->writer);
     int rc = write_batch(kv, batch, sync, kv->failed);
 
     if (rc == EIO && !disk_full(kv, batch))
         rc = write_batch(kv, batch, sync, true);
     kv->failed = rc != 0;
+    pthread_mutex_unlock(&kv->writer);
     if (rc == EIO && disk_full(kv, batch))
         rc = ENOSPC;
     return error_of(rc);

@@ -83,8 +83,8 @@ static void store_begin(struct meta *m)
     f->storing = f->unstored;
     f->unstored = KV_BATCH_INIT;
     f->store_running = true;
-    f->store =
-        (struct env_work){.lane = m, .run = store_run, .done = store_done};
+    f->store = (struct env_work){
+        .lane = m, .urgent = true, .run = store_run, .done = store_done};
     env_work_start(m->env, &f->store);
 }
 

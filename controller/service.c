@@ -314,8 +314,10 @@ static void start_write(struct controller_service *s)
     s->gathering = KV_BATCH_INIT;
     s->load_writing = s->load_gathering;
     s->load_gathering = false;
-    s->write = (struct env_work){
-        .lane = s->image_kv, .run = write_run, .done = write_done};
+    s->write = (struct env_work){.lane = s->image_kv,
+                                 .urgent = true,
+                                 .run = write_run,
+                                 .done = write_done};
     env_work_start(s->env, &s->write);
 }
 

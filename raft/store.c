@@ -417,6 +417,7 @@ struct raft_store *raft_store_open(const struct raft_store_options *options)
 
     s->options = *options;
     s->work.lane = s;
+    s->work.urgent = true;
     s->work.run = run;
     s->work.done = done;
     return s;

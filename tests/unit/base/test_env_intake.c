@@ -224,6 +224,121 @@ Test(env_intake, a_stalled_frame_loses_its_place_if_others_wait)
     room_close(&room);
 }
 
+/* What arrives of `len` bytes is `part`; returns the end that has it. */
+static struct env_conn *begin_frame(struct room *room, size_t len, size_t part)
+{
+    send_part(room->clients[0].conn, len, part);
+    while (env_intake_used(room->intake) != part)
+        net_run_ms(&room->net, 5);
+    return LIST_ENTRY(room->intake->arriving.next, struct env_conn,
+                      intake_arriving);
+}
+
+static void send_rest(struct env_conn *conn, size_t len)
+{
+    struct buf b = BUF_INIT;
+
+    memset(buf_extend(&b, len), 'x', len);
+    env_conn_send(conn, out_of_buf(&b));
+}
+
+/* As a producer that is throttled while half of its next frame is in. */
+Test(env_intake, a_frame_of_a_paused_connection_is_not_waited_for)
+{
+    struct room room;
+
+    room_open(&room, MB);
+    struct env_conn *paused = begin_frame(&room, 3 * MB, 1000);
+    paused->frame_began_ms -= ENV_INTAKE_PATIENCE_MS;
+    env_conn_pause(paused);
+    for (int i = 1; i <= 3; i++)
+        send_part(room.clients[i].conn, 4 * MB, 4 * MB);
+    for (int i = 1; i <= 3; i++) {
+        net_run(&room.net, any_frame);
+        give_back(&room);
+    }
+    cr_assert_eq(room.closed, 0);
+    send_part(room.clients[1].conn, 4 * MB, 2 * MB);
+    net_run_ms(&room.net, 20);
+    env_conn_resume(paused);
+    send_rest(room.clients[0].conn, 3 * MB - 1000);
+    net_run_ms(&room.net, 20);
+    send_rest(room.clients[1].conn, 2 * MB);
+    for (int i = 0; i < 2; i++) {
+        net_run(&room.net, any_frame);
+        give_back(&room);
+    }
+    cr_assert_eq(room.closed, 0, "its time began anew");
+    cr_assert_eq(env_intake_used(room.intake), 0);
+    room_close(&room);
+}
+
+Test(env_intake, a_frame_that_nobody_will_read_is_not_waited_for)
+{
+    struct room room;
+
+    room_open(&room, MB);
+    struct env_conn *ending = begin_frame(&room, 3 * MB, 1000);
+    env_conn_pause(room.clients[0].conn); /* does not take the answer */
+    send_rest(ending, 16 * MB);
+    env_conn_close_when_sent(ending);
+    for (int i = 1; i <= 2; i++)
+        send_part(room.clients[i].conn, 4 * MB, 4 * MB);
+    for (int i = 1; i <= 2; i++) {
+        net_run(&room.net, any_frame);
+        give_back(&room);
+    }
+    cr_assert_eq(room.closed, 0);
+    room_close(&room);
+}
+
+Test(env_intake, who_waits_and_is_paused_does_not_wait)
+{
+    struct room room;
+
+    room_open(&room, MB / 2);
+    struct env_conn *slow = begin_frame(&room, MB, MB / 2);
+    send_part(room.clients[1].conn, 10, 10);
+    while (list_empty(&room.intake->waiting))
+        net_run_ms(&room.net, 5);
+    struct env_conn *waiting =
+        LIST_ENTRY(room.intake->waiting.next, struct env_conn, intake_waiting);
+    env_conn_pause(waiting);
+    cr_assert(list_empty(&room.intake->waiting));
+    env_conn_resume(waiting);
+    net_run_ms(&room.net, 20);
+    cr_assert_eq(room.frames_len, 0, "there is no room");
+    cr_assert_not(list_empty(&room.intake->waiting));
+    send_rest(room.clients[0].conn, MB / 2);
+    net_run(&room.net, any_frame);
+    cr_assert_eq(room.frames[0]->len, MB);
+    give_back(&room);
+    net_run(&room.net, any_frame);
+    cr_assert_eq(slow->state, CONN_OPEN);
+    room_close(&room);
+}
+
+/* The clock is moved again, to when the time of who waited is over. */
+Test(env_intake, a_slow_frame_stays_if_who_waited_has_left)
+{
+    struct room room;
+
+    room_open(&room, MB / 2);
+    struct env_conn *slow = begin_frame(&room, MB, MB / 2);
+    send_part(room.clients[1].conn, 10, 10);
+    while (list_empty(&room.intake->waiting))
+        net_run_ms(&room.net, 5);
+    env_conn_close(
+        LIST_ENTRY(room.intake->waiting.next, struct env_conn, intake_waiting));
+    slow->frame_began_ms -= ENV_INTAKE_PATIENCE_MS;
+    env_timer_start(room.net.env, &room.intake->patience, 0);
+    net_run_ms(&room.net, 20);
+    cr_assert_eq(room.closed, 0);
+    send_rest(room.clients[0].conn, MB / 2);
+    net_run(&room.net, any_frame);
+    room_close(&room);
+}
+
 static void *give_back_elsewhere(void *arg)
 {
     give_back(arg);

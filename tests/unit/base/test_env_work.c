@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 TestSuite(env_work, .timeout = 30);
@@ -64,7 +65,10 @@ Test(env_work, a_lane_runs_in_order_one_at_a_time_and_ends_on_the_loop)
         struct lane *lane = &bench.lanes[i % LANES];
 
         jobs[i] = (struct job){
-            .work = {.lane = lane, .run = job_run, .done = job_done},
+            .work = {.lane = lane,
+                     .urgent = i % 3 == 0,
+                     .run = job_run,
+                     .done = job_done},
             .bench = &bench,
             .lane = lane,
             .number = i / LANES,
@@ -112,6 +116,173 @@ Test(env_work, without_a_lane_works_run_side_by_side)
     env_free(meeting.env);
     pthread_barrier_destroy(&meeting.barrier);
 }
+
+/* ---- urgent works --------------------------------------------------------*/
+
+enum { STUCK_MAX = 20, BEHIND = 100 };
+
+/* Works that hang, as on a disk that does not answer, until they are let go. */
+struct stuck {
+    struct env *env;
+    struct env_work works[STUCK_MAX];
+    int len;
+    sem_t running, go, go_urgent;
+    atomic_int ran;  /* of `behind` */
+    int done;        /* of the test's own works */
+    int ran_by_then; /* when the urgent one ran */
+    bool late;
+    struct env_work behind[BEHIND];
+};
+
+static struct stuck stuck;
+
+static void hang(struct env_work *work)
+{
+    sem_post(&stuck.running);
+    while (sem_wait(work->urgent ? &stuck.go_urgent : &stuck.go) != 0)
+        ;
+}
+
+static void done_hanging(struct env_work *work) { (void)work; }
+
+/* As many as there are helpers for them, or fewer. */
+static void start_hanging(int n, bool urgent, const void *lane)
+{
+    for (int i = 0; i < n; i++) {
+        struct env_work *work = &stuck.works[stuck.len++];
+
+        *work = (struct env_work){
+            .lane = lane, .urgent = urgent, .run = hang, .done = done_hanging};
+        env_work_start(stuck.env, work);
+        while (sem_wait(&stuck.running) != 0)
+            ;
+    }
+}
+
+static void let_go(sem_t *go, int n)
+{
+    while (n-- > 0)
+        sem_post(go);
+}
+
+static void run_behind(struct env_work *work)
+{
+    (void)work;
+    atomic_fetch_add(&stuck.ran, 1);
+}
+
+static void run_mine(struct env_work *work)
+{
+    (void)work;
+    stuck.ran_by_then = atomic_load(&stuck.ran);
+}
+
+static void mine_done(struct env_work *work)
+{
+    (void)work;
+    stuck.done++;
+    env_stop(stuck.env);
+}
+
+static void too_late(void *arg)
+{
+    stuck.late = true;
+    env_stop(arg);
+}
+
+static void run_until_mine_is_done(void)
+{
+    struct env_timer timer = {.fn = too_late, .arg = stuck.env};
+
+    env_timer_start(stuck.env, &timer, 10000);
+    env_run(stuck.env);
+    env_timer_stop(stuck.env, &timer);
+}
+
+static void stuck_begin(void)
+{
+    stuck.env = env_create();
+    sem_init(&stuck.running, 0, 0);
+    sem_init(&stuck.go, 0, 0);
+    sem_init(&stuck.go_urgent, 0, 0);
+}
+
+static void start_behind(void)
+{
+    for (int i = 0; i < BEHIND; i++) {
+        stuck.behind[i] = (struct env_work){.run = run_behind};
+        env_work_start(stuck.env, &stuck.behind[i]);
+    }
+}
+
+static struct env_work mine(bool urgent, const void *lane)
+{
+    return (struct env_work){
+        .lane = lane, .urgent = urgent, .run = run_mine, .done = mine_done};
+}
+
+/* Raft's vote while a directory hangs and a thousand logs wait to be opened. */
+Test(env_work, urgent_works_run_although_all_others_hang)
+{
+    stuck_begin();
+    start_hanging(4, false, NULL);
+    start_behind();
+    for (int i = 0; i < 3; i++) {
+        struct env_work urgent = mine(true, &stuck);
+
+        env_work_start(stuck.env, &urgent);
+        run_until_mine_is_done();
+        cr_assert_eq(stuck.done, i + 1);
+        cr_assert_eq(stuck.ran_by_then, 0);
+    }
+    let_go(&stuck.go, 4);
+    env_free(stuck.env);
+    cr_assert_eq(atomic_load(&stuck.ran), BEHIND);
+}
+
+Test(env_work, urgent_works_go_before_those_that_wait)
+{
+    struct env_work urgent = mine(true, NULL);
+
+    stuck_begin();
+    start_hanging(4, false, NULL);
+    start_hanging(2, true, NULL);
+    start_behind();
+    env_work_start(stuck.env, &urgent);
+    let_go(&stuck.go, 1);
+    run_until_mine_is_done();
+    cr_assert_not(stuck.late);
+    cr_assert_eq(stuck.ran_by_then, 0);
+    let_go(&stuck.go, 3);
+    let_go(&stuck.go_urgent, 2);
+    env_free(stuck.env);
+    cr_assert_eq(atomic_load(&stuck.ran), BEHIND);
+}
+
+Test(env_work, a_lane_goes_on_with_a_work_that_is_not_urgent)
+{
+    struct env_work next = mine(false, &stuck);
+
+    stuck_begin();
+    start_hanging(4, false, NULL);
+    start_hanging(1, true, &stuck);
+    env_work_start(stuck.env, &next);
+    let_go(&stuck.go, 4);
+    for (int i = 0; i < 20; i++) { /* the four have nothing to do */
+        struct env_timer timer = {.fn = too_late, .arg = stuck.env};
+
+        env_timer_start(stuck.env, &timer, 5);
+        env_run(stuck.env);
+    }
+    cr_assert_eq(stuck.done, 0, "its lane is busy");
+    stuck.late = false;
+    let_go(&stuck.go_urgent, 1);
+    run_until_mine_is_done();
+    cr_assert_not(stuck.late);
+    env_free(stuck.env);
+}
+
+/* ---- the end -------------------------------------------------------------*/
 
 static atomic_int left_over;
 

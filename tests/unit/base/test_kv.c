@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -332,6 +334,64 @@ Test(kv, a_killed_writer_leaves_whole_batches)
         kv_close(kv);
     }
     kv = NULL;
+}
+
+/* ---- a disk that fails ---------------------------------------------------*/
+
+static atomic_int syncs_to_fail;
+static sem_t sync_fails;
+static _Thread_local int syncs; /* that went well */
+
+/* In place of the C library's, also for LMDB. */
+int fdatasync(int fd)
+{
+    if (atomic_load(&syncs_to_fail) > 0) {
+        atomic_fetch_sub(&syncs_to_fail, 1);
+        sem_post(&sync_fails);
+        usleep(100000); /* somebody comes meanwhile */
+        errno = EIO;
+        return -1;
+    }
+    syncs++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void *write_beside(void *arg)
+{
+    while (sem_wait(&sync_fails) != 0)
+        ;
+    put("beside", "b");
+    *(int *)arg = syncs;
+    return NULL;
+}
+
+static int put_one(void)
+{
+    struct kv_batch b = KV_BATCH_INIT;
+
+    kv_batch_put(&b, SLICE("one"), SLICE("a"));
+    int rc = kv_write(kv, &b, false);
+    kv_batch_free(&b);
+    return rc;
+}
+
+/* The metas before it, and its own pages. */
+Test(kv, who_waited_for_a_write_that_failed_makes_up_for_its_sync)
+{
+    pthread_t other;
+    int beside = 0;
+
+    sem_init(&sync_fails, 0, 0);
+    pthread_create(&other, NULL, write_beside, &beside);
+    atomic_store(&syncs_to_fail, 2); /* the write, and when it is tried again */
+    cr_assert_eq(put_one(), -EIO);
+    pthread_join(other, NULL);
+    cr_assert_eq(beside, 2);
+    check("one", NULL);
+    check("beside", "b");
+    syncs = 0;
+    cr_assert_eq(put_one(), 0);
+    cr_assert_eq(syncs, 1, "once is enough");
 }
 
 /* ---- a full disk ---------------------------------------------------------*/

@@ -42,6 +42,7 @@ Test(meta_follow, a_broker_registers_follows_and_becomes_ready)
     cr_assert_geq(kit.heartbeat_applied, kit.epoch);
     cr_assert_eq(atomic_load(&kit.broker.epoch), kit.epoch);
     cr_assert_eq(kit.registrations, 1);
+    cr_assert(kit.meta->follow.store.urgent, "polls wait behind logs");
     kit_free(&kit);
 }
 

@@ -501,6 +501,7 @@ Test(service, a_deposed_controller_refuses_what_it_held_back_in_order)
     broker_register(++id, 100);
     wait_for(first_is_answered, "an answer from a quorum");
     cr_assert_eq(broker.errors[0], ERR_NONE);
+    cr_assert(service->write.urgent, "the image waits behind logs");
 
     mute = true;
     broker_poll(++id);

@@ -1,5 +1,7 @@
 #include "tests/unit/raft/world.h"
 
+#include "base/assert.h"
+
 #include <stdlib.h>
 
 /* A started env_work. */
@@ -138,6 +140,8 @@ void env_work_start(struct env *env, struct env_work *work)
     struct work_event *e = xcalloc(1, sizeof *e);
     struct world *w = env->world;
     int64_t max = w->disk_max_ms;
+
+    ASSERT(work->urgent); /* votes do not wait for logs to be opened */
 
     if (world_chance(w, 20))
         max *= 10;
