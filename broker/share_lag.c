@@ -27,7 +27,6 @@ struct share_lag_end {
     const described_topic *topic;
     described_partition *to;
     int32_t complete;
-    int32_t number; /* by which those of one leader keep their order */
     int32_t leader; /* -1: nobody to ask */
     int64_t offset; /* the high watermark; -1: not known */
 };
@@ -71,7 +70,6 @@ static void collect(struct share_lag_call *call, described_topic *topic,
             (struct share_lag_end){.topic = topic,
                                    .to = p,
                                    .complete = complete,
-                                   .number = call->ends_len,
                                    .leader = -1,
                                    .offset = -1};
         call->ends_len++;
@@ -155,10 +153,22 @@ static void find_leaders(const struct share_lag *l, struct share_lag_call *call)
 static int by_leader(const void *a, const void *b)
 {
     const struct share_lag_end *x = a, *y = b;
+    int32_t p = x->to->partition_index, q = y->to->partition_index;
 
     if (x->leader != y->leader)
         return x->leader < y->leader ? -1 : 1;
-    return x->number < y->number ? -1 : 1;
+    int names = slice_cmp(x->topic->topic_name, y->topic->topic_name);
+    if (names != 0)
+        return names;
+    return p < q ? -1 : p > q;
+}
+
+/* Of the same partition: several groups have it, or it was named again. */
+static bool is_same(const struct share_lag_end *a,
+                    const struct share_lag_end *b)
+{
+    return a->to->partition_index == b->to->partition_index &&
+           slice_eq(a->topic->topic_name, b->topic->topic_name);
 }
 
 /* ---- requests ------------------------------------------------------------*/
@@ -197,9 +207,10 @@ static void take(const struct ends_call *e,
             if (p->partition_index != end->to->partition_index ||
                 !slice_eq(topic->name, end->topic->topic_name))
                 continue;
-            if (p->error_code == ERR_NONE && p->offset >= 0)
-                end->offset = p->offset;
-            end++;
+            const struct share_lag_end *asked = end;
+            for (; end < last && is_same(end, asked); end++)
+                if (p->error_code == ERR_NONE && p->offset >= 0)
+                    end->offset = p->offset;
         }
     }
 }
@@ -217,6 +228,7 @@ static void answered(struct peer_call *call, enum err error,
     free(e);
 }
 
+/* Each partition once: what is named twice is refused. */
 static void build(const struct share_lag_end *ends, int32_t len,
                   struct arena *arena, struct list_offsets_request *q)
 {
@@ -229,15 +241,19 @@ static void build(const struct share_lag_end *ends, int32_t len,
     q->replica_id = -1;
     q->topics = topic--;
     for (int32_t i = 0; i < len; i++) {
-        if (i == 0 || ends[i].topic != ends[i - 1].topic) {
+        if (i != 0 && is_same(&ends[i], &ends[i - 1]))
+            continue;
+        if (i == 0 || !slice_eq(ends[i].topic->topic_name,
+                                ends[i - 1].topic->topic_name)) {
             list_offsets_request_topic_init(++topic);
             topic->name = ends[i].topic->topic_name;
-            topic->partitions = &p[i];
+            topic->partitions = p;
             q->topics_len++;
         }
-        list_offsets_request_partition_init(&p[i]);
-        p[i].partition_index = ends[i].to->partition_index;
-        p[i].timestamp = TIMESTAMP_LATEST;
+        list_offsets_request_partition_init(p);
+        p->partition_index = ends[i].to->partition_index;
+        p->timestamp = TIMESTAMP_LATEST;
+        p++;
         topic->partitions_len++;
     }
 }

@@ -797,19 +797,23 @@ def remove_raft_voter(s, v):
 
     s.check("another cluster", ask("another cluster", clusterId="x"), 104)
     s.check("no voter", ask("no voter", voterId=-1), 42)
-    s.check("unknown", ask("unknown"), 127)
+
+    def in_turn(label, **fields):  # the change before it may not be over
+        codes = []
+
+        def is_its_turn():
+            codes.append(ask(label, **fields))
+            return codes[-1] != 7
+
+        wait_for("a change of voters", is_its_turn)
+        return codes[-1]
+
+    s.check("unknown", in_turn("unknown"), 127)
     if not s.ours or not s.controllers:
         return
     node = s.active()
-    codes = []
-
-    def is_its_turn():  # the change before it may not be over
-        codes.append(ask("the active one", voterId=node,
-                         voterDirectoryId=bytes([node] * 16)))
-        return codes[-1] != 7
-
-    wait_for("a change of voters", is_its_turn)
-    s.check("the active one", codes[-1], 0)
+    s.check("the active one", in_turn("the active one", voterId=node,
+                                      voterDirectoryId=bytes([node] * 16)), 0)
     wait_for("another leader", lambda: s.active() not in (-1, node))
     s.check("it does not vote", voters(s), {1, 2, 3} - {node})
     add_back(s, node)

@@ -301,6 +301,34 @@ Test(share_lag, partitions_of_one_leader_are_asked_together)
     end();
 }
 
+/* Two groups have the topic, and one of them is asked for a partition twice. */
+Test(share_lag, a_partition_is_asked_for_once)
+{
+    static const int32_t indexes[] = {2, 1, 2, 4};
+
+    begin();
+    for (size_t i = 0; i < 4; i++)
+        partition(0, indexes[i], 100 * (int64_t)i, 0);
+    topics[1].topic_name = topics[0].topic_name;
+    topics[1].topic_id = topics[0].topic_id;
+    for (size_t i = 0; i < 4; i++)
+        partition(1, indexes[i], 0, (int32_t)i);
+    ask();
+    kit_run(&kit, is_done);
+    int asked = 0;
+    for (int id = 2; id <= 3; id++) {
+        cr_assert_leq(fakes[id].last.topics_len, 1);
+        if (fakes[id].last.topics_len != 0)
+            asked += fakes[id].last.topics[0].partitions_len;
+    }
+    cr_assert_eq(asked, 3);
+    for (int i = 0; i < 4; i++) {
+        assert_lag(0, i, ENDS_AT + indexes[i] - 100 * i);
+        assert_lag(1, i, ENDS_AT + indexes[i] - i);
+    }
+    end();
+}
+
 /* ---- leaders that fail -------------------------------------------------- */
 
 Test(share_lag, a_leader_that_refuses_or_goes_away_leaves_the_others)
