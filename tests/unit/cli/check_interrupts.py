@@ -36,6 +36,29 @@ def start(command, address):
     return child
 
 
+def interrupts(child, field):
+    """Whether SIGINT is in a set of signals of /proc/PID/status."""
+    with open("/proc/%d/status" % child.pid) as file:
+        for line in file:
+            name, value = line.split(":", 1)
+            if name == field:
+                return bool(int(value, 16) >> (signal.SIGINT - 1) & 1)
+    return False
+
+
+def wait_until(child, condition):
+    limit = time.monotonic() + SOON
+    while child.poll() is None and not condition():
+        if time.monotonic() > limit:
+            sys.exit("a command does not catch its interrupt within %d s" %
+                     SOON)
+        time.sleep(0.01)
+
+
+def is_ready(child):
+    wait_until(child, lambda: interrupts(child, "SigCgt"))
+
+
 def ends(child, number, seconds):
     child.send_signal(number)
     try:
@@ -47,8 +70,8 @@ def ends(child, number, seconds):
 
 children = [(command, what, start(command, address))
             for what, address in BROKERS.items() for command in COMMANDS]
-time.sleep(1)
 for _, _, child in children:
+    is_ready(child)
     child.send_signal(signal.SIGINT)
 limit = time.monotonic() + SOON
 for command, what, child in children:
@@ -60,9 +83,9 @@ for command, what, child in children:
         child.wait()
 
 child = start("produce t", BROKERS["is silent"])
-time.sleep(1)
+is_ready(child)
 child.send_signal(signal.SIGINT)
-time.sleep(0.5)
+wait_until(child, lambda: not interrupts(child, "ShdPnd"))
 if child.poll() is None:
     expect(ends(child, signal.SIGINT, 2), "produce t", "is silent",
            "goes on after a second Ctrl-C")
