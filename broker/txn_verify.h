@@ -6,8 +6,11 @@
  * VerifyOnly; where clients add no partitions themselves (Produce 12,
  * TxnOffsetCommit 5), the same without it.
  *
- * This is the one place where an append waits for that answer.  Answers for one
- * producer and partition come in the order of the questions.  A marker for the
+ * This is the one place where an append waits for that answer.  What a producer
+ * has sent behind it waits, too, although the transaction may be open by then:
+ * answers for one producer and partition come in the order of the questions,
+ * and nothing overtakes them.  Only the first is asked about; those behind it
+ * once it is answered, if the transaction is not open then.  A marker for the
  * transaction that is written while the answer is on its way makes it
  * worthless: what it speaks of has ended. */
 #ifndef BROKER_TXN_VERIFY_H
@@ -34,13 +37,17 @@ struct txn_verify {
     /* The rest is not the caller's. */
     struct env_task task;
     struct shard *shard;
-    struct list link; /* partition.verifying */
+    struct partition *partition; /* where it is the first of its producer; NULL
+                                    when it is not, or that has gone */
+    struct list behind;          /* of the same producer, not asked about yet */
+    struct list link;            /* in another one's `behind` */
     int32_t leader_epoch;
     bool ended; /* a marker came meanwhile */
     enum err error;
 };
 
-/* On p's thread.  transaction.partition.verification.enable=false: says yes. */
+/* On p's thread.  transaction.partition.verification.enable=false: says yes
+ * without asking, but where partitions are to be added. */
 void txn_verify(struct txn_verify *v, struct partition *p);
 /* A marker was written; transaction_version as in WriteTxnMarkers. */
 void txn_verify_ended(struct partition *p, const struct control_marker *m,
@@ -48,7 +55,8 @@ void txn_verify_ended(struct partition *p, const struct control_marker *m,
 /* The partition goes away. */
 void txn_verify_forget(struct partition *p);
 
-/* Would a batch of this producer open a transaction there? */
+/* Would a batch of this producer open a transaction there, or is there one
+ * before it that may?  Then it goes through txn_verify(). */
 bool txn_verify_needed(const struct partition *p, int64_t producer_id,
                        int16_t producer_epoch);
 

@@ -822,7 +822,6 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     list_init(&p->sync_waiters);
     list_init(&p->start_waiters);
     list_init(&p->watches);
-    list_init(&p->verifying);
     list_init(&p->watched_link);
     list_init(&p->checkpoint_link);
     list_init(&p->clean_link);

@@ -119,7 +119,7 @@ struct partition {
     uint64_t fetch_seq;   /* the request that named us last */
     int64_t delayed_until_ms;
 
-    struct list verifying; /* of txn_verify.link: they wait for an answer */
+    struct map verifying; /* producer id -> the txn_verify that waits first */
     struct coord_host *coordinator; /* broker/coord_host.h; NULL: none */
 };
 

@@ -5,19 +5,26 @@ A Txn is one transactional id at its coordinator; every request that is not the
 suite's own comes in the newest version that belongs to the old protocol (before
 KIP-890's epoch for each transaction), unless said otherwise."""
 
-from data import PAIRS
+import contextlib
+import struct
+import time
+
+from data import PAIRS, topic_field
 from groups import coordinator as group_coordinator
 from records import TRANSACTIONAL, batch
 from sweep import LAYOUT, Wrong, covers, wait_for
-from transactions import now, stable
+from transactions import IDS, finish, now, stable
+from wire import APIS, request_frame
 
-NONE, UNKNOWN, NOT_COORDINATOR = 0, 3, 16
+NONE, UNKNOWN, NOT_COORDINATOR, OUT_OF_ORDER = 0, 3, 16, 45
 INVALID_EPOCH, INVALID_STATE, BAD_MAPPING = 47, 48, 49
-BAD_TIMEOUT, CONCURRENT, NOT_ATTEMPTED = 50, 51, 55
+BAD_TIMEOUT, CONCURRENT, NOT_AUTHORIZED, NOT_ATTEMPTED = 50, 51, 53, 55
 UNSTABLE, FENCED, NO_SUCH_ID, ABORTABLE = 88, 90, 105, 120
 AGAIN = {14, 15, 16, CONCURRENT}
 OLD = {"InitProducerId": 4, "AddPartitionsToTxn": 3, "AddOffsetsToTxn": 3,
        "EndTxn": 4, "TxnOffsetCommit": 3, "Produce": 11}
+VERIFICATION = "transaction.partition.verification.enable"
+PIPELINED, TRANSACTIONS = 20, 10
 
 
 class Txn:
@@ -233,6 +240,135 @@ def verify_partitions(s, v):
     s.check("no transactions", (a["errorCode"], a["resultsByTransaction"]),
             (0, []))
     s.check("ends", t.end(False), 0)
+
+
+# ---- what producers hear --------------------------------------------------
+
+
+@covers("Produce")
+def produce_transactional(s, v):
+    if v < 3:
+        return
+    topic = s.topic("transactional", 1)
+
+    def someone(suffix):
+        """From 12 on a coordinator has to know who it is (KIP-890)."""
+        t = Txn(s, suffix) if v >= 12 else None
+        if t is None:
+            return next(IDS), "by-hand", t
+        t.init()
+        return t.producer, t.id, t
+    pid, txn_id, t = someone("first")
+
+    def send(label, want, sequence, epoch=0, attributes=TRANSACTIONAL,
+             name=""):
+        name = txn_id if name == "" else name
+        p = s.ask(label, 1, acks=-1, timeoutMs=20000, transactionalId=name,
+                  topicData=[dict(topic_field(s, topic, 12), partitionData=[{
+                      "index": 0, "records": batch(
+                          PAIRS, producer=(pid, epoch, sequence),
+                          timestamp=now(), attributes=attributes)}])])
+        p = p["responses"][0]["partitionResponses"][0]
+        s.check(label + ": error", p["errorCode"], want)
+        return p["baseOffset"]
+
+    send("without a transactional id", NOT_AUTHORIZED, 0, name=None)
+    s.check("opens one", send("opens one", NONE, 0), 0)
+    s.check("goes on", send("goes on", NONE, 5), 5)
+    s.check("sent twice", send("sent twice", NONE, 5), 5)
+    send("outside of it", INVALID_STATE, 10, attributes=0)
+    s.check("still open", stable(s, topic), 0)
+    if t is None:
+        finish(s, topic, (pid, 1), commit=False)
+    else:
+        t.call("EndTxn", version=5, transactionalId=t.id, producerId=pid,
+               producerEpoch=0, committed=False)
+        t.finished(topic, [11])
+    send("fenced by the marker", INVALID_EPOCH, 10)
+    s.check("outside of any", send("outside of any", NONE, 0, 1, 0), 11)
+    s.check("the next", send("the next", NONE, 5, 1), 16)
+    s.check("where it began", stable(s, topic), 16)
+    pid, txn_id, _ = someone("second")
+    send("a new producer's second batch", OUT_OF_ORDER if v >= 12 else NONE, 5)
+
+
+@contextlib.contextmanager
+def verified(s):
+    """Leaders ask the coordinator before the first batch of a transaction;
+    run's configuration has it otherwise, so that others write by hand."""
+    def switch(value):
+        a = s.call(1, "IncrementalAlterConfigs", 1, validateOnly=False,
+                   resources=[{"resourceType": 4, "resourceName": "",
+                               "configs": [{
+                                   "name": VERIFICATION, "value": value,
+                                   "configOperation": 0 if value else 1}]}])
+        if a["responses"][0]["errorCode"]:
+            raise Wrong("cannot switch: %s" % a)
+
+    def now_on(node, want):
+        a = s.call(node, "DescribeConfigs", 4, resources=[{
+            "resourceType": 4, "resourceName": str(node),
+            "configurationKeys": [VERIFICATION]}])
+        return a["results"][0]["configs"][0]["value"] == want
+    switch("true")
+    try:
+        wait_for("verification", lambda: all(
+            now_on(node, "true") for node in s.nodes))
+        yield
+    finally:
+        switch(None)
+        wait_for("none", lambda: all(
+            now_on(node, "false") for node in s.nodes))
+
+
+@covers("Produce")
+def pipelined(s, v):
+    """What is sent behind the first batch of a transaction, which waits until
+    its coordinator has been asked, does not overtake it."""
+    if v < 3 or v > 12:  # from 13 on by topic id
+        return
+    topic, t = s.topic("pipelined"), Txn(s, "pipelined")
+    t.init()
+    c = s.connection(LAYOUT[0][0], name="pipelined")
+
+    def frame(sequence):
+        c.correlation += 1
+        data = request_frame(APIS["Produce"], v, c.correlation, dict(
+            acks=-1, timeoutMs=20000, transactionalId=t.id, topicData=[{
+                "name": topic, "partitionData": [{
+                    "index": 0, "records": batch(
+                        PAIRS, timestamp=now(), attributes=TRANSACTIONAL,
+                        producer=(t.producer, t.epoch, sequence))}]}]),
+            "pipelined")
+        return struct.pack(">i", len(data)) + data
+
+    def answer(correlation):
+        c.correlation = correlation
+        a = c.answer("Produce", v)
+        return a["responses"][0]["partitionResponses"][0]["errorCode"]
+    errors, sequence = [], 0
+    with verified(s):
+        for _ in range(TRANSACTIONS):
+            if v < 12:
+                t.add(topic, 0)
+            before = c.correlation
+            frames = [frame(sequence + i * len(PAIRS))
+                      for i in range(PIPELINED)]
+            for i, data in enumerate(frames):
+                c.socket.sendall(data)
+                time.sleep(i * 0.00003)  # at any time of the first's wait
+            errors += [answer(before + 1 + i) for i in range(PIPELINED)]
+            sequence += PIPELINED * len(PAIRS)
+            if v == 12:
+                t.epoch = t.call("EndTxn", version=5, transactionalId=t.id,
+                                 producerId=t.producer, committed=True,
+                                 producerEpoch=t.epoch)["producerEpoch"]
+                sequence = 0
+            elif t.end():
+                raise Wrong("a transaction does not end")
+    s.check("nothing overtakes the first batch", errors,
+            [0] * PIPELINED * TRANSACTIONS)
+    t.finished(topic, [(PIPELINED * len(PAIRS) + 1) * TRANSACTIONS, 0, 0])
 
 
 # ---- the end --------------------------------------------------------------

@@ -5,12 +5,11 @@ A row is (label, error, fields that differ from a request that is right).  An
 error that changed is {version from which on: error}; None: the version has no
 such field.  Behind each table the same objects still do what they should."""
 
-import contextlib
 import uuid
 
 import wire
 from consumers import JOINS, LEAVES, LEAVES_FOR_NOW, Member
-from coordinator import AGAIN, Offsets, Txn, asked, elsewhere, told
+from coordinator import AGAIN, Offsets, Txn, asked, elsewhere, told, verified
 from coordinator import only as offset_error
 from data import PAIRS, produced, ready
 from groups import PROTOCOL, Group, beside, coordinator
@@ -28,7 +27,6 @@ INVALID_STATE, BAD_MAPPING, BAD_TIMEOUT, NOT_ATTEMPTED = 48, 49, 50, 55
 NON_EMPTY, NO_SUCH_GROUP, GROUP_FULL, FENCED_INSTANCE = 68, 69, 81, 82
 INVALID_RECORD, FENCED, NO_SUCH_ID, ABORTABLE = 87, 90, 105, 120
 TRY_AGAIN, STALE = 19, 113
-VERIFICATION = "transaction.partition.verification.enable"
 NO_SESSION, BAD_EPOCH, BAD_REGEX, TOO_MANY_SESSIONS = 122, 123, 128, 133
 FENCED_SINCE_2 = {0: INVALID_EPOCH, 2: FENCED}
 FENCED_SINCE_4 = {3: INVALID_EPOCH, 4: FENCED}
@@ -427,35 +425,6 @@ def sequences_wrap(s, v):
 
 
 # ---- what was not added to a transaction ----------------------------------
-
-
-@contextlib.contextmanager
-def verified(s):
-    """Leaders ask the coordinator before the first batch of a transaction;
-    run's configuration has it otherwise, so that others write by hand."""
-    def switch(value):
-        a = s.call(1, "IncrementalAlterConfigs", 1, validateOnly=False,
-                   resources=[{"resourceType": 4, "resourceName": "",
-                               "configs": [{
-                                   "name": VERIFICATION, "value": value,
-                                   "configOperation": 0 if value else 1}]}])
-        if a["responses"][0]["errorCode"]:
-            raise Wrong("cannot switch: %s" % a)
-
-    def now_on(node, want):
-        a = s.call(node, "DescribeConfigs", 4, resources=[{
-            "resourceType": 4, "resourceName": str(node),
-            "configurationKeys": [VERIFICATION]}])
-        return a["results"][0]["configs"][0]["value"] == want
-    switch("true")
-    try:
-        wait_for("verification", lambda: all(
-            now_on(node, "true") for node in s.nodes))
-        yield
-    finally:
-        switch(None)
-        wait_for("none", lambda: all(
-            now_on(node, "false") for node in s.nodes))
 
 
 @covers("Produce")

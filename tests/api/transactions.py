@@ -4,14 +4,13 @@ what consumers, old and new, are shown of them."""
 import itertools
 import time
 
-from data import PAIRS, fetched, listed, only, produced, topic_field, wanted
+from data import PAIRS, fetched, listed, only, produced, wanted
 from records import CONTROL, TRANSACTIONAL, batch, batches, committed
 from sweep import LAYOUT, covers, wait_for
 
 IDS = itertools.count(1 << 40)  # nobody else has these
 NONE, UNKNOWN, NOT_LEADER = 0, 3, 6
-OUT_OF_ORDER = 45
-INVALID_EPOCH, INVALID_STATE, NOT_AUTHORIZED = 47, 48, 53
+INVALID_EPOCH = 47
 COORDINATOR_FENCED = 52
 
 
@@ -169,42 +168,6 @@ def found(answer):
 def loaded(errors):
     """Not as long as a leader is new."""
     return errors if not {6, 14} & set(errors.values()) else None
-
-
-# ---- what producers hear --------------------------------------------------
-
-
-@covers("Produce")
-def produce_transactional(s, v):
-    if v < 3:
-        return
-    topic = s.topic("transactional", 1)
-    pid = next(IDS)
-
-    def send(label, want, sequence, epoch=0, attributes=TRANSACTIONAL,
-             name="by-hand"):
-        p = s.ask(label, 1, acks=-1, timeoutMs=20000, transactionalId=name,
-                  topicData=[dict(topic_field(s, topic, 12), partitionData=[{
-                      "index": 0, "records": batch(
-                          PAIRS, producer=(pid, epoch, sequence),
-                          timestamp=now(), attributes=attributes)}])])
-        p = p["responses"][0]["partitionResponses"][0]
-        s.check(label + ": error", p["errorCode"], want)
-        return p["baseOffset"]
-
-    send("without a transactional id", NOT_AUTHORIZED, 0, name=None)
-    s.check("opens one", send("opens one", NONE, 0), 0)
-    s.check("goes on", send("goes on", NONE, 5), 5)
-    s.check("sent twice", send("sent twice", NONE, 5), 5)
-    send("outside of it", INVALID_STATE, 10, attributes=0)
-    s.check("still open", stable(s, topic), 0)
-    finish(s, topic, (pid, 1), commit=False)
-    send("fenced by the marker", INVALID_EPOCH, 10)
-    s.check("outside of any", send("outside of any", NONE, 0, 1, 0), 11)
-    s.check("the next", send("the next", NONE, 5, 1), 16)
-    s.check("where it began", stable(s, topic), 16)
-    pid = next(IDS)
-    send("a new producer's second batch", OUT_OF_ORDER if v >= 12 else NONE, 5)
 
 
 # ---- what consumers are shown ---------------------------------------------

@@ -324,8 +324,12 @@ public final class Client {
 
     // ---- transactions ----
 
-    /** The keys that a reader sees up to a topic's end. */
-    private static List<String> keys(String topic, String isolation) throws Exception {
+    /**
+     * The keys that a reader sees up to a topic's end, when there are as many. A
+     * commit is answered before its markers are written, so the end may be late.
+     */
+    private static List<String> keys(String topic, String isolation, int count)
+            throws Exception {
         List<String> keys = new ArrayList<>();
         try (KafkaConsumer<String, String> reader =
                 consumer(unique("keys"), "isolation.level", isolation)) {
@@ -335,11 +339,12 @@ public final class Client {
             }
             reader.assign(all);
             reader.seekToBeginning(all);
-            Map<TopicPartition, Long> ends = reader.endOffsets(all);
             Checks.until(() -> {
                 poll(reader).forEach(record -> keys.add(record.key()));
-                return all.stream().allMatch(p -> reader.position(p) >= ends.get(p));
-            }, 30, "the end was not reached");
+                Map<TopicPartition, Long> ends = reader.endOffsets(all);
+                return keys.size() >= count
+                    && all.stream().allMatch(p -> reader.position(p) >= ends.get(p));
+            }, 30, "the end with " + count + " records was not reached");
         }
         return keys;
     }
@@ -358,7 +363,7 @@ public final class Client {
             producer.abortTransaction();
             producer.beginTransaction();
             send(producer, topic, 600, 900);
-            Checks.equal(keys(topic, "read_committed").size(), 300, "while one is open");
+            Checks.equal(keys(topic, "read_committed", 300).size(), 300, "while one is open");
             producer.commitTransaction();
         }
         Set<String> want = new HashSet<>();
@@ -367,10 +372,10 @@ public final class Client {
                 want.add(Checks.key(i));
             }
         }
-        List<String> committed = keys(topic, "read_committed");
+        List<String> committed = keys(topic, "read_committed", 600);
         Checks.equal(committed.size(), 600, "committed records");
         Checks.equal(new HashSet<>(committed), want, "committed records");
-        Checks.equal(keys(topic, "read_uncommitted").size(), 900, "all records");
+        Checks.equal(keys(topic, "read_uncommitted", 900).size(), 900, "all records");
         return "600 committed records of 900";
     }
 
@@ -397,7 +402,7 @@ public final class Client {
             send(young, topic, 60, 90);
             young.commitTransaction();
         }
-        Checks.equal(keys(topic, "read_committed").size(), 30, "committed records");
+        Checks.equal(keys(topic, "read_committed", 30).size(), 30, "committed records");
         return null;
     }
 
@@ -461,7 +466,7 @@ public final class Client {
         int first = copy(TOPIC, topic, group, 0, Checks.RECORDS / 2);
         // What the aborted transaction read is read again.
         copy(TOPIC, topic, group, first, Checks.RECORDS);
-        List<String> keys = keys(topic, "read_committed");
+        List<String> keys = keys(topic, "read_committed", Checks.RECORDS);
         Checks.equal(keys.size(), Checks.RECORDS, "copied records");
         Checks.equal(new HashSet<>(keys).size(), Checks.RECORDS, "different records");
         return first + " then " + (Checks.RECORDS - first) + " records";
