@@ -160,6 +160,8 @@
       "the last stable offset does not wait for open transactions")            \
     X(TXN_UNVERIFIED, "a first batch is taken though its partition was not "   \
                       "added to the transaction")                              \
+    X(TXN_OVERTAKES, "what is behind a first batch is asked about as well, "   \
+                     "and overtaken meanwhile")                                \
     X(TXN_TAKES_ZOMBIES, "an epoch is taken that a later one has fenced")      \
     X(TXN_KEEPS_EPOCH, "InitProducerId gives the epoch of the producer "       \
                        "before")                                               \

@@ -28,8 +28,10 @@ static bool is_open(const struct partition *p, int64_t producer_id,
 bool txn_verify_needed(const struct partition *p, int64_t producer_id,
                        int16_t producer_epoch)
 {
-    return map_get(&p->verifying, key_of(&producer_id)) != NULL ||
-           !is_open(p, producer_id, producer_epoch);
+    bool is_behind = map_get(&p->verifying, key_of(&producer_id)) != NULL &&
+                     !PLANTED(TXN_OVERTAKES);
+
+    return is_behind || !is_open(p, producer_id, producer_epoch);
 }
 
 static void put_first(struct txn_verify *v, struct partition *p)
@@ -135,9 +137,10 @@ static bool knows(struct txn_verify *v, enum err before, enum err *error)
         return true;
     }
     *error = v->ended ? ended_error(v) : ERR_NONE;
-    return v->ended ||
-           is_open(p, v->question.producer_id, v->question.producer_epoch) ||
-           !ask(v, p);
+    bool open =
+        is_open(p, v->question.producer_id, v->question.producer_epoch) &&
+        !PLANTED(TXN_OVERTAKES);
+    return v->ended || open || !ask(v, p);
 }
 
 void txn_verify_answered(struct env_task *task)

@@ -426,6 +426,7 @@ static void draw_transactions(struct plan *plan)
     plan->load.txn_compacted = one_in(&p, 2);
     plan->load.txn_vanish = one_in(&p, 3);
     plan->load.txn_hasty = one_in(&p, 3);
+    plan->load.txn_trains = plan->seed >= 6000000 && !one_in(&p, 4);
 }
 
 /* Groups by the protocol of KIP-848, in one of two seeds from two million on,

@@ -212,6 +212,7 @@ static void add_txns(struct load *l)
         .compacted = o->txn_compacted,
         .retention_ms = o->txn_retention_ms,
         .hasty = o->txn_hasty,
+        .trains = o->txn_trains,
         .vanish = o->txn_vanish,
         .unclean_possible = o->unclean_possible};
 

@@ -38,6 +38,7 @@ struct load_options {
     int64_t txn_retention_ms; /* delete.retention.ms then; 0: the brokers' */
     bool txn_vanish;          /* one of them dies for good */
     bool txn_hasty;           /* they end what they still wait for */
+    bool txn_trains;          /* they do not wait between two batches */
 
     int share_members; /* of a share group; 0: there is none */
     int share_producers;

@@ -114,6 +114,17 @@ void txn_history_offset(struct txn_history *t, int client, int32_t txn)
     find(t, client, txn)->has_offset = true;
 }
 
+void txn_history_gap(struct txn_history *t, int client, int32_t txn,
+                     int32_t partition)
+{
+    if (!t->unclean_possible)
+        history_violation(t->h, "txn-gap",
+                          "a batch of transaction %d/%d for partition %d was "
+                          "refused as out of order, and all before it were "
+                          "acknowledged",
+                          client, txn, partition);
+}
+
 void txn_history_commits(struct txn_history *t, int client, int32_t txn)
 {
     history_note(t->h, "transaction %d/%d commits", client, txn);

@@ -11,6 +11,8 @@
  *                   or an earlier after a later one
  *   txn-offsets     the group's offset is not that of the last transaction that
  *                   was committed
+ *   txn-gap         a batch whose predecessors were acknowledged was refused as
+ *                   out of order the first time it was sent
  *   hanging         after all is healed and every client has ended what it
  * began, a transaction is still open (by its caller)
  *
@@ -38,6 +40,9 @@ void txn_history_sent(struct txn_history *t, int client, int32_t txn,
                       int records);
 /* Its offsets in a group: `txn` itself.  Before the first attempt. */
 void txn_history_offset(struct txn_history *t, int client, int32_t txn);
+/* A batch was refused as out of order, and was not. */
+void txn_history_gap(struct txn_history *t, int client, int32_t txn,
+                     int32_t partition);
 /* Before the first attempt to commit it. */
 void txn_history_commits(struct txn_history *t, int client, int32_t txn);
 /* That was acknowledged; or that it was aborted. */

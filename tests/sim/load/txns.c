@@ -21,6 +21,8 @@ enum {
     OFFSET_COMMIT_SECOND = 5,
     END_SECOND = 5, /* bumps the epoch */
     FLEXIBLE_COORDINATORS = 4,
+    TRAIN_MAX = 4, /* fewer than the batches that a leader remembers */
+    GAP_MS = 6,    /* between two batches of a train, at most */
 };
 
 enum step {
@@ -34,9 +36,20 @@ enum step {
     STEP_ABORT,
 };
 
+/* One of those that go to a partition one behind the other, without a wait for
+ * the answer. */
+struct txns_batch {
+    struct buf bytes;
+    int32_t count; /* of records */
+    bool sent;     /* in this attempt */
+    bool acked;
+    enum err error; /* of this attempt */
+};
+
 /* A batch that waits for its answer, or that nobody waits for any more. */
 struct txns_send {
     struct txns_client *client;
+    struct txns_batch *batch;
     bool busy;
     bool left;
 };
@@ -63,14 +76,20 @@ struct txns_client {
     bool commits;
     bool doubtful; /* what was sent may come later: see in_doubt() */
     bool with_offset;
-    uint32_t partitions; /* bits; those yet to be written to */
-    int32_t index;       /* of the next record */
-    struct buf batch;    /* the one that is being sent */
-    struct txns_send sends[2];
-    int32_t batch_at, batch_count;
+    uint32_t partitions;                /* bits; those yet to be written to */
+    int32_t index;                      /* of the next record */
+    struct txns_batch train[TRAIN_MAX]; /* what is being sent, ... */
+    int train_len;                      /* ... 0: nothing, ... */
+    int32_t train_at;                   /* ... to which partition, ... */
+    int32_t train_to;                   /* ... and to which node */
+    bool repeated;                      /* it is not the first attempt */
+    struct env_timer pace;              /* for the next of the train */
+    struct txns_send sends[2 * TRAIN_MAX];
 };
 
 /* ---- life of a client ---------------------------------------------------- */
+
+static void send_next(void *arg);
 
 struct txns_client *txns_client_of(struct load_txns *t, int number)
 {
@@ -84,15 +103,19 @@ struct txns_client *txns_client_of(struct load_txns *t, int number)
     c->prng = load_client_prng(c->client);
     c->coordinator = c->group_coordinator = -1;
     c->txn = -1;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 * TRAIN_MAX; i++)
         c->sends[i].client = c;
+    c->pace.fn = send_next;
+    c->pace.arg = c;
     return c;
 }
 
 void txns_client_free(struct txns_client *c)
 {
+    env_timer_stop(c->owner->env, &c->pace);
     load_client_free(c->client);
-    buf_free(&c->batch);
+    for (int i = 0; i < TRAIN_MAX; i++)
+        buf_free(&c->train[i].bytes);
     free(c->id);
     free(c->group);
     free(c);
@@ -338,15 +361,16 @@ static void step_add(struct txns_client *c)
 
 /* ---- records ------------------------------------------------------------- */
 
-static void build(struct txns_client *c, int32_t partition)
+static void build_batch(struct txns_client *c, struct txns_batch *batch,
+                        int32_t sequence)
 {
     struct batch_options options = BATCH_OPTIONS_INIT;
     struct buf value = BUF_INIT;
 
-    c->batch_at = partition;
-    c->batch_count = 1 + (int32_t)prng_below(c->prng, RECORDS_MAX);
-    txn_history_sent(c->owner->txns, c->number, c->txn, c->batch_count);
-    for (int32_t i = 0; i < c->batch_count; i++) {
+    batch->acked = false;
+    batch->count = 1 + (int32_t)prng_below(c->prng, RECORDS_MAX);
+    txn_history_sent(c->owner->txns, c->number, c->txn, batch->count);
+    for (int32_t i = 0; i < batch->count; i++) {
         value.len = 0;
         txn_history_put(&value,
                         (struct txn_history_id){c->number, c->txn, c->index++});
@@ -358,10 +382,31 @@ static void build(struct txns_client *c, int32_t partition)
     buf_free(&value);
     options.producer_id = c->producer_id;
     options.producer_epoch = c->epoch;
-    options.base_sequence = c->sequence[partition];
+    options.base_sequence = sequence;
     options.attributes = BATCH_TRANSACTIONAL;
-    c->batch.len = 0;
-    batch_builder_finish(&c->owner->builder, &options, NULL, &c->batch);
+    batch->bytes.len = 0;
+    batch_builder_finish(&c->owner->builder, &options, NULL, &batch->bytes);
+}
+
+static void build(struct txns_client *c, int32_t partition)
+{
+    int32_t sequence = c->sequence[partition];
+
+    c->train_at = partition;
+    c->repeated = false;
+    c->train_len = 1;
+    if (c->owner->options.trains)
+        c->train_len += (int)prng_below(c->prng, TRAIN_MAX);
+    for (int i = 0; i < c->train_len; i++) {
+        build_batch(c, &c->train[i], sequence);
+        sequence += c->train[i].count;
+    }
+}
+
+static void drop_train(struct txns_client *c)
+{
+    env_timer_stop(c->owner->env, &c->pace);
+    c->train_len = 0;
 }
 
 static enum err produced_error(const struct produce_response *a)
@@ -387,6 +432,63 @@ static int16_t version_of(struct txns_client *c, enum api_key api, int16_t low,
                : load_client_version(c->client, api, low, high);
 }
 
+static void train_arrived(struct txns_client *c)
+{
+    c->busy = false;
+    c->doubtful = false;
+    for (int i = 0; i < c->train_len; i++)
+        c->sequence[c->train_at] += c->train[i].count;
+    drop_train(c);
+    c->partitions &= ~(1u << c->train_at);
+    if (c->partitions != 0)
+        go(c, STEP_PRODUCE);
+    else
+        go(c, after_records(c));
+}
+
+/* The first that failed says what is to be done; what was behind it may have
+ * failed for that reason alone. */
+static void train_failed(struct txns_client *c, const struct txns_batch *first)
+{
+    env_timer_stop(c->owner->env, &c->pace);
+    if (first->error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && !c->repeated &&
+        !c->doubtful)
+        txn_history_gap(c->owner->txns, c->number, c->txn, c->train_at);
+    c->repeated = true;
+    c->doubtful = true;
+    judge(c, first->error);
+}
+
+static bool waits_for_answers(const struct txns_client *c)
+{
+    for (int i = 0; i < 2 * TRAIN_MAX; i++)
+        if (c->sends[i].busy && !c->sends[i].left)
+            return true;
+    return false;
+}
+
+/* What was sent is answered; the rest is still to be sent, or is not to be in
+ * this attempt. */
+static void settle_train(struct txns_client *c)
+{
+    const struct txns_batch *failed = NULL;
+    bool unsent = false;
+
+    for (int i = 0; i < c->train_len; i++) {
+        const struct txns_batch *b = &c->train[i];
+
+        if (b->sent && !b->acked && failed == NULL)
+            failed = b;
+        unsent = unsent || (!b->sent && !b->acked);
+    }
+    if (failed != NULL)
+        train_failed(c, failed);
+    else if (!unsent)
+        train_arrived(c);
+    else
+        c->busy = env_timer_running(&c->pace);
+}
+
 static void produced(void *arg, enum err error, const void *response)
 {
     struct txns_send *s = arg;
@@ -398,43 +500,24 @@ static void produced(void *arg, enum err error, const void *response)
         return;
     if (error == ERR_NONE)
         error = produced_error(response);
-    if (error == ERR_DUPLICATE_SEQUENCE_NUMBER)
-        error = ERR_NONE;
-    c->doubtful |= error != ERR_NONE;
-    if (!judge(c, error))
-        return;
-    c->doubtful = false;
-    c->sequence[c->batch_at] += c->batch_count;
-    c->batch.len = 0;
-    c->partitions &= ~(1u << c->batch_at);
-    if (c->partitions != 0)
-        go(c, STEP_PRODUCE);
-    else
-        go(c, after_records(c));
+    s->batch->error = error == ERR_DUPLICATE_SEQUENCE_NUMBER ? ERR_NONE : error;
+    s->batch->acked = s->batch->error == ERR_NONE;
+    if (!waits_for_answers(c))
+        settle_train(c);
 }
 
-static void step_produce(struct txns_client *c)
+static void send_batch(struct txns_client *c, struct txns_batch *batch)
 {
     struct produce_request_partition_produce_data data;
     struct produce_request_topic_produce_data topic;
     struct produce_request q;
-    int32_t partition = 0, epoch;
+    struct txns_send *s = c->sends;
 
-    while (!(c->partitions & 1u << partition))
-        partition++;
-    int32_t node = load_client_leader(c->client, slice_str(c->owner->topic),
-                                      UUID_ZERO, partition, &epoch);
-    if (node < 0) {
-        again(c);
-        return;
-    }
-    if (c->batch.len == 0)
-        build(c, partition);
     produce_request_init(&q);
     produce_request_topic_produce_data_init(&topic);
     produce_request_partition_produce_data_init(&data);
-    data.index = partition;
-    data.records.bytes = buf_slice(&c->batch);
+    data.index = c->train_at;
+    data.records.bytes = buf_slice(&batch->bytes);
     topic.name = slice_str(c->owner->topic);
     topic.partition_data = &data;
     topic.partition_data_len = 1;
@@ -443,27 +526,84 @@ static void step_produce(struct txns_client *c)
     q.timeout_ms = 3000;
     q.topic_data = &topic;
     q.topic_data_len = 1;
-    struct txns_send *s = &c->sends[c->sends[0].busy];
-    ASSERT(!s->busy);
-    s->busy = c->busy = true;
+    while (s->busy)
+        s++;
+    ASSERT(s < c->sends + 2 * TRAIN_MAX);
+    s->busy = c->busy = batch->sent = true;
+    s->batch = batch;
     load_client_call(
-        c->client, node, API_PRODUCE,
+        c->client, c->train_to, API_PRODUCE,
         version_of(c, API_PRODUCE, PRODUCE_FLOOR, PRODUCE_CAP, PRODUCE_SECOND),
         &q, 0, produced, s);
+}
+
+static int32_t leader_of(struct txns_client *c, int32_t partition)
+{
+    int32_t epoch;
+
+    return load_client_leader(c->client, slice_str(c->owner->topic), UUID_ZERO,
+                              partition, &epoch);
+}
+
+static struct txns_batch *next_unsent(struct txns_client *c)
+{
+    for (int i = 0; i < c->train_len; i++)
+        if (!c->train[i].sent && !c->train[i].acked)
+            return &c->train[i];
+    return NULL;
+}
+
+/* Another leader gets the rest in another attempt: there it would come before
+ * what is on its way to this one. */
+static void send_next(void *arg)
+{
+    struct txns_client *c = arg;
+    struct txns_batch *b = next_unsent(c);
+
+    if (leader_of(c, c->train_at) == c->train_to)
+        send_batch(c, b);
+    else if (!waits_for_answers(c))
+        c->busy = false;
+    if (b->sent && next_unsent(c) != NULL)
+        env_timer_start(c->owner->env, &c->pace,
+                        (int64_t)prng_below(c->prng, GAP_MS));
+}
+
+static void step_produce(struct txns_client *c)
+{
+    int32_t partition = 0;
+
+    while (!(c->partitions & 1u << partition))
+        partition++;
+    c->train_to = leader_of(c, partition);
+    if (c->train_to < 0) {
+        again(c);
+        return;
+    }
+    if (c->train_len == 0)
+        build(c, partition);
+    for (int i = 0; i < c->train_len; i++)
+        c->train[i].sent = false;
+    send_next(c);
 }
 
 /* Aborts while a batch is on its way, which may come after the end of its
  * transaction. */
 static void lose_patience(struct txns_client *c)
 {
-    struct txns_send *s = &c->sends[c->sends[1].busy];
+    bool waits = false, left = false;
 
-    if (!c->owner->options.hasty || c->step != STEP_PRODUCE || !s->busy ||
-        c->sends[0].busy == c->sends[1].busy || prng_below(c->prng, 8) != 0)
+    for (int i = 0; i < 2 * TRAIN_MAX; i++) {
+        waits = waits || (c->sends[i].busy && !c->sends[i].left);
+        left = left || (c->sends[i].busy && c->sends[i].left);
+    }
+    if (!c->owner->options.hasty || c->step != STEP_PRODUCE || waits == left ||
+        prng_below(c->prng, 8) != 0)
         return;
     history_note(c->owner->history, "transaction %d/%d waits no longer",
                  c->number, c->txn);
-    s->left = true;
+    for (int i = 0; i < 2 * TRAIN_MAX; i++)
+        c->sends[i].left = c->sends[i].busy;
     c->busy = false;
     c->doubtful = true;
     go(c, STEP_ABORT);
@@ -566,7 +706,7 @@ static void ended(void *arg, enum err error, const void *response)
     txn_history_ended(c->owner->txns, c->number, c->txn,
                       c->step == STEP_COMMIT);
     c->txn = -1;
-    c->batch.len = 0;
+    drop_train(c);
     if (c->owner->options.second)
         take_epoch(c, a);
     if (c->doubtful) {
@@ -607,9 +747,9 @@ static void die(struct txns_client *c)
     load_client_reset(c->client);
     load_client_look(c->client);
     c->busy = false;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 * TRAIN_MAX; i++)
         c->sends[i].busy = c->sends[i].left = false;
-    c->batch.len = 0;
+    drop_train(c);
     c->coordinator = c->group_coordinator = -1;
     begin_anew(c);
 }
@@ -646,8 +786,8 @@ void txns_client_tick(struct txns_client *c)
         prng_below(c->prng, 400) == 0)
         die(c);
     lose_patience(c);
-    if (c->batch.len != 0 && c->step != STEP_PRODUCE)
-        c->batch.len = 0;
+    if (c->step != STEP_PRODUCE)
+        drop_train(c);
     if (!c->busy && now(c) >= c->next_ms)
         steps[c->step](c);
 }

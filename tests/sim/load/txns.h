@@ -29,6 +29,7 @@ struct load_txns_options {
     int64_t retention_ms; /* of markers in it; 0: the brokers' */
     bool vanish;          /* the last client dies in a transaction, for good */
     bool hasty;           /* some abort while a batch waits for its answer */
+    bool trains;          /* several batches wait for their answers at once */
     bool unclean_possible;
 };
 
