@@ -137,11 +137,14 @@ rd_kafka_t *producer_new(const struct load *l, const char *const *ours,
 }
 
 void producer_send(rd_kafka_t *rk, const struct load *l, int32_t partition,
-                   const char *value, int flags)
+                   const char *key, const char *value, int flags)
 {
+    size_t key_len = key != NULL ? strlen(key) : 0;
+
     for (;;) {
         rd_kafka_resp_err_t error = rd_kafka_producev(
             rk, RD_KAFKA_V_TOPIC(l->topic), RD_KAFKA_V_PARTITION(partition),
+            RD_KAFKA_V_KEY(key, key_len),
             RD_KAFKA_V_VALUE((void *)(uintptr_t)value, l->size_bytes),
             RD_KAFKA_V_MSGFLAGS(flags), RD_KAFKA_V_END);
         if (error == RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -22,6 +22,7 @@ struct load {
     int replicas;          /* of each partition that is created */
     int topics;            /* 1: "topic"; more: "topic-0", "topic-1", ... */
     bool exists;           /* the topic need not be created */
+    int64_t keys;          /* different ones, one after another; 0: no keys */
     int clients;           /* how many producers at once */
     bool plain;            /* without transactions, to compare */
     double rate;           /* records per second */
@@ -61,11 +62,11 @@ struct tally {
  * as long as the handle. `ours` as in conf_new. */
 rd_kafka_t *producer_new(const struct load *l, const char *const *ours,
                          struct tally *tally);
-/* Queues l->size_bytes of `value`; waits while the queue is full. With flags
- * 0 the value has to stay until it is acknowledged, with RD_KAFKA_MSG_F_COPY
- * it may change at once. */
+/* Queues l->size_bytes of `value` under a key, which may be NULL and is copied;
+ * waits while the queue is full. With flags 0 the value has to stay until it is
+ * acknowledged, with RD_KAFKA_MSG_F_COPY it may change at once. */
 void producer_send(rd_kafka_t *rk, const struct load *l, int32_t partition,
-                   const char *value, int flags);
+                   const char *key, const char *value, int flags);
 
 /* A consumer assigned to every partition of the topic, from `offset`
  * (RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END); no group is joined. */

@@ -26,6 +26,7 @@ static const char usage[] =
     "  --partitions N  (6)             --replicas N   (3)\n"
     "  --topics N      (1; more: TOPIC-0, TOPIC-1, ...)\n"
     "  --exists        the topic is there: first need not create it\n"
+    "  --keys N        different keys of the records to produce (0: none)\n"
     "  --clients N     producers at once (1)\n"
     "  --plain         records as in the transactions, but without\n"
     "  --rate N        per second (1000)\n"
@@ -73,6 +74,7 @@ static void parse_options(int argc, char **argv, struct load *l)
         {"replicas", required_argument, NULL, 'r'},
         {"topics", required_argument, NULL, 't'},
         {"exists", no_argument, NULL, 'e'},
+        {"keys", required_argument, NULL, 'k'},
         {"clients", required_argument, NULL, 'c'},
         {"plain", no_argument, NULL, 'l'},
         {"rate", required_argument, NULL, 'R'},
@@ -101,6 +103,9 @@ static void parse_options(int argc, char **argv, struct load *l)
             break;
         case 'e':
             l->exists = true;
+            break;
+        case 'k':
+            l->keys = (int64_t)number(0, 1e9);
             break;
         case 'c':
             l->clients = (int)number(1, 1000);

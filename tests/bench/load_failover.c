@@ -120,7 +120,7 @@ void mode_first(const struct load *l)
     double created = now_s();
     while (tally.acked == 0) {
         int64_t refused = tally.failed;
-        producer_send(rk, l, 0, value, 0);
+        producer_send(rk, l, 0, NULL, value, 0);
         while (tally.acked == 0 && tally.failed == refused) {
             if (now_s() > deadline)
                 fail("no acknowledgement after %.0f s", l->timeout_s);
@@ -165,7 +165,7 @@ void mode_failover(const struct load *l)
     while (now_s() - start < l->seconds && len < LEADERS_MAX) {
         int64_t before = tally.acked + tally.failed;
         int64_t acked = tally.acked;
-        producer_send(rk, l, 0, value, 0);
+        producer_send(rk, l, 0, NULL, value, 0);
         while (tally.acked + tally.failed == before) {
             if (now_s() - last > l->timeout_s)
                 fail("no acknowledgement for %.0f s", l->timeout_s);

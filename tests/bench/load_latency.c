@@ -74,7 +74,7 @@ static void send_stamped(rd_kafka_t *rk, const struct load *l,
                          int32_t partition, char *value, double stamp)
 {
     memcpy(value, &stamp, sizeof stamp);
-    producer_send(rk, l, partition, value, RD_KAFKA_MSG_F_COPY);
+    producer_send(rk, l, partition, NULL, value, RD_KAFKA_MSG_F_COPY);
 }
 
 static void wait_followed(rd_kafka_t *rk, struct reader *r, char *value)

@@ -28,12 +28,15 @@ void mode_produce(const struct load *l)
     double start = now_s(), cpu = cpu_s();
 
     for (int64_t i = 0; i < l->records; i++) {
+        char key[32];
+
+        snprintf(key, sizeof key, "key-%" PRId64, l->keys ? i % l->keys : 0);
         if (i % POLL_EVERY == 0)
             rd_kafka_poll(rk, 0);
         if (now_s() - start > l->timeout_s)
             fail("%" PRId64 " of %" PRId64 " records sent in %.0f s", i,
                  l->records, l->timeout_s);
-        producer_send(rk, l, RD_KAFKA_PARTITION_UA,
+        producer_send(rk, l, RD_KAFKA_PARTITION_UA, l->keys ? key : NULL,
                       payload + i % PAYLOAD_VARIETY, 0);
     }
     rd_kafka_flush(rk, (int)(l->timeout_s * 1000));

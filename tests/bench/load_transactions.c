@@ -38,7 +38,7 @@ static void send_records(struct client *c, const char *value)
 
     for (int64_t i = 0; i < l->records; i++)
         producer_send(c->rk, l, (int32_t)((c->number + i) % l->partitions),
-                      value, 0);
+                      NULL, value, 0);
 }
 
 static void one(struct client *c, const char *value)

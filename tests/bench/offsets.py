@@ -20,6 +20,8 @@ import wire  # noqa: E402
 OFFSETS = "__consumer_offsets"
 COMMIT, FETCH, FIND = 8, 7, 2  # versions that both servers have
 POLL_S = 0.002
+INIT = 4
+TXN_PARTITIONS = 50  # of __transaction_state
 GIVE_UP_S = 120
 
 
@@ -128,6 +130,38 @@ class Offsets:
         for group in names:
             self.commit(shard, group, partitions)
         return names
+
+    def transactional_ids(self, count):
+        """So many producers with transactional ids introduce themselves."""
+        deadline = time.monotonic() + GIVE_UP_S
+        where = {}
+        for n in range(count):
+            name = "bench-%d" % n
+            while True:
+                node = where.get(java_hash(name) % TXN_PARTITIONS)
+                a = node and self.call(node, "InitProducerId", INIT, {
+                    "transactionalId": name, "transactionTimeoutMs": 60000,
+                    "producerId": -1, "producerEpoch": -1})
+                if a and a["errorCode"] == 0:
+                    break
+                if time.monotonic() > deadline:
+                    raise TooLate("no coordinator takes transactional ids")
+                a = self.call(self.bootstrap[0], "FindCoordinator", FIND,
+                              {"key": name, "keyType": 1})
+                if a and a["errorCode"] == 0:
+                    where[java_hash(name) % TXN_PARTITIONS] = (a["host"],
+                                                               a["port"])
+
+    def configure(self, settings, topic=True):
+        """Of the topic, or of all brokers."""
+        a = self.call(self.bootstrap[0], "IncrementalAlterConfigs", 1, {
+            "validateOnly": False, "resources": [{
+                "resourceType": 2 if topic else 4,
+                "resourceName": self.topic if topic else "", "configs": [
+                    {"name": k, "value": str(v), "configOperation": 0}
+                    for k, v in settings.items()]}]})
+        if a is None or a["responses"][0]["errorCode"] != 0:
+            raise TooLate("settings cannot be changed: %s" % a)
 
     def answers(self, address, group):
         """True if this node is the coordinator and has the offset."""
