@@ -286,7 +286,13 @@ static void check_matches(struct check_raft *c, const struct node *n,
     }
 }
 
-/* Everything that is proposed is in the image by which it decides. */
+static bool decides(const struct raft_entry *e)
+{
+    return e->type == RAFT_ENTRY_DATA && e->data.len != 0;
+}
+
+/* Everything that is proposed is in the image by which it decides.  An empty
+ * entry only finds out whether it still leads. */
 static void check_active(struct check_raft *c, const struct node *n,
                          const struct controller_service *s,
                          const struct raft *r)
@@ -297,14 +303,17 @@ static void check_active(struct check_raft *c, const struct node *n,
         return;
     if (from < r->log.base_index)
         from = r->log.base_index;
-    for (uint64_t i = from + 1; i <= raft_log_last(&r->log); i++)
-        if (raft_log_get(&r->log, i).type == RAFT_ENTRY_DATA)
+    for (uint64_t i = from + 1; i <= raft_log_last(&r->log); i++) {
+        struct raft_entry e = raft_log_get(&r->log, i);
+
+        if (decides(&e))
             history_violation(c->options.history, "controller-behind",
                               "n%d is the active controller, has applied %lld, "
                               "and entry %llu of its log holds decisions",
                               n->id,
                               (long long)s->controller.image.applied_index,
                               (unsigned long long)i);
+    }
 }
 
 void check_raft_turn(struct check_raft *c, struct node *n)
