@@ -315,14 +315,16 @@ void log_flush_noted(struct log *log, struct segment *s, int64_t offset)
     lower_recovery_point(log, offset);
 }
 
-/* What flushes under way cover is not on disk yet: count it again. */
+/* What flushes under way cover is not on disk yet: count it again.  Below the
+ * recovery point everything is; between it and the synced offset indexes and
+ * aborted transactions of segments may be missing. */
 static void uncover(struct log *log)
 {
     if (list_empty(&log->flushes))
         return;
     log->epochs_unsynced = log->dir_changed = log->is_new = true;
     log->metadata_unsynced = true;
-    for (uint32_t i = log_segment_of(log, log->synced_offset);
+    for (uint32_t i = log_segment_of(log, log->recovery_point);
          i < log->segments_len; i++)
         log->segments[i].unsynced = log->segments[i].aborted.unsynced = true;
 }

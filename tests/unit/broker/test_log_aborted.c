@@ -153,6 +153,29 @@ Test(log_aborted, a_clean_stop_keeps_all)
     fixture_end(&f);
 }
 
+/* A helper that was to sync the entry may not come to it any more. */
+Test(log_aborted, a_clean_stop_keeps_what_a_flush_was_to_sync)
+{
+    struct fixture f;
+
+    fixture_begin(&f);
+    f.config.segment_bytes = 400;
+    fixture_open(&f, true, 0);
+    append_n(&f, 2);
+    flush(&f);
+    note(&f, 1, 0, 1, 2);
+    struct log_flush late = {0};
+    cr_assert(log_flush_begin(f.log, &late));
+    append_n(&f, 1);
+    cr_assert_eq(log_active_base_offset(f.log), 2);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    cr_assert_eq(log_recovery_point(f.log), 3);
+    fixture_crash(&f, ENV_MEM_WORST);
+    fixture_open(&f, true, 3);
+    expect(&f, 0, 2, "1 0..1");
+    fixture_end(&f);
+}
+
 Test(log_aborted, noted_twice_counts_once)
 {
     struct fixture f;
