@@ -395,6 +395,7 @@ enum err log_truncate(struct log *log, int64_t end_offset)
     struct segment *s = log_active(log);
     if (found) {
         uint32_t before = s->size_bytes;
+        log_clean_cut(log, end_offset);
         rc = segment_cut(log, s, place.position, end_offset);
         log->size_bytes -= before - s->size_bytes;
         if (rc < 0)

@@ -863,6 +863,24 @@ static void put_three_segments(struct fixture *f)
     cr_assert_eq(log_flush_now(f->log), ERR_NONE);
 }
 
+/* The file is shorter before the truncation is over, or fails: whoever reads it
+ * then is not to take that for damage. */
+Test(log_clean, is_told_before_a_segment_is_cut)
+{
+    struct log_clean_result result;
+    struct fixture f;
+
+    open_compacted(&f);
+    put_three_segments(&f);
+    struct log_clean *c = begin(&f, (struct round){.io_bytes = 1});
+    env_mem_faults(f.env)->sync_at = 1;
+    cr_assert_eq(log_truncate(f.log, 5), ERR_IO);
+    cr_assert(log_failed(f.log));
+    cr_assert_eq(run_steps(c), LOG_CLEAN_ABORTED);
+    log_clean_end(c, &result);
+    fixture_end(&f);
+}
+
 /* After each number of steps; nothing is left and nothing is harmed. */
 Test(log_clean, gives_up_when_the_log_changes)
 {
