@@ -36,7 +36,7 @@ void cleaner_shortened(struct partition *p);
 /* It goes to another directory, and is clean up to there. */
 void cleaner_moves(struct partition *p, struct log_dir *to,
                    int64_t first_dirty);
-/* It is about to go, and a cleaning under way is of no use. */
+/* It is about to go, or is being copied: a cleaning under way is of no use. */
 void cleaner_leave(struct partition *p);
 /* Behind cleaner_leave().  Its files are to be deleted: once p->cleaning has
  * ended partition_written() is called. */

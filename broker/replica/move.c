@@ -749,6 +749,9 @@ static void begin(struct partition *p, struct log_dir *to)
     m->pause = (struct env_timer){.fn = on_pause, .arg = m};
     m->began_us = env_now_us(m->env);
     p->move = m;
+    /* Records that a swap takes away may have been copied before, and the
+     * tombstone that goes with them would not be. */
+    cleaner_leave(p);
     atomic_fetch_add(&m->shard->broker->moves, 1);
     log_info("replica", "Moving %s to %s", log_path(p->log), to->path);
     start(m, open_run, open_done);

@@ -37,11 +37,12 @@ static struct codec *codec;
 static struct shard_topic *topic;
 static struct partition *p;
 static bool is_offline;
+static int not_cleaned; /* calls of cleaner_leave() less cleaner_note() */
 
 /* ---- what it tells others -------------------------------------------------*/
 
-void cleaner_note(struct partition *q) {}
-void cleaner_leave(struct partition *q) {}
+void cleaner_note(struct partition *q) { not_cleaned = 0; }
+void cleaner_leave(struct partition *q) { not_cleaned++; }
 void cleaner_shortened(struct partition *q) {}
 void cleaner_deleted(struct partition *q) {}
 void cleaner_closed(struct partition *q) {}
@@ -668,6 +669,21 @@ Test(opening, a_log_that_ends_in_a_gap_moves)
     cr_assert_eq(log_synced_offset(p->log), 15);
     cr_assert_eq(put(p->log, 15), ERR_NONE);
     cr_assert_eq(log_end_offset(p->log), 16);
+}
+
+/* What is copied in front of a tombstone must not be older than what is copied
+ * behind it: the one may lack what the other still hides. */
+Test(opening, nothing_is_compacted_while_it_moves)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    opens();
+    cr_assert_eq(not_cleaned, 0);
+    cr_assert_eq(partition_move(p, &dirs[1]), ERR_NONE);
+    cr_assert_eq(not_cleaned, 1);
+    later();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert_eq(not_cleaned, 0);
 }
 
 /* All that is left of the log is a gap. */
