@@ -24,6 +24,10 @@
  * (KIP-890), and know TRANSACTION_ABORTABLE. */
 enum { ADDS_PARTITIONS = 12, KNOWS_ABORTABLE = 11 };
 
+/* For a shard's lists of faulty records: a few KB may unpack to millions of
+ * them.  Clients take those that are not listed for the company of others. */
+enum { FAULTS_MAX_BYTES = 1 << 20 };
+
 struct produce_part;
 
 /* One partition of the request. */
@@ -48,10 +52,11 @@ struct produce_part {
     struct shard *shard;
     struct produce_item **items;
     int items_len;
-    int unappended;     /* items not appended yet; +1 while starting */
-    int waiting;        /* items not committed yet; +1 while appending */
-    bool late;          /* the time for replication is over */
-    struct arena arena; /* lists of faulty records */
+    int unappended;      /* items not appended yet; +1 while starting */
+    int waiting;         /* items not committed yet; +1 while appending */
+    bool late;           /* the time for replication is over */
+    struct arena faults; /* lists of faulty records */
+    struct arena names;  /* of topics, in questions to coordinators */
     struct env_timer timer;
 };
 
@@ -122,7 +127,7 @@ static enum err append(struct partition *p, struct produce_item *item,
         .bytes = (uint8_t *)(uintptr_t)item->records.data,
         .len = item->records.len,
         .api_version = r->version,
-        .arena = &item->part->arena,
+        .arena = &item->part->faults,
     };
 
     return partition_append(p, &in, acks, &item->result);
@@ -217,7 +222,7 @@ static void run_item(struct produce_part *part, struct produce_item *item)
                 .transactional_id = part->produce->q->transactional_id,
                 .producer_id = b.producer_id,
                 .producer_epoch = b.producer_epoch,
-                .topic = arena_copy(&part->arena, slice_str(p->topic->name)),
+                .topic = arena_copy(&part->names, slice_str(p->topic->name)),
                 .partition = item->index,
                 .add = part->produce->request->version >= ADDS_PARTITIONS,
                 .knows_abortable =
@@ -312,8 +317,10 @@ static void fill_item(struct request *r, struct produce_response *a,
 
 static void free_parts(struct produce *produce)
 {
-    for (int i = 0; i < produce->request->shard->broker->shards_len; i++)
-        arena_free(&produce->parts[i].arena);
+    for (int i = 0; i < produce->request->shard->broker->shards_len; i++) {
+        arena_free(&produce->parts[i].faults);
+        arena_free(&produce->parts[i].names);
+    }
 }
 
 /* Bytes of the whole request count, as in Kafka. */
@@ -435,6 +442,7 @@ static void route(struct produce *produce)
 
         part->produce = produce;
         part->shard = home->broker->shards[i];
+        arena_init(&part->faults, FAULTS_MAX_BYTES);
         part->items = arena_array(&r->arena, (size_t)part->items_len,
                                   sizeof *part->items);
         part->items_len = 0;
