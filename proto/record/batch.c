@@ -8,6 +8,7 @@
 #include "proto/record/batch.h"
 
 #include "base/crc32c.h"
+#include "proto/record/compression.h"
 
 enum {
     LAST_OFFSET_DELTA_AT = 23,
@@ -106,7 +107,11 @@ static enum err check_attributes(const struct batch *b, const char **why)
 
 static enum err check_counts(const struct batch *b, const char **why)
 {
-    uint32_t body = b->size_bytes - BATCH_HEADER_BYTES;
+    /* A count that cannot be true takes as many offsets: a segment has no room
+     * for two such batches. */
+    uint32_t room = batch_compression(b) == COMPRESSION_NONE
+                        ? b->size_bytes - BATCH_HEADER_BYTES
+                        : CODEC_LIMIT_BYTES;
 
     if (b->base_offset != 0)
         return refuse(ERR_INVALID_RECORD,
@@ -116,8 +121,7 @@ static enum err check_counts(const struct batch *b, const char **why)
     if (b->last_offset_delta != b->records_count - 1)
         return refuse(ERR_INVALID_RECORD,
                       "record count and last offset delta disagree", why);
-    if (batch_compression(b) == COMPRESSION_NONE &&
-        (uint32_t)b->records_count > body / RECORD_MIN_BYTES)
+    if ((uint32_t)b->records_count > room / RECORD_MIN_BYTES)
         return refuse(ERR_INVALID_RECORD,
                       "more records than the batch has room for", why);
     return ERR_NONE;

@@ -80,11 +80,12 @@ enum err batch_parse(struct slice bytes, struct batch *b);
 
 /* Everything a produced batch must satisfy, for bytes that batch_parse()
  * accepted: CRC, base offset 0, counts (records_count == last_offset_delta + 1,
- * both in range, not more records than bytes when uncompressed), known
- * compression, no unknown attribute bits, not a control batch, no LogAppendTime
- * and no delete horizon (both are the broker's to set), sequence rules
- * (producer_id >= 0 needs epoch and sequence >= 0, transactional needs a
- * producer_id).  The records inside are not looked at: record_validate_all().
+ * both in range, not more records than its bytes, or what they may expand to,
+ * have room for), known compression, no unknown attribute bits, not a control
+ * batch, no LogAppendTime and no delete horizon (both are the broker's to set),
+ * sequence rules (producer_id >= 0 needs epoch and sequence >= 0, transactional
+ * needs a producer_id).  The records inside are not looked at:
+ * record_validate_all().
  * Returns ERR_NONE, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD,
  * ERR_INVALID_TIMESTAMP, ERR_UNSUPPORTED_COMPRESSION_TYPE; *why is a static
  * phrase ("" for ERR_NONE). */

@@ -1,6 +1,7 @@
 #include "proto/record/batch.h"
 
 #include "base/crc32c.h"
+#include "proto/record/compression.h"
 #include "tests/unit/proto/record_fixtures.h"
 
 #include <criterion/criterion.h>
@@ -221,6 +222,21 @@ Test(batch, count_and_delta_that_agree_but_cannot_fit)
     be32_put(c.bytes + 57, 0);
     be32_put(c.bytes + 23, 0xffffffff);
     cr_assert_eq(verdict(&c), ERR_INVALID_RECORD);
+}
+
+/* Each such batch would need a segment of its own. */
+Test(batch, more_records_than_any_batch_may_expand_to)
+{
+    int32_t most = CODEC_LIMIT_BYTES / 7;
+    struct copy c;
+
+    copy_of(&c, FIXTURE(v2_zstd));
+    be32_put(c.bytes + 23, (uint32_t)most);
+    be32_put(c.bytes + 57, (uint32_t)most + 1);
+    cr_assert_eq(verdict(&c), ERR_INVALID_RECORD);
+    be32_put(c.bytes + 23, (uint32_t)most - 1);
+    be32_put(c.bytes + 57, (uint32_t)most);
+    cr_assert_eq(verdict(&c), ERR_NONE);
 }
 
 Test(batch, a_producer_needs_epoch_and_sequence)
