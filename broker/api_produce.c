@@ -28,6 +28,11 @@ enum { ADDS_PARTITIONS = 12, KNOWS_ABORTABLE = 11 };
  * them.  Clients take those that are not listed for the company of others. */
 enum { FAULTS_MAX_BYTES = 1 << 20 };
 
+/* What comes out of the compressed batches of a request takes a shard's time:
+ * as much as one batch may expand to, and on top of it so many times the
+ * request's size.  4 KB may claim the former. */
+enum { EXPANDS_TIMES = 64 };
+
 struct produce_part;
 
 /* One partition of the request. */
@@ -57,6 +62,7 @@ struct produce_part {
     bool late;           /* the time for replication is over */
     struct arena faults; /* lists of faulty records */
     struct arena names;  /* of topics, in questions to coordinators */
+    size_t expand_bytes; /* that may still come out of compressed batches */
     struct env_timer timer;
 };
 
@@ -128,6 +134,7 @@ static enum err append(struct partition *p, struct produce_item *item,
         .len = item->records.len,
         .api_version = r->version,
         .arena = &item->part->faults,
+        .expand_bytes = &item->part->expand_bytes,
     };
 
     return partition_append(p, &in, acks, &item->result);
@@ -443,6 +450,7 @@ static void route(struct produce *produce)
         part->produce = produce;
         part->shard = home->broker->shards[i];
         arena_init(&part->faults, FAULTS_MAX_BYTES);
+        part->expand_bytes = CODEC_LIMIT_BYTES + EXPANDS_TIMES * r->size_bytes;
         part->items = arena_array(&r->arena, (size_t)part->items_len,
                                   sizeof *part->items);
         part->items_len = 0;

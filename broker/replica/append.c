@@ -30,6 +30,7 @@ static enum err prepare(struct partition *p, const struct partition_source *in,
 {
     const struct topic_settings *s = p->settings;
     struct shard *shard = p->shard;
+    uint64_t before = codec_expanded_bytes(shard->codec);
     struct produced_rules rules = {
         .api_version = in->api_version,
         .max_message_bytes = s->log.max_message_bytes,
@@ -45,9 +46,16 @@ static enum err prepare(struct partition *p, const struct partition_source *in,
         .limit_bytes = CODEC_LIMIT_BYTES, /* as whoever reads them */
     };
 
-    return produced_prepare(shard->codec, in->bytes, in->len, &rules,
-                            &shard->expanded, in->arena, &shard->rewritten,
-                            out);
+    if (in->expand_bytes != NULL && *in->expand_bytes < rules.limit_bytes)
+        rules.limit_bytes = *in->expand_bytes;
+    enum err error =
+        produced_prepare(shard->codec, in->bytes, in->len, &rules,
+                         &shard->expanded, in->arena, &shard->rewritten, out);
+    uint64_t came = codec_expanded_bytes(shard->codec) - before;
+    if (in->expand_bytes != NULL)
+        *in->expand_bytes -=
+            came < *in->expand_bytes ? (size_t)came : *in->expand_bytes;
+    return error;
 }
 
 /* Coordinators' batches are our own: only the header is needed. */

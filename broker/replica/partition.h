@@ -184,6 +184,9 @@ struct partition_source {
     size_t len;
     int16_t api_version; /* of Produce; -1: our own batch, not to be checked */
     struct arena *arena; /* takes the list of faulty records */
+    /* What may still come out of compressed batches of the same request; what
+     * does is taken off.  NULL: no bound but that of each batch. */
+    size_t *expand_bytes;
 };
 
 struct partition_append {

@@ -53,6 +53,7 @@ struct codec {
     LZ4F_dctx *lz4; /* NULL until first used, as the next two */
     ZSTD_DCtx *zstd_in;
     ZSTD_CCtx *zstd_out;
+    uint64_t expanded_bytes;
 };
 
 struct codec *codec_new(void) { return xcalloc(1, sizeof(struct codec)); }
@@ -458,9 +459,15 @@ enum err codec_decode(struct codec *c, enum compression type, int8_t magic,
     if (in.len > INT32_MAX)
         return ERR_MESSAGE_TOO_LARGE;
     enum err err = decode(c, type, magic, in, &s);
+    c->expanded_bytes += out->len - s.start;
     if (err != ERR_NONE)
         out->len = s.start;
     return err;
+}
+
+uint64_t codec_expanded_bytes(const struct codec *c)
+{
+    return c->expanded_bytes;
 }
 
 void codec_encode(struct codec *c, enum compression type, int level,

@@ -42,6 +42,10 @@ void codec_free(struct codec *c); /* NULL is fine */
 enum err codec_decode(struct codec *c, enum compression type, int8_t magic,
                       struct slice in, size_t limit_bytes, struct buf *out);
 
+/* What has come out of it so far, that of attempts that failed included: for
+ * whoever has to bound the time that a client takes. */
+uint64_t codec_expanded_bytes(const struct codec *c);
+
 /* Appends the compressed form of `in` (below 2 GiB).  `level` as in Kafka's
  * compression.{gzip,lz4,zstd}.level, out of range is brought into it; 9, the
  * default, is lz4's fast mode as it is in Kafka.  `type` must be a codec that

@@ -169,6 +169,29 @@ def gzip_bomb_where_the_topic_has_its_own_compression(cluster):
     expect(grown < 700, "the broker grew by", grown, "MB")
 
 
+def many_gzip_bombs_in_one_request(cluster):
+    """Each may be as large as it is, but not all of them together."""
+    topic, partitions = "bombs", 12
+    cluster.create(topic, partitions=partitions,
+                   configs=[("compression.type", "lz4")])
+    payload = gzip.compress(wire.record(0, bytes(100 << 20)))
+    bomb = batch([b"a"], attributes=1, payload=payload)
+    leader = cluster.leader(topic)
+    led = [p for p in range(partitions) if cluster.leader(topic, p) == leader]
+    with cluster.connect(leader) as c:
+        answer = c.call(wire.PRODUCE, 3, struct.pack(">hhi", -1, -1, 30000) +
+                        wire.array([wire.string(topic) + wire.array([
+                            struct.pack(">ii", p, len(bomb)) + bomb
+                            for p in led])]))
+        answer.take("i"), answer.string()
+        errors = [answer.take("ihqq")[1] for _ in range(answer.take("i"))]
+        expect_equal(len(errors), len(led), "answers")
+        expect_equal(set(errors), {0, wire.MESSAGE_TOO_LARGE}, "errors")
+        for p in led:
+            error, _ = c.produce(topic, p, bomb, timeout_ms=30000)
+            expect_equal(error, 0, "error of one alone")
+
+
 def nested_gzip_bomb_in_old_message_sets(cluster):
     """A compressed message inside a compressed message, many times over."""
     inner = message(bytes(10 << 20))

@@ -215,6 +215,9 @@ Test(compression, a_bomb_stops_at_the_limit_and_costs_no_more)
         cr_assert_eq(decoded(all[i], buf_slice(&bomb), MIB),
                      ERR_MESSAGE_TOO_LARGE, "%s", compression_name(all[i]));
         cr_assert_leq(out.cap, 2 * MIB);
+        cr_assert_geq(codec_expanded_bytes(codec), (uint64_t)i * MIB / 2,
+                      "%s costs what it is stopped at",
+                      compression_name(all[i]));
         buf_free(&bomb);
     }
     free((void *)(uintptr_t)zeros.data);
