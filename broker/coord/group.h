@@ -168,7 +168,8 @@ struct group {
     enum group_state state;
     enum group_state previous;
     int32_t generation;
-    /* False: tombstoned, and here only because offsets of it are unsettled. */
+    /* False: tombstoned, and here only because offsets of it are unsettled, or
+     * in a transaction that is open. */
     bool exists;
     struct slice protocol_type; /* owned; null: a simple group */
     struct slice protocol_name; /* owned; null: none selected */

@@ -462,17 +462,22 @@ static void apply(struct coord *coord, struct pending_offset *pending,
                   int64_t marker_offset)
 {
     const struct pending_topic *topic = pending->partition->topic;
+    struct group *group = topic->group;
     struct slice name = offsets_pending_name(topic);
     int32_t partition = pending->partition->index;
     const struct offset_value *now =
-        offset_newest(offsets_find(topic->group, name, partition));
+        offset_newest(offsets_find(group, name, partition));
     struct offset_value *value = pending->value;
 
     if (now != NULL && now->record_offset >= value->record_offset)
         return;
     pending->value = NULL;
     value->visible_offset = marker_offset;
-    offsets_put(coord, topic->group, name, partition, value);
+    offsets_put(coord, group, name, partition, value);
+    if (!group->exists) { /* its metadata went meanwhile */
+        group_find_or_create(coord, group_id(group), -1);
+        expire_arm_group(coord, group);
+    }
 }
 
 void offsets_end_txn(struct coord *coord, int64_t producer_id, bool committed,

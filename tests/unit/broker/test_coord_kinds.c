@@ -509,6 +509,44 @@ Test(coord_kinds, a_consumer_group_is_deleted_with_its_offsets)
     cr_assert_eq(coord_groups_count(world_coord(&w)), 0);
 }
 
+/* The classic group's record goes while its only offset is in a transaction. */
+Test(coord_kinds, an_offset_that_outlives_its_classic_group_is_deleted)
+{
+    char id[128];
+
+    make_stable(&w, "g", id);
+    LEAVE(&w, .member = id);
+    COMMIT(&w, .producer = 5, .offset = 7);
+    make_consumer("g");
+    world_end_txn(&w, 5, true);
+    cr_assert_eq(fetched(&w, "g", 0), 7);
+    leave_consumer("g");
+    cr_assert_err(delete_group("g"), ERR_NONE);
+    cr_assert_eq(fetched(&w, "g", 0), -1);
+    world_fail_over(&w);
+    cr_assert_eq(fetched(&w, "g", 0), -1);
+}
+
+Test(coord_kinds, an_offset_that_outlives_its_classic_group_expires)
+{
+    char id[128];
+
+    for (int reloaded = 0; reloaded < 2; reloaded++) {
+        make_stable(&w, "g", id);
+        LEAVE(&w, .member = id);
+        COMMIT(&w, .producer = 5, .offset = 7);
+        make_consumer("g");
+        world_end_txn(&w, 5, true);
+        leave_consumer("g");
+        if (reloaded)
+            world_fail_over(&w);
+        cr_assert_eq(fetched(&w, "g", 0), 7);
+        world_pass(&w, 2 * w.options.coord.offsets_retention_ms);
+        cr_assert_eq(fetched(&w, "g", 0), -1);
+        cr_assert_listed(NULL, "");
+    }
+}
+
 Test(coord_kinds, a_consumer_group_without_offsets_is_deleted)
 {
     make_consumer("g");
