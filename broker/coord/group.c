@@ -80,7 +80,6 @@ struct roster *group_roster(struct group *group)
         roster->group = group;
         roster->join.kind = TIMER_JOIN;
         roster->sync.kind = TIMER_SYNC;
-        roster->sync_in_flight = -1;
         list_init(&roster->members);
     }
     return roster;

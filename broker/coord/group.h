@@ -160,8 +160,8 @@ struct roster {
     bool member_added; /* since the delay was last set */
     int32_t initial_delay_ms;
     int32_t initial_left_ms;
-    /* The generation whose assignments are on their way to the log; -1. */
-    int32_t sync_in_flight;
+    /* The generation's assignments on their way to the log; NULL: none. */
+    const struct coord_write *sync_in_flight;
 };
 
 struct group {

@@ -179,6 +179,7 @@ static void start_generation(struct step *step, struct group *group)
     group_set_text(&group->protocol_name, group_vote(group));
     group_learn_topics(group);
     roster->unled = false;
+    roster->sync_in_flight = NULL; /* of the generation before */
     group_set_state(group, GROUP_COMPLETING_REBALANCE, step->wall_ms);
     LIST_EACH (node, &roster->members) {
         struct member *m = LIST_ENTRY(node, struct member, link);

@@ -58,7 +58,7 @@ static void write_assignments(struct step *step, struct group *group,
     write->generation = group->generation;
     copy_assignments(write, group, request);
     write_group(write, group, write->assignments, write->assignments_len);
-    group->roster->sync_in_flight = group->generation;
+    group->roster->sync_in_flight = write;
     write_send(step, write);
 }
 
@@ -80,11 +80,15 @@ void sync_done(struct step *step, struct coord_write *write, enum err err)
 {
     struct group *group = group_find(step->coord, write->group);
 
-    /* A rebalance that has begun meanwhile has failed the parked requests. */
-    if (group == NULL || group->state != GROUP_COMPLETING_REBALANCE ||
-        group->generation != write->generation)
+    /* There is a later generation, or another group: one that was deleted and
+     * made again may have the same generation. */
+    if (group == NULL || group->roster == NULL ||
+        group->roster->sync_in_flight != write)
         return;
-    group->roster->sync_in_flight = -1;
+    group->roster->sync_in_flight = NULL;
+    /* A rebalance that has begun meanwhile has failed the parked requests. */
+    if (group->state != GROUP_COMPLETING_REBALANCE)
+        return;
     if (err != ERR_NONE) {
         rebalance_fail_syncs(step, group, coord_append_error(err));
         rebalance_prepare(step, group, "assignments could not be stored");
@@ -157,6 +161,6 @@ void sync_request(struct step *step, const struct coord_context *context,
         (PLANTED(GROUPS_HAND_OUT_OLD) && roster->leader != m &&
          m->assignment.len != 0))
         rebalance_hand_out(step, group); /* nobody else is waiting */
-    else if (roster->leader == m && roster->sync_in_flight != group->generation)
+    else if (roster->leader == m && roster->sync_in_flight == NULL)
         write_assignments(step, group, request);
 }

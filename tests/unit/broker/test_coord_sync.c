@@ -159,6 +159,30 @@ Test(coord_sync, a_rebalance_overtakes_an_assignment_on_its_way)
     cr_assert_str_eq(state_of(&w, "g"), "CompletingRebalance");
 }
 
+/* Generations of a group that was deleted begin anew. */
+Test(coord_sync, an_assignment_on_its_way_is_not_that_of_the_next_group)
+{
+    struct slice name = SLICE("g");
+    struct delete_groups_request deletion = {&name, 1};
+    struct pair p = completing();
+
+    w.hold = true;
+    SYNC(&w, .member = p.first, .assign = {p.first, "old"});
+    int64_t old_end = w.end_offset;
+    LEAVE(&w, .member = p.first, .member2 = p.second);
+    world_request(&w, API_DELETE_GROUPS, 2, &deletion);
+    int join = JOIN(&w);
+    world_pass(&w, 3000);
+    cr_assert_eq(join_of(&w, join)->generation_id, p.generation);
+    world_commit_to(&w, old_end);
+    cr_assert_str_eq(state_of(&w, "g"), "CompletingRebalance");
+    char id[128];
+    copy_id(join_of(&w, join)->member_id, id);
+    int sync = SYNC(&w, .member = id, .assign = {id, "new"});
+    world_commit(&w);
+    cr_assert_text(sync_of(&w, sync)->assignment, "new");
+}
+
 Test(coord_sync, errors)
 {
     struct pair p = completing();
