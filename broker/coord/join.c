@@ -170,6 +170,8 @@ void join_static_done(struct step *step, struct coord_write *write,
         group->generation != write->generation || !m->join.waiting)
         return;
     const struct roster *roster = group->roster;
+    /* A session that ended while it was parked did not count. */
+    member_heard(step, m, m->session_timeout_ms);
     if (err != ERR_NONE) {
         answer_join_error(step, m, SLICE(""), coord_append_error(err));
         /* Unless it is in the log and was only not committed in time. */
@@ -187,7 +189,6 @@ void join_static_done(struct step *step, struct coord_write *write,
         rebalance_answer_join(step, m,
                               leads ? write->old_member : roster->leader->id,
                               false, false);
-    member_heard(step, m, m->session_timeout_ms);
 }
 
 /* ---- the request ---------------------------------------------------------*/

@@ -603,6 +603,31 @@ Test(coord_join, a_static_members_return_that_is_logged_too_late_stands)
                   ERR_FENCED_INSTANCE_ID);
 }
 
+/* A session that ends while its owner waits does not count. */
+Test(coord_join, a_static_members_session_goes_on_if_its_return_fails)
+{
+    char a[128], b[128];
+
+    world_close(&w);
+    world_init(&w);
+    w.options.commit_timeout_ms = 15000;
+    world_start(&w);
+    make_static_pair(a, b);
+    w.hold = true;
+    int back = JOIN(&w, .instance = "b", .version = 5);
+    for (int i = 0; i < 3; i++) {
+        world_pass(&w, 5000);
+        HEARTBEAT(&w, .member = a, .instance = "a");
+    }
+    cr_assert_err(join_err(back), ERR_COORDINATOR_NOT_AVAILABLE);
+    world_commit(&w);
+    world_pass(&w, 9000);
+    cr_assert_err(HEARTBEAT(&w, .member = a, .instance = "a"), ERR_NONE);
+    world_pass(&w, 1000);
+    cr_assert_err(HEARTBEAT(&w, .member = a, .instance = "a"),
+                  ERR_REBALANCE_IN_PROGRESS);
+}
+
 Test(coord_join, static_members_stay_through_a_rebalance_without_joining)
 {
     int first = JOIN(&w, .instance = "a", .version = 5, .rebalance_ms = 4000);
