@@ -2,13 +2,13 @@
  * that are gone. */
 #include "broker/coord/group.h"
 
+/* That there is nothing to delete may rest on a deletion that can still be
+ * lost, so that answer waits, too. */
 static void send_with_answer(struct step *step, struct coord_write *write,
                              struct coord_answer *answer)
 {
-    if (write->pending.records.count == 0) {
+    if (write->pending.records.count == 0 && answer == NULL) {
         write_free(write);
-        if (answer != NULL)
-            answer_send(step, answer);
         return;
     }
     write->replay = true;

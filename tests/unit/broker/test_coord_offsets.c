@@ -500,6 +500,31 @@ Test(coord_offsets, an_offset_is_deleted_once_that_is_committed)
     cr_assert_eq(fetched(&w, "g", 0), -1);
 }
 
+/* Or whoever asks again would take for gone what can still come back. */
+Test(coord_offsets, that_there_is_nothing_to_delete_waits_for_what_deleted_it)
+{
+    struct slice name = SLICE("g");
+    struct delete_groups_request request = {&name, 1};
+
+    COMMIT(&w, .offset = 1);
+    COMMIT(&w, .partition = 1, .offset = 2);
+    w.hold = true;
+    delete_offset("g", "t");
+    int again = delete_offset("g", "t");
+    cr_assert_not(answered(&w, again));
+    world_commit(&w);
+    cr_assert_err(delete_of(again)->error_code, ERR_NONE);
+    cr_assert_err(delete_of(again)->topics[0].partitions[0].error_code,
+                  ERR_NONE);
+    world_request(&w, API_DELETE_GROUPS, 2, &request);
+    again = world_request(&w, API_DELETE_GROUPS, 2, &request);
+    cr_assert_not(answered(&w, again));
+    world_commit(&w);
+    cr_assert_err(
+        answer_of(&w, again)->response.delete_groups.results[0].error_code,
+        ERR_GROUP_ID_NOT_FOUND);
+}
+
 /* The high watermark may pass a commit and its deletion in one step. */
 Test(coord_offsets, an_offset_may_be_deleted_before_it_is_committed)
 {
