@@ -3,7 +3,8 @@
  * move over the id together, so nothing is tried twice.
  *
  * Parsing writes the program as it goes.  What a postfix operator needs twice
- * (x{2,4}) is parsed again from its text. */
+ * (x{2,4}) is parsed again from its text, which may be long though it makes few
+ * steps ([aaaa]): that has a bound, too. */
 #include "broker/coord/pattern.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ enum {
     PROGRAM_MAX = 4096, /* steps; bounds what x{n} may multiply to */
     NESTING_MAX = 50,
     REPEAT_MAX = 1000,
+    AGAIN_MAX_BYTES = 1 << 16, /* of the text, parsed again for x{n} */
 };
 
 enum step_kind {
@@ -50,9 +52,10 @@ struct parser {
     struct step *steps;
     uint32_t len;
     int depth;
-    bool fold;   /* (?i) */
-    bool dotall; /* (?s) */
-    bool quoted; /* between \Q and \E */
+    size_t again_bytes; /* parsed more than once */
+    bool fold;          /* (?i) */
+    bool dotall;        /* (?s) */
+    bool quoted;        /* between \Q and \E */
     bool bad;
 };
 
@@ -561,6 +564,8 @@ static struct piece multiply(struct parser *p, struct reader text, bool quoted,
         p->quoted = quoted;
         struct piece x = parse_atom(p);
 
+        p->again_bytes += (size_t)(p->in.at - text.at);
+        p->bad = p->bad || p->again_bytes > AGAIN_MAX_BYTES;
         if (i >= b.min)
             x = repeat(p, x, true, b.max < 0);
         all = then(p, all, x);

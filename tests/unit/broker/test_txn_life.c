@@ -559,6 +559,36 @@ Test(coord_pattern, rows)
     }
 }
 
+/* What stands between `begin` and `end` is long. */
+static bool compiles(const char *begin, char filler, int fillers,
+                     const char *end)
+{
+    struct buf text = BUF_INIT;
+
+    buf_put_slice(&text, slice_str(begin));
+    for (int i = 0; i < fillers; i++)
+        buf_put_u8(&text, (uint8_t)filler);
+    buf_put_slice(&text, slice_str(end));
+    struct coord_pattern *p = coord_pattern_compile(buf_slice(&text));
+    bool is = p != NULL;
+    coord_pattern_free(p);
+    buf_free(&text);
+    return is;
+}
+
+/* Its program may be short, but what is repeated is read so often. */
+Test(coord_pattern, a_long_text_is_not_repeated_often)
+{
+    cr_expect(compiles("[", 'a', 30000, "]"));
+    cr_expect(compiles("[", 'a', 30000, "]+"));
+    cr_expect(compiles("[", 'a', 30000, "]{2}"));
+    cr_expect_not(compiles("[", 'a', 30000, "]{1000}"));
+    cr_expect_not(compiles("(?", 'i', 30000, "){1000}"));
+    cr_expect_not(compiles("((?P<", 'a', 30000, ">a){30}){30}"));
+    cr_expect(compiles("[a-zA-Z0-9._-]{1,249}", 'a', 0, ""));
+    cr_expect(compiles("(?:[[:alnum:]]{1,20}[._-]){3,5}", 'a', 0, ""));
+}
+
 /* ---- markers on the wire -------------------------------------------------*/
 
 TestSuite(txn_wire, .init = set_up, .fini = tear_down);
