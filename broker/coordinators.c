@@ -387,7 +387,7 @@ void coordinators_topic_deleted(struct shard *s, const char *topic)
     for (int32_t i = 0; i < len; i++) {
         struct coord_host *host = coord_host_find(s, &coord_host_groups, i);
 
-        if (host != NULL && host->loader == NULL)
+        if (host != NULL)
             group_shard_topic_deleted(host->core, slice_str(topic),
                                       coord_host_time(host));
     }

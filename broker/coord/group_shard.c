@@ -2,6 +2,8 @@
 
 #include "broker/coord/runtime.h"
 
+#include "base/map.h"
+
 #include <stdlib.h>
 
 enum shard_state { SHARD_LOADING, SHARD_ACTIVE, SHARD_RESIGNED };
@@ -19,6 +21,7 @@ struct group_shard {
     struct list lookups;    /* likewise */
     struct list asks;       /* likewise */
     struct list creations;  /* likewise */
+    struct map deleted;     /* topics that went while loading */
     int depth;              /* calls from outside that have not returned */
     bool sending;
 };
@@ -236,7 +239,17 @@ void group_shard_free(struct group_shard *shard)
            !shard->sending);
     coord_runtime_free(&shard->runtime);
     group_cores_free(shard->cores);
+    map_free(&shard->deleted);
     free(shard);
+}
+
+static void delete_topic(struct group_shard *shard, struct slice topic)
+{
+    struct coord_update update;
+
+    coord_update_init(&update);
+    coord_topic_deleted(classic(shard), topic, shard->time, &update);
+    carry_out(shard, GROUP_CLASSIC, &update);
 }
 
 void group_shard_activate(struct group_shard *shard,
@@ -260,6 +273,9 @@ void group_shard_activate(struct group_shard *shard,
                                     time, &update);
         carry_out(shard, kind, &update);
     }
+    MAP_EACH (entry, &shard->deleted)
+        delete_topic(shard, entry->key);
+    map_free(&shard->deleted);
     leave(shard);
 }
 
@@ -466,15 +482,13 @@ void group_shard_request(struct group_shard *shard,
 void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
                                struct coord_time time)
 {
-    struct coord_update update;
-
+    if (shard->state == SHARD_LOADING)
+        map_put(&shard->deleted, topic, shard);
     if (shard->state != SHARD_ACTIVE)
         return;
     enter(shard, time);
     coord_runtime_flush(&shard->runtime, time.now_ms, time.wall_ms);
-    coord_update_init(&update);
-    coord_topic_deleted(classic(shard), topic, time, &update);
-    carry_out(shard, GROUP_CLASSIC, &update);
+    delete_topic(shard, topic);
     leave(shard);
 }
 

@@ -80,6 +80,7 @@ void group_shard_committed(struct group_shard *shard, int64_t high_watermark,
 /* Another one wrote a transaction's end into the partition, at `offset`. */
 void group_shard_marker(struct group_shard *shard, int64_t producer_id,
                         bool committed, int64_t offset, struct coord_time time);
+/* Also while loading: its offsets are deleted when that is done. */
 void group_shard_topic_deleted(struct group_shard *shard, struct slice topic,
                                struct coord_time time);
 /* See consumer_coord_topic_changed(): for deleted topics, too. */

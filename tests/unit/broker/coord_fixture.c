@@ -133,6 +133,8 @@ static void load(struct world *w)
         cr_assert_eq(err, ERR_NONE);
     }
     cr_assert_eq(group_loader_skipped(loader), 0);
+    if (w->deleted != NULL)
+        group_shard_topic_deleted(w->shard, slice_str(w->deleted), w->time);
     group_shard_activate(w->shard, loader, w->end_offset, w->high_watermark,
                          w->topics_version, w->time);
 }

@@ -40,6 +40,7 @@ struct world {
     int64_t high_watermark;
     bool hold;           /* commits wait for world_commit() */
     enum err append_err; /* what append answers; ERR_NONE: it appends */
+    const char *deleted; /* a topic that goes while a coordinator loads */
     /* the clients */
     struct coord_answer *answers[WORLD_TOKENS_MAX];
     int tokens;

@@ -660,6 +660,23 @@ Test(coord_offsets, offsets_of_a_deleted_topic_go)
     cr_assert_eq(coord_groups_count(world_coord(&w)), 1);
 }
 
+/* Or the next topic of that name would be read from there. */
+Test(coord_offsets, offsets_of_a_topic_go_that_is_deleted_while_they_are_loaded)
+{
+    COMMIT(&w, .topic = "gone", .offset = 1);
+    COMMIT(&w, .topic = "gone", .offset = 2, .producer = 5);
+    COMMIT(&w, .topic = "kept", .offset = 3);
+    w.deleted = "gone";
+    world_fail_over(&w);
+    world_end_txn(&w, 5, true);
+    cr_assert_eq(one(FETCH(&w, .topic = "gone"))->committed_offset, -1);
+    cr_assert_eq(one(FETCH(&w, .topic = "kept"))->committed_offset, 3);
+    w.deleted = NULL;
+    COMMIT(&w, .topic = "gone", .offset = 4);
+    world_fail_over(&w);
+    cr_assert_eq(one(FETCH(&w, .topic = "gone"))->committed_offset, 4);
+}
+
 /* ---- expiry --------------------------------------------------------------*/
 
 Test(coord_offsets, a_simple_groups_offsets_expire_after_their_commit)
