@@ -59,7 +59,8 @@ struct isr_proposal {
     int32_t leader_epoch;
     int32_t partition_epoch;
     bool recovering;
-    bool repeated; /* it was sent before, and how that went is not known */
+    bool hands_over; /* somebody else is to lead; see partition_hand_over() */
+    bool repeated;   /* it was sent before, and how that went is not known */
     int isr_len;
     struct {
         int32_t broker;

@@ -84,6 +84,7 @@ static void report(struct meta *m, const struct isr_proposal *q,
     item->partition = q->partition;
     item->state.leader_epoch = q->leader_epoch;
     item->state.partition_epoch = q->partition_epoch;
+    item->hands_over = q->hands_over;
     item->error = verdict(q, result->error);
     if (item->error == ERR_NONE && !fill_state(m, q, result, &item->state))
         item->error = ERR_UNKNOWN_TOPIC_OR_PARTITION;

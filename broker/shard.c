@@ -273,7 +273,9 @@ static void isr_result(struct shard *s, const struct shard_update *u)
     struct partition *p =
         shard_partition(s, &u->topic_id, u->partition, &error);
 
-    if (p != NULL)
+    if (p != NULL && u->hands_over)
+        partition_hand_over_answered(p);
+    else if (p != NULL)
         partition_isr_result(p, u->error, &u->state);
 }
 

@@ -203,6 +203,7 @@ struct shard_update {
     struct topic_settings *settings; /* a reference */
     struct shard_broker broker;      /* strings owned */
     enum err error;                  /* SHARD_ISR_RESULT */
+    bool hands_over;                 /* likewise: of partition_hand_over() */
     struct feature_levels features;  /* SHARD_FEATURES */
     int dir;                         /* SHARD_DIR_FAILED: its number */
     int64_t heard_ms;                /* SHARD_HEARD */

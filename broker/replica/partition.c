@@ -288,13 +288,22 @@ static void propose_isr(struct partition *p, replica_set isr)
 }
 
 /* An ISR without us: the controller elects from it, and we come back as a
- * follower. */
+ * follower.  Who asks for it asks again and again; proposals must not pile up
+ * while no controller answers. */
 void partition_hand_over(struct partition *p, int32_t broker_id)
 {
+    if (p->handing_over)
+        return;
     struct isr_proposal *q = proposal_new(p);
 
+    p->handing_over = q->hands_over = true;
     add_member(p->shard, q, broker_id);
     meta_propose_isr(p->shard->broker->meta, q);
+}
+
+void partition_hand_over_answered(struct partition *p)
+{
+    p->handing_over = false;
 }
 
 static void step(struct partition *p, struct leader_event *event)

@@ -105,6 +105,7 @@ struct partition {
     bool early;   /* it came before shard.settled: an earlier process may have
                      had it */
     struct move *move; /* to another directory, or NULL */
+    bool handing_over; /* see partition_hand_over() */
     bool move_waits;   /* one is to be resumed when nothing is lost any more */
     /* PARTITION_OPENING, or `removal`, and to be tried again then: the disk is
      * full, there are no file descriptors, or the directory is another topic's
@@ -137,6 +138,9 @@ void partition_expect_settings(struct partition *p,
                                const struct topic_settings *settings);
 void partition_isr_result(struct partition *p, enum err error,
                           const struct partition_state *state);
+/* The controller has answered partition_hand_over(): no verdict on the leader's
+ * own proposal, which may be on its way at the same time. */
+void partition_hand_over_answered(struct partition *p);
 /* The leader whose epoch a client may be told with NOT_LEADER_OR_FOLLOWER; -1
  * if all that is known is that it isn't this broker. */
 int32_t partition_leader_hint(const struct partition *p);
@@ -325,7 +329,8 @@ void partition_follower_moved(struct partition *p, int64_t high_watermark);
 /* An append or a read failed: if the log is of no use any more the replica goes
  * offline at the next tick. */
 void partition_write_failed(struct partition *p);
-/* Proposes that `broker_id` leads in our place. */
+/* Proposes that `broker_id` leads in our place, unless such a proposal has no
+ * answer yet. */
 void partition_hand_over(struct partition *p, int32_t broker_id);
 /* The log's active segment is a new one; producers know what is before it. */
 void partition_rolled(struct partition *p);

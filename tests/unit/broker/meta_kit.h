@@ -206,6 +206,8 @@ static inline void kit_print_update(struct buf *out,
         buf_printf(out, "broker gone %d\n", (int)u->broker.id);
         break;
     case SHARD_ISR_RESULT:
+        if (u->hands_over)
+            buf_printf(out, "hand over, ");
         buf_printf(out, "isr result %d error %d epoch %d isr %x\n",
                    (int)u->partition, u->error, (int)u->state.partition_epoch,
                    u->state.isr);

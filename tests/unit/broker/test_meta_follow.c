@@ -303,7 +303,7 @@ Test(meta_follow, without_a_controller_the_start_fails_in_time)
 
 /* ---- ISR proposals ------------------------------------------------------ */
 
-static void propose(struct kit *kit)
+static struct isr_proposal *proposal_new(void)
 {
     struct isr_proposal *q = xcalloc(1, sizeof *q);
 
@@ -314,7 +314,12 @@ static void propose(struct kit *kit)
     q->isr[0].broker = 1;
     q->isr[1].broker = 3;
     q->isr[0].epoch = q->isr[1].epoch = -1;
-    meta_propose_isr(kit->meta, q);
+    return q;
+}
+
+static void propose(struct kit *kit)
+{
+    meta_propose_isr(kit->meta, proposal_new());
 }
 
 static bool has_verdict(struct kit *kit) { return kit->shard_text[0].len != 0; }
@@ -353,6 +358,27 @@ Test(meta_isr, a_refusal_reaches_the_leader)
     kit_run(&kit, has_verdict);
     cr_assert_str_eq(kit_text(&kit, 0),
                      "isr result 0 error 107 epoch 7 isr 0\n");
+    kit_free(&kit);
+}
+
+/* The leader may have proposed another in-sync set at the same time, and must
+ * not take this for the answer to that. */
+Test(meta_isr, the_answer_to_a_hand_over_says_so)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit.isr_error = ERR_INELIGIBLE_REPLICA;
+    struct isr_proposal *q = proposal_new();
+    q->hands_over = true;
+    meta_propose_isr(kit.meta, q);
+    kit_run(&kit, has_verdict);
+    cr_assert_str_eq(kit_text(&kit, 0),
+                     "hand over, isr result 0 error 107 epoch 7 isr 0\n");
     kit_free(&kit);
 }
 

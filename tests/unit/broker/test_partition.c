@@ -62,8 +62,11 @@ void partition_removal_new(struct partition *q) {}
 void partition_remove_files(struct partition *q) {}
 void partition_removal_free(struct partition *q) {}
 
+static int proposals;
+
 void meta_propose_isr(struct meta *m, struct isr_proposal *proposal)
 {
+    proposals++;
     free(proposal);
 }
 
@@ -349,6 +352,21 @@ Test(partition, who_waits_for_a_deletion_hears_of_the_leaderships_end)
     partition_set_state(p, &follow);
     cr_assert_eq(d.calls, 1);
     cr_assert_eq(d.error, ERR_NOT_LEADER_OR_FOLLOWER);
+    end();
+}
+
+/* Each fetch of a follower may ask for it, and no controller may answer for
+ * long. */
+Test(partition, asks_once_to_be_relieved_of_the_lead)
+{
+    begin_leading();
+    proposals = 0;
+    for (int i = 0; i < 3; i++)
+        partition_hand_over(p, OTHER);
+    cr_assert_eq(proposals, 1);
+    partition_hand_over_answered(p);
+    partition_hand_over(p, OTHER);
+    cr_assert_eq(proposals, 2);
     end();
 }
 
