@@ -285,6 +285,7 @@ static void trim(struct fetch_session *s, int64_t max_bytes)
             if (total > 0 && total + range->len > max_bytes) {
                 env_file_unref(range->file);
                 *range = (struct log_range){0};
+                s->parts[i].trimmed = true;
             }
             total += range->len;
         }

@@ -46,6 +46,8 @@ static void on_changed(struct partition_watch *w, bool data)
 {
     struct fetch_entry *e = (struct fetch_entry *)(void *)w;
 
+    if (e->answered)
+        return; /* it is looked at when the follower asks */
     mark_dirty(e);
     if (data && e->part->armed)
         wake_home(e->part);
@@ -115,6 +117,7 @@ static void apply_ask(struct fetch_part *part, const struct fetch_ask *ask)
         e = entry_add(part, ask);
     e->ask = *ask;
     e->ask.name = slice_str(e->name);
+    e->answered = false;
     /* A follower that asks anew may not have taken what it was told last. */
     if (part->replica_id >= 0)
         e->told_high_watermark = e->told_start_offset = -1;
@@ -366,6 +369,16 @@ static bool begins_later(const struct fetch_entry *e,
            out->start_offset != e->told_start_offset;
 }
 
+/* Our followers ask anew, by their new position or after a pause, whenever they
+ * were sent records or an error (fetcher.c). */
+static bool follower_asks_anew(const struct fetch_part *part,
+                               const struct fetch_result *out)
+{
+    return part->replica_id >= 0 &&
+           (out->error != ERR_NONE || out->diverging_epoch >= 0 ||
+            out->range.len != 0);
+}
+
 /* Reads one entry; keeps the result if it says something new. Returns whether
  * the entry may have more. */
 static bool run_entry(struct fetch_entry *e)
@@ -407,6 +420,7 @@ static bool run_entry(struct fetch_entry *e)
         part->urgent |= urgent;
         e->shown_high_watermark = out->high_watermark;
         e->shown_start_offset = out->start_offset;
+        e->shown_answer = follower_asks_anew(part, out);
         list_remove(&e->shown_link);
         list_push_back(&part->shown, &e->shown_link);
     }
@@ -436,7 +450,7 @@ static void run_dirty(struct fetch_part *part)
         struct fetch_entry *e =
             LIST_ENTRY(node, struct fetch_entry, dirty_link);
 
-        if (run_entry(e))
+        if (!e->answered && run_entry(e))
             mark_dirty(e);
     }
 }
@@ -451,10 +465,12 @@ static void settle_shown(struct fetch_part *part)
         if (part->sent) {
             e->told_high_watermark = e->shown_high_watermark;
             e->told_start_offset = e->shown_start_offset;
+            e->answered = e->shown_answer && !part->trimmed;
         } else {
             mark_dirty(e);
         }
     }
+    part->trimmed = false;
 }
 
 /* A client that changes its mind in the middle of a session. */

@@ -74,7 +74,8 @@ struct fetch_part {
     bool out; /* with the owner */
     enum fetch_command command;
     bool full;           /* answer for every entry, not only for news */
-    bool sent;           /* the results of the last run went to the client */
+    bool sent;           /* the results of the last run went to the client, */
+    bool trimmed;        /* ... not with all of their records */
     bool read_committed; /* isolation.level */
     int32_t max_bytes;
     struct fetch_ask *asks;
@@ -118,8 +119,13 @@ struct fetch_entry {
     struct fetch_part *part;
     struct partition *partition; /* NULL: not (or no longer) here */
     struct fetch_ask ask;
-    char *name;                  /* owned; what ask.name points to */
-    bool held_back;              /* by the leader's throttle */
+    char *name;        /* owned; what ask.name points to */
+    bool held_back;    /* by the leader's throttle */
+    bool shown_answer; /* the last run's result has a follower ask anew */
+    bool answered;     /* so does what it was sent: until then there is nothing
+                          to say, or it would be sent the same again, as fast as
+                          it asks for others, while it syncs or its disk is
+                          full */
     int64_t told_high_watermark; /* what the client knows */
     int64_t told_start_offset;
     int64_t shown_high_watermark; /* what it will know if the last run's result

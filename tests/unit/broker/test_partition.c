@@ -7,6 +7,7 @@
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
 #include "broker/coord_host.h"
+#include "broker/fetch_part.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/move.h"
@@ -91,6 +92,30 @@ struct shard_broker *shard_broker(struct shard *s, int32_t id)
 {
     return id == OTHER ? other : NULL;
 }
+
+struct partition *shard_partition(struct shard *s, const struct uuid *topic_id,
+                                  int32_t index, enum err *error)
+{
+    *error = ERR_NONE;
+    return p;
+}
+
+bool throttle_lists(const struct partition *q, enum throttle_side side)
+{
+    return false;
+}
+
+int32_t throttle_wait_ms(const struct shard *s, enum throttle_side side)
+{
+    return 0;
+}
+
+void partition_damaged_fetched(struct partition *q, int32_t broker_id,
+                               int64_t offset, int32_t epoch)
+{
+}
+
+int64_t partition_damaged_end(const struct partition *q) { return 0; }
 
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
@@ -391,4 +416,77 @@ Test(partition, replicas_that_wait_hear_of_a_deletion)
     partition_unwatch(&consumer);
     list_remove(&d.waiter.link);
     end();
+}
+
+/* ---- a follower that fetches by a session ---------------------------------*/
+
+static void returned(struct fetch_part *part) { (void)part; }
+
+/* Its next request, which names the partition unless offset is -1.  What the
+ * last one found was sent, all of it unless the answer had no room. */
+static int fetch(struct fetch_part *part, int64_t offset)
+{
+    struct fetch_ask ask = {.topic_id = topic->id,
+                            .current_leader_epoch = p->state.leader_epoch,
+                            .last_fetched_epoch = 1,
+                            .max_bytes = 1 << 20,
+                            .offset = offset,
+                            .start_offset = 0};
+
+    part->asks = &ask;
+    part->asks_len = offset >= 0;
+    part->sent = true;
+    fetch_part_discard(part);
+    fetch_part_send(part, FETCH_RUN);
+    return part->results_len;
+}
+
+static void begin_fetching(struct fetch_part *part)
+{
+    begin_leading();
+    fetch_part_init(part, &shard, &shard, NULL);
+    part->returned = returned;
+    part->replica_id = OTHER;
+    part->max_bytes = 1 << 20;
+}
+
+static void end_fetching(struct fetch_part *part)
+{
+    fetch_part_send(part, FETCH_DROP);
+    fetch_part_free(part);
+    end();
+}
+
+/* It asks for others while it syncs these, or has no room for them. */
+Test(partition, a_follower_is_sent_records_once_for_each_time_it_asks)
+{
+    struct fetch_part part;
+
+    begin_fetching(&part);
+    cr_assert_eq(fetch(&part, 3), 1);
+    cr_assert_gt(part.bytes, 0);
+    cr_assert_eq(fetch(&part, -1), 0);
+    cr_assert_eq(fetch(&part, -1), 0);
+    cr_assert_eq(fetch(&part, 3), 1, "it could not take them");
+    cr_assert_gt(part.bytes, 0);
+    part.trimmed = true;
+    cr_assert_eq(fetch(&part, -1), 1, "the answer had no room");
+    cr_assert_eq(fetch(&part, BATCHES), 1);
+    cr_assert_eq(part.bytes, 0);
+    end_fetching(&part);
+}
+
+Test(partition, a_follower_hears_of_an_error_once_for_each_time_it_asks)
+{
+    struct fetch_part part;
+
+    begin_fetching(&part);
+    part.replica_epoch = -1; /* of an earlier life */
+    cr_assert_eq(fetch(&part, 3), 1);
+    cr_assert_eq(part.results[0].error, ERR_STALE_BROKER_EPOCH);
+    cr_assert_eq(fetch(&part, -1), 0);
+    part.replica_epoch = 0;
+    cr_assert_eq(fetch(&part, 3), 1);
+    cr_assert_eq(part.results[0].error, ERR_NONE);
+    end_fetching(&part);
 }
