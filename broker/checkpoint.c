@@ -213,7 +213,8 @@ bool checkpoint_outlives(const struct partition *p, int64_t end_offset,
                          int64_t limit)
 {
     return end_offset < log_recovery_point(p->log) ||
-           end_offset < p->stored_point || limit < log_start_offset(p->log);
+           end_offset < p->stored_point || end_offset < p->high_watermark ||
+           limit < log_start_offset(p->log);
 }
 
 int checkpoint_lower(struct partition *p, int64_t limit)

@@ -43,8 +43,9 @@ void checkpoint_flush(struct shard *s, bool sync);
 /* Puts p on the list. */
 void checkpoint_touch(struct partition *p);
 /* Whether what is stored may speak of something that a cut to end_offset, or
- * further but not below `limit`, takes away: the recovery point, or the start
- * offset, below which an opening would remove what is written next. */
+ * further but not below `limit`, takes away: the recovery point, the high
+ * watermark (after an unclean election), which would call committed what is
+ * written next, or the start offset, below which an opening would remove it. */
 bool checkpoint_outlives(const struct partition *p, int64_t end_offset,
                          int64_t limit);
 /* Now, blocking and durable: nothing from `limit` on counts as on disk or as

@@ -138,6 +138,20 @@ Test(checkpoint, a_cut_above_what_is_stored_needs_nothing)
     cr_assert(checkpoint_outlives(&p, 503, 500));
 }
 
+/* A power loss soon after the cut would leave it, and with it what is written
+ * behind the cut would count as committed. */
+Test(checkpoint, a_high_watermark_above_the_cut_is_lowered)
+{
+    p.high_watermark = 507;
+    checkpoint_touch(&p);
+    checkpoint_flush(&shard, true);
+    cr_assert_eq(stored().high_watermark, 507);
+    cr_assert_not(checkpoint_outlives(&p, 507, 505));
+    cr_assert(checkpoint_outlives(&p, 506, 505));
+    cr_assert_eq(checkpoint_lower(&p, 505), 0);
+    cr_assert_eq(stored().high_watermark, 505);
+}
+
 /* For good: an opening asks long after the start that lost it. */
 Test(checkpoint, a_lost_store_is_remembered)
 {
