@@ -498,7 +498,8 @@ static void flush_done(struct log_flush *flush)
         p->next_sync_ms = env_now_ms(p->shard->env) + SYNC_AGAIN_MS;
         return;
     }
-    if (p->settings->fsync &&
+    /* Some may wait from before a change of the durability. */
+    if ((p->settings->fsync || !list_empty(&p->sync_waiters)) &&
         log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
     note_synced(p);

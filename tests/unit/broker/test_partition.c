@@ -380,6 +380,45 @@ Test(partition, who_waits_for_a_deletion_hears_of_the_leaderships_end)
     end();
 }
 
+/* The next batch of the leader's own. */
+static int64_t append(void)
+{
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct partition_append result;
+    struct buf bytes = BUF_INIT;
+    struct batch_builder b;
+
+    batch_builder_init(&b);
+    batch_builder_append(&b, 1000, SLICE_NULL, SLICE("value"), NULL, 0);
+    batch_builder_finish(&b, &options, codec, &bytes);
+    batch_builder_free(&b);
+    struct partition_source in = {
+        .bytes = bytes.data, .len = bytes.len, .api_version = -1};
+    cr_assert_eq(partition_append(p, &in, 1, &result), ERR_NONE);
+    buf_free(&bytes);
+    return result.end_offset;
+}
+
+/* The sync under way does not have it, and nobody else would start one soon. */
+Test(partition, who_waits_for_a_sync_gets_it_though_none_is_asked_for_any_more)
+{
+    struct topic_settings relaxed;
+    struct deletion d = {.waiter = {.done = deleted}};
+
+    begin_leading();
+    relaxed = settings;
+    settings.fsync = true;
+    append();
+    d.waiter.end_offset = append();
+    partition_wait(p, &d.waiter, 1);
+    partition_set_settings(p, &relaxed);
+    cr_assert_eq(d.calls, 0);
+    env_mem_run(env);
+    cr_assert_eq(d.calls, 1);
+    cr_assert_eq(d.error, ERR_NONE);
+    end();
+}
+
 /* Each fetch of a follower may ask for it, and no controller may answer for
  * long. */
 Test(partition, asks_once_to_be_relieved_of_the_lead)
