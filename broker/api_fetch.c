@@ -294,9 +294,9 @@ static void trim(struct fetch_session *s, int64_t max_bytes)
 static void add_endpoint(struct request *r, struct fetch_response *a,
                          int32_t id)
 {
-    struct shard_broker *b = shard_broker(r->shard, id);
+    const struct shard_broker *b = request_hint(r, id);
 
-    if (b == NULL || b->client_host == NULL || r->version < 16)
+    if (b == NULL || r->version < 16)
         return;
     for (int i = 0; i < a->node_endpoints_len; i++)
         if (a->node_endpoints[i].node_id == id)

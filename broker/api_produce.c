@@ -268,11 +268,11 @@ static void fill_hint(struct request *r, struct produce_response *a,
                       const struct produce_item *item,
                       struct produce_response_partition_produce_response *out)
 {
-    struct shard_broker *b = shard_broker(r->shard, item->leader);
+    const struct shard_broker *b = request_hint(r, item->leader);
 
     out->current_leader.leader_id = item->leader;
     out->current_leader.leader_epoch = item->leader_epoch;
-    if (b == NULL || b->host == NULL)
+    if (b == NULL)
         return;
     for (int i = 0; i < a->node_endpoints_len; i++)
         if (a->node_endpoints[i].node_id == b->id)

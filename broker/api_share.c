@@ -167,17 +167,10 @@ static struct said *say(struct fetching *f, int *len)
     return all;
 }
 
-static struct shard_broker *usable(struct request *r, int32_t id)
-{
-    struct shard_broker *b = id < 0 ? NULL : shard_broker(r->shard, id);
-
-    return b == NULL || b->client_host == NULL ? NULL : b;
-}
-
 static void add_fetch_endpoint(struct request *r,
                                struct share_fetch_response *a, int32_t id)
 {
-    const struct shard_broker *b = usable(r, id);
+    const struct shard_broker *b = request_hint(r, id);
 
     for (int32_t i = 0; b != NULL && i < a->node_endpoints_len; i++)
         if (a->node_endpoints[i].node_id == id)
@@ -415,7 +408,7 @@ static void take_acknowledge(struct share_call *call,
 static void add_ack_endpoint(struct request *r,
                              struct share_acknowledge_response *a, int32_t id)
 {
-    const struct shard_broker *b = usable(r, id);
+    const struct shard_broker *b = request_hint(r, id);
 
     for (int32_t i = 0; b != NULL && i < a->node_endpoints_len; i++)
         if (a->node_endpoints[i].node_id == id)

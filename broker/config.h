@@ -280,8 +280,8 @@ struct server_config {
 
     struct server_listener *listeners; /* at least one */
     size_t listeners_len;
-    /* What clients are told: of each broker listener one entry, hosts never
-     * empty; then those controller listeners that are advertised. */
+    /* What clients are told: one entry of each broker listener, and of those
+     * controller listeners that are advertised; hosts never empty. */
     struct server_listener *advertised;
     size_t advertised_len;
     /* On a controller-only node what the file says, or "": whom it asks
@@ -349,6 +349,10 @@ const struct server_listener *
 server_config_listener(const struct server_config *config, const char *name);
 const struct server_listener *
 server_config_advertised(const struct server_config *config, const char *name);
+/* The first of `advertised` that is for clients; NULL: a controller has none.
+ */
+const struct server_listener *
+server_config_first_advertised(const struct server_config *config);
 /* The voter with this id, or NULL. */
 const struct server_endpoint *
 server_config_voter(const struct server_config *config, int32_t id);

@@ -266,6 +266,15 @@ server_config_advertised(const struct server_config *c, const char *name)
     return NULL;
 }
 
+const struct server_listener *
+server_config_first_advertised(const struct server_config *c)
+{
+    for (size_t i = 0; i < c->advertised_len; i++)
+        if (!c->advertised[i].is_controller)
+            return &c->advertised[i];
+    return NULL;
+}
+
 /* Listeners that nobody advertises are advertised as they are; with
  * advertised.listeners given that goes for controller listeners only. */
 static void advertise_rest(struct server_config *c, bool brokers_too)

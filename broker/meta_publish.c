@@ -40,9 +40,10 @@ static void fill_broker(const struct meta *m, const struct image_broker *b,
     const struct server_config *config = m->broker->config;
     const struct image_endpoint *e =
         endpoint_of(b, config->inter_broker_listener);
+    const struct server_listener *first =
+        server_config_first_advertised(config);
     const struct image_endpoint *client =
-        config->advertised_len != 0 ? endpoint_of(b, config->advertised[0].name)
-                                    : NULL;
+        endpoint_of(b, first != NULL ? first->name : NULL);
 
     out->id = b->id;
     out->epoch = b->epoch;

@@ -56,6 +56,20 @@ struct share_connection *request_share_connection(const struct request *r)
     return &r->conn->shares;
 }
 
+/* Shards know one client listener of each broker. */
+const struct shard_broker *request_hint(const struct request *r, int32_t id)
+{
+    const struct server_config *config = r->shard->broker->config;
+    const struct server_listener *known =
+        server_config_first_advertised(config);
+    const struct shard_broker *b = id < 0 ? NULL : shard_broker(r->shard, id);
+
+    return b != NULL && b->client_host != NULL && known != NULL &&
+                   strcmp(config->listeners[r->listener].name, known->name) == 0
+               ? b
+               : NULL;
+}
+
 /* ---- the end of a request ------------------------------------------------ */
 
 static void work_begins(struct request *r)

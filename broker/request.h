@@ -24,6 +24,7 @@
 #include "proto/kafka/kafka_messages.h"
 
 struct shard;
+struct shard_broker;
 struct share_connection;
 struct conn;
 struct quota_use;
@@ -93,6 +94,10 @@ void request_respond_body(struct request *r, struct slice body);
 void request_finish_silently(struct request *r);
 /* The request can't be answered: closes the connection with one log line. */
 void request_close(struct request *r, const char *why);
+
+/* The broker, for an answer that says where a leader is: NULL if it is not
+ * known where a client that came by this listener can reach it. */
+const struct shard_broker *request_hint(const struct request *r, int32_t id);
 
 /* Of the request's connection, which is there: for share sessions. */
 struct share_connection *request_share_connection(const struct request *r);

@@ -58,7 +58,7 @@ struct shard_broker {
     int64_t epoch;
     char *host; /* inter-broker listener */
     uint16_t port;
-    char *client_host; /* first client listener, for leader hints */
+    char *client_host; /* first client listener, see request_hint() */
     uint16_t client_port;
     bool fenced;
     bool shutting_down;

@@ -144,6 +144,19 @@ Test(config, an_empty_advertised_host_is_this_host)
                      "node1.example");
 }
 
+/* Where brokers are found is said of no controller's listener, wherever those
+ * stand. */
+Test(config, the_first_listener_for_clients)
+{
+    accepts("listeners=CONTROLLER://:9093,PLAINTEXT://:9092,INNER://:9094\n"
+            "advertised.listeners=\n"
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,"
+            "INNER:PLAINTEXT,CONTROLLER:PLAINTEXT\n");
+    cr_assert_str_eq(config.advertised[0].name, "CONTROLLER");
+    cr_assert_str_eq(server_config_first_advertised(&config)->name,
+                     "PLAINTEXT");
+}
+
 Test(config, a_broker_alone)
 {
     load("process.roles=broker\nnode.id=4\n"
@@ -166,6 +179,7 @@ Test(config, a_controller_alone)
     cr_assert_str_eq(config.inter_broker_listener, "");
     cr_assert_str_eq(server_config_advertised(&config, "CONTROLLER")->host,
                      "node1.example");
+    cr_assert_null(server_config_first_advertised(&config));
 }
 
 Test(config, a_controller_alone_may_be_told_how_brokers_know_each_other)
