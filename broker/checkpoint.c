@@ -23,6 +23,7 @@ struct checkpoint_batch {
     struct shard *shard;
     struct kv_batch *batches; /* one per log directory */
     struct log_dir *failed;   /* whose store cannot be written; NULL: none */
+    _Atomic bool taken;       /* by the helper, or by checkpoint_flush() */
 };
 
 static void make_key(uint8_t key[static KEY_BYTES], const struct uuid *topic_id,
@@ -166,7 +167,10 @@ static void batch_free(struct checkpoint_batch *b)
 
 static void run(struct env_work *work)
 {
-    write_batches((struct checkpoint_batch *)(void *)work, false);
+    struct checkpoint_batch *b = (struct checkpoint_batch *)(void *)work;
+
+    if (!atomic_exchange(&b->taken, true))
+        write_batches(b, false);
 }
 
 static void done(struct env_work *work)
@@ -196,7 +200,12 @@ void checkpoint_begin(struct shard *s)
 void checkpoint_flush(struct shard *s, bool sync)
 {
     struct checkpoint_batch *b = gather(s);
+    struct checkpoint_batch *before = s->checkpoint_batch;
 
+    /* One that still waits for a helper is older: written after this one, it
+     * would be what the next start finds. */
+    if (before != NULL && !atomic_exchange(&before->taken, true))
+        write_batches(before, sync);
     write_batches(b, sync);
     batch_free(b);
 }

@@ -60,6 +60,7 @@ static void begin(void)
     broker = (struct broker){.log_dirs = &dir, .log_dirs_len = 1};
     shard = (struct shard){.env = f.env, .broker = &broker};
     list_init(&shard.checkpoint);
+    list_init(&shard.leaving);
     p = (struct partition){.shard = &shard,
                            .topic = &topic,
                            .topic_id = f.topic_id,
@@ -150,6 +151,31 @@ Test(checkpoint, a_high_watermark_above_the_cut_is_lowered)
     cr_assert(checkpoint_outlives(&p, 506, 505));
     cr_assert_eq(checkpoint_lower(&p, 505), 0);
     cr_assert_eq(stored().high_watermark, 505);
+}
+
+/* At a stop one may still wait for a helper, which may be slow, or too late. */
+Test(checkpoint, what_is_written_last_is_the_newest)
+{
+    p.high_watermark = 501;
+    checkpoint_touch(&p);
+    checkpoint_begin(&shard);
+    p.high_watermark = 505;
+    checkpoint_touch(&p);
+    checkpoint_flush(&shard, true);
+    cr_assert_eq(stored().high_watermark, 505);
+    env_mem_run(f.env);
+    cr_assert_eq(stored().high_watermark, 505);
+}
+
+Test(checkpoint, what_waits_for_a_helper_at_a_stop_is_written)
+{
+    p.high_watermark = 501;
+    checkpoint_touch(&p);
+    checkpoint_begin(&shard);
+    list_remove(&p.checkpoint_link);
+    checkpoint_flush(&shard, true);
+    cr_assert_eq(stored().high_watermark, 501);
+    env_mem_run(f.env);
 }
 
 /* For good: an opening asks long after the start that lost it. */
