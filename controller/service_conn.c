@@ -455,11 +455,31 @@ static void forward_voters(struct service_conn *c, int32_t correlation_id,
         refuse(c, correlation_id, error);
 }
 
+/* Whether the broker has been heard by a connection that was accepted later. It
+ * has one at a time, so it has given this one up: what still arrives was on the
+ * network when it did. */
+static bool is_given_up(const struct service_conn *c, int32_t broker_id,
+                        int64_t broker_epoch)
+{
+    for (struct list *node = c->link.next; node != &c->service->conns;
+         node = node->next) {
+        const struct service_conn *later =
+            LIST_ENTRY(node, struct service_conn, link);
+
+        if (later->broker_id == broker_id &&
+            later->broker_epoch >= broker_epoch)
+            return true;
+    }
+    return false;
+}
+
 /* The end of this connection is news of the broker from now on, that of an
  * older one is not. */
 static void speaks_for(struct service_conn *c, int32_t broker_id,
                        int64_t broker_epoch)
 {
+    if (c->stream == NULL || is_given_up(c, broker_id, broker_epoch))
+        return;
     if (c->broker_id != broker_id)
         LIST_EACH (node, &c->service->conns) {
             struct service_conn *other =

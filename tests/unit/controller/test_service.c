@@ -525,6 +525,8 @@ static bool two_are_answered(void) { return broker.answers == 2; }
 
 static bool three_are_answered(void) { return broker.answers == 3; }
 
+static bool four_are_answered(void) { return broker.answers == 4; }
+
 static bool one_is_connected(void) { return list_len(&service->conns) == 1; }
 
 static bool nobody_is_connected(void) { return list_empty(&service->conns); }
@@ -578,6 +580,24 @@ Test(service, only_the_end_of_a_brokers_last_connection_counts)
     broker.conn = NULL;
     wait_for(nobody_is_connected, "the end of the connection");
     cr_assert(is_lost(100));
+}
+
+/* What was on its way when the broker gave the connection up. */
+Test(service, a_late_heartbeat_does_not_bring_an_old_connection_back)
+{
+    broker_starts(100);
+    struct env_conn *old = broker.conn;
+    broker_connect();
+    struct env_conn *now = broker.conn;
+    broker_beat(3, 100);
+    wait_for(three_are_answered, "an answer");
+    broker.conn = old;
+    broker_beat(4, 100);
+    wait_for(four_are_answered, "an answer");
+    env_conn_close(old);
+    broker.conn = now;
+    wait_for(one_is_connected, "the end of the connection");
+    cr_assert_not(is_lost(100));
 }
 
 /* ---- who has more -------------------------------------------------------- */
