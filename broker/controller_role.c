@@ -113,6 +113,18 @@ static struct uuid directory_of(const struct broker *broker)
     return UUID_ZERO;
 }
 
+/* Other controllers and brokers speak here, of entries of the metadata log and
+ * of requests that clients sent to a broker. */
+static size_t frame_max_bytes(const struct server_config *config)
+{
+    size_t request = (size_t)config->socket_request_max_bytes;
+
+    return (request > CONTROL_REQUEST_LEAST_BYTES
+                ? request
+                : CONTROL_REQUEST_LEAST_BYTES) +
+           CONTROL_AROUND_BYTES;
+}
+
 /* Where others reach it: as they all have it in their configuration, else as it
  * advertises itself. */
 static void take_address(const struct server_config *config,
@@ -149,7 +161,7 @@ struct controller_role *controller_role_start(struct broker *broker,
         .listener = at->name,
         .host = at->host,
         .port = at->port,
-        .frame_max_bytes = (size_t)config->socket_request_max_bytes,
+        .frame_max_bytes = frame_max_bytes(config),
         .inter_broker_listener = config->inter_broker_listener,
         .directory = directory_of(broker),
         .failed = failed,

@@ -390,15 +390,14 @@ struct meta *meta_new(struct broker *broker, struct env *env)
     image_init(&m->image);
     list_init(&m->parked);
     snprintf(client_id, sizeof client_id, "broker-%d", (int)broker->node_id);
-    m->control = control_client_new(
-        env,
-        &(struct control_client_options){
-            .cluster_id = broker->cluster_id,
-            .client_id = client_id,
-            .frame_max_bytes = (size_t)broker->config->socket_request_max_bytes,
-            .connected = on_connected,
-            .arg = m,
-        });
+    m->control =
+        control_client_new(env, &(struct control_client_options){
+                                    .cluster_id = broker->cluster_id,
+                                    .client_id = client_id,
+                                    .frame_max_bytes = CONTROL_ANSWER_MAX_BYTES,
+                                    .connected = on_connected,
+                                    .arg = m,
+                                });
     follow_init(m);
     publish_init(m);
     lifecycle_init(m);

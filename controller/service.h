@@ -26,6 +26,16 @@ struct controller_service;
 
 enum { CONTROL_API_KEY = 20001, CONTROL_API_VERSION = 0 };
 
+enum {
+    /* What the active controller answers a broker: the whole image at worst. */
+    CONTROL_ANSWER_MAX_BYTES = 256 << 20,
+    /* What the listener takes at least: socket.request.max.bytes is about
+     * clients, and may be shorter than an entry of the metadata log. */
+    CONTROL_REQUEST_LEAST_BYTES = 100 << 20,
+    /* Around a client's request that a broker forwards. */
+    CONTROL_AROUND_BYTES = 1 << 17,
+};
+
 struct controller_service_options {
     struct env *env;
     int32_t node_id;

@@ -250,6 +250,22 @@ Test(meta_follow, a_snapshot_replaces_the_image)
     kit_free(&kit);
 }
 
+/* What clients may send says nothing of what the controllers have to tell. */
+Test(meta_follow, metadata_may_be_longer_than_a_clients_request)
+{
+    struct kit kit;
+    char *text = xmalloc(3000);
+
+    kit_init(&kit, "socket.request.max.bytes=2000\n");
+    memset(text, 'x', 2999);
+    text[2999] = '\0';
+    kit_config(&kit, IMAGE_RESOURCE_BROKER, "", "some.text", text);
+    free(text);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit_free(&kit);
+}
+
 static bool second_heard(struct kit *kit)
 {
     return kit->controllers[1].calls > 0;
