@@ -124,6 +124,8 @@ static void register_done(struct control_call *call, enum err error,
 {
     struct meta *m = LIST_ENTRY(call, struct meta, life.register_call);
 
+    if (m->life.state == LIFECYCLE_LEFT)
+        return; /* nobody waits for it any more */
     if (error != ERR_NONE)
         register_send(m);
     else if (response->error == ERR_NONE &&

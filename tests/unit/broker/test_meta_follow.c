@@ -303,6 +303,34 @@ Test(meta_follow, a_controlled_shutdown_asks_until_it_may)
     kit_free(&kit);
 }
 
+static int64_t look_ms;
+
+/* A registration is answered, and time has passed since. */
+static bool has_registered_long_ago(struct kit *kit)
+{
+    if (kit->registrations == 0)
+        look_ms = env_now_ms(kit->env) + 200;
+    return kit->registrations != 0 && env_now_ms(kit->env) > look_ms;
+}
+
+/* The answer to a registration comes when nobody waits for it any more. */
+Test(meta_follow, who_has_left_does_not_come_back)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit.controllers[0].active = false;
+    kit_start(&kit);
+    meta_shut_down(kit.meta, 50, kit_left, &kit);
+    kit_run(&kit, has_left);
+    kit.left = false;
+    kit.controllers[0].active = true;
+    kit_run(&kit, has_registered_long_ago);
+    cr_assert_not(kit.left, "told twice");
+    cr_assert_eq(kit.heartbeats, 0);
+    kit_free(&kit);
+}
+
 static bool has_failed(struct kit *kit) { return kit->failed; }
 
 Test(meta_follow, without_a_controller_the_start_fails_in_time)
