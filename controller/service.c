@@ -557,6 +557,7 @@ static void finish_stop(struct controller_service *s)
         return;
     s->closing = true;
     env_timer_stop(s->env, &s->again_timer);
+    env_timer_stop(s->env, &s->rewrite_timer); /* the store is closed soon */
     /* Probes of brokers may still come back: nothing is decided any more. */
     controller_deactivate(&s->controller);
     service_close_conns(s);
