@@ -88,7 +88,7 @@ static void registered(struct meta *m, int64_t epoch)
              "%lld",
              (int)m->broker->node_id, (long long)epoch);
     atomic_store(&m->broker->epoch, epoch);
-    heard(m, env_now_ms(m->env), 0);
+    heard(m, env_now_ms(m->env), epoch);
     env_timer_stop(m->env, &l->patience);
     l->state = l->left_wanted ? LIFECYCLE_LEAVING : LIFECYCLE_REGISTERED;
     l->last_refusal = ERR_NONE;

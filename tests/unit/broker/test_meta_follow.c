@@ -134,6 +134,44 @@ Test(meta_follow, shards_hear_of_an_answer_behind_the_metadata_it_came_with)
     kit_free(&kit);
 }
 
+static bool nothing_is_asked(struct kit *kit)
+{
+    return !control_call_running(&kit->meta->life.heartbeat_call);
+}
+
+static bool is_registered_again(struct kit *kit)
+{
+    return kit->registrations == 2 &&
+           atomic_load(&kit->broker.epoch) == kit->epoch;
+}
+
+/* Nor does a registration, which may come after the end of the one before. */
+Test(meta_follow, shards_hear_of_a_registration_behind_what_came_before_it)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit_run(&kit, nothing_is_asked);
+    kit.hears = true;
+    kit.shard_text[0].len = 0;
+
+    kit.polls_held = true;
+    kit_move(&kit, 4, 0, 9, 2, 1);
+    kit.epoch = 0; /* it was unregistered */
+    lifecycle_stale(kit.meta);
+    kit_run(&kit, is_registered_again);
+    cr_assert_str_empty(kit_text(&kit, 0));
+
+    kit_release(&kit);
+    kit_run(&kit, has_heard);
+    cr_assert_eq(strncmp(kit_text(&kit, 0), "partition orders-0 leader 2", 27),
+                 0, "%s", kit_text(&kit, 0));
+    kit_free(&kit);
+}
+
 /* A restart knows from its disk what it knew, and asks for the rest. */
 Test(meta_follow, a_restart_continues_from_the_disk)
 {
