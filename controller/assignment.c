@@ -39,6 +39,11 @@ struct verdict assignment_check(struct step *s, const int32_t *ids, int32_t len)
 struct verdict placement_check(struct step *s, const struct placement *p,
                                int32_t replicas)
 {
+    if (replicas <= 0)
+        return refuse(s, ERR_INVALID_REPLICATION_FACTOR,
+                      "Invalid replication factor %d: the replication factor "
+                      "must be positive.",
+                      (int)replicas);
     if (replicas > (int32_t)p->total)
         return refuse(s, ERR_INVALID_REPLICATION_FACTOR,
                       "Unable to replicate the partition %d time(s): The "

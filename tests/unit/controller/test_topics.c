@@ -38,6 +38,17 @@ Test(topics, minus_one_means_the_nodes_defaults)
     cr_assert_eq(desk_partition(&d, "t", 0)->replicas_len, 2);
 }
 
+/* default.replication.factor may be any number, as in Kafka. */
+Test(topics, a_default_that_makes_no_sense_is_refused_too)
+{
+    d.c.config.default_replication_factor = 0;
+    cr_assert_eq(desk_create(&d, "t", 1, -1), ERR_INVALID_REPLICATION_FACTOR);
+    WHY("Invalid replication factor 0: the replication factor must be "
+        "positive.");
+    d.c.config.default_replication_factor = -5;
+    cr_assert_eq(desk_create(&d, "t", 1, -1), ERR_INVALID_REPLICATION_FACTOR);
+}
+
 Test(topics, bad_numbers)
 {
     cr_assert_eq(desk_create(&d, "t", 0, 1), ERR_INVALID_PARTITIONS);
