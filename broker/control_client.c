@@ -53,6 +53,7 @@ struct control_client {
     size_t target; /* whom to ask next */
     int32_t active;
     int32_t next_correlation_id;
+    uint64_t next_order;
     unsigned failures; /* since a controller answered as the active one */
     bool complained;
     struct channel channels[CONTROL_CHANNELS];
@@ -126,8 +127,19 @@ static void channel_disconnect(struct channel *ch)
     ch->open = false;
 }
 
-/* Back to the front of the queue, in order; calls whose outcome is unknown and
- * must not be repeated end. */
+/* Back to where it stood in the queue: what was asked later does not overtake
+ * it. */
+static void put_back(struct channel *ch, struct control_call *call)
+{
+    struct list *later = ch->waiting.next;
+
+    while (later != &ch->waiting && call_of(later)->order < call->order)
+        later = later->next;
+    list_push_back(later, &call->link); /* before it */
+}
+
+/* Back to the queue; calls whose outcome is unknown and must not be repeated
+ * end. */
 static void channel_take_back(struct channel *ch)
 {
     struct list lost;
@@ -139,7 +151,10 @@ static void channel_take_back(struct channel *ch)
         list_remove(&call->link);
         call->sent = false;
         call->doubtful = true;
-        list_push_front(call->repeatable ? &ch->waiting : &lost, &call->link);
+        if (call->repeatable)
+            put_back(ch, call);
+        else
+            list_push_front(&lost, &call->link);
     }
     while (!list_empty(&lost))
         call_end(call_of(lost.next), ERR_CLOSED, NULL);
@@ -312,6 +327,7 @@ void control_send(struct control_client *c, enum control_channel channel,
     call->frame = BUF_INIT;
     call->timer = (struct env_timer){.fn = on_call_late, .arg = call};
     call->sent = call->doubtful = false;
+    call->order = c->next_order++;
     call->expires_ms = call->deadline_ms < INT64_MAX - now_ms
                            ? now_ms + call->deadline_ms
                            : INT64_MAX;
@@ -365,7 +381,7 @@ static void not_active(struct channel *ch, struct control_call *call,
     learn(c, response);
     list_remove(&call->link);
     call->sent = false;
-    list_push_back(&ch->waiting, &call->link);
+    put_back(ch, call);
     call_arm(call);
     if (ch->target == c->target) {
         aim(c, leader_id != self ? leader_id : -1);

@@ -15,6 +15,8 @@
  *   - A connection that broke after the call was sent: the outcome is unknown.
  *     With `repeatable` it is sent again, otherwise done() gets ERR_CLOSED.
  *   - No answer within attempt_ms: the connection is given up, as if it broke.
+ *   - One that is sent again goes before those of its channel that were made
+ *     later and are not sent yet.
  *   - Every call ends with exactly one done(), unless the client is freed.
  *
  * One thread, that of `env`. */
@@ -81,6 +83,7 @@ struct control_call {
     struct buf frame;
     enum control_channel channel;
     int32_t correlation_id;
+    uint64_t order;     /* in which calls were made */
     int64_t expires_ms; /* the deadline on the loop's clock */
     int64_t sent_ms;
     bool sent;     /* on the connection that is open now */

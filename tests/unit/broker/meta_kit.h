@@ -37,6 +37,9 @@ struct kit_controller {
     bool active;
     int drop_forwards; /* close the connection instead of an answer */
     int drop_isr;
+    bool holds_forwards; /* no answer before kit_refuse_forward() */
+    struct env_conn *held_conn;
+    int32_t held_correlation;
     int calls; /* received, polls not counted */
     /* The poll that waits for an entry. */
     struct env_conn *poll_conn;
@@ -82,7 +85,8 @@ struct kit {
     int64_t next_id;
     int forwards;
     int16_t forward_key;
-    bool create_forwarded; /* a forwarded CreateTopics makes an entry */
+    int16_t first_forward_key; /* of those that were answered */
+    bool create_forwarded;     /* a forwarded CreateTopics makes an entry */
     struct buf shard_text[KIT_SHARDS];
     bool ready;
     bool failed;
@@ -618,6 +622,8 @@ static inline void kit_handle_forward(struct kit *kit,
     body.len = 0;
     kit->forwards++;
     kit->forward_key = (int16_t)q->api_key;
+    if (kit->forwards == 1)
+        kit->first_forward_key = kit->forward_key;
     if (q->api_key == API_CREATE_TOPICS)
         kit_create(kit, q, &f, &body);
     f.body = (ProtobufCBinaryData){body.len, body.data};
@@ -717,6 +723,27 @@ static inline void kit_forget_conn(struct kit_controller *c,
             c->conns[i] = c->conns[--c->conns_len];
 }
 
+/* What is held hears who is active by now. */
+static inline void kit_refuse_poll(struct kit_controller *c, int32_t hint)
+{
+    Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
+
+    response.error = ERR_NOT_CONTROLLER;
+    response.leader_id = hint;
+    kit_send(c->poll_conn, c->poll_correlation, &response);
+    c->poll_conn = NULL;
+}
+
+static inline void kit_refuse_forward(struct kit_controller *c, int32_t hint)
+{
+    Leat__ControlResponse response = LEAT__CONTROL_RESPONSE__INIT;
+
+    response.error = ERR_NOT_CONTROLLER;
+    response.leader_id = hint;
+    kit_send(c->held_conn, c->held_correlation, &response);
+    c->held_conn = NULL;
+}
+
 static inline void kit_frame(struct env_conn *conn, void *arg,
                              struct env_frame *frame)
 {
@@ -736,7 +763,11 @@ static inline void kit_frame(struct env_conn *conn, void *arg,
     cr_assert_not_null(q);
     cr_assert_str_eq(q->cluster_id, kit->broker.cluster_id);
     bool keep = true;
-    if (!c->active) {
+    if (c->holds_forwards &&
+        q->call_case == LEAT__CONTROL_REQUEST__CALL_FORWARD) {
+        c->held_conn = conn;
+        c->held_correlation = correlation_id;
+    } else if (!c->active) {
         response.error = ERR_NOT_CONTROLLER;
         response.leader_id = kit->hint;
         if (kit->hint_port != 0) {

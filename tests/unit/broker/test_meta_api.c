@@ -294,6 +294,45 @@ Test(api_forward, a_change_is_not_sent_twice)
     kit_free(&kit);
 }
 
+static bool forward_is_held(struct kit *kit)
+{
+    return kit->controllers[0].held_conn != NULL;
+}
+
+static bool second_is_polled(struct kit *kit)
+{
+    return kit->controllers[1].poll_conn != NULL;
+}
+
+static bool both_are_answered(struct kit *kit) { return kit->answers == 2; }
+
+/* One request is with a controller that is not active any more, the next one
+ * comes when the active one is known already. */
+Test(api_forward, a_request_that_was_sent_in_vain_is_not_overtaken)
+{
+    struct kit kit;
+    struct create_topics_request first;
+    struct delete_topics_request second;
+
+    begin(&kit);
+    create_topics_request_init(&first);
+    delete_topics_request_init(&second);
+    kit.controllers[0].holds_forwards = true;
+    kit.answers = 0;
+    kit_request(&kit, API_CREATE_TOPICS, 4, api_forward, &first);
+    kit_run(&kit, forward_is_held);
+    kit.controllers[0].active = false;
+    kit.hint = 102;
+    kit.controllers[1].active = true;
+    kit_refuse_poll(&kit.controllers[0], 102);
+    kit_run(&kit, second_is_polled);
+    kit_request(&kit, API_DELETE_TOPICS, 4, api_forward, &second);
+    kit_refuse_forward(&kit.controllers[0], 102);
+    kit_run(&kit, both_are_answered);
+    cr_assert_eq(kit.first_forward_key, API_CREATE_TOPICS);
+    kit_free(&kit);
+}
+
 /* Our logger "raft" and a topic in one request. */
 static const char *alter_both(struct kit *kit)
 {
