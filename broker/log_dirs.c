@@ -171,13 +171,8 @@ static bool can_do_without(struct broker *broker, const struct log_dir *dir,
            (metadata == NULL || strcmp(metadata, dir->path) != 0);
 }
 
-static enum err open_or_leave(struct broker *broker, struct env *env,
-                              struct log_dir *dir, char **why)
+static void leave_out(struct log_dir *dir, char **why)
 {
-    enum err error = open_dir(broker, env, dir, why);
-
-    if (error == ERR_NONE || !can_do_without(broker, dir, error))
-        return error;
     log_error("server",
               "The log directory %s is offline, and so are its replicas: %s",
               dir->path, *why);
@@ -187,6 +182,16 @@ static enum err open_or_leave(struct broker *broker, struct env *env,
         kv_close(dir->checkpoints);
     dir->checkpoints = NULL;
     atomic_store(&dir->failed, true);
+}
+
+static enum err open_or_leave(struct broker *broker, struct env *env,
+                              struct log_dir *dir, char **why)
+{
+    enum err error = open_dir(broker, env, dir, why);
+
+    if (error == ERR_NONE || !can_do_without(broker, dir, error))
+        return error;
+    leave_out(dir, why);
     return ERR_NONE;
 }
 
@@ -274,41 +279,63 @@ static int64_t changed_ms(struct env *env, const char *path)
     return ms;
 }
 
-static int64_t take_mark(struct env *env, struct log_dir *dir)
+static int64_t epoch_of_mark(struct buf *text)
+{
+    buf_put_u8(text, 0);
+    const char *found = strstr((const char *)text->data, "brokerEpoch");
+
+    return found == NULL
+               ? -1
+               : strtoll(found + strcspn(found, "-0123456789"), NULL, 10);
+}
+
+/* A mark that came back after a power loss would call the logs clean that were
+ * written since. */
+static int take_mark(struct env *env, struct log_dir *dir, int64_t *epoch)
 {
     char *path = xasprintf("%s/%s", dir->path, clean_name);
     struct buf text = BUF_INIT;
-    int64_t epoch = -1;
+    int error = 0;
 
+    *epoch = -1;
     dir->clean = env_read_all(env, path, 4096, &text) >= 0;
     if (dir->clean) {
         dir->stopped_ms = changed_ms(env, path);
-        buf_put_u8(&text, 0);
-        const char *found = strstr((const char *)text.data, "brokerEpoch");
-        if (found != NULL)
-            epoch = strtoll(found + strcspn(found, "0123456789"), NULL, 10);
-        env_unlink(env, path);
-        env_sync_dir(env, dir->path);
+        *epoch = epoch_of_mark(&text);
+        error = env_unlink(env, path);
+        if (error == 0)
+            error = env_sync_dir(env, dir->path);
     }
     buf_free(&text);
     free(path);
-    checkpoint_count_start(dir);
-    return epoch;
+    if (error == 0)
+        checkpoint_count_start(dir);
+    return error;
 }
 
-int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env)
+enum err log_dirs_take_clean_marks(struct broker *broker, struct env *env,
+                                   int64_t *epoch, char **why)
 {
-    int64_t epoch = INT64_MAX;
-
+    *epoch = INT64_MAX;
     for (int i = 0; i < broker->log_dirs_len; i++) {
-        if (log_dir_failed(&broker->log_dirs[i]))
-            continue; /* the registration tells that it is not there */
-        int64_t found = take_mark(env, &broker->log_dirs[i]);
+        struct log_dir *dir = &broker->log_dirs[i];
+        int64_t found;
 
-        if (found < epoch)
-            epoch = found;
+        if (log_dir_failed(dir))
+            continue; /* the registration tells that it is not there */
+        int error = take_mark(env, dir, &found);
+        if (error == 0) {
+            *epoch = found < *epoch ? found : *epoch;
+            continue;
+        }
+        *why = xasprintf("The mark of a clean stop in %s cannot be removed: "
+                         "%s. Check the disk",
+                         dir->path, strerror(-error));
+        if (!can_do_without(broker, dir, ERR_IO))
+            return ERR_IO;
+        leave_out(dir, why);
     }
-    return epoch;
+    return check_some_left(broker, why);
 }
 
 void log_dirs_leave_clean_marks(struct broker *broker, struct env *env)

@@ -17,9 +17,11 @@
  * Blocking. On failure *why gets a sentence that the caller frees. */
 enum err log_dirs_open(struct broker *broker, struct env *env, char **why);
 
-/* The broker epoch of the last clean stop; -1 if it was not clean. Removes the
- * marks, so that a crash from here on counts as one. */
-int64_t log_dirs_take_clean_marks(struct broker *broker, struct env *env);
+/* *epoch: the broker epoch of the last clean stop; -1 if it was not clean.
+ * Removes the marks for good, so that a crash from here on counts as one; a
+ * directory where that fails is left out, or the start ends with *why. */
+enum err log_dirs_take_clean_marks(struct broker *broker, struct env *env,
+                                   int64_t *epoch, char **why);
 /* Everything is flushed: leaves the marks. */
 void log_dirs_leave_clean_marks(struct broker *broker, struct env *env);
 

@@ -445,7 +445,10 @@ enum err meta_start(struct meta *m, char **why)
 
     if (error != ERR_NONE)
         return error;
-    m->life.previous_epoch = log_dirs_take_clean_marks(m->broker, m->env);
+    error = log_dirs_take_clean_marks(m->broker, m->env,
+                                      &m->life.previous_epoch, why);
+    if (error != ERR_NONE)
+        return error;
     image_init(&nothing);
     publish_diff(m, &nothing);
     publish_send(m);
