@@ -352,6 +352,7 @@ struct raft {
         uint64_t seq;    /* the write of its identity, see persist_incoming */
         bool installing; /* handed to the owner */
         int32_t from;
+        uint64_t from_term; /* in which from led */
         uint64_t index;
         uint64_t term;
         uint64_t size;

@@ -183,9 +183,12 @@ static void skip_image(struct raft *r, struct raft_update *u,
         send_append_reply(r, u, m->from);
 }
 
+/* In a later term the same leader has made the image of the same entry anew,
+ * perhaps in a life of its own in which it keeps things in another order. */
 static bool continues(const struct raft *r, const struct raft_message *m)
 {
     return r->incoming.active && r->incoming.from == m->from &&
+           r->incoming.from_term == m->term &&
            r->incoming.index == m->snapshot.index &&
            r->incoming.term == m->snapshot.index_term &&
            r->incoming.size == m->snapshot.size;
@@ -195,6 +198,7 @@ static void image_start(struct raft *r, const struct raft_message *m)
 {
     r->incoming.active = true;
     r->incoming.from = m->from;
+    r->incoming.from_term = m->term;
     r->incoming.index = m->snapshot.index;
     r->incoming.term = m->snapshot.index_term;
     r->incoming.size = m->snapshot.size;

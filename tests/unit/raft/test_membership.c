@@ -288,6 +288,33 @@ Test(membership, lost_chunks_are_sent_again)
     cr_assert(slice_eq_str(buf_slice(&lab.nodes[3].image), "the whole image"));
 }
 
+static void send_chunk(uint64_t term, uint64_t offset, const char *bytes)
+{
+    struct raft_message m = {.type = RAFT_SNAPSHOT, .from = 1, .to = 3};
+
+    m.term = term;
+    m.snapshot.index = 50;
+    m.snapshot.index_term = 1;
+    m.snapshot.config = raft_config_now(lab_core(&lab, 3));
+    m.snapshot.offset = offset;
+    m.snapshot.size = 8;
+    m.snapshot.data = slice_str(bytes);
+    lab_event(&lab, 3,
+              (struct raft_event){.type = RAFT_RECEIVED, .message = &m});
+}
+
+/* After a restart a leader makes the image of the same entry anew, with its
+ * records in another order. */
+Test(membership, chunks_of_two_terms_are_not_put_together)
+{
+    send_chunk(1, 0, "abcd");
+    send_chunk(2, 0, "cdab");
+    send_chunk(2, 4, "gh");
+    send_chunk(2, 6, "ef");
+    cr_assert_eq(lab_core(&lab, 3)->log.base_index, 50);
+    cr_assert(slice_eq_str(buf_slice(&lab.nodes[3].image), "cdabghef"));
+}
+
 Test(membership, nothing_is_installed_before_the_images_identity_is_durable)
 {
     lab_isolate(&lab, 3, true);
