@@ -175,8 +175,6 @@ static void on_again(void *arg)
         env_timer_start(s->env, &s->again_timer, ACTIVATE_AGAIN_MS);
 }
 
-static void finish_stop(struct controller_service *s);
-
 static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
 {
     struct controller_service *s = arg;
@@ -200,8 +198,8 @@ static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
     env_timer_stop(s->env, &s->timer);
     env_timer_stop(s->env, &s->again_timer);
     service_refuse_all(s);
-    if (s->stopping)
-        finish_stop(s);
+    if (s->stopping) /* not from inside Raft and its transport */
+        env_timer_start(s->env, &s->stop_timer, 0);
 }
 
 /* ---- the committed image ------------------------------------------------- */

@@ -437,7 +437,7 @@ static void store_closed(void *arg)
 
 void raft_node_close(struct raft_node *n, void (*closed)(void *arg), void *arg)
 {
-    ASSERT(!n->closing);
+    ASSERT(!n->closing && !n->settling);
     n->closing = true;
     n->closed = closed;
     n->closed_arg = arg;

@@ -439,7 +439,8 @@ static bool is_gone(void) { return service_gone; }
 
 static void tear_down(void)
 {
-    controller_service_stop(service, on_stopped, NULL);
+    if (!service_gone)
+        controller_service_stop(service, on_stopped, NULL);
     wait_for(is_gone, "the end of the service");
     if (!broker.closed && broker.conn != NULL)
         env_conn_close(broker.conn);
@@ -935,4 +936,17 @@ Test(service, the_quorum_is_described_once_in_an_answer)
         }
     }
     arena_free(&arena);
+}
+
+static bool is_stopping(void) { return service->stopping; }
+
+/* Raft tells it from the midst of its own work, where nothing may be freed. */
+Test(service, a_leader_that_stops_closes_when_another_leads)
+{
+    wait_for(is_active, "leadership");
+    controller_service_stop(service, on_stopped, NULL);
+    wait_for(is_stopping, "the hand-over");
+    depose();
+    cr_assert_not(service->closing);
+    wait_for(is_gone, "the end of the service");
 }
