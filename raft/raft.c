@@ -413,7 +413,7 @@ static int64_t deadline(const struct raft *r)
                 voters_contact_ms(r) + r->options.election_timeout_ms);
     if (r->transfer_to != RAFT_ID_NONE)
         at = min_ms(at, r->transfer_deadline_ms);
-    if (r->held_up_since_ms != INT64_MAX)
+    else if (r->held_up_since_ms != INT64_MAX)
         at = min_ms(at, r->held_up_since_ms + r->options.election_timeout_ms);
     return at;
 }

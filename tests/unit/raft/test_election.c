@@ -438,6 +438,23 @@ Test(election3, a_leader_that_stood_still_does_not_blame_its_disk)
     cr_assert_eq(lab_propose(&lab, 1, "b"), ERR_NONE);
 }
 
+/* Whose hand-over was asked for shortly before. */
+Test(election3, a_leader_whose_disk_hangs_waits_for_the_hand_over_under_way)
+{
+    lab_elect(&lab, 1);
+    lab.nodes[1].disk_stuck = true;
+    cr_assert_eq(lab_propose(&lab, 1, "a"), ERR_NONE);
+    lab_run(&lab, 900);
+    lab_cut(&lab, 1, 2, true);
+    cr_assert_eq(lab_transfer(&lab, 1, 2), ERR_NONE);
+    for (int i = 0; i < 5; i++) {
+        lab.now_ms += 50;
+        lab_event(&lab, 1, (struct raft_event){.type = RAFT_TICK});
+        lab_deliver(&lab);
+        cr_assert_gt(lab.nodes[1].update.deadline_ms, lab.now_ms);
+    }
+}
+
 /* Both have all; one of them has not been heard of for a while. */
 Test(election3, leadership_is_handed_to_who_is_there)
 {
