@@ -59,7 +59,7 @@ struct controller_service_options {
     uint16_t port;
     const char *advertised_host;
     uint16_t advertised_port;
-    size_t frame_max_bytes;
+    size_t frame_max_bytes; /* of requests; Raft's frames may be longer */
     /* The listener by which brokers know each other; outlives the service.
      * NULL or "": not known. */
     const char *inter_broker_listener;

@@ -669,12 +669,21 @@ static const struct env_conn_ops *on_accept(struct env_conn *stream,
     return &conn_ops;
 }
 
+/* A bound on what clients ask must not keep the other controllers' log out. */
+static size_t frame_max(const struct controller_service *s)
+{
+    size_t ours = raft_transport_frame_max(&raft_node_core(s->raft)->options);
+
+    return ours > s->options.frame_max_bytes ? ours
+                                             : s->options.frame_max_bytes;
+}
+
 int service_listen(struct controller_service *s, char **why)
 {
     struct env_listen_options options = {
         .host = s->options.host,
         .port = s->options.port,
-        .frame_max_bytes = s->options.frame_max_bytes,
+        .frame_max_bytes = frame_max(s),
         .accept = on_accept,
         .owner = s,
     };

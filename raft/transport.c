@@ -24,6 +24,8 @@ enum {
     CHECK_MS = 1000,
     LATE_MS = 100,            /* a check later than this: we stood still */
     RECEIVE_MAX_BYTES = 1024, /* nothing is expected on these connections */
+    /* What surrounds 4096 entries, or 1024 members with the longest names. */
+    FRAME_OVERHEAD_BYTES = 1 << 20,
 };
 
 enum peer_state { PEER_WAITING, PEER_CONNECTING, PEER_OPEN };
@@ -369,6 +371,17 @@ void raft_transport_free(struct raft_transport *t)
 }
 
 /* ---- receiving ---------------------------------------------------------- */
+
+size_t raft_transport_frame_max(const struct raft_options *o)
+{
+    size_t max = o->message_max_bytes;
+
+    if (max < o->entry_max_bytes)
+        max = o->entry_max_bytes;
+    if (max < o->snapshot_chunk_bytes)
+        max = o->snapshot_chunk_bytes;
+    return max + FRAME_OVERHEAD_BYTES;
+}
 
 bool raft_transport_is(struct slice frame)
 {

@@ -43,6 +43,9 @@ void raft_transport_bind(struct raft_transport *t, struct raft_node *node);
 /* Closes the connections; call after raft_node_close, before its closed(). */
 void raft_transport_free(struct raft_transport *t);
 
+/* The longest frame that nodes with these options send: one entry may be longer
+ * than what messages are filled to. */
+size_t raft_transport_frame_max(const struct raft_options *options);
 /* True if a frame's request header asks for the Raft API. */
 bool raft_transport_is(struct slice frame);
 /* One frame from the listener (without length prefix; borrowed).  False: it is

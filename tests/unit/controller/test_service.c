@@ -950,3 +950,75 @@ Test(service, a_leader_that_stops_closes_when_another_leads)
     cr_assert_not(service->closing);
     wait_for(is_gone, "the end of the service");
 }
+
+/* ---- frames ---------------------------------------------------------------*/
+
+static uint64_t last_index(void)
+{
+    struct raft_node_status status;
+
+    raft_node_status(service->raft, &status);
+    return status.last_index;
+}
+
+static uint64_t index_awaited;
+
+static bool is_appended(void) { return last_index() == index_awaited; }
+
+static bool is_refused(void) { return tool.closed; }
+
+static bool is_appended_or_refused(void)
+{
+    return is_appended() || is_refused();
+}
+
+/* An entry that fills a message, from the leader of the next term. */
+static void send_long_append(void)
+{
+    static const struct env_conn_ops ops = {.frame = on_tool_answer,
+                                            .closed = on_tool_closed};
+    struct raft_node_status status;
+    struct buf payload = BUF_INIT, frame = BUF_INIT;
+    struct env_out *out = env_out_new();
+
+    raft_node_status(service->raft, &status);
+    size_t len = service->options.config.entry_max_bytes;
+    memset(buf_extend(&payload, len), 0, len);
+    struct raft_entry entry = {.term = status.term + 1,
+                               .data = buf_slice(&payload)};
+    struct raft_message m = {.type = RAFT_APPEND,
+                             .from = peers[0].id,
+                             .to = SELF,
+                             .term = status.term + 1};
+    m.append.prev_index = status.last_index;
+    m.append.prev_term = status.term;
+    m.append.entries = &entry;
+    m.append.entries_len = 1;
+    index_awaited = status.last_index + 1;
+    buf_put_u32(&frame, 0);
+    buf_put_u16(&frame, RAFT_API_KEY);
+    buf_put_u16(&frame, RAFT_API_VERSION);
+    buf_put_u32(&frame, 0);
+    buf_put_u16(&frame, 6);
+    buf_put_slice(&frame, SLICE("raft-2"));
+    raft_message_encode(&m, "test", SLICE_NULL, &frame);
+    be32_put(frame.data, (uint32_t)(frame.len - 4));
+    env_out_add_buf(out, &frame);
+    tool.conn =
+        env_connect(env, "127.0.0.1", env_listener_port(service->listener),
+                    1 << 20, &ops, NULL);
+    env_conn_send(tool.conn, out);
+    buf_free(&payload);
+}
+
+/* Whatever length clients' requests are allowed. */
+Test(service, what_controllers_send_each_other_may_be_as_long_as_it_gets)
+{
+    wait_for(is_active, "leadership");
+    cr_assert_gt(service->options.config.entry_max_bytes,
+                 service->options.frame_max_bytes);
+    mute = true;
+    send_long_append();
+    wait_for(is_appended_or_refused, "an end of the message");
+    cr_assert(is_appended());
+}
