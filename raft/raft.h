@@ -292,6 +292,7 @@ struct raft_peer {
     int64_t caught_up_ms; /* last time it had everything the leader had */
     uint64_t snapshot_offset;
     bool snapshot_waiting; /* a chunk is on its way */
+    bool snapshot_asked;   /* and so is the question whether it arrived */
     int64_t snapshot_sent_ms;
     /* Appends on their way, oldest first: last index and payload bytes. */
     struct {

@@ -30,10 +30,25 @@ static bool usable(const struct raft *r)
     return r->snapshot.ready && r->snapshot.index >= r->log.base_index;
 }
 
+static void send_chunk(struct raft *r, struct raft_update *u,
+                       struct raft_peer *p, uint64_t len)
+{
+    struct raft_message *m = message_add(r, u, RAFT_SNAPSHOT, p->id);
+
+    m->snapshot.index = r->snapshot.index;
+    m->snapshot.index_term = r->snapshot.term;
+    m->snapshot.config_index = r->snapshot.config_index;
+    m->snapshot.config = &r->snapshot.config;
+    m->snapshot.offset = p->snapshot_offset;
+    m->snapshot.size = r->snapshot.size;
+    m->snapshot.len = (size_t)len;
+    p->snapshot_waiting = true;
+    p->snapshot_sent_ms = r->now_ms;
+}
+
 void snapshot_send(struct raft *r, struct raft_update *u, struct raft_peer *p)
 {
     uint64_t left;
-    struct raft_message *m;
 
     if (p->snapshot_waiting || p->lost)
         return;
@@ -42,29 +57,28 @@ void snapshot_send(struct raft *r, struct raft_update *u, struct raft_peer *p)
         return;
     }
     left = r->snapshot.size - p->snapshot_offset;
-    m = message_add(r, u, RAFT_SNAPSHOT, p->id);
-    m->snapshot.index = r->snapshot.index;
-    m->snapshot.index_term = r->snapshot.term;
-    m->snapshot.config_index = r->snapshot.config_index;
-    m->snapshot.config = &r->snapshot.config;
-    m->snapshot.offset = p->snapshot_offset;
-    m->snapshot.size = r->snapshot.size;
-    m->snapshot.len = left < r->options.snapshot_chunk_bytes
-                          ? (size_t)left
-                          : r->options.snapshot_chunk_bytes;
-    p->snapshot_waiting = true;
-    p->snapshot_sent_ms = r->now_ms;
+    p->snapshot_asked = false;
+    send_chunk(r, u, p,
+               left < r->options.snapshot_chunk_bytes
+                   ? left
+                   : r->options.snapshot_chunk_bytes);
 }
 
-/* Chunk or answer was lost, or the peer is still installing: an empty chunk
- * at the end asks how far it is. */
+/* Chunk or answer was lost or is slow, or the peer is still installing: an
+ * empty chunk asks how far it is.  The same bytes once more would hold up the
+ * next ones on a slow link, and with each answer become more. */
 void snapshot_resend(struct raft *r, struct raft_update *u, struct raft_peer *p)
 {
     if (p->snapshot_waiting &&
         r->now_ms - p->snapshot_sent_ms < r->options.election_timeout_ms)
         return;
-    p->snapshot_waiting = false;
-    snapshot_send(r, u, p);
+    if (!p->snapshot_waiting || p->lost || !usable(r)) {
+        p->snapshot_waiting = false;
+        snapshot_send(r, u, p);
+        return;
+    }
+    p->snapshot_asked = true;
+    send_chunk(r, u, p, 0);
 }
 
 void snapshot_ready(struct raft *r, struct raft_update *u, uint64_t index,
@@ -130,6 +144,9 @@ void receive_snapshot_reply(struct raft *r, struct raft_update *u,
         return;
     if (offset == p->snapshot_offset && offset == r->snapshot.size)
         return; /* still installing */
+    if (offset == p->snapshot_offset && p->snapshot_waiting &&
+        !p->snapshot_asked)
+        return; /* the answer to an older question */
     p->snapshot_offset = offset;
     p->snapshot_waiting = false;
     if (offset < r->snapshot.size) {

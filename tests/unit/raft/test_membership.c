@@ -288,6 +288,63 @@ Test(membership, lost_chunks_are_sent_again)
     cr_assert(slice_eq_str(buf_slice(&lab.nodes[3].image), "the whole image"));
 }
 
+/* What 3 says, and how many chunks with bytes that brings it. */
+static size_t chunks_for(uint64_t offset)
+{
+    const struct raft_update *u = &lab.nodes[1].update;
+    struct raft_message m = {
+        .type = RAFT_SNAPSHOT_REPLY, .from = 3, .to = 1, .term = 1};
+    size_t chunks = 0;
+
+    m.snapshot_reply.index = lab_core(&lab, 1)->snapshot.index;
+    m.snapshot_reply.offset = offset;
+    lab_event(&lab, 1,
+              (struct raft_event){.type = RAFT_RECEIVED, .message = &m});
+    for (size_t i = 0; i < u->messages_len; i++)
+        chunks += u->messages[i].type == RAFT_SNAPSHOT &&
+                  u->messages[i].snapshot.len != 0;
+    lab_drop(&lab);
+    return chunks;
+}
+
+/* On a slow link copies of a chunk would hold up the next one, and be answered
+ * with yet another. */
+Test(membership, a_chunk_that_takes_a_while_is_not_sent_again)
+{
+    const struct raft_peer *p = raft_peer_find(lab_core(&lab, 1), 3);
+    size_t asked = 0;
+
+    lab_isolate(&lab, 3, true);
+    for (int i = 0; i < 20; i++)
+        lab_propose(&lab, 1, "a");
+    lab_deliver(&lab);
+    compact(1);
+    lab_run(&lab, 300);
+    lab_cut(&lab, 1, 3, false);
+    lab_cut(&lab, 2, 3, false);
+    lab.now_ms += 200;
+    lab_event(&lab, 1, (struct raft_event){.type = RAFT_TICK});
+    while (p->state != RAFT_SNAPSHOTTING)
+        cr_assert(lab_deliver_one(&lab));
+    lab_drop(&lab);
+    cr_assert_eq(chunks_for(4), 1);
+    cr_assert_eq(chunks_for(4), 0, "it is on its way");
+    lab_cut(&lab, 1, 3, true);
+    lab.now_ms += 1100;
+    lab_event(&lab, 1, (struct raft_event){.type = RAFT_TICK});
+    for (size_t i = 0; i < lab.nodes[1].update.messages_len; i++) {
+        const struct raft_message *m = &lab.nodes[1].update.messages[i];
+
+        if (m->type != RAFT_SNAPSHOT)
+            continue;
+        cr_assert_eq(m->snapshot.len, 0, "only asks");
+        asked++;
+    }
+    cr_assert_eq(asked, 1);
+    cr_assert_eq(chunks_for(4), 1, "it was lost");
+    cr_assert_eq(chunks_for(8), 1);
+}
+
 static void send_chunk(uint64_t term, uint64_t offset, const char *bytes)
 {
     struct raft_message m = {.type = RAFT_SNAPSHOT, .from = 1, .to = 3};
