@@ -28,7 +28,7 @@ enum { CONTROL_API_KEY = 20001, CONTROL_API_VERSION = 0 };
 
 enum {
     /* What the active controller answers a broker: the whole image at worst. */
-    CONTROL_ANSWER_MAX_BYTES = 256 << 20,
+    CONTROL_ANSWER_MAX_BYTES = INT32_MAX,
     /* What the listener takes at least: socket.request.max.bytes is about
      * clients, and may be shorter than an entry of the metadata log. */
     CONTROL_REQUEST_LEAST_BYTES = 100 << 20,
