@@ -14,6 +14,9 @@
  * ("bumps": the client could not know whether its first write had got as far as
  * adding the partition, so an abort of nothing must be possible.)
  *
+ * While the markers of one end are on their way its producer knows the next
+ * epoch already and may end the next transaction: it comes again.
+ *
  * The last epoch of a producer id is followed by epoch 0 of a new one, which
  * takes over when the transaction is complete; markers still carry the old. */
 #include "broker/coord/txn/txn.h"
@@ -49,11 +52,15 @@ static bool is_repeated(const struct txn *txn, const struct ending *e)
     return bumped || renamed;
 }
 
-/* It knows its next id already, and the transaction before is not complete. */
+/* It has been given its next epoch or id already, and the transaction before is
+ * not complete. */
 static bool is_ahead(const struct txn *txn, const struct ending *e)
 {
-    return txn_is_prepared(txn) && txn->next_producer_id >= 0 &&
-           e->producer_id == txn->next_producer_id && e->epoch == 0;
+    if (!txn_is_prepared(txn) || txn->client_version < TXN_VERSION_BUMPS)
+        return false;
+    if (txn->next_producer_id >= 0)
+        return e->producer_id == txn->next_producer_id && e->epoch == 0;
+    return e->producer_id == txn->producer_id && e->epoch == txn->epoch;
 }
 
 /* *done: there is nothing to do, and that is success. */

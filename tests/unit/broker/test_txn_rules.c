@@ -477,6 +477,10 @@ Test(txn_rules, end_with_bumps)
         {"the opposite", end_err(&l, END5(one, .commit = false)),
          ERR_INVALID_TXN_STATE},
         {"the next end", end_err(&l, END5(two, .commit = true)),
+         ERR_CONCURRENT_TRANSACTIONS},
+        {"the next end, an abort", end_err(&l, END5(two, .commit = false)),
+         ERR_CONCURRENT_TRANSACTIONS},
+        {"epoch to come", end_err(&l, END5(with_epoch(two, 3), .commit = true)),
          ERR_PRODUCER_FENCED},
     };
     CHECK_ROWS(prepared);
@@ -496,6 +500,18 @@ Test(txn_rules, end_with_bumps)
         {"abort of nothing", end_err(&l, END5(two, .commit = false)), ERR_NONE},
     };
     CHECK_ROWS(complete);
+}
+
+Test(txn_rules, the_epoch_of_a_fence_is_nobodys_while_markers_are_on_their_way)
+{
+    struct who old = init_ok(&l, "t");
+
+    ADD(&l, old, .version = 5);
+    l.hold_markers = true;
+    INIT(&l);
+    cr_assert_str_eq(txn_state_of(&l, "t"), "PrepareAbort");
+    cr_assert_err(end_err(&l, END5(with_epoch(old, 1), .commit = false)),
+                  ERR_PRODUCER_FENCED);
 }
 
 Test(txn_rules, an_empty_id_takes_no_repetition)
