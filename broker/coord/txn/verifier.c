@@ -338,10 +338,13 @@ static enum err said_of(const struct map *said, struct buf *key,
     return code != NULL ? (enum err) * code : ERR_NOT_ENOUGH_REPLICAS;
 }
 
-/* The coordinator is not where it was looked for, or not ready. */
+/* The coordinator is not where it was looked for, or not ready, or has not
+ * heard of one of the transaction's topics yet, which are all led here. */
 static bool may_pass(enum err error)
 {
     return error == ERR_NOT_COORDINATOR ||
+           error == ERR_UNKNOWN_TOPIC_OR_PARTITION ||
+           error == ERR_OPERATION_NOT_ATTEMPTED ||
            error == ERR_COORDINATOR_NOT_AVAILABLE ||
            error == ERR_COORDINATOR_LOAD_IN_PROGRESS ||
            error == ERR_NOT_ENOUGH_REPLICAS || error == ERR_REQUEST_TIMED_OUT ||

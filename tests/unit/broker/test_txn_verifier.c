@@ -219,6 +219,22 @@ Test(txn_verifier, what_is_behind_a_passing_failure_fails_with_it)
     heard(3, 3, ERR_NONE);
 }
 
+/* The partition is here, so the coordinator has not heard of its topic yet; of
+ * the transaction's other partitions it says that it did not look at them. */
+Test(txn_verifier, a_coordinator_that_does_not_know_the_topic_yet_may_learn)
+{
+    static const enum err errors[] = {ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                                      ERR_OPERATION_NOT_ATTEMPTED};
+
+    for (int i = 0; i < 2; i++) {
+        ask(2 * i, "a", 7, 3, "orders", 4);
+        ask(2 * i + 1, "a", 7, 3, "orders", 4);
+        answer(errors[i]);
+        heard(2 * i, 2 * i, ERR_NOT_ENOUGH_REPLICAS);
+        heard(2 * i + 1, 2 * i + 1, ERR_NOT_ENOUGH_REPLICAS);
+    }
+}
+
 Test(txn_verifier, a_lost_connection_may_pass)
 {
     ask(0, "a", 7, 3, "orders", 4);
