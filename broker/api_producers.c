@@ -102,6 +102,9 @@ void api_describe_producers(struct request *r)
             scatter_set(s, at, t->name, NULL, t->partition_indexes[j], d);
         }
     }
+    /* A partition may have a million producers, and each mention of it would
+     * have them all. */
+    scatter_refuse_repeated(s, ERR_INVALID_REQUEST);
     s->run = run;
     s->done = done;
     s->arg = a;

@@ -3,6 +3,7 @@
  * transactional id is anybody's, see api_cluster.c. */
 #include "broker/coord/txn/split.h"
 #include "broker/dispatch.h"
+#include "broker/once.h"
 #include "broker/shard.h"
 #include "broker/transactions.h"
 
@@ -135,6 +136,18 @@ static void in_pieces(struct request *r)
     start_all(all);
 }
 
+/* A transaction is far larger than its id, so each is described once, where it
+ * is first named. */
+static void describe(struct request *r)
+{
+    struct describe_transactions_request *q = r->msg;
+
+    q->transactional_ids_len =
+        once_names(q->transactional_ids, q->transactional_ids_len,
+                   (struct once_field){sizeof *q->transactional_ids, 0});
+    in_pieces(r);
+}
+
 /* A broker lists the transactions that it coordinates. */
 static void list(struct request *r)
 {
@@ -159,7 +172,7 @@ void api_txn_request(struct request *r)
             one_coordinator(r);
         break;
     case API_DESCRIBE_TRANSACTIONS:
-        in_pieces(r);
+        describe(r);
         break;
     case API_LIST_TRANSACTIONS:
         list(r);

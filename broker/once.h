@@ -1,10 +1,11 @@
-/* Requests about groups that name something more than once.
+/* Requests about groups and transactions that name something more than once.
  *
- * A group's members and offsets are far larger than its name, so answering each
- * mention would multiply them.  Instead
+ * A group's members and offsets, and a transaction's partitions, are far larger
+ * than its name, so answering each mention would multiply them.  Instead
  *   - a group is described or deleted once, where it is first named
  *     (DescribeGroups, ConsumerGroupDescribe, ShareGroupDescribe,
- *     StreamsGroupDescribe; DeleteGroups, as in Kafka)
+ *     StreamsGroupDescribe; DeleteGroups, as in Kafka), and so is a
+ *     transactional id (DescribeTransactions)
  *   - all that a group has is told once (OffsetFetch and
  *     DescribeShareGroupOffsets without topics)
  *   - a partition's offset is told or deleted once (OffsetFetch, OffsetDelete)

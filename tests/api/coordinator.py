@@ -558,6 +558,10 @@ def describe_transactions(s, v):
               transactionalIds=[t.id])
     s.check("not the coordinator", a["transactionStates"][0]["errorCode"],
             NOT_COORDINATOR)
+    a = s.call(t.node, s.api, v, transactionalIds=[t.id, t.id])
+    if s.ours:
+        s.check("named twice", [x["transactionalId"]
+                                for x in a["transactionStates"]], [t.id])
 
 
 @covers("ListTransactions")

@@ -314,3 +314,9 @@ def describe_producers(s, v):
     single = s.topic("single", 1, layout=([1],))
     s.check("no replica", described("no replica", 2, single)["errorCode"],
             NOT_LEADER)
+    a = s.call(1, s.api, v, topics=[
+        {"name": topic, "partitionIndexes": [0, 0, 1]}])
+    if s.ours:
+        s.check("named twice", [p["errorCode"] for p in
+                                a["topics"][0]["partitions"]],
+                [42, 42, 0])
