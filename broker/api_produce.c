@@ -8,7 +8,8 @@
  * Record bytes stay in the request's frame all the way to pwritev, but for what
  * must be rewritten (message sets of old clients, see produced_prepare()). Then
  * the frame is dropped: requests that wait for followers must not keep the room
- * that the followers' own requests need. */
+ * that the followers' own requests need. Nor must those that wait for a
+ * transaction's coordinator, so that their frames are counted apart. */
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/dispatch.h"
@@ -60,6 +61,7 @@ struct produce_part {
     int unappended;      /* items not appended yet; +1 while starting */
     int waiting;         /* items not committed yet; +1 while appending */
     bool late;           /* the time for replication is over */
+    bool has_room;       /* some of it may wait for coordinators */
     struct arena faults; /* lists of faulty records */
     struct arena names;  /* of topics, in questions to coordinators */
     size_t expand_bytes; /* that may still come out of compressed batches */
@@ -180,8 +182,24 @@ static void appended(struct produce *produce)
 /* Then the part waits for replication alone. */
 static void item_appended(struct produce_part *part)
 {
-    if (--part->unappended == 0)
-        appended(part->produce);
+    struct request *r = part->produce->request;
+
+    if (--part->unappended != 0)
+        return;
+    if (part->has_room)
+        txn_verify_give_room(r->shard, r->size_bytes);
+    appended(part->produce);
+}
+
+static bool may_wait(struct produce_part *part)
+{
+    struct request *r = part->produce->request;
+
+    if (!part->has_room && txn_verify_take_room(r->shard, r->size_bytes)) {
+        part->has_room = true;
+        request_discount_frame(r);
+    }
+    return part->has_room;
 }
 
 static void verified(struct txn_verify *v, struct partition *p, enum err error)
@@ -219,6 +237,11 @@ static void run_item(struct produce_part *part, struct produce_item *item)
         return;
     if (!begins_txn(p, item, &b)) {
         append_item(item, p);
+        return;
+    }
+    if (!may_wait(part)) {
+        item->error = ERR_NOT_ENOUGH_REPLICAS;
+        partition_refused(p, item->records, item->error);
         return;
     }
     part->unappended++;

@@ -91,8 +91,15 @@ void request_drop_frame(struct request *r)
     if (r->frame != NULL)
         env_frame_unref(r->frame);
     r->frame = NULL;
-    env_intake_give_back(r->shard->intake, r->intake_bytes);
+    if (!atomic_load(&r->discounted))
+        env_intake_give_back(r->shard->intake, r->intake_bytes);
     r->intake_bytes = 0;
+}
+
+void request_discount_frame(struct request *r)
+{
+    if (!atomic_exchange(&r->discounted, true))
+        env_intake_give_back(r->shard->intake, r->intake_bytes);
 }
 
 void request_shrink(struct request *r, struct arena *kept, void *msg)
@@ -240,6 +247,7 @@ void conns_init(struct shard *s)
     s->idle_check.fn = on_idle_check;
     s->idle_check.arg = s;
     s->intake = env_intake_new(s->env, limit > 0 ? (size_t)limit : 1);
+    s->verifying_max_bytes = limit > 0 ? (size_t)limit / 2 : 0;
 }
 
 static bool close_first(struct list *conns, int spared_listener)

@@ -37,8 +37,9 @@ struct request {
     struct env *owner;                /* whose thread owns it now */
     void (*moved)(struct request *r); /* on its way to another thread */
     struct env_frame *frame;          /* what `msg` points into */
-    size_t intake_bytes;              /* to be given back to shard->intake */
-    struct arena arena; /* decoded request and scratch for the answer */
+    size_t intake_bytes;     /* to be given back to shard->intake, ... */
+    _Atomic bool discounted; /* ... unless they were already */
+    struct arena arena;      /* decoded request and scratch for the answer */
     const struct api *api;
     int16_t version;
     int32_t correlation_id;
@@ -72,6 +73,9 @@ void request_move(struct request *r, struct env *to,
  * makes room for others.  Nothing may point into them: what strings of `msg`
  * are still wanted were copied.  Any thread, while the request cannot end. */
 void request_drop_frame(struct request *r);
+/* The frame stays, and no longer counts among what the shard has in hand.  Any
+ * thread that needs the frame. */
+void request_discount_frame(struct request *r);
 /* Goes further, for who may wait for long: frame and arena are given back.  Of
  * them only `msg` stays, in `kept`, which is the request's arena from then on.
  * At home. */

@@ -122,7 +122,11 @@ struct shard {
     struct list busy_conns;
     struct env_timer idle_check;
     struct env_intake *intake; /* bounds what their requests hold */
-    int64_t complained_ms;     /* last line about max.connections.per.ip */
+    /* Those of them that wait for transactions' coordinators, see
+     * txn_verify_take_room(). */
+    _Atomic size_t verifying_bytes;
+    size_t verifying_max_bytes;
+    int64_t complained_ms; /* last line about max.connections.per.ip */
 
     /* Scratch for records that must be looked at or rewritten. */
     struct codec *codec;

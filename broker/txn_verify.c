@@ -192,3 +192,21 @@ void txn_verify_forget(struct partition *p)
         ((struct txn_verify *)e->value)->partition = NULL;
     map_free(&p->verifying);
 }
+
+/* ---- room ----------------------------------------------------------------*/
+
+bool txn_verify_take_room(struct shard *home, size_t bytes)
+{
+    size_t before = atomic_fetch_add(&home->verifying_bytes, bytes);
+
+    /* One may be larger than all the room. */
+    if (before == 0 || before + bytes <= home->verifying_max_bytes)
+        return true;
+    atomic_fetch_sub(&home->verifying_bytes, bytes);
+    return false;
+}
+
+void txn_verify_give_room(struct shard *home, size_t bytes)
+{
+    atomic_fetch_sub(&home->verifying_bytes, bytes);
+}

@@ -60,6 +60,14 @@ void txn_verify_forget(struct partition *p);
 bool txn_verify_needed(const struct partition *p, int64_t producer_id,
                        int16_t producer_epoch);
 
+/* Requests whose records wait here do not count among those that their shard
+ * has in hand, or who asks might find no room where the question arrives, and
+ * everybody else would suffer from a coordinator that is silent.  False: as
+ * many wait for `home`, the shard of the request, as may; they are to come
+ * again.  Any thread. */
+bool txn_verify_take_room(struct shard *home, size_t bytes);
+void txn_verify_give_room(struct shard *home, size_t bytes);
+
 /* ---- for txn_client.c ------------------------------------------------------
  * v->error is set; on v->shard's thread. */
 void txn_verify_answered(struct env_task *task);

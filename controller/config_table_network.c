@@ -76,8 +76,8 @@ const struct config_def config_table_network[] = {
     {"queued.max.request.bytes", CONFIG_LONG, "-1", ANY, CONFIG_READ_ONLY,
      CONFIG_USED,
      "Memory that requests may hold, as received and decoded, until they are "
-     "answered (Produce: until they are appended; Fetch: until they wait) before the server stops "
-     "reading from sockets; each shard has its equal share; -1: "
+     "answered (Produce: until they are appended or wait for a transaction's coordinator; "
+     "Fetch: until they wait) before the server stops reading from sockets; each shard has its equal share; -1: "
      "`socket.request.max.bytes` per shard. A request that arrives for more "
      "than 30 s while others wait for room costs its connection.",
      NULL},

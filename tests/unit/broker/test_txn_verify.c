@@ -265,3 +265,21 @@ Test(txn_verify, verification_that_is_switched_off_still_lets_nobody_overtake)
     comes();
     expect("1:0 2:0 3:0 4:0 ", 0);
 }
+
+/* ---- room ----------------------------------------------------------------*/
+
+Test(txn_verify, what_waits_has_a_bound_of_its_own)
+{
+    shard.verifying_max_bytes = 20;
+    cr_assert(txn_verify_take_room(&shard, 10));
+    cr_assert(txn_verify_take_room(&shard, 10));
+    cr_assert_not(txn_verify_take_room(&shard, 1));
+    txn_verify_give_room(&shard, 10);
+    cr_assert(txn_verify_take_room(&shard, 10));
+    txn_verify_give_room(&shard, 10);
+    cr_assert_not(txn_verify_take_room(&shard, 21));
+    txn_verify_give_room(&shard, 10);
+    cr_assert(txn_verify_take_room(&shard, 21), "alone it is let in");
+    txn_verify_give_room(&shard, 21);
+    cr_assert_eq(shard.verifying_bytes, 0);
+}
