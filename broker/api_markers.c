@@ -7,6 +7,7 @@
 #include "broker/dispatch.h"
 #include "broker/scatter.h"
 #include "broker/shard.h"
+#include "broker/txn_client.h"
 
 struct marker_write {
     struct partition_waiter waiter;
@@ -125,7 +126,7 @@ add_marker(struct request *r, struct scatter *s, int at,
             };
             w->origin.transaction_version = q->transaction_version;
             w->origin.decision = q->decision;
-            w->timeout_ms = r->shard->broker->config->request_timeout_ms;
+            w->timeout_ms = txn_client_answer_ms(r->shard->broker->config);
             w->a = &out->partitions[j];
             write_txn_markers_response_writable_txn_marker_partition_result_init(
                 w->a);

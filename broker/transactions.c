@@ -99,7 +99,7 @@ static void take_options(const struct server_config *config,
         config->transaction_remove_interval_ms;
     o->config.txns_max_bytes = TXNS_MAX_BYTES;
     o->batch_max_bytes = (uint32_t)p->settings->log.max_message_bytes;
-    o->commit_timeout_ms = config->request_timeout_ms;
+    o->commit_timeout_ms = txn_client_answer_ms(config);
     o->config.first_round = first_decision(p->shard->env);
 }
 

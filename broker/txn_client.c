@@ -46,6 +46,11 @@ reachable(const struct txn_client *c, int32_t id, struct peer_address *address)
     return b;
 }
 
+int32_t txn_client_answer_ms(const struct server_config *config)
+{
+    return config->request_timeout_ms / 2;
+}
+
 /* ---- markers -------------------------------------------------------------*/
 
 /* Markers between a shard and here, and back. */

@@ -12,6 +12,7 @@
 
 struct list;
 struct meta;
+struct server_config;
 struct shard;
 struct txn_client;
 
@@ -25,6 +26,12 @@ void txn_client_send_markers(struct shard *s, struct list *markers);
 void txn_client_ask_ids(struct shard *s, int32_t partition);
 /* See txn_verify(); ends with v->answered on v->shard's thread. */
 void txn_client_verify(struct txn_verify *v);
+
+/* How long what is asked here may take where it is asked, before the answer
+ * says that it takes too long.  Who asks gives up after request.timeout.ms, on
+ * all that a request was for; so one partition that cannot commit would hold up
+ * the transactions of all others in it. */
+int32_t txn_client_answer_ms(const struct server_config *config);
 
 /* ---- for meta.c and meta_ids.c, on the metadata thread
  * ---------------------*/

@@ -46,7 +46,7 @@ struct txn_shard_ops {
 struct txn_shard_options {
     struct txn_config config; /* record_max_bytes is set by the shard */
     uint32_t batch_max_bytes; /* max.message.bytes of the topic */
-    /* How long a client waits for a commit: request.timeout.ms of brokers. */
+    /* How long a client waits for a commit, less than request.timeout.ms. */
     int64_t commit_timeout_ms;
 };
 
