@@ -179,8 +179,11 @@ void settings_forget(struct meta *m, const struct image_topic *topic)
 typedef void (*changed_fn)(struct meta *m, const struct image_topic *topic,
                            struct topic_settings *settings);
 
+/* `certain`: its configs have changed.  Then the settings that are known are no
+ * measure: they may have been asked for since, for a new partition or because
+ * one has another state. */
 static void refresh_topic(struct meta *m, const struct image_topic *topic,
-                          changed_fn changed)
+                          bool certain, changed_fn changed)
 {
     struct slice id = uuid_slice(&topic->id);
     struct topic_settings *old = map_get(&m->topic_settings, id);
@@ -189,7 +192,7 @@ static void refresh_topic(struct meta *m, const struct image_topic *topic,
 
     if (old == NULL)
         old = shared(m);
-    if (equal(old, now)) {
+    if (!certain && equal(old, now)) {
         topic_settings_unref(now);
         return;
     }
@@ -207,7 +210,7 @@ static void refresh_all(struct meta *m, changed_fn changed)
     bool same = equal(old, m->settings);
     for (uint32_t at = 0; (topic = image_topic_next(&m->image, &at)) != NULL;)
         if (map_get(&m->topic_settings, uuid_slice(&topic->id)) != NULL)
-            refresh_topic(m, topic, changed);
+            refresh_topic(m, topic, false, changed);
         else if (!same)
             changed(m, topic, m->settings);
     topic_settings_unref(old);
@@ -222,7 +225,7 @@ void settings_refresh(struct meta *m, changed_fn changed)
     MAP_EACH (e, &m->changed_configs) {
         struct image_topic *topic = image_topic(&m->image, e->key);
         if (topic != NULL)
-            refresh_topic(m, topic, changed);
+            refresh_topic(m, topic, true, changed);
     }
     m->defaults_changed = false;
     map_free(&m->changed_configs);

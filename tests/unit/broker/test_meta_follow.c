@@ -93,6 +93,27 @@ Test(meta_follow, settings_follow_the_configs)
     kit_free(&kit);
 }
 
+/* The first settings of its own that a topic gets may come together with news
+ * of a partition, or in a snapshot with them. */
+Test(meta_follow, settings_follow_when_a_partition_changes_with_them)
+{
+    struct kit kit;
+
+    kit_init(&kit, "");
+    kit_topic(&kit, 4, "orders", 1, true);
+    kit_start(&kit);
+    kit_run(&kit, is_ready_and_applied);
+    kit.shard_text[0].len = 0;
+    kit.polls_held = true;
+    kit_config(&kit, 2, "orders", "retention.ms", "1234");
+    kit_move(&kit, 4, 0, 9, 1, 2);
+    kit_release(&kit);
+    kit_run(&kit, kit_is_applied);
+    cr_assert_not_null(strstr(kit_text(&kit, 0), "settings retention 1234\n"),
+                       "%s", kit_text(&kit, 0));
+    kit_free(&kit);
+}
+
 static int beats_wanted;
 
 static bool has_beaten(struct kit *kit)
