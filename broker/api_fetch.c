@@ -310,10 +310,17 @@ static void add_endpoint(struct request *r, struct fetch_response *a,
 }
 
 /* Versions 0 to 3 know message sets only: the range is read and rewritten. What
- * can't be said in the old format (zstd) is an error. */
+ * can't be said in the old format (zstd) is an error.  *expand_bytes: what may
+ * still come out of compressed batches for this answer, as that takes a shard's
+ * time; without any the partition has its turn in another one. */
 static enum err down_convert(struct request *r, const struct fetch_result *f,
-                             struct kafka_records *out)
+                             size_t *expand_bytes, struct kafka_records *out)
 {
+    struct codec *codec = r->shard->codec;
+    uint64_t before = codec_expanded_bytes(codec);
+
+    if (*expand_bytes == 0)
+        return ERR_NONE;
     uint8_t *data = xmalloc(f->range.len);
     struct buf set = BUF_INIT;
     struct message_set_down how = {
@@ -324,14 +331,17 @@ static enum err down_convert(struct request *r, const struct fetch_result *f,
                          ? (uint32_t)f->max_bytes
                          : f->range.len,
         .limit_bytes = EXPANDED_MAX_BYTES,
+        .total_bytes = *expand_bytes,
     };
     size_t consumed;
 
     enum err error = ERR_KAFKA_STORAGE_ERROR;
     if (env_file_read(f->range.file, data, f->range.len, f->range.position) ==
         (int64_t)f->range.len)
-        error = message_set_down(r->shard->codec, slice_of(data, f->range.len),
-                                 &how, &set, &consumed);
+        error = message_set_down(codec, slice_of(data, f->range.len), &how,
+                                 &set, &consumed);
+    uint64_t came = codec_expanded_bytes(codec) - before;
+    *expand_bytes -= came < *expand_bytes ? (size_t)came : *expand_bytes;
     out->bytes = arena_copy(&r->arena, buf_slice(&set));
     buf_free(&set);
     free(data);
@@ -357,7 +367,7 @@ static void fill_aborted(struct request *r, const struct fetch_result *f,
 }
 
 static void fill_partition(struct request *r, struct fetch_response *a,
-                           struct fetch_result *f,
+                           struct fetch_result *f, size_t *expand_bytes,
                            struct fetch_response_partition_data *out)
 {
     const struct fetch_request *q = r->msg;
@@ -392,7 +402,7 @@ static void fill_partition(struct request *r, struct fetch_response *a,
         out->records.ext_len = f->range.len;
         return;
     }
-    enum err error = down_convert(r, f, &out->records);
+    enum err error = down_convert(r, f, expand_bytes, &out->records);
     if (error != ERR_NONE) {
         out->error_code = err_wire(error);
         out->records.bytes = SLICE("");
@@ -414,6 +424,7 @@ static void fill_topics(struct request *r, struct fetch_response *a,
     struct fetch_response_partition_data *items =
         arena_array(&r->arena, (size_t)n, sizeof *items);
     struct fetch_response_fetchable_topic_response *t = NULL;
+    size_t expand_bytes = EXPANDED_MAX_BYTES;
 
     for (int i = 0; i < n; i++) {
         struct fetch_result *f =
@@ -426,7 +437,8 @@ static void fill_topics(struct request *r, struct fetch_response *a,
             t->topic = f->name;
             t->partitions = items;
         }
-        fill_partition(r, a, f, &t->partitions[t->partitions_len++]);
+        fill_partition(r, a, f, &expand_bytes,
+                       &t->partitions[t->partitions_len++]);
         items++;
     }
 }
@@ -678,7 +690,8 @@ static int64_t end_of_nothing(struct request *r, const struct fetch_result *f)
     uint8_t header[BATCH_HEADER_BYTES];
     struct buf set = BUF_INIT;
     struct message_set_down how = {.first_offset = f->asked_offset,
-                                   .limit_bytes = EXPANDED_MAX_BYTES};
+                                   .limit_bytes = EXPANDED_MAX_BYTES,
+                                   .total_bytes = EXPANDED_MAX_BYTES};
     int64_t end = -1;
     size_t consumed;
     struct batch b;

@@ -527,7 +527,9 @@ static void verified(struct txn_verify *v, struct partition *p, enum err error)
 {
     struct group_call *call = LIST_ENTRY(v, struct group_call, verify);
     struct coord_host *host = p != NULL ? groups_of(p) : NULL;
+    struct request *r = call->call.request;
 
+    txn_verify_give_room(r->shard, r->size_bytes);
     if (error == ERR_NONE && host != NULL)
         ask(call, host);
     else
@@ -539,14 +541,20 @@ static void verified(struct txn_verify *v, struct partition *p, enum err error)
  * the transaction (KIP-890), and know TRANSACTION_ABORTABLE. */
 enum { ADDS_PARTITIONS = 5, KNOWS_ABORTABLE = 4 };
 
-/* True: the answer comes by verified(). */
+/* True: the answer comes by verified(), or was given. */
 static bool verify(struct group_call *call, struct partition *p)
 {
     const struct coord_txn_commit *commit = call->msg;
+    struct request *r = call->call.request;
 
     if (call->api != API_TXN_OFFSET_COMMIT ||
         !txn_verify_needed(p, commit->producer_id, commit->producer_epoch))
         return false;
+    if (!txn_verify_take_room(r->shard, r->size_bytes)) {
+        refuse(call, coord_append_error(ERR_NOT_ENOUGH_REPLICAS));
+        return true;
+    }
+    request_discount_frame(r);
     call->verify = (struct txn_verify){
         .question =
             {
@@ -555,9 +563,8 @@ static bool verify(struct group_call *call, struct partition *p)
                 .producer_epoch = commit->producer_epoch,
                 .topic = SLICE(GROUP_TOPIC),
                 .partition = p->index,
-                .add = call->call.request->version >= ADDS_PARTITIONS,
-                .knows_abortable =
-                    call->call.request->version >= KNOWS_ABORTABLE,
+                .add = r->version >= ADDS_PARTITIONS,
+                .knows_abortable = r->version >= KNOWS_ABORTABLE,
             },
         .topic_id = p->topic->id,
         .done = verified,

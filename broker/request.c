@@ -116,6 +116,7 @@ void request_shrink(struct request *r, struct arena *kept, void *msg)
     request_drop_frame(r);
     arena_free(&r->arena);
     r->arena = *kept;
+    atomic_store(&r->discounted, false);
     r->intake_bytes = sizeof *r + kept->used_bytes;
     env_intake_take(r->shard->intake, r->intake_bytes);
 }

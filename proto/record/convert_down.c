@@ -163,6 +163,7 @@ static enum err convert_all(struct down *d, struct slice batches,
                             size_t *consumed)
 {
     size_t start = d->out->len;
+    uint64_t expanded = codec_expanded_bytes(d->codec);
 
     for (;;) {
         struct slice left =
@@ -171,6 +172,9 @@ static enum err convert_all(struct down *d, struct slice batches,
         bool first = before == start;
         struct batch b;
 
+        if (!first &&
+            codec_expanded_bytes(d->codec) - expanded >= d->how->total_bytes)
+            return ERR_NONE;
         enum err err = batch_parse(left, &b);
         if (err == ERR_TOO_LARGE)
             return ERR_NONE;

@@ -88,6 +88,8 @@ struct message_set_down {
     int64_t first_offset; /* records before it are left out */
     size_t max_bytes;     /* of output; the first message may pass it */
     size_t limit_bytes;   /* for what one batch expands to */
+    size_t total_bytes;   /* of what has come out of compressed batches: then no
+                             other batch is begun, once there is a message */
 };
 
 /* Appends the records of `batches` to `out` as messages, keeping offsets.

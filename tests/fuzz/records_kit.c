@@ -124,6 +124,7 @@ void fuzz_convert_down(struct slice bytes, const struct batch *b, int records)
             .first_offset = b->base_offset,
             .max_bytes = FUZZ_LIMIT_BYTES,
             .limit_bytes = FUZZ_LIMIT_BYTES,
+            .total_bytes = FUZZ_LIMIT_BYTES,
         };
         struct buf out = BUF_INIT;
         size_t consumed;

@@ -398,7 +398,7 @@ static void record_seed(const struct buf *bytes)
 
 static void set_seeds(const struct buf *batch, int8_t magic)
 {
-    struct message_set_down how = {magic, 0, 1 << 20, 1 << 20};
+    struct message_set_down how = {magic, 0, 1 << 20, 1 << 20, 1 << 20};
     struct buf set = BUF_INIT, b = BUF_INIT;
     size_t consumed;
 

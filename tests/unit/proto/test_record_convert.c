@@ -163,7 +163,8 @@ Test(convert, up_of_nothing_is_nothing)
 static enum err down(struct slice batches, int8_t magic, int64_t first_offset,
                      size_t max_bytes, size_t *consumed)
 {
-    const struct message_set_down how = {magic, first_offset, max_bytes, LIMIT};
+    const struct message_set_down how = {magic, first_offset, max_bytes, LIMIT,
+                                         LIMIT};
 
     out.len = 0;
     return message_set_down(codec, batches, &how, &out, consumed);
@@ -339,6 +340,37 @@ Test(convert, down_is_bounded)
     cr_assert_eq(down(buf_slice(&log), 1, 0, LIMIT, &consumed),
                  ERR_MESSAGE_TOO_LARGE);
     cr_assert_eq(out.len, 0);
+    batch_builder_free(&builder);
+    buf_free(&log);
+}
+
+/* Each batch may expand to the limit, and a range may have many of them. */
+Test(convert, down_begins_no_other_batch_when_enough_has_come_out)
+{
+    struct message_set_down how = {1, 0, LIMIT, LIMIT, 1};
+    struct batch_options options = BATCH_OPTIONS_INIT;
+    struct batch_builder builder;
+    struct buf log = BUF_INIT;
+    size_t consumed, one;
+
+    batch_builder_init(&builder);
+    options.compression = COMPRESSION_GZIP;
+    for (int i = 0; i < 2; i++) {
+        options.base_offset = i;
+        one = log.len;
+        batch_builder_append(&builder, 0, SLICE_NULL, SLICE("value"), NULL, 0);
+        batch_builder_finish(&builder, &options, codec, &log);
+    }
+    cr_assert_eq(
+        message_set_down(codec, buf_slice(&log), &how, &out, &consumed),
+        ERR_NONE);
+    cr_assert_eq(consumed, one);
+    out.len = 0;
+    how.total_bytes = LIMIT;
+    cr_assert_eq(
+        message_set_down(codec, buf_slice(&log), &how, &out, &consumed),
+        ERR_NONE);
+    cr_assert_eq(consumed, log.len);
     batch_builder_free(&builder);
     buf_free(&log);
 }
