@@ -344,11 +344,11 @@ bool members_leave_on(const struct members *m, struct node *n)
     }
     if (move_replicas(active, n->id))
         return false;
-    if (n->process != NULL) {
-        if (!n->stopping)
-            node_stop(n);
+    /* One that has ended by itself is not started again either. */
+    if (!n->stopping || n->process == NULL)
+        node_stop(n);
+    if (n->process != NULL)
         return false;
-    }
     /* Its registration may still be on its way; then it is waited for. */
     if (image_broker(&s->image, n->id) != NULL) {
         n->taken_out = true;
