@@ -97,6 +97,7 @@ void history_claimed(struct history *h, const char *group, int32_t epoch,
     char key[32];
 
     h->counts.assigned++;
+    g->claimed = true;
     history_note(h, "claimed in %s by %s at epoch %d: %s", group, member, epoch,
                  history_where(h, topic, partition).text);
     snprintf(key, sizeof key, "%d %d", topic, partition);
@@ -264,8 +265,8 @@ static bool replaces(struct history *h, const struct commit *m,
         return true;
     if (group_of(h, m->group)->mixed)
         return shown->acked_tick != 0 && shown->acked_tick <= m->sent_tick;
-    bool one_member = map_count(&group_of(h, m->group)->claims) != 0 &&
-                      strcmp(m->member, shown->member) == 0;
+    bool one_member =
+        group_of(h, m->group)->claimed && strcmp(m->member, shown->member) == 0;
     if (shown->generation < m->generation && !one_member)
         return true;
     return shown->generation <= m->generation && shown->acked_tick != 0 &&

@@ -88,6 +88,7 @@ struct group {
     struct map owners; /* "generation topic partition" -> member, owned */
     struct map claims; /* "topic partition" -> member, owned */
     bool mixed;        /* history_mixes() was told */
+    bool claimed;      /* history_claimed() was told, once */
     bool delivers;     /* history_delivered() is told */
     struct map given;  /* "topic partition" -> end of what members were given */
 };

@@ -658,6 +658,17 @@ Test(history, commit_behind_an_unknown_of_an_older_generation)
     expect("commit-behind");
 }
 
+/* Its commit of an earlier epoch was late (KIP-1251), seed 3411436. */
+Test(history, a_member_that_has_left_committed_for_what_it_had)
+{
+    history_claimed(h, "g", 1, "a", TOPIC, PART);
+    int64_t first = commit(1, 5, false);
+    commit(2, 6, true);
+    history_released(h, "g", "a", TOPIC, PART);
+    fetch(2, first, 5);
+    expect(NULL);
+}
+
 Test(history, commit_behind_nothing)
 {
     commit(1, 5, true);
