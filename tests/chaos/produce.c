@@ -14,8 +14,13 @@
  * partition at a follower nearby ("leader N unchanged, not migrating away from
  * preferred replica M"; so in 2.0, and much the same in 2.10).  It asks the
  * wrong node until its records' time is over, or until somebody else leads.
- * Records that end like this, with that sentence said again and again to the
- * end, are not the cluster's failure and are counted apart. */
+ * Then it bumps its epoch, and sends what was on its way to other partitions
+ * again, under the new one: a batch whose answer was late is there twice, by no
+ * fault of the cluster (rd_kafka_toppar_producer_serve(), "Message timeouts
+ * will lead to gaps").  So a client that is stuck like this, with that sentence
+ * said again and again, is let go once its other partitions wait for nothing,
+ * and the producer goes on with a new one.  The records that were left in it
+ * are counted apart. */
 
 #include "tests/chaos/numbers.h"
 
@@ -30,6 +35,7 @@ enum {
     LOG_DEBUG_LEVEL = 7,
     STALL_PAUSE_US = 5000000, /* without that sentence: it went on */
     STALL_US = 20000000,      /* no handover takes so long */
+    LET_GO_MS = 5000,
 };
 
 struct load {
@@ -58,6 +64,7 @@ struct producer {
     rd_kafka_t *client;
     struct stall stalls[PARTITIONS_MAX];
     int waiting[PARTITIONS_MAX]; /* records not answered yet */
+    bool lets_go;                /* of its client */
     int64_t next[PARTITIONS_MAX];
 };
 
@@ -67,13 +74,20 @@ static void *opaque_of(int64_t number)
     return (void *)(intptr_t)(number + 1);
 }
 
-static bool is_stalled(struct producer *p, int partition)
+static bool is_stuck(struct producer *p, int partition)
 {
     struct stall *s = &p->stalls[partition];
     int64_t last = atomic_load(&s->last_us);
 
-    s->over = s->over || (numbers_now_us() - last < STALL_PAUSE_US &&
-                          last - atomic_load(&s->since_us) > STALL_US);
+    return numbers_now_us() - last < STALL_PAUSE_US &&
+           last - atomic_load(&s->since_us) > STALL_US;
+}
+
+static bool is_stalled(struct producer *p, int partition)
+{
+    struct stall *s = &p->stalls[partition];
+
+    s->over = s->over || is_stuck(p, partition);
     return s->over;
 }
 
@@ -111,8 +125,8 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *m,
     long long number = (long long)(intptr_t)m->_private - 1;
     p->waiting[m->partition]--;
     atomic_fetch_sub(&p->load->waiting, 1);
-    if (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT &&
-        is_stalled(p, m->partition)) {
+    if ((m->err && p->lets_go) || (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT &&
+                                   is_stalled(p, m->partition))) {
         atomic_fetch_add(&p->load->stalled, 1);
         fprintf(stderr,
                 "stalled %d: number %lld: the client keeps partition %d with "
@@ -177,66 +191,136 @@ static void send_round(struct producer *p)
             send_number(p, i);
 }
 
-static void *producer_run(void *arg)
-{
-    struct producer *p = arg;
-    const struct numbers_options *o = p->load->o;
-    int64_t step_us = 1000000ll * o->partitions / o->rate;
-    int64_t due = numbers_now_us();
-    while (!atomic_load(&p->load->stop)) {
-        int64_t now = numbers_now_us();
-        if (now < due) {
-            rd_kafka_poll(p->client, now + 10000 < due ? 10 : 1);
-            continue;
-        }
-        send_round(p);
-        rd_kafka_poll(p->client, 0);
-        due = due + step_us < now - 100000 ? now : due + step_us;
-    }
-    /* librdkafka looks for records whose time is over once a second. */
-    rd_kafka_flush(p->client, o->timeout_ms + 10000);
-    return NULL;
-}
+/* ---- clients ------------------------------------------------------------- */
 
-static void producer_open(struct producer *p, struct load *load, int id)
+static void client_open(struct producer *p)
 {
     /* Different compressions, because the broker patches and checks them all
      * alike but a client splits and retries them differently. */
     static const char *const codecs[] = {"none", "lz4", "none", "zstd"};
+    const struct numbers_options *o = p->load->o;
     char timeout[16];
-    snprintf(timeout, sizeof(timeout), "%d", load->o->timeout_ms);
+    snprintf(timeout, sizeof(timeout), "%d", o->timeout_ms);
+    /* A new connection begins slowly: where a round trip takes a second, WINDOW
+     * records in one request would take longer than a request may, each time
+     * anew. */
     const char *pairs[] = {
         "bootstrap.servers",
-        load->o->bootstrap,
+        o->bootstrap,
         "enable.idempotence",
         "true",
         "acks",
         "all",
         "linger.ms",
         "2",
+        "batch.size",
+        "16384",
         "debug",
-        load->o->debug[0] != '\0' ? load->o->debug : "topic",
+        o->debug[0] != '\0' ? o->debug : "topic",
         "message.timeout.ms",
         timeout,
         "socket.timeout.ms",
-        load->o->request_ms,
+        o->request_ms,
         "request.timeout.ms",
-        load->o->request_ms,
+        o->request_ms,
         "reconnect.backoff.max.ms",
         "500",
         "compression.type",
-        codecs[id % 4],
+        codecs[p->id % 4],
         NULL,
     };
-    *p = (struct producer){.load = load, .id = id};
-    for (int i = 0; i < load->o->partitions; i++)
-        p->next[i] = i;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(conf, p);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_log_cb(conf, on_log);
     p->client = numbers_client(RD_KAFKA_PRODUCER, pairs, conf);
+}
+
+/* What waits in it may be there or not, and is sent no more. */
+static void client_let_go(struct producer *p)
+{
+    p->lets_go = true;
+    rd_kafka_purge(p->client,
+                   RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(p->client, LET_GO_MS);
+    rd_kafka_destroy(p->client);
+    p->lets_go = false;
+    for (int i = 0; i < p->load->o->partitions; i++) {
+        atomic_store(&p->stalls[i].last_us, 0);
+        p->stalls[i].over = false;
+    }
+}
+
+/* A partition is stuck.  *alone: no other one waits for anything, or what is
+ * underway to it might get there behind what a new client sends. */
+static bool client_is_stuck(struct producer *p, bool *alone)
+{
+    bool found = false;
+
+    *alone = true;
+    for (int i = 0; i < p->load->o->partitions; i++) {
+        bool stuck = p->waiting[i] != 0 && is_stuck(p, i);
+        found = found || stuck;
+        *alone = *alone && (stuck || p->waiting[i] == 0);
+    }
+    return found;
+}
+
+static void go_on(struct producer *p)
+{
+    const struct numbers_options *o = p->load->o;
+    int64_t step_us = 1000000ll * o->partitions / o->rate;
+    int64_t due = numbers_now_us();
+    bool alone;
+
+    while (!atomic_load(&p->load->stop)) {
+        int64_t now = numbers_now_us();
+        bool stuck = client_is_stuck(p, &alone);
+        if (stuck && alone) {
+            client_let_go(p);
+            client_open(p);
+        } else if (stuck || now < due) {
+            rd_kafka_poll(p->client, now + 10000 < due ? 10 : 1);
+        } else {
+            send_round(p);
+            rd_kafka_poll(p->client, 0);
+            due = due + step_us < now - 100000 ? now : due + step_us;
+        }
+    }
+}
+
+/* librdkafka looks for records whose time is over once a second. */
+static void finish(struct producer *p)
+{
+    int64_t until =
+        numbers_now_us() + (p->load->o->timeout_ms + 10000) * 1000ll;
+    bool alone = false, stuck = false;
+
+    while (!stuck && numbers_now_us() < until &&
+           rd_kafka_flush(p->client, 1000) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        stuck = client_is_stuck(p, &alone) && alone;
+    if (stuck)
+        client_let_go(p);
+    else
+        rd_kafka_destroy(p->client);
+}
+
+static void *producer_run(void *arg)
+{
+    struct producer *p = arg;
+
+    client_open(p);
+    go_on(p);
+    finish(p);
+    return NULL;
+}
+
+static void producer_start(struct producer *p, struct load *load, int id)
+{
+    *p = (struct producer){.load = load, .id = id};
+    for (int i = 0; i < load->o->partitions; i++)
+        p->next[i] = i;
     if (pthread_create(&p->thread, NULL, producer_run, p))
         numbers_die("cannot start a thread");
 }
@@ -262,15 +346,13 @@ int numbers_produce(const struct numbers_options *o)
     if (!load.ledger)
         numbers_die("cannot write %s", o->ledger);
     for (int i = 0; i < o->producers; i++)
-        producer_open(&producers[i], &load, i);
+        producer_start(&producers[i], &load, i);
     char line[64];
     while (fgets(line, sizeof(line), stdin))
         status_print(&load);
     atomic_store(&load.stop, true);
-    for (int i = 0; i < o->producers; i++) {
+    for (int i = 0; i < o->producers; i++)
         pthread_join(producers[i].thread, NULL);
-        rd_kafka_destroy(producers[i].client);
-    }
     status_print(&load);
     if (fclose(load.ledger))
         numbers_die("cannot write %s", o->ledger);

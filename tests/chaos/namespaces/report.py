@@ -85,7 +85,7 @@ class Report:
             self.total("numbers", "acknowledged"),
             self.total("numbers", "read"))]
         if self.total("numbers", "stalled"):
-            lines.append("  %d records timed out in a client that kept their "
+            lines.append("  %d records were left in clients that kept their "
                          "partition with a former leader (produce.c)" %
                          self.total("numbers", "stalled"))
         for rows in ("histories", "kafkajs"):
