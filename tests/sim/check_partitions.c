@@ -247,6 +247,35 @@ static bool compare_batch(void *arg, const struct batch *b, struct slice bytes)
     return true;
 }
 
+static const struct image *newest_image(const struct check_partitions *c)
+{
+    const struct image *newest = NULL;
+
+    for (int i = 0; i < *c->options.nodes_len; i++) {
+        const struct node *n = c->options.nodes[i];
+
+        if (n->server == NULL || !n->running || !n->is_controller)
+            continue;
+        const struct image *image =
+            &controller_role_service(n->server->controller)->image;
+        if (newest == NULL || image->applied_index > newest->applied_index)
+            newest = image;
+    }
+    return newest;
+}
+
+/* A node that has not caught up may take what a power loss has left of a
+ * topic's namesake, without the file that tells them apart, for a topic that
+ * has been deleted meanwhile. */
+static bool is_not_known_to_be_deleted(const struct check_partitions *c,
+                                       const struct partition *p)
+{
+    const struct image *image = newest_image(c);
+
+    return !p->shard->settled && image != NULL &&
+           image_topic_by_id(image, p->topic->id) == NULL;
+}
+
 static void compare_log(struct check_partitions *c, struct known *k,
                         struct replica *r, const struct node *n,
                         struct partition *p)
@@ -275,7 +304,8 @@ static void compare_log(struct check_partitions *c, struct known *k,
                           (long long)r->compared);
     if (end < r->compared)
         r->compared = end;
-    if (to <= r->compared || c->options.loss_possible)
+    if (to <= r->compared || c->options.loss_possible ||
+        is_not_known_to_be_deleted(c, p))
         return;
     m.compared = r->compared;
     if (log_visit(p->log, r->compared, to, compare_batch, &m) == ERR_NONE)
@@ -312,23 +342,6 @@ static void check_new_leader(struct check_partitions *c, struct known *k,
                           "%lld had been committed",
                           k->name, n->id, epoch,
                           (long long)log_end_offset(p->log), (long long)end);
-}
-
-static const struct image *newest_image(const struct check_partitions *c)
-{
-    const struct image *newest = NULL;
-
-    for (int i = 0; i < *c->options.nodes_len; i++) {
-        const struct node *n = c->options.nodes[i];
-
-        if (n->server == NULL || !n->running || !n->is_controller)
-            continue;
-        const struct image *image =
-            &controller_role_service(n->server->controller)->image;
-        if (newest == NULL || image->applied_index > newest->applied_index)
-            newest = image;
-    }
-    return newest;
 }
 
 static const struct partition *partition_on(const struct node *n,
