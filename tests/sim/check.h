@@ -93,6 +93,10 @@ const struct asked *check_partitions_asked(struct check_partitions *c,
                                            struct uuid topic, int32_t partition,
                                            int32_t partition_epoch,
                                            uint64_t isr);
+/* Whether the node runs and its replica has lost its disk.  What it asked for
+ * in the same turn nobody has seen. */
+bool check_partitions_offline(const struct node *n, struct uuid topic,
+                              int32_t partition);
 
 /* check_image.c */
 struct check_image;

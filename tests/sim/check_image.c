@@ -149,7 +149,9 @@ static void check_change(struct check_image *c, const struct image *image,
             return;
     const struct asked *asked = check_partitions_asked(
         c->partitions, t->id, partition, was->partition_epoch, now->isr);
-    if (asked == NULL)
+    const struct node *leader = node_by_id(c, was->leader);
+    if (asked == NULL &&
+        (leader == NULL || !check_partitions_offline(leader, t->id, partition)))
         history_violation(c->options.history, "isr-unasked",
                           "%s-%d: the in-sync set went from %llx to %llx after "
                           "partition epoch %d, and the leader, n%d, did not "

@@ -467,6 +467,20 @@ const struct asked *check_partitions_asked(struct check_partitions *c,
     return NULL;
 }
 
+bool check_partitions_offline(const struct node *n, struct uuid topic,
+                              int32_t partition)
+{
+    enum err error;
+
+    if (n->server == NULL || !n->running)
+        return false;
+    struct broker *b = &n->server->broker;
+    struct shard *s = b->shards[broker_shard_of(b, &topic, partition)];
+    const struct partition *p = shard_partition(s, &topic, partition, &error);
+    return p != NULL && (p->role == PARTITION_OFFLINE || p->log == NULL ||
+                         log_failed(p->log));
+}
+
 /* ---- metadata ------------------------------------------------------------ */
 
 static void tell_version(const struct known *k, const struct node *n,
