@@ -3,14 +3,16 @@
 
 #include <stdlib.h>
 
-/* Compaction may take a record of which the log has a later copy; of a record
- * that nobody has heard of, it is not known whether it was one. */
+/* Compaction may take a record of which the log has a later copy, and an
+ * unclean election may take that copy; of a record that nobody has heard of, it
+ * is not known whether it was one. */
 static bool may_be_missing(struct history *h, const struct history_log *log,
                            int64_t offset)
 {
     if (!history_is_compacted(h, log->topic))
         return false;
-    if (offset >= log->slots_len || log->slots[offset].id.topic < 0)
+    if (h->promise.unclean_possible || offset >= log->slots_len ||
+        log->slots[offset].id.topic < 0)
         return true;
     const struct history_id *id = &log->slots[offset].id;
     for (int64_t i = offset + 1; i < log->slots_len; i++)

@@ -313,6 +313,24 @@ Test(history, nothing_else_goes_when_compacted)
     expect("gap");
 }
 
+/* The later copy was on nobody but the leader that is gone (seed 924061). */
+Test(history, an_unclean_election_takes_the_later_copy)
+{
+    end();
+    begin_with(true);
+    history_topic_compacted(h, SLICE("orders"));
+    send_all(0);
+    send_all(1);
+    seek(0);
+    read_at(0, 0);
+    history_final_start(h);
+    seek(0);
+    read_at(1, 1);
+    history_final(h, TOPIC, PART, 0, 2);
+    history_judge(h);
+    expect(NULL);
+}
+
 Test(history, gap_in_a_stream)
 {
     send_all(0);
