@@ -99,8 +99,6 @@
       "what may be in a directory that failed is made anew in another")        \
     X(MOVE_LEAVES_NO_MARK,                                                     \
       "neither directory says to which of them a replica moved")               \
-    X(LOG_TRUSTS_ANY_CLEAN_STOP,                                               \
-      "a clean stop counts for logs that were not open")                       \
     X(LOG_LEAVES_CUTS_UNSYNCED,                                                \
       "a log is written to while its truncation is not on disk")               \
     X(LOG_KEEPS_CUT_PLACES,                                                    \

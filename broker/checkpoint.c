@@ -250,7 +250,7 @@ int checkpoint_count_start(struct log_dir *dir)
     struct buf value = BUF_INIT;
     uint8_t bytes[8];
 
-    if (dir->start_counted || PLANTED(LOG_TRUSTS_ANY_CLEAN_STOP))
+    if (dir->start_counted)
         return 0;
     if (kv_get(dir->checkpoints, key, &value) == 0 && value.len == sizeof bytes)
         dir->unclean_starts = (int64_t)be64_get(value.data);

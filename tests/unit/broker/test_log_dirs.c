@@ -125,6 +125,25 @@ Test(log_dirs, a_clean_stop_counts_for_one_start)
     cr_assert(!broker.log_dirs[1].clean);
 }
 
+/* By which an opening knows logs that were not open before the clean stop. */
+Test(log_dirs, starts_after_other_stops_are_counted)
+{
+    int64_t epoch;
+
+    cr_assert_null(start(&epoch));
+    cr_assert_eq(broker.log_dirs[0].unclean_starts, 1);
+    lose_power();
+    cr_assert_null(start(&epoch));
+    cr_assert_eq(broker.log_dirs[0].unclean_starts, 2);
+    stop();
+    cr_assert_null(start(&epoch));
+    cr_assert_eq(broker.log_dirs[0].unclean_starts, 2);
+    lose_power();
+    cr_assert_null(start(&epoch));
+    cr_assert_eq(broker.log_dirs[0].unclean_starts, 3);
+    cr_assert_eq(broker.log_dirs[1].unclean_starts, 3);
+}
+
 Test(log_dirs, one_of_two_that_was_not_stopped_cleanly_is_enough)
 {
     int64_t epoch;
