@@ -378,11 +378,12 @@ static void note_stored(struct stored *what, uint64_t tick,
 
 /* Below the group's start everything is acknowledged, also what a lock that was
  * over has archived there and nobody has stored yet: so only who has a record
- * has stored something for sure. */
-static bool had_it(const struct share_history_ask *ask, const struct hold *h)
+ * until it is answered has stored something for sure. */
+static bool had_it(const struct share_history_ask *ask,
+                   const struct share_history_ack *ack, const struct hold *h)
 {
     return h->client == ask->client && h->session == ask->session &&
-           ask->sent_ms <= h->until_ms;
+           ack->answered_ms <= h->until_ms;
 }
 
 static void acknowledged(struct share_history *s,
@@ -392,14 +393,14 @@ static void acknowledged(struct share_history *s,
     switch (ack->type) {
     case SHARE_HISTORY_ACCEPT:
     case SHARE_HISTORY_REJECT:
-        if (!r->done.is && had_it(ask, &r->hold))
+        if (!r->done.is && had_it(ask, ack, &r->hold))
             note_stored(&r->done, s->tick, ask, ack->epoch);
         *(ack->type == SHARE_HISTORY_ACCEPT ? &s->counts.accepted
                                             : &s->counts.rejected) += 1;
         break;
     case SHARE_HISTORY_RELEASE:
         s->counts.released++;
-        if (ack->deliveries > r->count && had_it(ask, &r->hold)) {
+        if (ack->deliveries > r->count && had_it(ask, ack, &r->hold)) {
             r->count = ack->deliveries;
             note_stored(&r->counted, s->tick, ask, ack->epoch);
         }

@@ -117,6 +117,7 @@ struct share_history_ack {
     int deliveries; /* when it was acquired */
     int32_t epoch;  /* as above */
     int64_t lock_ms;
+    int64_t answered_ms; /* of share_history_said() alone */
 };
 
 /* Before it is sent. */

@@ -197,7 +197,8 @@ static void said(struct shares_session *s, size_t i,
                                     .type = h->type,
                                     .deliveries = h->deliveries,
                                     .epoch = h->epoch,
-                                    .lock_ms = s->lock_ms};
+                                    .lock_ms = s->lock_ms,
+                                    .answered_ms = now(m)};
 
     share_history_said(m->owner->shares, &s->ask, &ack, outcome);
     if (h->type == SHARE_HISTORY_RENEW && outcome == HISTORY_ACKED) {

@@ -80,7 +80,8 @@ static void say(int client, int64_t offset, enum share_history_type type,
                                     .type = type,
                                     .deliveries = deliveries,
                                     .epoch = 5,
-                                    .lock_ms = LOCK_MS};
+                                    .lock_ms = LOCK_MS,
+                                    .answered_ms = now_ms};
 
     share_history_says(s, client, &ack);
     share_history_said(s, &a, &ack, outcome);
@@ -131,6 +132,25 @@ Test(share_history, accepted_and_given_again)
     say(1, 0, SHARE_HISTORY_ACCEPT, 1, HISTORY_ACKED);
     give(2, 0, 2);
     expect("share-again");
+}
+
+/* The lock was over when the leader read it; what that had archived was not
+ * stored yet (seed 5111315). */
+Test(share_history, accepted_in_time_and_answered_late)
+{
+    produce(1);
+    give(1, 0, 1);
+    struct share_history_ask a = ask(1, NODE);
+    now_ms += LOCK_MS;
+    struct share_history_ack ack = {.type = SHARE_HISTORY_ACCEPT,
+                                    .deliveries = 1,
+                                    .epoch = 5,
+                                    .lock_ms = LOCK_MS,
+                                    .answered_ms = now_ms};
+    share_history_says(s, 1, &ack);
+    share_history_said(s, &a, &ack, HISTORY_ACKED);
+    give_by(2, 0, 2, OTHER_NODE, 6);
+    expect(NULL);
 }
 
 Test(share_history, rejected_and_given_again_by_the_next_leader)
