@@ -161,8 +161,10 @@ static void apply(struct load_admin *a, struct topic *t)
     case CREATE:
         t->exists = YES;
         t->partitions = a->count;
+        /* What was not answered may still come, and then finds this one. */
         for (int i = 0; i < CONFIGS; i++)
-            t->set[i] = NO;
+            if (t->set[i] != UNSURE)
+                t->set[i] = NO;
         break;
     case DELETE:
         t->exists = NO;
