@@ -33,7 +33,8 @@ def java_hash(text):
     h = 0
     for c in text.encode():
         h = (31 * h + c) & 0xffffffff
-    return h & 0x7fffffff if h != 0x80000000 else 0
+    signed = h - (1 << 32) if h >> 31 else h
+    return abs(signed) if h != 0x80000000 else 0
 
 
 class Offsets:
