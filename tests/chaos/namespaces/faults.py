@@ -197,7 +197,11 @@ def rate(s):
     with s.fault("rate", "%d kbit/s to and from node %d" % (kbit, node)):
         s.world.network.limit(node, kbit)
         s.last(4, 12)
-        s.under()
+        # The slowest carries less than what is sent, and then mostly what
+        # clients that timed out send again.  A controller behind it is heard
+        # and goes on leading, so that nobody need acknowledge meanwhile.
+        if kbit > 500:
+            s.under()
 
 
 # ---- disks -----------------------------------------------------------------------
