@@ -114,12 +114,57 @@ int aborted_reset(struct log *log, struct segment *s)
     return rc == -ENOENT ? 0 : rc;
 }
 
+void aborted_doubt(struct segment *s) { s->aborted.stale = true; }
+
+static int write_aside(struct log *log, const char *path, struct slice bytes)
+{
+    struct env_file *file;
+    int rc = env_file_open(log->env, path, ENV_CREATE, &file);
+
+    if (rc < 0)
+        return rc;
+    rc = env_file_truncate(file, 0);
+    if (rc == 0)
+        rc = env_file_write(file, &bytes, 1, 0);
+    if (rc == 0)
+        rc = env_file_sync(file);
+    env_file_unref(file);
+    return rc;
+}
+
+static int replace_stale(struct log *log, struct segment *s)
+{
+    struct aborted_index *x = &s->aborted;
+    struct slice bytes = buf_slice(&x->unwritten);
+    char from[PATH_MAX], to[PATH_MAX];
+
+    if (bytes.len == 0) {
+        log->dir_changed = log->dir_changed || x->exists;
+        x->stale = false;
+        return aborted_reset(log, s);
+    }
+    log_file_path(log, s->base_offset, ".txnindex.cleaned", from);
+    log_file_path(log, s->base_offset, suffix, to);
+    int rc = write_aside(log, from, bytes);
+    if (rc == 0)
+        rc = env_rename(log->env, from, to);
+    if (rc < 0)
+        return rc;
+    log->dir_changed = x->exists = true;
+    x->stale = false;
+    x->stored = (uint32_t)(bytes.len / ABORTED_BYTES);
+    buf_free(&x->unwritten);
+    return 0;
+}
+
 int aborted_write(struct log *log, struct segment *s)
 {
     struct aborted_index *x = &s->aborted;
     struct slice bytes = buf_slice(&x->unwritten);
     struct env_file *file;
 
+    if (x->stale)
+        return log->aborted_known == INT64_MAX ? replace_stale(log, s) : 0;
     if (bytes.len == 0)
         return 0;
     int rc = open_file(log, s, ENV_CREATE, &file);
@@ -275,13 +320,24 @@ int aborted_cut(struct log *log, struct segment *s, int64_t end_offset)
 
 int64_t log_aborted_known(const struct log *log) { return log->aborted_known; }
 
-void log_aborted_all_known(struct log *log) { log->aborted_known = INT64_MAX; }
-
 /* What fails is tried again with the next flush. */
 static void write_soon(struct log *log, struct segment *s)
 {
     if (s != log_active(log) || s->aborted.unwritten.len >= WRITE_BYTES)
         aborted_write(log, s);
+}
+
+void log_aborted_all_known(struct log *log)
+{
+    if (log->aborted_known == INT64_MAX)
+        return;
+    log->aborted_known = INT64_MAX;
+    for (uint32_t i = 0; i < log->segments_len; i++) {
+        struct segment *s = &log->segments[i];
+
+        if (s->aborted.stale && aborted_write(log, s) < 0)
+            log_flush_noted(log, s, s->base_offset);
+    }
 }
 
 void log_note_aborted(struct log *log, const struct log_aborted *a)

@@ -26,6 +26,8 @@ enum { ABORTED_BYTES = 34 };
 
 struct aborted_index {
     bool exists;          /* the file does */
+    bool stale;           /* ... or not: it counts for nothing, see
+                           * aborted_doubt() */
     bool unsynced;        /* it has bytes no fsync covered */
     uint32_t stored;      /* entries in it */
     struct buf unwritten; /* owned; entries behind them */
@@ -37,9 +39,14 @@ struct aborted_index {
 int aborted_open(struct log *log, struct segment *s, int64_t end_offset);
 /* Removes the file. */
 int aborted_reset(struct log *log, struct segment *s);
+/* What the file says does not count; when all is known again (see
+ * log_aborted_all_known()) what was noted takes its place, as a whole and
+ * synced.  Until then it stays: below the recovery point nobody would miss it,
+ * if the process ended in between. */
+void aborted_doubt(struct segment *s);
 /* Forgets entries whose marker is at end_offset or above. */
 int aborted_cut(struct log *log, struct segment *s, int64_t end_offset);
-/* Writes what is in memory. */
+/* Writes what is in memory, unless it may be a part only. */
 int aborted_write(struct log *log, struct segment *s);
 
 /* ---- for cleaning (clean.h): struct log_aborted in a buffer ---------------*/

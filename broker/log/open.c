@@ -378,8 +378,8 @@ static int check_epochs(struct log *log, uint32_t n)
 /* ---- aborted transactions ------------------------------------------------ */
 
 /* Those of segments [0, n) are on disk; what the others have was perhaps not
- * written, and goes. */
-static int open_aborted(struct log *log, uint32_t n)
+ * written, and goes, or is doubted where it was: below the recovery point. */
+static int open_aborted(struct log *log, uint32_t n, int64_t recovery_point)
 {
     int rc = 0;
 
@@ -399,7 +399,11 @@ static int open_aborted(struct log *log, uint32_t n)
                      log->path, (long long)s->base_offset);
         if (s->base_offset < log->aborted_known)
             log->aborted_known = s->base_offset;
-        rc = aborted_reset(log, s);
+        rc = 0;
+        if (i < n || (i + 1 < log->segments_len && end <= recovery_point))
+            aborted_doubt(s);
+        else
+            rc = aborted_reset(log, s);
     }
     return rc;
 }
@@ -440,7 +444,7 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     if (clean) {
         rc = open_clean(log);
         if (rc == 0)
-            rc = open_aborted(log, log->segments_len);
+            rc = open_aborted(log, log->segments_len, log->end_offset);
         if (rc == 0)
             return check_epochs(log, log->segments_len);
         if (rc != -EBADMSG)
@@ -454,7 +458,7 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     }
     rc = check_epochs(log, first);
     if (rc == 0)
-        rc = open_aborted(log, first);
+        rc = open_aborted(log, first, r->recovery_point);
     return rc < 0 ? rc : recovery_walk(r, first);
 }
 

@@ -272,9 +272,12 @@ Test(log_aborted, a_file_that_cannot_be_right_is_made_anew)
                    bytes->len - (size_t)harms[i].zero_from);
         fixture_open(&f, true, base + 5);
         cr_assert_eq(log_aborted_known(f.log), base, "%s", harms[i].what);
-        cr_assert_null(file(&f, base, ".txnindex"));
         note(&f, 1, base + 1, base + 2, base + 3);
         cr_assert_eq(base, 5);
+        expect(&f, base, base + 3, "1 6..7");
+        cr_assert_eq(file(&f, base, ".txnindex")->len, harms[i].len);
+        log_aborted_all_known(f.log);
+        cr_assert_eq(file(&f, base, ".txnindex")->len, 34);
         expect(&f, base, base + 3, "1 6..7");
         fixture_end(&f);
     }
@@ -338,6 +341,94 @@ Test(log_aborted, nor_are_those_of_a_file_that_was_made_anew)
     log_aborted_all_known(f.log);
     cr_assert_eq(log_flush_now(f.log), ERR_NONE);
     cr_assert_eq(log_recovery_point(f.log), end);
+    fixture_end(&f);
+}
+
+/* Two segments whose files seem to have been changed by others; an aborted
+ * transaction in the first, below the recovery point, which is returned. */
+static int64_t open_doubted(struct fixture *f)
+{
+    fixture_begin(f);
+    f->config.segment_bytes = 600;
+    fixture_open(f, true, 0);
+    aborted_txn(f, 1, 2);
+    while (log_segment_count(f->log) < 2)
+        append_n(f, 1);
+    cr_assert_eq(log_flush_now(f->log), ERR_NONE);
+    int64_t point = log_recovery_point(f->log);
+    int64_t unchanged_ms = log_changed_ms(f->log) - 1000;
+    fixture_close(f);
+    cr_assert_eq(log_open(f->env, LOG_PATH, f->topic_id, &f->config, point, 0,
+                          false, unchanged_ms, &f->log, &f->report),
+                 ERR_NONE);
+    cr_assert_eq(log_aborted_known(f->log), 0);
+    return point;
+}
+
+/* Who reads committed records would get those of the transaction. */
+Test(log_aborted, a_doubted_file_is_there_until_another_takes_its_place)
+{
+    struct fixture f;
+    int64_t point = open_doubted(&f);
+
+    fixture_crash(&f, ENV_MEM_KILL);
+    fixture_open(&f, false, point);
+    expect(&f, 0, 2, "1 0..1");
+    fixture_end(&f);
+}
+
+Test(log_aborted, nor_is_a_part_of_it_written)
+{
+    struct fixture f;
+    int64_t point = open_doubted(&f);
+
+    note(&f, 9, 1, 2, 3);
+    fixture_crash(&f, ENV_MEM_KILL);
+    fixture_open(&f, false, point);
+    expect(&f, 0, 2, "1 0..1");
+    fixture_end(&f);
+}
+
+Test(log_aborted, what_was_noted_takes_the_place_of_a_doubted_file)
+{
+    struct fixture f;
+    int64_t point = open_doubted(&f);
+
+    note(&f, 9, 1, 2, 3);
+    log_aborted_all_known(f.log);
+    expect(&f, 0, 2, "9 1..2");
+    fixture_crash(&f, ENV_MEM_KILL);
+    fixture_open(&f, false, point);
+    expect(&f, 0, 2, "9 1..2");
+    fixture_end(&f);
+}
+
+Test(log_aborted, where_nothing_was_noted_a_doubted_file_goes)
+{
+    struct fixture f;
+
+    open_doubted(&f);
+    log_aborted_all_known(f.log);
+    cr_assert_null(file(&f, 0, ".txnindex"));
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    expect(&f, 0, 2, "");
+    fixture_end(&f);
+}
+
+Test(log_aborted, a_doubted_file_that_cannot_be_replaced_is_with_the_next_flush)
+{
+    struct fixture f;
+    int64_t point = open_doubted(&f);
+
+    note(&f, 9, 1, 2, 3);
+    env_mem_faults(f.env)->sync_at = 1;
+    log_aborted_all_known(f.log);
+    expect(&f, 0, 2, "9 1..2");
+    cr_assert_eq(log_recovery_point(f.log), 0);
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    fixture_crash(&f, ENV_MEM_POWER);
+    fixture_open(&f, false, point);
+    expect(&f, 0, 2, "9 1..2");
     fixture_end(&f);
 }
 
