@@ -574,12 +574,18 @@ static void limit_records(struct plan *plan)
 
 /* A replica that was away longer than delete.retention.ms may have missed
  * markers, of which nothing is left by then, and take what was aborted for
- * committed; so it is with Apache Kafka. */
-static void keep_markers(struct plan *plan)
+ * committed; and tombstones of groups' members, who are back then.  So it is
+ * with Apache Kafka. */
+static void keep_deletions(struct plan *plan)
 {
+    bool long_away = false;
+
     for (int i = 0; i < plan->faults_len; i++)
-        if (plan->faults[i].duration_us >= 1500000)
-            plan->load.txn_retention_ms = 600000;
+        long_away = long_away || plan->faults[i].duration_us >= 1500000;
+    if (long_away)
+        plan->load.txn_retention_ms = 600000;
+    plan->delete_retention_ms =
+        long_away && plan->seed > 6010000 ? 600000 : 3000;
 }
 
 void plan_draw(uint64_t seed, struct plan *plan)
@@ -606,7 +612,7 @@ void plan_draw(uint64_t seed, struct plan *plan)
     draw_modern(plan);
     draw_mixed(plan);
     draw_dirs(plan);
-    keep_markers(plan);
+    keep_deletions(plan);
     draw_shares(plan);
 }
 
@@ -662,7 +668,7 @@ char *plan_properties(const struct plan *plan, int index)
         "log.index.interval.bytes=512\n"
         "log.cleaner.backoff.ms=1000\n"
         "log.cleaner.min.cleanable.ratio=0.1\n"
-        "log.cleaner.delete.retention.ms=3000\n"
+        "log.cleaner.delete.retention.ms=%d\n"
         "log.cleaner.io.buffer.size=2048\n"
         "log.cleaner.io.max.bytes.per.second=50000\n"
         "replica.lag.time.max.ms=%d\n"
@@ -678,8 +684,8 @@ char *plan_properties(const struct plan *plan, int index)
                           : "",
         plan->shards, plan->fsync ? "fsync" : "replicated", plan->min_isr,
         plan->replication, plan->replication, plan->min_isr, plan->replication,
-        plan->roll_ms, plan->lag_max_ms, plan->session_timeout_ms,
-        plan->session_timeout_ms / 4, plan->grace_ms,
+        plan->roll_ms, plan->delete_retention_ms, plan->lag_max_ms,
+        plan->session_timeout_ms, plan->session_timeout_ms / 4, plan->grace_ms,
         (long long)plan->snapshot_bytes, plan->unclean ? "true" : "false",
         plan->move_rate == 20000
             ? "replica.alter.log.dirs.io.max.bytes.per.second=20000\n"

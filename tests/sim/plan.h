@@ -124,6 +124,7 @@ struct plan {
     int dirs;          /* log directories of a node */
     int64_t move_rate; /* bytes per second between them; 0: no limit */
     bool fsync;
+    int delete_retention_ms; /* of the brokers */
     int min_isr;
     int replication;
     int roll_ms;
