@@ -298,10 +298,13 @@ static int take_mark(struct env *env, struct log_dir *dir, int64_t *epoch)
     int error = 0;
 
     *epoch = -1;
-    dir->clean = env_read_all(env, path, 4096, &text) >= 0;
+    int rc = env_read_all(env, path, 4096, &text);
+    dir->clean = rc >= 0;
     if (dir->clean) {
         dir->stopped_ms = changed_ms(env, path);
         *epoch = epoch_of_mark(&text);
+    }
+    if (rc != -ENOENT) { /* one that cannot be read must not count later */
         error = env_unlink(env, path);
         if (error == 0)
             error = env_sync_dir(env, dir->path);

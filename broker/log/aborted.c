@@ -138,13 +138,16 @@ static int replace_stale(struct log *log, struct segment *s)
     struct slice bytes = buf_slice(&x->unwritten);
     char from[PATH_MAX], to[PATH_MAX];
 
+    log_file_path(log, s->base_offset, suffix, to);
     if (bytes.len == 0) {
+        int rc = x->exists ? env_unlink(log->env, to) : 0;
+        if (rc < 0 && rc != -ENOENT)
+            return rc;
         log->dir_changed = log->dir_changed || x->exists;
-        x->stale = false;
-        return aborted_reset(log, s);
+        x->stale = x->exists = false;
+        return 0;
     }
     log_file_path(log, s->base_offset, ".txnindex.cleaned", from);
-    log_file_path(log, s->base_offset, suffix, to);
     int rc = write_aside(log, from, bytes);
     if (rc == 0)
         rc = env_rename(log->env, from, to);

@@ -233,14 +233,14 @@ static int read_owner(struct log *log, enum owner *owner)
         log->topic_id = id;
         log->has_metadata = true;
     }
-    return log_errno(rc < 0 ? rc : 0) == ERR_EXHAUSTED ? rc : 0;
+    return rc < 0 && rc != -EFBIG ? rc : 0;
 }
 
 /* 1 if these records are the topic's, 0 if not.  A file that is not there or
- * cannot be read says nothing; it is on disk before anything counts as being
- * there, so a power loss took it away only where nothing counted.  Then the
- * records may be those of a deleted topic of that name, from which the leader's
- * history, the same epochs and offsets, would not tell them. */
+ * damaged says nothing; it is on disk before anything counts as being there, so
+ * a power loss took it away only where nothing counted.  Then the records may
+ * be those of a deleted topic of that name, from which the leader's history,
+ * the same epochs and offsets, would not tell them. */
 static int is_ours(struct recovery *r, const struct found *found)
 {
     struct log *log = r->log;
@@ -269,11 +269,15 @@ static int rebuild_epochs(struct log *log, uint32_t n)
         int rc = segment_open_file(log, s, false, &file);
         if (rc < 0)
             return rc;
+        enum walk_result result;
         walk_init(&w, file, 0, s->size_bytes);
-        while (walk_next(&w) == WALK_BATCH)
+        while ((result = walk_next(&w)) == WALK_BATCH)
             recovery_note_epoch(log, &w.batch);
+        rc = result == WALK_IO ? w.error : 0;
         walk_free(&w);
         env_file_unref(file);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
@@ -378,9 +382,11 @@ static int check_epochs(struct log *log, uint32_t n)
 /* ---- aborted transactions ------------------------------------------------ */
 
 /* Those of segments [0, n) are on disk; what the others have was perhaps not
- * written, and goes, or is doubted where it was: below the recovery point. */
-static int open_aborted(struct log *log, uint32_t n, int64_t recovery_point)
+ * written, and goes, or is doubted where it was: below the recovery point, or
+ * anywhere after a clean stop. */
+static int open_aborted(struct recovery *r, uint32_t n)
 {
+    struct log *log = r->log;
     int rc = 0;
 
     log->aborted_known = INT64_MAX;
@@ -400,7 +406,8 @@ static int open_aborted(struct log *log, uint32_t n, int64_t recovery_point)
         if (s->base_offset < log->aborted_known)
             log->aborted_known = s->base_offset;
         rc = 0;
-        if (i < n || (i + 1 < log->segments_len && end <= recovery_point))
+        if (i < n || r->clean ||
+            (i + 1 < log->segments_len && end <= r->recovery_point))
             aborted_doubt(s);
         else
             rc = aborted_reset(log, s);
@@ -444,7 +451,7 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     if (clean) {
         rc = open_clean(log);
         if (rc == 0)
-            rc = open_aborted(log, log->segments_len, log->end_offset);
+            rc = open_aborted(r, log->segments_len);
         if (rc == 0)
             return check_epochs(log, log->segments_len);
         if (rc != -EBADMSG)
@@ -458,7 +465,7 @@ static int open_segments(struct recovery *r, bool clean, bool epochs_stored)
     }
     rc = check_epochs(log, first);
     if (rc == 0)
-        rc = open_aborted(log, first, r->recovery_point);
+        rc = open_aborted(r, first);
     return rc < 0 ? rc : recovery_walk(r, first);
 }
 

@@ -208,8 +208,13 @@ static int put_damage_aside(struct recovery *r, uint32_t i,
     enum err kept = log_errno(rc);
     /* From here on the log can only get shorter; a crash in between is seen as
      * the same damage again. */
+    bool more = i + 1 < log->segments_len;
     if (rc == 0)
         rc = aside_remove_segments(log, i + 1, true);
+    /* Or a power loss might bring them back behind a shorter one, below the
+     * recovery point, where nobody would look for what is missing. */
+    if (rc == 0 && more)
+        rc = env_sync_dir(log->env, log->path);
     if (rc == 0)
         rc = shorten(log, s, bad->position);
     r->report->damaged_at = bad->offset;

@@ -72,7 +72,12 @@ void log_bury_doomed(struct log *log)
  * a segment and not orphans. */
 static const char *const suffixes[] = {".txnindex", ".snapshot", ".timeindex",
                                        ".index", ".log"};
-enum { SUFFIXES = sizeof suffixes / sizeof suffixes[0], INDEXES_AT = 2 };
+enum {
+    SUFFIXES = sizeof suffixes / sizeof suffixes[0],
+    ABORTED_AT = 0,
+    SNAPSHOT_AT = 1,
+    INDEXES_AT = 2,
+};
 
 /* Whoever has it open keeps what is in it. */
 static int doom_file(struct log *log, const char *path, struct doomed *d)
@@ -130,14 +135,38 @@ static void bury_later(struct log *log, struct doomed *d)
     env_timer_start(log->env, &d->timer, log->config.file_delete_delay_ms);
 }
 
-static int doom_segment(struct log *log, struct segment *s, struct doomed *d)
+static void doomed_is(struct log *log, struct segment *s)
 {
-    int rc = s->stored ? doom_files(log, s, 0, d) : 0;
+    log->size_bytes -= s->size_bytes;
+    segment_free(s);
+}
+
+/* Of the last segment: if it stays, its aborted transactions are noted again,
+ * since the recovery point lies in it or before. */
+static int doom_last(struct log *log, struct segment *s, struct doomed *d)
+{
+    int rc = s->stored ? doom_files(log, s, ABORTED_AT, d) : 0;
+
+    if (rc == 0)
+        doomed_is(log, s);
+    return rc;
+}
+
+/* Of the first: the recovery point lies behind it, so if it stays, nothing
+ * tells that its aborted transactions are missing.  Without the .log they are
+ * an orphan, which the next opening takes away. */
+static int doom_first(struct log *log, struct segment *s, struct doomed *d)
+{
+    char path[PATH_MAX];
+    int rc = s->stored ? doom_files(log, s, SNAPSHOT_AT, d) : 0;
 
     if (rc < 0)
         return rc;
-    log->size_bytes -= s->size_bytes;
-    segment_free(s);
+    if (s->stored)
+        doom_file(
+            log, log_file_path(log, s->base_offset, suffixes[ABORTED_AT], path),
+            d);
+    doomed_is(log, s);
     return 0;
 }
 
@@ -152,7 +181,7 @@ int log_drop_from(struct log *log, uint32_t from)
     struct doomed *d = doomed_new(log, log->segments_len - from);
     log_clean_cut(log, log->segments[from].base_offset);
     while (rc == 0 && log->segments_len > from) {
-        rc = doom_segment(log, log_active(log), d);
+        rc = doom_last(log, log_active(log), d);
         if (rc == 0)
             log->segments_len--;
     }
@@ -169,14 +198,13 @@ uint32_t log_drop_first(struct log *log, uint32_t n)
     ASSERT(n < log->segments_len);
     struct doomed *d = doomed_new(log, n);
     log_clean_cut(log, log->segments[0].base_offset);
-    while (dropped < n && doom_segment(log, &log->segments[dropped], d) == 0)
+    while (dropped < n && doom_first(log, &log->segments[dropped], d) == 0)
         dropped++;
     log->segments_len -= dropped;
     memmove(log->segments, log->segments + dropped,
             log->segments_len * sizeof *log->segments);
     if (dropped < n) { /* some of its files may be gone */
         segment_reset_indexes(log, &log->segments[0]);
-        aborted_reset(log, &log->segments[0]);
         log->segments[0].loaded = false;
     }
     bury_later(log, d);

@@ -356,12 +356,14 @@ static enum err store_opened(struct partition_open *o)
     bool is_first = !o->known && (o->dir->checkpoints_lost ||
                                   (o->clean && log_size_bytes(o->log) > 0));
 
-    if (!is_first && c->recovery_point <= log_recovery_point(o->log))
+    bool above = c->high_watermark > end || c->first_dirty > end;
+
+    if (!is_first && !above && c->recovery_point <= log_recovery_point(o->log))
         return ERR_NONE;
     enum err error =
         log_recovery_point(o->log) < end ? log_flush_now(o->log) : ERR_NONE;
-    if (error != ERR_NONE ||
-        (!is_first && c->recovery_point <= log_recovery_point(o->log)))
+    if (error != ERR_NONE || (!is_first && !above &&
+                              c->recovery_point <= log_recovery_point(o->log)))
         return error;
     c->recovery_point = log_recovery_point(o->log);
     c->unchanged_ms = 0;

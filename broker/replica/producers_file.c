@@ -327,10 +327,11 @@ static int read_snapshot(struct env *env, const char *dir, int64_t offset,
 }
 
 /* The newest usable one between the log's start and end (both inclusive) that
- * is not above `limit`; *from is where the log goes on behind it. */
+ * is not above `limit`; *from is where the log goes on behind it.  Those above
+ * go where they are not `kept`. */
 static int find_snapshot(struct env *env, struct log *log, int64_t limit,
-                         int64_t now_wall_ms, struct producers **found,
-                         int64_t *from)
+                         bool kept, int64_t now_wall_ms,
+                         struct producers **found, int64_t *from)
 {
     int64_t start = log_start_offset(log);
     int64_t end = log_end_offset(log);
@@ -342,9 +343,9 @@ static int find_snapshot(struct env *env, struct log *log, int64_t limit,
     for (size_t i = s.len; rc == 0 && *found == NULL && i-- > 0;) {
         int64_t at = s.offsets[i];
 
-        if (at > limit && at <= end)
+        if (kept && at > limit && at <= end)
             continue;
-        if (at >= start && at <= end)
+        if (at >= start && at <= end && at <= limit)
             rc = read_snapshot(env, log_path(log), at, now_wall_ms, found);
         if (*found != NULL)
             *from = at;
@@ -442,8 +443,10 @@ static enum err begin_load(struct env *env, struct loading *l,
 {
     int64_t limit = log_aborted_known(l->log);
     int64_t marker;
-    int rc =
-        find_snapshot(env, l->log, limit, l->now_wall_ms, &l->producers, from);
+    /* One above may be of a history that was cut, and back by a power loss:
+     * batches that do not go with it were appended since. */
+    int rc = find_snapshot(env, l->log, limit, false, l->now_wall_ms,
+                           &l->producers, from);
 
     if (rc < 0)
         return log_errno(rc);
@@ -453,8 +456,8 @@ static enum err begin_load(struct env *env, struct loading *l,
     if (error != ERR_NONE || marker == INT64_MAX)
         return error;
     producers_free(l->producers);
-    rc =
-        find_snapshot(env, l->log, marker, l->now_wall_ms, &l->producers, from);
+    rc = find_snapshot(env, l->log, marker, true, l->now_wall_ms, &l->producers,
+                       from);
     return log_errno(rc);
 }
 

@@ -232,6 +232,60 @@ Test(log_aborted, retention_takes_the_file_along)
     fixture_end(&f);
 }
 
+static void two_segments(struct fixture *f)
+{
+    fixture_begin(f);
+    f->config.segment_bytes = 600;
+    fixture_open(f, true, 0);
+    aborted_txn(f, 1, 2);
+    while (log_segment_count(f->log) < 2)
+        append_n(f, 1);
+    cr_assert_eq(log_flush_now(f->log), ERR_NONE);
+}
+
+/* The start is stored later: what is still there is part of the log again. */
+Test(log_aborted, a_segment_whose_removal_was_cut_off_has_its_own)
+{
+    int there = 0, gone = 0;
+
+    for (int turn = 1; turn < 12; turn++) {
+        struct fixture f;
+
+        two_segments(&f);
+        int64_t point = log_recovery_point(f.log);
+        env_mem_faults(f.env)->freeze_at = turn;
+        log_raise_start(f.log, log_active_base_offset(f.log));
+        fixture_crash(&f, ENV_MEM_KILL);
+        fixture_open(&f, false, point);
+        bool is_there = log_start_offset(f.log) == 0;
+        if (is_there)
+            expect(&f, 0, 2, "1 0..1");
+        else
+            cr_assert_null(file(&f, 0, ".txnindex"));
+        there += is_there;
+        gone += !is_there;
+        fixture_end(&f);
+    }
+    cr_assert(there > 0 && gone > 0, "%d there, %d gone", there, gone);
+}
+
+Test(log_aborted, a_segment_that_cannot_be_removed_has_its_own)
+{
+    struct fixture f;
+
+    two_segments(&f);
+    int64_t end = log_end_offset(f.log);
+    env_mem_faults(f.env)->rename_to = ".log.deleted";
+    env_mem_faults(f.env)->unlink_of = ".log";
+    log_raise_start(f.log, log_active_base_offset(f.log));
+    env_mem_faults(f.env)->rename_to = env_mem_faults(f.env)->unlink_of = NULL;
+    fixture_close(&f);
+    fixture_open(&f, true, end);
+    cr_assert_eq(log_start_offset(f.log), 0);
+    expect(&f, 0, 2, "1 0..1");
+    fixture_end(&f);
+}
+
 /* ---- damage -------------------------------------------------------------- */
 
 struct harm {

@@ -20,6 +20,7 @@ static char *paths[DIRS] = {"/data", "/data1"};
 static struct env *env;
 static struct server_config config;
 static struct broker broker;
+static bool no_descriptors; /* when the marks are looked for */
 
 /* ---- what it asks of others -----------------------------------------------*/
 
@@ -56,7 +57,9 @@ static char *start(int64_t *epoch)
     enum err error = log_dirs_open(&broker, env, &why);
     cr_assert_eq(error, ERR_NONE, "%s", why);
     atomic_store(&broker.epoch, EPOCH);
+    env_mem_faults(env)->no_more_at = no_descriptors;
     error = log_dirs_take_clean_marks(&broker, env, epoch, &why);
+    env_mem_faults(env)->no_more_at = 0;
     cr_assert_eq(error == ERR_NONE, why == NULL);
     return why;
 }
@@ -123,6 +126,25 @@ Test(log_dirs, a_clean_stop_counts_for_one_start)
     cr_assert_eq(epoch, -1);
     cr_assert(!broker.log_dirs[0].clean);
     cr_assert(!broker.log_dirs[1].clean);
+}
+
+/* It would count for a later start. */
+Test(log_dirs, a_mark_that_cannot_be_read_does_not_stay)
+{
+    int64_t epoch;
+
+    cr_assert_null(start(&epoch));
+    stop();
+    no_descriptors = true;
+    char *why = start(&epoch);
+    cr_assert_not_null(why);
+    free(why);
+    no_descriptors = false;
+    forget();
+    env_mem_crash(env, ENV_MEM_KILL);
+    cr_assert_null(start(&epoch));
+    cr_assert_eq(epoch, -1);
+    cr_assert(!broker.log_dirs[0].clean);
 }
 
 /* By which an opening knows logs that were not open before the clean stop. */

@@ -695,3 +695,20 @@ Test(producers_file, a_deleted_snapshot_does_not_come_back)
     for (int turns = 0; turns < 20; turns++)
         delete_and_lose_power(turns);
 }
+
+/* What is checked after a crash may not be what they were written for. */
+Test(producers_file, snapshots_of_what_is_read_anew_go)
+{
+    struct bench t;
+
+    begin(&t);
+    produce_n(&t, 6);
+    store(&t);
+    produce_n(&t, 2);
+    flush(&t);
+    fixture_crash(&t.f, ENV_MEM_KILL);
+    fixture_open(&t.f, false, 0);
+    expect_loaded(&t, "after a crash");
+    expect_snapshots(&t, "");
+    end(&t);
+}
