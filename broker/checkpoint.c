@@ -365,9 +365,11 @@ void checkpoint_forget(struct partition *p)
 
     checkpoint_forget_in(p, p->dir);
     make_note(key, &p->topic_id, p->index);
-    for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++)
+    for (int i = 0; i < b->log_dirs_len && b->log_dirs_len > 1; i++) {
+        checkpoint_forget_in(p, &b->log_dirs[i]); /* of a move, too */
         kv_batch_delete(forgotten_in(p->shard, &b->log_dirs[i]),
                         slice_of(key, NOTE_BYTES));
+    }
 }
 
 void checkpoint_forget_in(struct partition *p, const struct log_dir *dir)

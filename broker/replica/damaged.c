@@ -98,6 +98,17 @@ void partition_check_mended(struct partition *p, int64_t leader_high_watermark)
         return;
     log_info("replica", "%s is whole again: it has everything up to %lld",
              log_path(p->log), (long long)leader_high_watermark);
-    log_damage_mended(p->log);
+    p->mended_at = log_end_offset(p->log);
+    partition_mended_synced(p);
     nothing_is_lost(p);
+}
+
+/* The files that tell of the loss stay as long as a power loss may take the
+ * records again. */
+void partition_mended_synced(struct partition *p)
+{
+    if (p->mended_at < 0 || log_synced_offset(p->log) < p->mended_at)
+        return;
+    p->mended_at = -1;
+    log_damage_mended(p->log);
 }

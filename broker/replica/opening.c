@@ -128,6 +128,9 @@ static void put_away(const struct partition_open *o, struct log_dir *dir)
              path);
     if (env_rename(o->env, path, aside) == 0)
         atomic_fetch_add(&dir->removed, 1);
+    /* Or, with the other directory out of reach, it would seem to be here and
+     * empty, see is_known_in(). */
+    checkpoint_drop(dir->checkpoints, &o->topic_id, o->index);
     free(aside);
     free(path);
 }
@@ -488,6 +491,7 @@ static void opened(struct partition *p, struct partition_open *o)
     p->lost_epoch = o->report.lost_epoch;
     p->lost_torn = o->report.lost_torn;
     p->lost_unsynced = o->report.lost_unsynced;
+    p->mended_at = -1;
     if (log_synced_offset(p->log) == log_end_offset(p->log))
         p->unchanged_ms = log_changed_ms(p->log);
     p->stored_point = o->checkpoint.recovery_point;

@@ -515,6 +515,7 @@ static void note_synced(struct partition *p)
         step(p, &(struct leader_event){.type = LEADER_APPENDED,
                                        .offset = log_synced_offset(p->log)});
     release(&p->sync_waiters, log_synced_offset(p->log));
+    partition_mended_synced(p);
     if (p->role == PARTITION_FOLLOWER)
         fetcher_synced(p);
 }
@@ -827,6 +828,7 @@ struct partition *partition_new(struct shard *s, struct shard_topic *topic,
     p->role = PARTITION_OPENING;
     p->state = *state;
     p->early = !s->settled;
+    p->mended_at = -1;
     p->settings = topic_settings_ref(settings);
     list_init(&p->waiters);
     list_init(&p->sync_waiters);

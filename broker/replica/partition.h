@@ -72,6 +72,8 @@ struct partition {
     int32_t lost_epoch;
     bool lost_torn;        /* as in struct log_open_report, */
     bool lost_unsynced;    /* likewise */
+    int64_t mended_at;     /* it is there again, and counts as such on disk once
+                            * everything below is synced; -1: it does */
     int64_t unchanged_ms;  /* see partition_unchanged_ms() */
     int64_t first_dirty;   /* everything below was compacted */
     int64_t full_since_ms; /* leader: appends find the disk full since; 0 no */
@@ -342,6 +344,8 @@ bool partition_gives_up_lost(struct partition *p);
 /* A follower took records, or heard that there are none: is what was lost there
  * again? */
 void partition_check_mended(struct partition *p, int64_t leader_high_watermark);
+/* More is on disk. */
+void partition_mended_synced(struct partition *p);
 void partition_tell_role(struct partition *p);
 /* The log lost its tail or its head. */
 void partition_shortened(struct partition *p);

@@ -333,6 +333,21 @@ Test(opening, an_interrupted_move_waits_until_nothing_is_lost)
     cr_assert_eq(log_end_offset(p->log), BATCHES);
 }
 
+Test(opening, what_tells_of_a_loss_stays_until_the_records_are_on_disk)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    log_file("/a")->len -= 3;
+    opens();
+    cr_assert_eq(put(p->log, BATCHES - 1), ERR_NONE);
+    partition_check_mended(p, BATCHES);
+    cr_assert_eq(p->lost_until, 0);
+    cr_assert_eq(count_names("/a/t-0", ".damaged"), 1);
+    cr_assert_eq(log_flush_now(p->log), ERR_NONE);
+    partition_may_sync(p);
+    cr_assert_eq(count_names("/a/t-0", ".damaged"), 0);
+}
+
 Test(opening, somebody_may_end_it_meanwhile)
 {
     interrupted_move();
@@ -400,6 +415,39 @@ Test(opening, nor_is_a_replica_made_beside_them)
     env_mem_run(env);
     cr_assert_eq(p->role, PARTITION_LEADER);
     cr_assert_eq(log_end_offset(p->log), 0);
+}
+
+static bool is_known(const struct log_dir *dir)
+{
+    struct checkpoint c;
+
+    return checkpoint_read(dir->checkpoints, &OURS, 0, &c);
+}
+
+/* With the other disk out of reach the replica would seem to be here, empty. */
+Test(opening, nothing_is_known_of_what_is_set_aside)
+{
+    make_log("/a/t-0", OURS, 5);
+    make_log("/b/t-0", OURS, BATCHES);
+    cr_assert_eq(env_write_all(env, "/b/t-0/" REPLICA_NEWEST, SLICE("0\n")), 0);
+    store(&dirs[0], 5);
+    store(&dirs[1], BATCHES);
+    opens();
+    cr_assert_eq(p->dir, &dirs[1]);
+    cr_assert(!is_there("/a/t-0"));
+    cr_assert(!is_known(&dirs[0]));
+    cr_assert(is_known(&dirs[1]));
+}
+
+Test(opening, nor_of_a_deleted_replica_that_was_to_move)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    store(&dirs[1], BATCHES);
+    opens();
+    delete_replica();
+    cr_assert(!is_known(&dirs[0]));
+    cr_assert(!is_known(&dirs[1]));
 }
 
 /* It goes, comes back to the other disk, and that one syncs first. */

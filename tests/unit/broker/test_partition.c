@@ -54,6 +54,7 @@ void txn_verify_forget(struct partition *q) {}
 void partition_serve_damaged(struct partition *q) {}
 bool partition_gives_up_lost(struct partition *q) { return false; }
 void partition_check_mended(struct partition *q, int64_t watermark) {}
+void partition_mended_synced(struct partition *q) {}
 void partition_choose_dir(struct partition *q) {}
 void partition_set_dir(struct partition *q, struct log_dir *to) {}
 void partition_open_begin(struct partition *q) {}
