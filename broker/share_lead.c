@@ -12,8 +12,10 @@
 
 enum {
     ASK_MS = 5000,
-    FAILED_MS = 1000,   /* until it is tried again */
-    IDLE_MS = 600000,   /* nothing acquired, nobody fetches */
+    FAILED_MS = 1000, /* until it is tried again */
+    /* Nothing acquired, nobody fetches.  Less than a member may be silent: when
+     * a group is deleted and made again, nothing of its old life is here. */
+    IDLE_MS = 30000,
     KEY_BYTES = 16 + 4, /* and the group */
 };
 
@@ -617,6 +619,7 @@ struct share_leads *share_leads_new(struct shard *s)
 void share_leads_free(struct share_leads *leads)
 {
     ASSERT(map_count(&leads->by_key) == 0); /* their partitions are gone */
+    env_timer_stop(leads->shard->env, &leads->timer);
     for (struct list *node;
          (node = list_pop_front(&leads->readings)) != NULL;) {
         struct share_reading *r = LIST_ENTRY(node, struct share_reading, link);

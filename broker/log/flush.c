@@ -10,13 +10,17 @@
  * Truncation while a flush is under way lowers what the flush stands for.
  *
  * Failures: after a failed fsync the kernel may have dropped the pages and will
- * report success the next time, so the log is failed for good. */
+ * report success the next time, so the log is failed for good.  Who syncs on
+ * the loop's thread first looks at what helpers have found, or are about to. */
 #include "base/log.h"
 #include "base/planted.h"
 #include "broker/log/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { STAGE_WAITS, STAGE_SYNCS, STAGE_RAN, STAGE_TAKEN };
 
 static void release(struct log_flush *flush)
 {
@@ -195,8 +199,15 @@ static void run(struct env_work *work)
 {
     struct log_flush *flush = LIST_ENTRY(work, struct log_flush, work);
 
+    int waits = STAGE_WAITS;
+
+    if (!atomic_compare_exchange_strong(&flush->stage, &waits, STAGE_SYNCS)) {
+        release(flush); /* another one covers it */
+        return;
+    }
     if (!flush->not_begun)
         flush->result = sync_all(flush);
+    atomic_store_explicit(&flush->stage, STAGE_RAN, memory_order_release);
 }
 
 static void done(struct env_work *work)
@@ -222,6 +233,7 @@ static bool begin(struct log *log, struct log_flush *flush)
     if (flush->result == 0)
         mark_covered(log, flush);
     flush->not_begun = flush->result < 0;
+    atomic_store(&flush->stage, STAGE_WAITS);
     flush->log = log;
     flush->env = log->env;
     flush->work = (struct env_work){.lane = log, .run = run, .done = done};
@@ -329,6 +341,43 @@ static void uncover(struct log *log)
         log->segments[i].unsynced = log->segments[i].aborted.unsynced = true;
 }
 
+/* Flushes under way that have not begun leave it to the one that follows here;
+ * that of a helper is waited for, since it may be told of an error that nobody
+ * is told of again.  0 or the -errno that one of them has met. */
+static int take_over(struct log *log)
+{
+    int rc = 0;
+
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+        int stage = STAGE_WAITS;
+
+        if (flush->not_begun ||
+            atomic_compare_exchange_strong(&flush->stage, &stage, STAGE_TAKEN))
+            continue;
+        while ((stage = atomic_load_explicit(
+                    &flush->stage, memory_order_acquire)) == STAGE_SYNCS)
+            usleep(100);
+        if (stage == STAGE_RAN && flush->result < 0)
+            rc = flush->result;
+    }
+    return rc;
+}
+
+/* Nothing covers what was taken over. */
+static enum err give_back(struct log *log, int rc)
+{
+    LIST_EACH (node, &log->flushes) {
+        struct log_flush *flush = LIST_ENTRY(node, struct log_flush, link);
+
+        if (atomic_load(&flush->stage) == STAGE_TAKEN) {
+            flush->not_begun = true;
+            flush->result = rc;
+        }
+    }
+    return log_errno(rc);
+}
+
 enum err log_flush_now(struct log *log)
 {
     struct log_flush flush = {0};
@@ -336,12 +385,14 @@ enum err log_flush_now(struct log *log)
     if (log->failed)
         return ERR_IO;
     int rc = segment_seal(log, log_active(log));
+    if (rc == 0)
+        rc = take_over(log);
     if (rc < 0)
-        return log_errno(rc);
+        return give_back(log, rc);
     uncover(log);
     while (collect(log, &flush)) {
         if (flush.result < 0)
-            return log_errno(flush.result);
+            return give_back(log, flush.result);
         mark_covered(log, &flush);
         flush.env = log->env;
         flush.result = sync_all(&flush);

@@ -36,6 +36,8 @@
 #include "proto/record/batch.h"
 #include "proto/record/compression.h"
 
+#include <stdatomic.h>
+
 struct log;
 
 /* Effective topic configuration, in Kafka's units; -1 = no limit. */
@@ -313,8 +315,9 @@ struct log_flush {
     struct env_file *files[LOG_FLUSH_FILES];
     int files_len;
     bool not_begun;
-    char *dir;    /* to be synced too, or NULL */
-    char *parent; /* likewise */
+    atomic_int stage; /* where its helper is: see flush.c */
+    char *dir;        /* to be synced too, or NULL */
+    char *parent;     /* likewise */
 };
 /* Starts a flush of everything up to log_end_offset() (of the oldest segments
  * first if there are many: end_offset says how far it goes), or, if flushes

@@ -234,6 +234,7 @@ static enum err replay_states(const struct event *e)
     if (group == NULL)
         return ERR_NONE;
     group->has_states_record = value != NULL;
+    group->states_at = e->coord->appends + 1; /* counted when it is done */
     group->seen_topics = 0;
     if (value != NULL)
         set_states(&group->states, initializing, initialized, value);

@@ -78,6 +78,9 @@ struct sgroup {
                              compared last and had all of them, and one more */
     struct stimer assign;
     struct stimer ask_again;
+    uint64_t states_at;     /* the append that `states` is from, which has to be
+                               settled before anything is deleted */
+    bool asks_when_settled; /* a write without records waits for that */
     bool asking; /* share coordinators are being asked, or a write of what they
                     said is under way */
     /* AlterShareGroupOffsets: where partitions that are initializing are to
@@ -113,6 +116,7 @@ struct swrite {
     struct slice group; /* owned: what to look at when it is committed;
                            null: nothing */
     bool ends_asking;   /* it says what share coordinators have answered */
+    bool is_wait;       /* it is what asks_when_settled says */
 };
 
 /* ---- sgroup.c ------------------------------------------------------------*/

@@ -143,6 +143,8 @@ static void look_at(struct sstep *step, const struct swrite *write,
         return;
     if (write->ends_asking)
         group->asking = false;
+    if (write->is_wait)
+        group->asks_when_settled = false;
     if (err != ERR_NONE) {
         sgroup_end_waiting(step, group, coord_append_error(err));
         heap_set(&step->coord->timers, &group->ask_again.node,

@@ -201,6 +201,21 @@ static struct share_group_ask *ask_delete(const struct share_group_coord *coord,
     return ask;
 }
 
+/* Looks at the group again when all that is in its log is committed. */
+static void ask_when_settled(struct sstep *step, struct sgroup *group)
+{
+    struct swrite *write;
+
+    if (group->asks_when_settled)
+        return;
+    group->asks_when_settled = true;
+    write = swrite_new(NULL);
+    write->group = slice_of(slice_dup(group->id), group->id.len);
+    write->is_wait = true;
+    write->covers = step->coord->appends;
+    list_push_back(&step->update->writes, &write->pending.link);
+}
+
 void sgroup_ask(struct sstep *step, struct sgroup *group)
 {
     struct share_group_ask *ask;
@@ -208,6 +223,13 @@ void sgroup_ask(struct sstep *step, struct sgroup *group)
     heap_remove(&step->coord->timers, &group->ask_again.node);
     if (group->asking || step->coord->life != SGROUPS_ACTIVE)
         return;
+    /* Another coordinator may lead without that record, and for it what would
+     * be deleted is there. */
+    if (group->states.deleting_len != 0 &&
+        step->coord->settled < group->states_at) {
+        ask_when_settled(step, group);
+        return;
+    }
     if (group->states.deleting_len != 0) {
         ask = ask_delete(step->coord, group);
     } else if (group->states.initializing.len != 0) {

@@ -536,6 +536,39 @@ Test(share_group, a_deletion_that_fails_is_gone_on_with)
     cr_assert_err(deleted(delete_group()), ERR_NONE);
 }
 
+/* Another coordinator may lead without the record, and for that one what would
+ * be deleted is there. */
+Test(share_group, nothing_is_deleted_before_its_record_is_committed)
+{
+    settled("m");
+    beat("m", -1);
+    w.hold = true;
+    delete_group();
+    world_pass(&w, 20000); /* the commit takes too long, and is waited for */
+    cr_assert_eq(w.asks_len, 0);
+    world_commit(&w);
+    world_pass(&w, 1000);
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    world_share_answers(&w, ERR_NONE);
+    world_commit(&w);
+}
+
+Test(share_group, nor_by_the_next_coordinator)
+{
+    settled("m");
+    beat("m", -1);
+    w.hold = true;
+    delete_group();
+    world_fail_over(&w);
+    cr_assert_eq(w.asks_len, 0);
+    world_commit(&w);
+    cr_assert_eq(w.asks_len, 1);
+    cr_assert_eq((int)w.asks[0]->api, API_DELETE_SHARE_GROUP_STATE);
+    world_share_answers(&w, ERR_NONE);
+    world_commit(&w);
+}
+
 Test(share_group, who_joins_during_a_deletion_gets_all_anew)
 {
     settled("m");
