@@ -472,15 +472,16 @@ static bool writes(enum api_key api)
            api == API_DELETE_SHARE_GROUP_OFFSETS;
 }
 
-/* By this answer a member believes that it still has what it has, so it must
- * not come from a coordinator that was replaced.  In a classic group the next
- * generation tells it. */
+/* By this answer a member believes that it still has what it has, or that a
+ * partition was read so far, so it must not come from a coordinator that was
+ * replaced.  In a classic group the next generation tells it. */
 static bool vouches(const struct group_call *call,
                     const struct coord_host *host)
 {
-    return writes(call->api) || (call->api == API_HEARTBEAT &&
-                                 group_shard_kind(host->core, call->api,
-                                                  call->msg) == GROUP_CONSUMER);
+    return writes(call->api) || call->api == API_OFFSET_FETCH ||
+           (call->api == API_HEARTBEAT &&
+            group_shard_kind(host->core, call->api, call->msg) ==
+                GROUP_CONSUMER);
 }
 
 static void refuse(struct group_call *call, enum err error)
