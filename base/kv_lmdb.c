@@ -178,7 +178,8 @@ static char *why_not(const char *path, int rc, const char *damage)
         return xasprintf("the store %s/data.mdb is damaged (%s): restore the "
                          "file from a backup, or, if the other nodes have "
                          "this node's data, move the directory away and start "
-                         "again",
+                         "again; a controller has to be removed from the "
+                         "quorum before and added again after that",
                          path, damage != NULL ? damage : mdb_strerror(rc));
     return xasprintf("cannot open the store %s/data.mdb: %s%s", path,
                      mdb_strerror(rc),
@@ -191,9 +192,8 @@ static char *why_not(const char *path, int rc, const char *damage)
 /* A new directory's name must survive a power failure too. */
 static int make_dir(struct env *env, const char *path)
 {
-    if (env_path_kind(env, path) == 2)
-        return 0;
-    int error = env_mkdir(env, path);
+    /* One that is there may be of a process that died before the sync. */
+    int error = env_path_kind(env, path) == 2 ? 0 : env_mkdir(env, path);
     if (error != 0)
         return error;
     char *parent = xasprintf("%s/..", path);

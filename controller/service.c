@@ -183,7 +183,9 @@ static void on_role(void *arg, bool leader, int32_t leader_id, uint64_t term)
         log_info("controller", "Node %d is the active controller of term %llu",
                  s->options.node_id, (unsigned long long)term);
         s->leader = true;
-        activate(s);
+        /* With an image that is behind, while the process ends. */
+        if (!s->spoilt)
+            activate(s);
         return;
     }
     if (s->leader)
@@ -219,9 +221,11 @@ static void give_up(struct controller_service *s, const char *what,
 {
     log_error("controller",
               "The metadata at index %llu cannot be applied (%s): the "
-              "controller's store in %s is damaged. Stop this node, move the "
-              "directory away, and start it again: it copies the metadata from "
-              "the other controllers",
+              "controller's store in %s is damaged. Stop this node, remove it "
+              "from the quorum (remove-controller), move the directory away, "
+              "start it and add it again (add-controller): it copies the "
+              "metadata from the other controllers. A voter that comes back "
+              "with nothing could elect one that lacks what was committed",
               (unsigned long long)index, what, s->options.dir);
     s->spoilt = true;
     fail(s);
@@ -487,12 +491,30 @@ static bool load_image(struct controller_service *s, int64_t *term, char **why)
     if (image_load(s->image_kv, &s->image, term, &reason) == ERR_NONE)
         return true;
     *why = xasprintf("The controller's store %s/image is damaged: %s. If the "
-                     "other controllers are healthy, move the directory %s "
-                     "away and restart: this node fetches everything from "
-                     "them; otherwise restore it from a backup",
+                     "other controllers are healthy, remove this node from the "
+                     "quorum (remove-controller), move the directory %s away, "
+                     "start it and add it again (add-controller): it fetches "
+                     "everything from them, while a voter that comes back with "
+                     "nothing could elect one that lacks what was committed. "
+                     "Otherwise restore it from a backup",
                      s->options.dir, reason, s->options.dir);
     free(reason);
     return false;
+}
+
+/* A power loss that takes its name would make an empty voter of this one. */
+static int make_dir(struct controller_service *s)
+{
+    char *parent = xstrdup(s->options.dir);
+    char *slash = strrchr(parent, '/');
+    int error = env_mkdir(s->env, s->options.dir);
+
+    if (slash != NULL && slash != parent)
+        *slash = '\0';
+    if (error == 0 && slash != NULL && slash != parent)
+        error = env_sync_dir(s->env, parent);
+    free(parent);
+    return error;
 }
 
 struct controller_service *
@@ -514,7 +536,7 @@ controller_service_open(const struct controller_service_options *options,
     service_voters_init(s);
     image_init(&s->image);
     controller_init(&s->controller, &options->config);
-    if (env_mkdir(s->env, options->dir) < 0) {
+    if (make_dir(s) < 0) {
         *why = xasprintf("Cannot make the controller's directory %s",
                          options->dir);
         return NULL;

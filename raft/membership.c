@@ -89,8 +89,10 @@ static int promote(const struct raft *r, struct raft_config *c, int32_t id)
         return ERR_VOTER_NOT_FOUND;
     if (known->voter)
         return ERR_DUPLICATE_VOTER;
-    /* A new voter that is far behind would hold up commits (thesis 4.2.1). */
-    if (p->match < r->commit || p->lost)
+    /* A new voter that is far behind, or gone, would hold up commits (thesis
+     * 4.2.1). */
+    if (p->match < r->commit || p->lost ||
+        r->now_ms - p->contact_ms >= r->options.election_timeout_ms)
         return ERR_REQUEST_TIMED_OUT;
     struct raft_member member = *known;
     member.voter = true;

@@ -96,9 +96,15 @@ struct load {
 };
 
 #define REMEDY                                                                 \
-    "; nothing was changed. If the other controllers are healthy, move the "   \
-    "directory away and format this node again: it will fetch the log from "   \
-    "them; otherwise restore the directory from a backup"
+    "; nothing was changed. If the other controllers are healthy, remove "     \
+    "this "                                                                    \
+    "node from the quorum (remove-controller), move the directory away, "      \
+    "format, "                                                                 \
+    "start and add it again (add-controller): it will fetch the log from "     \
+    "them, "                                                                   \
+    "while a voter that comes back with nothing could elect one that lacks "   \
+    "what "                                                                    \
+    "was committed; otherwise restore the directory from a backup"
 
 static bool damaged(struct load *l, char *what)
 {
