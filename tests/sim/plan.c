@@ -584,8 +584,10 @@ static void keep_deletions(struct plan *plan)
         long_away = long_away || plan->faults[i].duration_us >= 1500000;
     if (long_away)
         plan->load.txn_retention_ms = 600000;
-    plan->delete_retention_ms =
-        long_away && plan->seed > 6010000 ? 600000 : 3000;
+    /* Nor may it have passed where a clock has jumped. */
+    plan->delete_retention_ms = plan->seed <= 6010000 ? 3000
+                                : long_away           ? 864000000
+                                                      : 3000;
 }
 
 void plan_draw(uint64_t seed, struct plan *plan)
