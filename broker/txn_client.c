@@ -19,6 +19,8 @@ enum {
 struct txn_client {
     struct meta *meta;
     struct peers *peers;
+    /* Answers to markers wait for followers; these must not wait behind. */
+    struct peers *verifiers;
     struct txn_router *router;
     struct txn_verifier *verifier;
     struct env_timer again; /* the verifier's */
@@ -264,7 +266,7 @@ static void send_verify(void *arg, struct txn_verify_request *request)
     v->request = request;
     v->call.done = verify_answered;
     bool there = reachable(c, request->broker, &to) != NULL;
-    peers_send(c->peers, there ? &to : NULL, &v->call,
+    peers_send(c->verifiers, there ? &to : NULL, &v->call,
                API_ADD_PARTITIONS_TO_TXN, ADD_VERSION, &request->request,
                c->meta->broker->config->request_timeout_ms);
 }
@@ -369,6 +371,7 @@ struct txn_client *txn_client_new(struct meta *m)
              (int)m->broker->node_id);
     c->meta = m;
     c->peers = peers_new(m->env, client_id);
+    c->verifiers = peers_new(m->env, client_id);
     c->router = txn_router_new(&router_ops, c);
     c->verifier = txn_verifier_new(&options, &verifier_ops, c);
     c->again = (struct env_timer){.fn = on_again, .arg = c};
@@ -384,11 +387,13 @@ void txn_client_stop(struct txn_client *c)
     c->stopped = true;
     env_timer_stop(c->meta->env, &c->again);
     peers_stop(c->peers);
+    peers_stop(c->verifiers);
 }
 
 void txn_client_free(struct txn_client *c)
 {
     peers_free(c->peers);
+    peers_free(c->verifiers);
     txn_router_free(c->router);
     txn_verifier_free(c->verifier);
     for (struct list *node; (node = list_pop_front(&c->wanting)) != NULL;)
