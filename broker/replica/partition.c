@@ -610,6 +610,7 @@ static void start_leading(struct partition *p)
     struct leader *old = p->leader;
     int self = partition_replica_number(p, self_id(p));
     int64_t now_ms = env_now_ms(p->shard->env);
+    bool anew = old == NULL || old->epoch != p->state.leader_epoch;
 
     fetcher_remove(p);
     ASSERT(self >= 0 && replica_in(p->state.isr, self));
@@ -618,7 +619,7 @@ static void start_leading(struct partition *p)
         p->high_watermark = end;
     if (!PLANTED(LEADER_NOTES_NO_EPOCH))
         log_assign_epoch(p->log, p->state.leader_epoch, log_end_offset(p->log));
-    if (old == NULL || old->epoch != p->state.leader_epoch) {
+    if (anew) {
         p->led_since_ms = now_ms;
         p->full_since_ms = 0;
         p->led_from_offset = log_end_offset(p->log);
@@ -643,7 +644,11 @@ static void start_leading(struct partition *p)
     if (p->settings->fsync && end < log_end_offset(p->log))
         start_flush(p);
     step(p, &(struct leader_event){.type = LEADER_TICK});
-    if (old == NULL)
+    /* Another may have led in between, and have sent what fences us: a
+     * coordinator is of one epoch. */
+    if (anew && old != NULL)
+        coord_host_lost(p);
+    if (anew)
         coord_host_elected(p);
     tell(p, NEWS_ROLE);
 }
