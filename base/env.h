@@ -31,6 +31,9 @@ int64_t env_now_us(struct env *env);
 /* Since 1970, for timestamps in records; may jump. */
 int64_t env_wall_ms(struct env *env);
 uint64_t env_random(struct env *env);
+/* Blocks for a tenth of a millisecond, for who has to wait for a helper that is
+ * in the middle of something.  Nobody has to where works run in one go. */
+void env_pause(struct env *env);
 
 /* Embedded by its owner.  Zero-initialise, set fn and arg, then start. */
 struct env_timer {

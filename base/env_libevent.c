@@ -56,6 +56,11 @@ static int64_t clock_us(clockid_t id)
 
 int64_t env_now_us(struct env *env) { return clock_us(CLOCK_MONOTONIC); }
 
+void env_pause(struct env *env)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
 int64_t env_wall_ms(struct env *env) { return clock_us(CLOCK_REALTIME) / 1000; }
 
 int64_t env_now_ms(struct env *env) { return env->now_ms; }

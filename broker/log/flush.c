@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { STAGE_WAITS, STAGE_SYNCS, STAGE_RAN, STAGE_TAKEN };
 
@@ -357,7 +356,7 @@ static int take_over(struct log *log)
             continue;
         while ((stage = atomic_load_explicit(
                     &flush->stage, memory_order_acquire)) == STAGE_SYNCS)
-            usleep(100);
+            env_pause(log->env);
         if (stage == STAGE_RAN && flush->result < 0)
             rc = flush->result;
     }

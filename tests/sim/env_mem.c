@@ -45,6 +45,8 @@ int64_t env_now_ms(struct env *env) { return env->now_ms; }
 
 int64_t env_now_us(struct env *env) { return env->now_ms * 1000; }
 
+void env_pause(struct env *env) { ASSERT(false); }
+
 int64_t env_wall_ms(struct env *env) { return 1700000000000 + env->now_ms; }
 
 uint64_t env_random(struct env *env) { return prng_next(&env->prng); }

@@ -221,6 +221,8 @@ int64_t env_now_ms(struct env *env)
 
 int64_t env_now_us(struct env *env) { return host_mono_us(env->process->host); }
 
+void env_pause(struct env *env) { ASSERT(false); }
+
 int64_t env_wall_ms(struct env *env)
 {
     return host_wall_ms(env->process->host);
