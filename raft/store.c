@@ -97,14 +97,11 @@ struct load {
 
 #define REMEDY                                                                 \
     "; nothing was changed. If the other controllers are healthy, remove "     \
-    "this "                                                                    \
-    "node from the quorum (remove-controller), move the directory away, "      \
-    "format, "                                                                 \
-    "start and add it again (add-controller): it will fetch the log from "     \
-    "them, "                                                                   \
-    "while a voter that comes back with nothing could elect one that lacks "   \
-    "what "                                                                    \
-    "was committed; otherwise restore the directory from a backup"
+    "this node from the quorum (remove-controller), move the directory "       \
+    "away, format, start and add it again (add-controller): it will fetch "    \
+    "the log from them, while a voter that comes back with nothing could "     \
+    "elect one that lacks what was committed; otherwise restore the "          \
+    "directory from a backup"
 
 static bool damaged(struct load *l, char *what)
 {

@@ -116,44 +116,22 @@ int aborted_reset(struct log *log, struct segment *s)
 
 void aborted_doubt(struct segment *s) { s->aborted.stale = true; }
 
-static int write_aside(struct log *log, const char *path, struct slice bytes)
-{
-    struct env_file *file;
-    int rc = env_file_open(log->env, path, ENV_CREATE, &file);
-
-    if (rc < 0)
-        return rc;
-    rc = env_file_truncate(file, 0);
-    if (rc == 0)
-        rc = env_file_write(file, &bytes, 1, 0);
-    if (rc == 0)
-        rc = env_file_sync(file);
-    env_file_unref(file);
-    return rc;
-}
-
 static int replace_stale(struct log *log, struct segment *s)
 {
     struct aborted_index *x = &s->aborted;
     struct slice bytes = buf_slice(&x->unwritten);
-    char from[PATH_MAX], to[PATH_MAX];
+    char path[PATH_MAX];
+    int rc = 0;
 
-    log_file_path(log, s->base_offset, suffix, to);
-    if (bytes.len == 0) {
-        int rc = x->exists ? env_unlink(log->env, to) : 0;
-        if (rc < 0 && rc != -ENOENT)
-            return rc;
-        log->dir_changed = log->dir_changed || x->exists;
-        x->stale = x->exists = false;
-        return 0;
-    }
-    log_file_path(log, s->base_offset, ".txnindex.cleaned", from);
-    int rc = write_aside(log, from, bytes);
-    if (rc == 0)
-        rc = env_rename(log->env, from, to);
-    if (rc < 0)
+    log_file_path(log, s->base_offset, suffix, path);
+    if (bytes.len != 0)
+        rc = env_write_all(log->env, path, bytes);
+    else if (x->exists)
+        rc = env_unlink(log->env, path);
+    if (rc < 0 && rc != -ENOENT)
         return rc;
-    log->dir_changed = x->exists = true;
+    log->dir_changed = log->dir_changed || x->exists;
+    x->exists = bytes.len != 0;
     x->stale = false;
     x->stored = (uint32_t)(bytes.len / ABORTED_BYTES);
     buf_free(&x->unwritten);

@@ -26,8 +26,7 @@ enum { ABORTED_BYTES = 34 };
 
 struct aborted_index {
     bool exists;          /* the file does */
-    bool stale;           /* ... or not: it counts for nothing, see
-                           * aborted_doubt() */
+    bool stale;           /* and counts for nothing, see aborted_doubt() */
     bool unsynced;        /* it has bytes no fsync covered */
     uint32_t stored;      /* entries in it */
     struct buf unwritten; /* owned; entries behind them */

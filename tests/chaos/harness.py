@@ -336,8 +336,9 @@ class Load:
         # way: that must not take the processor from the cluster.
         return subprocess.Popen(
             ["nice", "-n", "5", path, command,
-             "--bootstrap", self.cluster.bootstrap, "--topic", self.topic, "--ledger", self.ledger,
-             "--partitions", str(PARTITIONS), *words], text=True, **options)
+             "--bootstrap", self.cluster.bootstrap, "--topic", self.topic,
+             "--ledger", self.ledger, "--partitions", str(PARTITIONS), *words],
+            text=True, **options)
 
     def status(self):
         """Records acknowledged by partition."""

@@ -402,13 +402,7 @@ Test(log_aborted, nor_are_those_of_a_file_that_was_made_anew)
  * transaction in the first, below the recovery point, which is returned. */
 static int64_t open_doubted(struct fixture *f)
 {
-    fixture_begin(f);
-    f->config.segment_bytes = 600;
-    fixture_open(f, true, 0);
-    aborted_txn(f, 1, 2);
-    while (log_segment_count(f->log) < 2)
-        append_n(f, 1);
-    cr_assert_eq(log_flush_now(f->log), ERR_NONE);
+    two_segments(f);
     int64_t point = log_recovery_point(f->log);
     int64_t unchanged_ms = log_changed_ms(f->log) - 1000;
     fixture_close(f);
