@@ -99,6 +99,7 @@ void partition_check_mended(struct partition *p, int64_t leader_high_watermark)
     log_info("replica", "%s is whole again: it has everything up to %lld",
              log_path(p->log), (long long)leader_high_watermark);
     p->mended_at = log_end_offset(p->log);
+    partition_start_flush(p);
     partition_mended_synced(p);
     nothing_is_lost(p);
 }

@@ -499,7 +499,8 @@ static void flush_done(struct log_flush *flush)
         return;
     }
     /* Some may wait from before a change of the durability. */
-    if ((p->settings->fsync || !list_empty(&p->sync_waiters)) &&
+    if ((p->settings->fsync || !list_empty(&p->sync_waiters) ||
+         p->mended_at >= 0) &&
         log_synced_offset(p->log) < log_end_offset(p->log))
         start_flush(p);
     note_synced(p);
@@ -929,6 +930,8 @@ bool partition_close(struct partition *p, bool clean)
         partition_open_abandon(p);
     if (p->log != NULL) {
         flushed = flushed && log_flush_now(p->log) == ERR_NONE;
+        if (flushed)
+            partition_mended_synced(p);
         if (flushed && !p->producers_stale &&
             !producers_is_stored(p->shard->env, log_path(p->log),
                                  log_end_offset(p->log)))
@@ -995,6 +998,8 @@ void partition_shortened(struct partition *p)
         p->high_watermark = end;
     if (p->high_watermark < log_start_offset(p->log))
         p->high_watermark = log_start_offset(p->log);
+    if (p->mended_at > end)
+        p->mended_at = end;
     checkpoint_touch(p);
     tell(p, NEWS_START);
 }

@@ -60,7 +60,8 @@ def _damaged_follower(cluster, name, end, flip):
     expect(int(said[1]) <= at, "position", said[1], "for damage at", at)
     cluster.wait_isr(topic, [1, 2, 3])
     _same_bytes(cluster, topic, (1, 2, 3))
-    expect(glob.glob(path + "*.refetched"), "nothing was kept aside")
+    # Once what was fetched again is on disk.
+    wait_for("what was kept aside", lambda: glob.glob(path + "*.refetched"))
     return topic
 
 
