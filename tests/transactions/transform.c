@@ -5,8 +5,9 @@
  *
  * Copies every record of FROM to TO, a batch in a transaction together with the
  * offsets of GROUP (KIP-98, 447).  Some transactions are aborted for no reason,
- * and their batch is read again.  Ends with 1 at the first error, as who sees a
- * process die would start it again; runs until it is killed.  One line for each
+ * and their batch is read again, as is what was not committed before the group
+ * rebalanced.  Ends with 1 at the first error, as who sees a process die would
+ * start it again; runs until it is killed.  One line for each
  * transaction: "commit N" or "abort N". */
 #include <librdkafka/rdkafka.h>
 
@@ -36,9 +37,9 @@ static void check_err(const char *what, rd_kafka_resp_err_t err)
         die(what, rd_kafka_err2str(err));
 }
 
-static rd_kafka_t *client(rd_kafka_type_t type, const char *const *pairs)
+static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                          const char *const *pairs)
 {
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
     char why[512];
 
     for (; *pairs != NULL; pairs += 2)
@@ -51,85 +52,117 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *const *pairs)
     return rk;
 }
 
-/* What was read since: where it began, and where to go on, for each partition.
- */
-static void note(rd_kafka_topic_partition_list_t *from,
-                 rd_kafka_topic_partition_list_t *next,
-                 const rd_kafka_message_t *m)
+/* A transaction begins with its first record. */
+struct copier {
+    rd_kafka_t *consumer, *producer;
+    const char *to;
+    rd_kafka_consumer_group_metadata_t *group; /* of the assignment we read */
+    /* Where its records begin, and where to go on, for each partition. */
+    rd_kafka_topic_partition_list_t *from, *next;
+    int len; /* its records; 0: there is none */
+};
+
+static void note(struct copier *c, const rd_kafka_message_t *m)
 {
     const char *topic = rd_kafka_topic_name(m->rkt);
     rd_kafka_topic_partition_t *p =
-        rd_kafka_topic_partition_list_find(next, topic, m->partition);
+        rd_kafka_topic_partition_list_find(c->next, topic, m->partition);
 
     if (p == NULL) {
-        rd_kafka_topic_partition_list_add(from, topic, m->partition)->offset =
-            m->offset;
-        p = rd_kafka_topic_partition_list_add(next, topic, m->partition);
+        rd_kafka_topic_partition_list_add(c->from, topic, m->partition)
+            ->offset = m->offset;
+        p = rd_kafka_topic_partition_list_add(c->next, topic, m->partition);
     }
     p->offset = m->offset + 1;
 }
 
-static void copy(rd_kafka_t *producer, const char *to,
-                 const rd_kafka_message_t *m)
+static void copy(struct copier *c, const rd_kafka_message_t *m)
 {
+    if (c->len == 0) {
+        check("begin", rd_kafka_begin_transaction(c->producer));
+        c->from = rd_kafka_topic_partition_list_new(1);
+        c->next = rd_kafka_topic_partition_list_new(1);
+    }
+    c->len++;
+    note(c, m);
     check_err("produce",
-              rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(to),
+              rd_kafka_producev(c->producer, RD_KAFKA_V_TOPIC(c->to),
                                 RD_KAFKA_V_PARTITION(m->partition),
                                 RD_KAFKA_V_VALUE(m->payload, m->len),
                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                 RD_KAFKA_V_END));
 }
 
-static void commit(rd_kafka_t *consumer, rd_kafka_t *producer,
-                   const rd_kafka_topic_partition_list_t *next)
+static void ended(struct copier *c, const char *how)
 {
-    rd_kafka_consumer_group_metadata_t *group =
-        rd_kafka_consumer_group_metadata(consumer);
-
-    check("send_offsets",
-          rd_kafka_send_offsets_to_transaction(producer, next, group, TRY_MS));
-    rd_kafka_consumer_group_metadata_destroy(group);
-    check("commit", rd_kafka_commit_transaction(producer, TRY_MS));
-}
-
-/* The records are there, and count for nobody; they are read again. */
-static void abandon(rd_kafka_t *consumer, rd_kafka_t *producer,
-                    rd_kafka_topic_partition_list_t *from)
-{
-    check_err("flush", rd_kafka_flush(producer, TRY_MS));
-    check("abort", rd_kafka_abort_transaction(producer, TRY_MS));
-    check("seek", rd_kafka_seek_partitions(consumer, from, TRY_MS));
-}
-
-static void transaction(rd_kafka_t *consumer, rd_kafka_t *producer,
-                        const char *to)
-{
-    rd_kafka_message_t *first = rd_kafka_consumer_poll(consumer, 500);
-    rd_kafka_topic_partition_list_t *from, *next;
-    int n = 0;
-
-    if (first == NULL)
-        return;
-    from = rd_kafka_topic_partition_list_new(1);
-    next = rd_kafka_topic_partition_list_new(1);
-    check("begin", rd_kafka_begin_transaction(producer));
-    for (rd_kafka_message_t *m = first; m != NULL;
-         m = n < BATCH ? rd_kafka_consumer_poll(consumer, 20) : NULL) {
-        check_err("consume", m->err);
-        note(from, next, m);
-        copy(producer, to, m);
-        rd_kafka_message_destroy(m);
-        n++;
-    }
-    bool aborts = rand() % 8 == 0;
-    if (aborts)
-        abandon(consumer, producer, from);
-    else
-        commit(consumer, producer, next);
-    printf("%s %d\n", aborts ? "abort" : "commit", n);
+    printf("%s %d\n", how, c->len);
     fflush(stdout);
-    rd_kafka_topic_partition_list_destroy(from);
-    rd_kafka_topic_partition_list_destroy(next);
+    rd_kafka_topic_partition_list_destroy(c->from);
+    rd_kafka_topic_partition_list_destroy(c->next);
+    c->len = 0;
+}
+
+static void commit(struct copier *c)
+{
+    check("send_offsets", rd_kafka_send_offsets_to_transaction(
+                              c->producer, c->next, c->group, TRY_MS));
+    check("commit", rd_kafka_commit_transaction(c->producer, TRY_MS));
+    ended(c, "commit");
+}
+
+/* The records are there, and count for nobody. */
+static void drop(struct copier *c)
+{
+    check_err("flush", rd_kafka_flush(c->producer, TRY_MS));
+    check("abort", rd_kafka_abort_transaction(c->producer, TRY_MS));
+}
+
+static void abandon(struct copier *c)
+{
+    drop(c);
+    check("seek", rd_kafka_seek_partitions(c->consumer, c->from, TRY_MS));
+    ended(c, "abort");
+}
+
+/* Without this librdkafka changes the assignment behind our back, and what was
+ * read under the old one would be committed in the new one's name: twice, as
+ * who has the partition now read it, too. */
+static void rebalanced(rd_kafka_t *consumer, rd_kafka_resp_err_t err,
+                       rd_kafka_topic_partition_list_t *partitions, void *arg)
+{
+    struct copier *c = arg;
+
+    if (c->len > 0) {
+        drop(c);
+        ended(c, "abort");
+    }
+    if (c->group != NULL)
+        rd_kafka_consumer_group_metadata_destroy(c->group);
+    c->group = NULL;
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        c->group = rd_kafka_consumer_group_metadata(consumer);
+        check_err("assign", rd_kafka_assign(consumer, partitions));
+    } else {
+        check_err("unassign", rd_kafka_assign(consumer, NULL));
+    }
+}
+
+static void transaction(struct copier *c)
+{
+    rd_kafka_message_t *m;
+
+    while (c->len < BATCH &&
+           (m = rd_kafka_consumer_poll(c->consumer, c->len == 0 ? 500 : 20))) {
+        check_err("consume", m->err);
+        copy(c, m);
+        rd_kafka_message_destroy(m);
+    }
+    if (c->len == 0)
+        return;
+    if (rand() % 8 == 0)
+        abandon(c);
+    else
+        commit(c);
 }
 
 int main(int argc, char **argv)
@@ -156,16 +189,21 @@ int main(int argc, char **argv)
                                     "transaction.timeout.ms",
                                     "20000",
                                     NULL};
-    rd_kafka_t *consumer = client(RD_KAFKA_CONSUMER, consumer_pairs);
-    rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, producer_pairs);
+    struct copier c = {.to = argv[5]};
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+
+    rd_kafka_conf_set_opaque(conf, &c);
+    rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
+    c.consumer = client(RD_KAFKA_CONSUMER, conf, consumer_pairs);
+    c.producer = client(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), producer_pairs);
     rd_kafka_topic_partition_list_t *topics =
         rd_kafka_topic_partition_list_new(1);
 
     srand((unsigned)getpid());
-    rd_kafka_poll_set_consumer(consumer);
+    rd_kafka_poll_set_consumer(c.consumer);
     rd_kafka_topic_partition_list_add(topics, argv[4], RD_KAFKA_PARTITION_UA);
-    check_err("subscribe", rd_kafka_subscribe(consumer, topics));
-    check("init", rd_kafka_init_transactions(producer, TRY_MS));
+    check_err("subscribe", rd_kafka_subscribe(c.consumer, topics));
+    check("init", rd_kafka_init_transactions(c.producer, TRY_MS));
     for (;;)
-        transaction(consumer, producer, argv[5]);
+        transaction(&c);
 }
