@@ -165,9 +165,14 @@ def go_command(home):
     if tuple(map(int, re.search(r"go(\d+)\.(\d+)", said).groups())) >= (1, 21):
         return "go"
     module = "golang.org/toolchain@v0.0.1-go%s.linux-amd64" % wanted
+    # It cannot read a go.mod that asks for more than it is, either.
+    apart = os.path.join(home, "toolchain")
+    os.mkdir(apart)
+    with open(os.path.join(apart, "go.mod"), "w") as file:
+        file.write("module toolchain\n")
     environment = dict(os.environ, GOFLAGS="-mod=mod -modcacherw",
                        GOMODCACHE=os.path.join(home, "modules"))
-    call(["go", "mod", "download", module], "go mod download", cwd=home,
+    call(["go", "mod", "download", module], "go mod download", cwd=apart,
          env=environment, timeout=600)
     root = os.path.join(home, "modules", module)
     for folder in ("bin", os.path.join("pkg", "tool", "linux_amd64")):
