@@ -27,13 +27,27 @@ bool modern_is_unsure(const struct load_member *m)
     return now(m) - sure_ms > m->options.session_timeout_ms / 2;
 }
 
+/* A join that was not answered may still arrive.  It says that the member has
+ * nothing, so another may have it all then, and nothing in it tells that it is
+ * late (KIP-848). */
+static void claim(struct load_member *m)
+{
+    for (size_t i = 0; i < m->owned_len; i++) {
+        const struct owned *o = &m->owned[i];
+
+        history_claimed(m->history, m->options.group, m->generation, m->id,
+                        o->topic, o->partition);
+        if (m->join_open)
+            history_released(m->history, m->options.group, m->id, o->topic,
+                             o->partition);
+    }
+}
+
 bool modern_claim(struct load_member *m)
 {
     if (modern_is_unsure(m))
         return false;
-    for (size_t i = 0; i < m->owned_len; i++)
-        history_claimed(m->history, m->options.group, m->generation, m->id,
-                        m->owned[i].topic, m->owned[i].partition);
+    claim(m);
     return true;
 }
 
@@ -120,9 +134,7 @@ void modern_take(struct load_member *m)
         if (!member_own(m, t, m->given[i].partition))
             load_client_look(m->client);
     }
-    for (size_t i = 0; i < m->owned_len; i++)
-        history_claimed(m->history, m->options.group, m->generation, m->id,
-                        m->owned[i].topic, m->owned[i].partition);
+    claim(m);
     m->state = MEMBER_IN;
     m->placed = false;
     m->has_news = true;
@@ -140,6 +152,7 @@ static void beaten(void *arg, enum err error, const void *response)
     const struct consumer_group_heartbeat_response *a = response;
 
     m->beating = false;
+    m->join_open |= error != ERR_NONE && m->state == MEMBER_JOINING;
     if (error == ERR_NONE)
         error = (enum err)a->error_code;
     if (m->state != MEMBER_JOINING && m->state != MEMBER_IN)
@@ -186,6 +199,7 @@ static void choose_id(struct load_member *m)
         return;
     free(m->id);
     m->id = xstrdup(uuid_format(uuid_random(m->prng), text));
+    m->join_open = false;
 }
 
 /* Everything at first, when there is news, and sometimes. */

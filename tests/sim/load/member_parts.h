@@ -50,6 +50,7 @@ struct load_member {
     bool placed;  /* the reader knows where to begin */
     bool leave;   /* when revoked */
     bool stopped;
+    bool join_open;          /* KIP-848: one by this id was not answered */
     char *id;                /* "" until the coordinator gave one */
     int32_t generation;      /* KIP-848: the member's epoch */
     int32_t last_generation; /* of the assignment before this one; -1 none */

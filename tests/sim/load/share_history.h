@@ -18,7 +18,8 @@
  * fault: it may hand out what is done, or held, at the new one.  So a client
  * asks a node for the partition's leader epoch in front of each request, and
  * an answer is held only against what the same node, or one of an epoch that
- * is not later, had answered.
+ * is not later, had answered.  An epoch counts once the node has said it for
+ * two seconds, as its partitions hear of it later than its metadata.
  *
  * A client has a record for sure from the answer that gave it until most of the
  * lock's time since its request is over, or it says what becomes of it, or its

@@ -54,6 +54,11 @@ struct shares_held {
     int64_t drop_ms; /* by then it is certainly not its any more */
 };
 
+struct shares_seen {
+    int32_t epoch;
+    int64_t since_ms; /* 0: never */
+};
+
 struct shares_session {
     struct shares_member *member;
     int32_t node;
@@ -64,7 +69,9 @@ struct shares_session {
     uint32_t has;  /* partitions in it, as the node knows them */
     uint32_t will; /* once the request under way is answered */
     int32_t view[SHARES_PARTITIONS_MAX]; /* leader epochs that the node said in
-                                            front of the request under way */
+                                            front of the request under way,
+                                            as for a while before; -1 */
+    struct shares_seen seen[SHARES_PARTITIONS_MAX];
     struct share_history_ask ask;
     int64_t lock_ms; /* as last told; 0: not yet */
     int64_t next_ms;

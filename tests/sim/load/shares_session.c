@@ -18,6 +18,7 @@ enum {
     METADATA_FLOOR = 8, /* leader epochs */
     RENEW_VERSION = 2,
     FINAL = -1, /* as an epoch */
+    SETTLED_MS = 2000,
 };
 
 static int64_t now(const struct shares_member *m)
@@ -74,6 +75,16 @@ void shares_sessions_drop(struct shares_member *m)
 
 /* ---- the node's leader epochs -------------------------------------------- */
 
+/* What a node tells of the metadata its partitions may not have heard of yet:
+ * for a while what it gives may be of the epoch before. */
+static void see(struct shares_session *s, int32_t partition, int32_t epoch)
+{
+    if (s->seen[partition].epoch != epoch || s->seen[partition].since_ms == 0)
+        s->seen[partition] = (struct shares_seen){epoch, now(s->member)};
+    if (now(s->member) - s->seen[partition].since_ms >= SETTLED_MS)
+        s->view[partition] = epoch;
+}
+
 static void viewed(void *arg, enum err error, const void *response)
 {
     struct shares_session *s = arg;
@@ -87,7 +98,7 @@ static void viewed(void *arg, enum err error, const void *response)
 
         if (p->partition_index < SHARES_PARTITIONS_MAX &&
             p->leader_id == s->node)
-            s->view[p->partition_index] = p->leader_epoch;
+            see(s, p->partition_index, p->leader_epoch);
     }
 }
 
