@@ -498,7 +498,8 @@ static void flush_done(struct log_flush *flush)
         p->next_sync_ms = env_now_ms(p->shard->env) + SYNC_AGAIN_MS;
         return;
     }
-    /* Some may wait from before a change of the durability. */
+    /* Some may wait from before a change of the durability, and so may the
+     * files that tell of a loss, see partition_mended_synced(). */
     if ((p->settings->fsync || !list_empty(&p->sync_waiters) ||
          p->mended_at >= 0) &&
         log_synced_offset(p->log) < log_end_offset(p->log))
