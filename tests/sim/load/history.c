@@ -19,6 +19,7 @@ void history_free(struct history *h)
     history_free_logs(h);
     history_free_groups(h);
     map_free(&h->doomed);
+    map_free(&h->doomed_once);
     for (size_t i = 0; i < h->muted_len; i++)
         free(h->muted[i]);
     free(h->muted);
@@ -144,6 +145,14 @@ struct history_where history_who(struct history_id id)
 /* ---- topics ---------------------------------------------------------------
  */
 
+/* The final read may be told of an incarnation before the last by a node that
+ * has not caught up; had anybody used the last one, it would be known. */
+static bool is_doomed(const struct history *h, struct slice name)
+{
+    return map_get(&h->doomed, name) != NULL ||
+           (h->finishing && map_get(&h->doomed_once, name) != NULL);
+}
+
 int history_topic(struct history *h, struct slice name, struct uuid id)
 {
     char text[UUID_TEXT_SIZE];
@@ -154,10 +163,8 @@ int history_topic(struct history *h, struct slice name, struct uuid id)
             return i;
     h->topics =
         xrealloc(h->topics, (size_t)(h->topics_len + 1) * sizeof *h->topics);
-    h->topics[h->topics_len] =
-        (struct topic){.name = slice_dup(name),
-                       .id = id,
-                       .doomed = map_get(&h->doomed, name) != NULL};
+    h->topics[h->topics_len] = (struct topic){
+        .name = slice_dup(name), .id = id, .doomed = is_doomed(h, name)};
     history_note(h, "topic %.*s[%d] is %s", SLICE_FMT(name), h->topics_len,
                  uuid_format(id, text));
     return h->topics_len++;
@@ -172,6 +179,7 @@ void history_topic_doomed(struct history *h, struct slice name)
 {
     history_note(h, "doomed %.*s", SLICE_FMT(name));
     map_put(&h->doomed, name, h);
+    map_put(&h->doomed_once, name, h);
     for (int i = 0; i < h->topics_len; i++)
         if (slice_eq_str(name, h->topics[i].name))
             h->topics[i].doomed = true;

@@ -90,7 +90,8 @@ int history_topic(struct history *h, struct slice name, struct uuid id);
 const char *history_topic_name(const struct history *h, int topic);
 /* Somebody asked for its deletion: from now on it need not hold anything, and
  * requests that name it may reach another incarnation.  So with one that is
- * first heard of later, from a broker that is behind. */
+ * first heard of later, from a broker that is behind; in the final read also
+ * when the name was wanted again. */
 void history_topic_doomed(struct history *h, struct slice name);
 /* Somebody asked for a topic of that name: a new one may be it. */
 void history_topic_wanted(struct history *h, struct slice name);

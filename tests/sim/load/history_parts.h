@@ -125,8 +125,9 @@ struct history {
     int32_t writers_len;
     struct session *sessions;
     int64_t sessions_len;
-    struct map doomed; /* names whose deletion was asked for last */
-    struct map groups; /* -> struct group */
+    struct map doomed;      /* names whose deletion was asked for last */
+    struct map doomed_once; /* names whose deletion was ever asked for */
+    struct map groups;      /* -> struct group */
     struct commit *commits;
     int64_t commits_len;
     int64_t commits_cap;

@@ -742,6 +742,13 @@ Test(history, a_deleted_topic_that_is_first_heard_of_later)
     history_topic_wanted(h, SLICE("late"));
     cr_assert_not(history_topic_is_doomed(
         h, history_topic(h, SLICE("late"), (struct uuid){{2}})));
+    history_final_start(h);
+    cr_assert(history_topic_is_doomed(
+        h, history_topic(h, SLICE("late"), (struct uuid){{3}})));
+    cr_assert_not(history_topic_is_doomed(
+        h, history_topic(h, SLICE("late"), (struct uuid){{2}})));
+    cr_assert_not(history_topic_is_doomed(
+        h, history_topic(h, SLICE("new"), (struct uuid){{4}})));
 }
 
 /* ---- events -------------------------------------------------------------- */
