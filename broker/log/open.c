@@ -306,24 +306,41 @@ static int find_batch(struct log *log, int64_t offset,
                         offset, place);
 }
 
+/* 1 unless the log begins with a batch that has an epoch and no entry.  The
+ * checkpoint may be ahead of the start offset that was stored before a crash:
+ * DeleteRecords had taken away the entries of what is there again. */
+static int nothing_is_missing(struct log *log)
+{
+    int64_t first = log->epochs.entries[0].start_offset;
+    struct segment_place at;
+
+    if (first <= log->start_offset)
+        return 1;
+    int rc = find_batch(log, log->start_offset, &at);
+    if (rc < 0)
+        return rc == -ENOENT || rc == -EBADMSG ? 1 : rc;
+    return at.base_offset >= first || at.leader_epoch < 0;
+}
+
 /* 1 if entry i begins with a batch of its epoch, right behind one of an earlier
  * epoch; 0 if not.  What is not there, or damaged, belies nothing. */
 static int entry_is_true(struct log *log, uint32_t i, int64_t end)
 {
     const struct epoch_entry *e = &log->epochs.entries[i];
     struct segment_place at, before;
+    int rc = i == 0 ? nothing_is_missing(log) : 1;
 
-    if (e->start_offset < log->segments[0].base_offset ||
+    if (rc != 1 || e->start_offset < log->segments[0].base_offset ||
         e->start_offset >= end)
-        return 1;
-    int rc = find_batch(log, e->start_offset, &at);
+        return rc;
+    rc = find_batch(log, e->start_offset, &at);
     if (rc < 0)
         return rc == -ENOENT || rc == -EBADMSG ? 1 : rc;
     if (at.base_offset <= e->start_offset && at.leader_epoch >= 0 &&
         at.leader_epoch != e->epoch)
         return 0;
     if (at.base_offset < e->start_offset)
-        return i == 0; /* where the log begins */
+        return e->start_offset <= log->start_offset; /* where the log begins */
     if (e->start_offset == log->segments[0].base_offset)
         return 1;
     rc = find_batch(log, e->start_offset - 1, &before);
@@ -523,6 +540,9 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
     }
     if (log->segments_len == 0)
         log_push_segment(log, start_offset);
+    log->start_offset = log->segments[0].base_offset < start_offset
+                            ? start_offset
+                            : log->segments[0].base_offset;
     if (log->segments[0].stored)
         rc = open_segments(r, clean, found.epochs);
     else

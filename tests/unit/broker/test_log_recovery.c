@@ -665,7 +665,7 @@ Test(log_recovery, a_checkpoint_that_belies_the_batches_is_made_anew)
     static const char *const lies[] = {
         "0\n1\n2147483647 0\n", "0\n0\n",           "0\n2\n0 0\n9 1\n",
         "0\n2\n0 0\n4 17\n",    "0\n2\n0 0\n3 9\n", "0\n2\n0 0\n3 11\n",
-        "0\n2\n1 0\n3 10\n"};
+        "0\n2\n1 0\n3 10\n",    "0\n1\n3 10\n"};
 
     for (size_t i = 0; i < 4 * sizeof lies / sizeof *lies; i++) {
         if (i > 0) {
@@ -691,6 +691,32 @@ Test(log_recovery, a_checkpoint_that_belies_the_batches_is_made_anew)
         cr_assert_eq(log_epoch_at(f.log, 10), 3, "lie %zu", i);
         cr_assert_eq(log_latest_epoch(f.log), 3, "lie %zu", i);
     }
+}
+
+/* DeleteRecords moved the start into a batch and took a segment away, and the
+ * process was killed before the start was stored: where the first epoch begins
+ * now it is the leader's word on where followers cut. */
+Test(log_recovery, epochs_go_back_with_the_start)
+{
+    f.config.segment_bytes = 1300;
+    log_set_config(f.log, &f.config);
+    for (int n = 0; n < 20; n++)
+        append(&f, (struct batch_shape){.records = 3, .epoch = n / 10 * 3});
+    cr_assert_eq(log_flush_now(f.log), ERR_NONE);
+    int64_t end = log_end_offset(f.log);
+    cr_assert_eq(log_raise_start(f.log, 32), ERR_NONE);
+    cr_assert_eq(log_epoch_at(f.log, 31), -1);
+    fixture_crash(&f, ENV_MEM_KILL);
+    fixture_open(&f, false, end);
+    cr_assert_lt(log_start_offset(f.log), 30);
+    cr_assert_eq(log_epoch_at(f.log, 29), 0);
+    cr_assert_eq(log_epoch_at(f.log, 30), 3);
+
+    int32_t epoch;
+    int64_t epoch_end;
+    log_end_offset_for_epoch(f.log, 0, &epoch, &epoch_end);
+    cr_assert_eq(epoch, 0);
+    cr_assert_eq(epoch_end, 30);
 }
 
 Test(log_recovery, a_clean_marker_that_lies_is_noticed)
