@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+import processes
 import wire
 import world
 from wire import frame, header
@@ -422,7 +423,7 @@ def produces_that_wait_for_followers_leave_room(cluster):
         records = wire.batch([bytes(900000)])
         guests = [cluster.connect(leader) for _ in range(10)]
         for p in others:
-            os.kill(p, signal.SIGSTOP)
+            processes.stop(p)
         try:
             for c in guests:
                 c.post(wire.PRODUCE, 3, wire.produce_body(
