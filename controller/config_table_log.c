@@ -138,7 +138,8 @@ const struct config_def config_table_log[] = {
      "broker's.",
      NULL},
     {"log.preallocate", CONFIG_BOOLEAN, "false", ANY, CONFIG_CLUSTER_WIDE,
-     CONFIG_USED, "Reserve the space of a new segment on disk.", NULL},
+     CONFIG_NO_EFFECT, "Reserve the space of a new segment on disk.",
+     "files grow as they are appended to"},
     {"log.retention.bytes", CONFIG_LONG, "-1", ANY, CONFIG_CLUSTER_WIDE,
      CONFIG_USED,
      "The oldest records of a partition larger than this are deleted; -1: no "
