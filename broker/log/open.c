@@ -328,12 +328,11 @@ static int entry_is_true(struct log *log, uint32_t i, int64_t end)
 {
     const struct epoch_entry *e = &log->epochs.entries[i];
     struct segment_place at, before;
-    int rc = i == 0 ? nothing_is_missing(log) : 1;
 
-    if (rc != 1 || e->start_offset < log->segments[0].base_offset ||
+    if (e->start_offset < log->segments[0].base_offset ||
         e->start_offset >= end)
-        return rc;
-    rc = find_batch(log, e->start_offset, &at);
+        return 1;
+    int rc = find_batch(log, e->start_offset, &at);
     if (rc < 0)
         return rc == -ENOENT || rc == -EBADMSG ? 1 : rc;
     if (at.base_offset <= e->start_offset && at.leader_epoch >= 0 &&
@@ -355,7 +354,7 @@ static int entries_are_true(struct log *log, int64_t end)
 {
     struct segment *active = log_active(log);
     bool was_open = active->file != NULL;
-    int rc = 1;
+    int rc = log->epochs.len != 0 ? nothing_is_missing(log) : 1;
 
     for (uint32_t i = 0; rc == 1 && i < log->epochs.len; i++)
         rc = entry_is_true(log, i, end);
@@ -555,9 +554,6 @@ static int open_all(struct recovery *r, int64_t start_offset, bool clean)
         rc = aside_measure(log, r->report);
     if (rc < 0)
         return rc;
-    log->start_offset = log->segments[0].base_offset;
-    if (log->start_offset < start_offset)
-        log->start_offset = start_offset;
     epoch_cache_truncate_start(&log->epochs, log->start_offset);
     epoch_cache_truncate_end(&log->epochs, log->end_offset + 1);
     log->synced_offset = clean && r->report->scanned_bytes == 0
