@@ -7,6 +7,7 @@
 #include "base/planted.h"
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
+#include "broker/live.h"
 #include "broker/meta.h"
 #include "broker/replica/partition.h"
 
@@ -209,7 +210,8 @@ static void step_later(struct move *m, int64_t ms)
 static int64_t pause_ms(const struct move *m, size_t bytes)
 {
     const struct broker *b = m->shard->broker;
-    int64_t rate = b->config->replica_alter_log_dirs_bytes_per_second;
+    int64_t rate =
+        m->shard->live->config.replica_alter_log_dirs_bytes_per_second;
     int moves = atomic_load(&b->moves);
 
     if (rate == INT64_MAX)
@@ -226,7 +228,7 @@ static int64_t pause_ms(const struct move *m, size_t bytes)
 static uint32_t piece_bytes(const struct move *m)
 {
     int64_t rate =
-        m->shard->broker->config->replica_alter_log_dirs_bytes_per_second;
+        m->shard->live->config.replica_alter_log_dirs_bytes_per_second;
 
     return rate < PIECE_BYTES ? (uint32_t)rate : PIECE_BYTES;
 }

@@ -8,6 +8,7 @@
 #include "broker/checkpoint.h"
 #include "broker/cleaner.h"
 #include "broker/coord_host.h"
+#include "broker/live.h"
 #include "broker/meta.h"
 #include "broker/replica/fetcher.h"
 #include "broker/replica/move.h"
@@ -29,6 +30,7 @@ static const struct uuid OURS = {{2, 2}}, DELETED = {{1, 1}};
 
 static struct env *env;
 static struct server_config config;
+static struct live live;
 static struct log_dir dirs[DIRS];
 static struct broker broker;
 static struct shard shard;
@@ -116,8 +118,11 @@ static void open_stores(void)
 
 static void start_shard(void)
 {
-    shard = (struct shard){
-        .env = env, .broker = &broker, .heard_ms = -1, .settled = true};
+    shard = (struct shard){.env = env,
+                           .broker = &broker,
+                           .live = &live,
+                           .heard_ms = -1,
+                           .settled = true};
     list_init(&shard.watched);
     list_init(&shard.checkpoint);
     list_init(&shard.leaving);
@@ -152,6 +157,7 @@ static void begin(void)
                                     .replica_lag_time_max_ms = 30000,
                                     .replica_alter_log_dirs_bytes_per_second =
                                         INT64_MAX};
+    live.config = config;
     broker = (struct broker){.config = &config,
                              .node_id = SELF,
                              .log_dirs = dirs,
@@ -732,6 +738,22 @@ Test(opening, nothing_is_compacted_while_it_moves)
     later();
     cr_assert_eq(p->dir, &dirs[1]);
     cr_assert_eq(not_cleaned, 0);
+}
+
+Test(opening, a_move_goes_at_the_rate_that_is_set_now)
+{
+    make_log("/a/t-0", OURS, BATCHES);
+    store(&dirs[0], BATCHES);
+    opens();
+    live.config.replica_alter_log_dirs_bytes_per_second = 0;
+    cr_assert_eq(partition_move(p, &dirs[1]), ERR_NONE);
+    env_mem_run(env);
+    cr_assert_eq(p->dir, &dirs[0]);
+    cr_assert_not_null(p->move);
+    live.config.replica_alter_log_dirs_bytes_per_second = INT64_MAX;
+    env_mem_advance(env, 60000);
+    env_mem_run(env);
+    cr_assert_eq(p->dir, &dirs[1]);
 }
 
 /* All that is left of the log is a gap. */
