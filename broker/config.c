@@ -95,6 +95,11 @@ static enum err take(struct server_config *c, struct slice key,
                          where, SLICE_FMT(key), SLICE_FMT(value), def->why);
         return ERR_INVALID_CONFIG;
     }
+    if (def->effect == CONFIG_NO_EFFECT && !config_given(c, def->key) &&
+        value.len != 0 &&
+        (def->fallback == NULL || !slice_eq(value, slice_str(def->fallback))))
+        config_warn(c, xasprintf("%s: %.*s=%.*s has no effect: %s", where,
+                                 SLICE_FMT(key), SLICE_FMT(value), def->why));
     if (def->effect == CONFIG_LEGACY && !config_given(c, def->key))
         config_warn(c, xasprintf("%s: %.*s has no effect any more: %s", where,
                                  SLICE_FMT(key), def->why));

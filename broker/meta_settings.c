@@ -81,7 +81,6 @@ static struct topic_settings *resolve(const struct meta *m,
         s->log.segment_ms = c.max_compaction_lag_ms;
     s->log.flush_messages = c.flush_messages;
     s->log.flush_ms = c.flush_ms;
-    s->log.preallocate = c.preallocate;
     s->min_isr =
         (int16_t)(c.min_insync_replicas < INT16_MAX ? c.min_insync_replicas
                                                     : INT16_MAX);
@@ -119,8 +118,7 @@ static bool log_equal(const struct log_config *a, const struct log_config *b)
            a->delete_retention_ms == b->delete_retention_ms &&
            a->min_cleanable_ratio >= b->min_cleanable_ratio &&
            a->min_cleanable_ratio <= b->min_cleanable_ratio &&
-           a->flush_messages == b->flush_messages &&
-           a->flush_ms == b->flush_ms && a->preallocate == b->preallocate;
+           a->flush_messages == b->flush_messages && a->flush_ms == b->flush_ms;
 }
 
 static bool equal(const struct topic_settings *a,

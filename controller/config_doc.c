@@ -34,8 +34,9 @@ static const char intro[] =
     "What we do with a key:\n"
     "\n"
     "- *used*: as described.\n"
-    "- *no effect*: accepted and described back, with the reason why nothing "
-    "depends on it.\n"
+    "- *no effect*: accepted and described back; the reason why nothing "
+    "depends on it is given here, and\n"
+    "  in the log of a node whose file sets another value than the default.\n"
     "- *old*: gone from Kafka; accepted with a warning.\n"
     "- *refused*: ignoring it would be wrong, so any value but the default "
     "stops the start or the change.\n";

@@ -59,7 +59,6 @@ struct log_config {
     double min_cleanable_ratio;  /* min.cleanable.dirty.ratio */
     int64_t flush_messages;      /* flush.messages; a flush is started */
     int64_t flush_ms;            /* flush.ms, see log_flush_due() */
-    bool preallocate; /* accepted; files grow by appends all the same */
 };
 
 struct log_open_report {

@@ -300,6 +300,21 @@ Test(config, unknown_and_old_keys_warn_once)
                      "more: the controllers replace ZooKeeper");
 }
 
+Test(config, keys_without_effect_say_so_unless_they_are_the_default)
+{
+    accepts("log.preallocate=false\n");
+    cr_assert_eq(config.warnings_len, 0);
+}
+
+Test(config, keys_without_effect_say_so)
+{
+    accepts("log.preallocate=true\n");
+    cr_assert_eq(config.warnings_len, 1);
+    cr_assert_str_eq(config.warnings[0],
+                     "server.properties:6: log.preallocate=true has no effect: "
+                     "files grow as they are appended to");
+}
+
 Test(config, changing_a_field_later)
 {
     accepts("num.partitions=4\n");
